@@ -1,0 +1,77 @@
+import type { BalancerConfig } from '../protocol/config.ts'
+
+/** What a balancer knows of one server. */
+export interface ServerTraffic {
+  server: string
+  /** `ready`: gets traffic when up. `draining`: gets nothing new, may still answer. `out`: gets nothing. */
+  admission: 'ready' | 'draining' | 'out'
+  /** Whether the balancer itself sees the server as healthy. */
+  up: boolean
+  /** Requests that the server is answering now, over all addresses and backends. */
+  inFlight: number
+  /** What the balancer says of its last check, for people: `L7OK 200 in 2 ms`. Null if it does not check. */
+  check: string | null
+}
+
+/** Totals since the balancer started, summed over addresses and backends. */
+export interface TrafficCounters {
+  requests: number
+  /** Answers 500 to 599, whether the server's or the balancer's own. */
+  serverErrors: number
+  connectionErrors: number
+  responseErrors: number
+  /** Attempts that the balancer repeated, on the same server or (redispatched) on another. */
+  retries: number
+  redispatches: number
+}
+
+export interface DrainOptions {
+  /** Milliseconds after which draining gives up waiting. */
+  timeout: number
+  signal: AbortSignal
+  /** Called when the number of requests in flight changes. */
+  onProgress?: (inFlight: number) => void
+}
+
+export interface RegisterOptions {
+  /** Milliseconds after which the server has to be up. */
+  timeout: number
+  signal: AbortSignal
+}
+
+/**
+ * A balancer, as a deployment uses it. Every call may be made for many servers at the same time; a driver bundles what
+ * it sends. Until a drained server is registered again (or the balancer is disposed of), the driver re-asserts the
+ * drain when the balancer forgets it (a reload).
+ *
+ * Errors: `balancer.unreachable`, `balancer.unknown_backend`, `balancer.unknown_server`, `balancer.refused`.
+ */
+export interface Balancer extends AsyncDisposable {
+  readonly kind: BalancerConfig['kind']
+  readonly capabilities: {
+    /** Tells how many requests are in flight, so that draining ends by fact and not by time. */
+    countsInFlight: boolean
+    /** Has totals, so that the receipt can tell requests, errors and retries. */
+    counts: boolean
+    /** Servers can be kept out of traffic at all. False: activating a server is seen by its users. */
+    drains: boolean
+  }
+  /** Throws unless every server stands in every backend at every address, and commands are allowed. Changes nothing. */
+  check(servers: readonly string[], signal: AbortSignal): Promise<void>
+  read(servers: readonly string[], signal: AbortSignal): Promise<ServerTraffic[]>
+  /**
+   * Lets nothing new reach the server, waits until nothing is in flight, then takes it out so that the balancer's own
+   * check does not complain while it restarts. Resolves with the requests still in flight when the time was up (0: drained).
+   */
+  drain(server: string, options: DrainOptions): Promise<{ inFlight: number }>
+  /** Puts the server back and resolves when the balancer itself sees it up. Throws `balancer.not_up`. */
+  register(server: string, options: RegisterOptions): Promise<void>
+  /** Null where `capabilities.counts` is false. */
+  counters(signal: AbortSignal): Promise<TrafficCounters | null>
+}
+
+/** Makes a balancer from its part of dploy.yml. One per kind; listed in registry.ts. Opens no connection by itself. */
+export interface BalancerDriver<K extends BalancerConfig['kind']> {
+  kind: K
+  open(config: Extract<BalancerConfig, { kind: K }>): Balancer
+}

@@ -1,0 +1,167 @@
+import * as z from 'zod'
+import { digestPattern } from './manifest.ts'
+import { releaseSpecSchema } from './release-spec.ts'
+
+/**
+ * What control plane and agent ask of each other. Each message has the schema of its parameters, of its result, and of
+ * the events that come before the result. All times are epoch milliseconds of the speaker, durations milliseconds.
+ */
+
+const digest = z.string().regex(digestPattern)
+const place = z.object({
+  application: z.string(),
+  environment: z.string(),
+  /** Where the releases of this application live on the server. */
+  directory: z.string().startsWith('/'),
+})
+/** What the same release does differently on this server. */
+const local = z.object({ port: z.number().optional() })
+
+/** A span of a step: `name` is one of drain, switch, …; times are milliseconds since the step began. */
+export const spanSchema = z.object({ name: z.string(), start: z.number(), end: z.number() })
+export type Span = z.infer<typeof spanSchema>
+
+export const serviceStateSchema = z.object({
+  /** `none`: the release has no service. `unknown`: the manager cannot say. */
+  state: z.enum(['running', 'stopped', 'failed', 'none', 'unknown']),
+  /** Number of the release whose directory the processes run in. */
+  release: z.number().nullable(),
+  /** Epoch milliseconds of the youngest process's start. */
+  since: z.number().nullable(),
+  /** Process ids, one per instance that runs. */
+  pids: z.array(z.number()),
+  /** How often the manager started it again by itself since the last activation. */
+  restarts: z.number(),
+})
+export type ServiceState = z.infer<typeof serviceStateSchema>
+
+/** Anything that a hook, a release command or a service printed. */
+const outputEvent = z.object({ kind: z.literal('output'), source: z.string(), stream: z.enum(['stdout', 'stderr']), text: z.string() })
+const noteEvent = z.object({ kind: z.literal('note'), text: z.string() })
+const progressEvent = z.object({ kind: z.literal('progress'), phase: z.string() })
+export const stepEventSchema = z.discriminatedUnion('kind', [outputEvent, noteEvent, progressEvent])
+export type StepEvent = z.infer<typeof stepEventSchema>
+
+export const agentMethods = {
+  /** What there is on the server for one application's environment. */
+  observe: {
+    params: place,
+    result: z.object({
+      /** The release that `current` points at. */
+      current: z.number().nullable(),
+      releases: z.array(z.object({ number: z.number(), id: z.string(), artifact: digest })),
+      service: serviceStateSchema,
+      freeBytes: z.number(),
+    }),
+    event: z.never(),
+  },
+  /**
+   * Brings a release onto the server. The call's body is the delta (zstd) that turns the manifest of artifact `from`
+   * (null: of nothing) into the release's manifest. What objects are missing then is asked for by `objects`.
+   * Runs the hook after_stage. Staging what is already staged moves nothing.
+   */
+  stage: {
+    params: z.object({ release: releaseSpecSchema, local, from: digest.nullable() }),
+    result: z.object({
+      already: z.boolean(),
+      objects: z.number(),
+      /** Bytes received for this release, as they came (compressed). */
+      bytes: z.number(),
+      /** Objects that were in the store with wrong content and were fetched again. */
+      repaired: z.number(),
+      spans: z.array(spanSchema),
+    }),
+    event: stepEventSchema,
+  },
+  /** Runs the release command in the staged release, once per command id even when asked twice. */
+  release_command: {
+    params: z.object({ release: releaseSpecSchema, local }),
+    result: z.object({ seconds: z.number() }),
+    event: stepEventSchema,
+  },
+  /**
+   * Makes a staged release the current one: hooks, switch, start, health check. When it fails the server is left as it
+   * is (the caller decides what to activate next); the error names why, with the last lines of the service.
+   */
+  activate: {
+    params: z.object({ release: releaseSpecSchema, local }),
+    result: z.object({ already: z.boolean(), spans: z.array(spanSchema), service: serviceStateSchema }),
+    event: stepEventSchema,
+  },
+  /**
+   * Watches the current release's service for `duration`, until cancelled or until it fails: rejects with
+   * `service.exited` or `service.unhealthy` the moment it does.
+   */
+  watch: {
+    params: z.object({ release: releaseSpecSchema, local, duration: z.number() }),
+    result: z.object({ checks: z.number() }),
+    event: stepEventSchema,
+  },
+  /** Removes releases over `keep` and objects that no release names. Never the current one nor those in `protect`. */
+  collect: {
+    params: place.extend({ keep: z.number(), protect: z.array(z.number()) }),
+    result: z.object({ removedReleases: z.array(z.number()), removedObjects: z.number(), freedBytes: z.number() }),
+    event: z.never(),
+  },
+  /** The last lines of the service, and with `follow` what comes until the call is cancelled. */
+  logs: {
+    params: place.extend({ lines: z.number(), follow: z.boolean() }),
+    result: z.object({}),
+    event: z.object({ at: z.number().nullable(), text: z.string() }),
+  },
+} as const satisfies Record<string, { params: z.ZodType; result: z.ZodType; event: z.ZodType }>
+
+export type AgentMethod = keyof typeof agentMethods
+export type AgentParams<M extends AgentMethod> = z.infer<(typeof agentMethods)[M]['params']>
+export type AgentResult<M extends AgentMethod> = z.infer<(typeof agentMethods)[M]['result']>
+export type AgentEvent<M extends AgentMethod> = z.infer<(typeof agentMethods)[M]['event']>
+
+/** What an agent asks of the control plane. */
+export const controlMethods = {
+  /** Objects by digest; they come as events whose bodies, put together, are one zstd stream of a pack. */
+  objects: {
+    params: z.object({ release: z.string(), digests: z.array(digest).max(200_000) }),
+    result: z.object({ bytes: z.number() }),
+    event: z.object({}),
+  },
+  /** The whole manifest of an artifact (zstd), for when a delta cannot be applied. Comes as events. */
+  manifest: {
+    params: z.object({ release: z.string(), artifact: digest }),
+    result: z.object({}),
+    event: z.object({}),
+  },
+} as const satisfies Record<string, { params: z.ZodType; result: z.ZodType; event: z.ZodType }>
+
+/** First call on a connection, from control plane to agent. The agent proves that it holds its server's key. */
+export const helloParams = z.object({ protocol: z.number(), nonce: z.string() })
+export const helloResult = z.object({
+  protocol: z.number(),
+  server: z.string(),
+  /** Ed25519 over `dploy hello\n` + nonce + `\n` + server, base64. */
+  signature: z.string(),
+  version: z.string(),
+  platform: z.string(),
+  /** Differs at each start of the agent. */
+  instance: z.string(),
+  clock: z.number(),
+})
+export type HelloResult = z.infer<typeof helloResult>
+
+/** A command: its text is what is signed. Any `agentMethods` call travels inside one, as the method `command`. */
+export const commandText = z.object({
+  id: z.string(),
+  server: z.string(),
+  application: z.string(),
+  environment: z.string(),
+  /** Fencing token of the environment's lock; 0 for what only reads. */
+  epoch: z.number().int(),
+  /** Epoch milliseconds. */
+  expires: z.number(),
+  method: z.enum(Object.keys(agentMethods) as [AgentMethod, ...AgentMethod[]]),
+  params: z.unknown(),
+  /** SHA-256 of the call's body. */
+  body: digest,
+})
+export type CommandText = z.infer<typeof commandText>
+export const signedCommand = z.object({ text: z.string(), signature: z.string() })
+export type SignedCommand = z.infer<typeof signedCommand>

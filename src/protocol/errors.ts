@@ -1,0 +1,99 @@
+/**
+ * Every error that dploy reports, by its stable code. `title` says what happened in general, `fix` what to do next,
+ * `status` is the HTTP status under which the API reports it.
+ */
+export const errorTable = {
+  'config.missing': { status: 400, title: 'There is no dploy.yml here', fix: 'Run: dploy init' },
+  'config.invalid': { status: 400, title: 'dploy.yml is not valid', fix: 'Correct the named line, then run: dploy plan' },
+  'request.invalid': { status: 400, title: 'The request is not valid', fix: 'Correct the named field' },
+  'not_found': { status: 404, title: 'There is no such thing', fix: 'Run: dploy status' },
+  'unauthorized': { status: 401, title: 'The request carries no valid token', fix: 'Set DPLOY_TOKEN to a token that dploy serve printed' },
+  'environment.unknown': { status: 404, title: 'The environment is not known', fix: 'Run: dploy status' },
+  'environment.locked': { status: 409, title: 'Another deployment holds the lock of this environment', fix: 'Wait for it (--wait), or, when nobody runs it any more: dploy unlock' },
+  'environment.no_servers': { status: 400, title: 'The environment has no servers', fix: 'Add servers to dploy.yml under environments' },
+  'lock.lost': { status: 409, title: 'This deployment no longer holds the lock of its environment', fix: 'Run: dploy status' },
+  'source.unreachable': { status: 422, title: 'The source repository cannot be read', fix: 'Try: git ls-remote REPOSITORY, as the user that runs the control plane' },
+  'source.revision_unknown': { status: 422, title: 'The revision does not exist in the source', fix: 'Push it, or name a branch, tag or commit that exists' },
+  'source.unsupported': { status: 422, title: 'The source uses something that dploy does not support', fix: 'See the message' },
+  'source.unsafe': { status: 422, title: 'The source holds a file that cannot be shipped safely', fix: 'Rename or remove the named file, or leave it out: build.leave_out' },
+  'build.failed': { status: 422, title: 'The build command failed', fix: 'Read its log: dploy logs --deployment' },
+  'build.timeout': { status: 422, title: 'The build command took too long', fix: 'Raise build.timeout in dploy.yml' },
+  'build.nothing_to_ship': { status: 422, title: 'The build left nothing to ship', fix: 'Check build.ship in dploy.yml' },
+  'server.unknown': { status: 404, title: 'The server is not known', fix: 'Run: dploy status' },
+  'server.unreachable': { status: 502, title: 'The server cannot be reached', fix: 'Check that its agent runs: systemctl status dploy-agent' },
+  'server.stage_failed': { status: 502, title: 'The release could not be staged on a server', fix: 'See the cause; nothing was switched' },
+  'server.disk_full': { status: 507, title: 'The disk of a server is full', fix: 'Free space there, or lower release.keep, then deploy again' },
+  'server.activate_failed': { status: 502, title: 'The release could not be activated on a server', fix: 'See the cause and the service log' },
+  'service.unhealthy': { status: 502, title: 'The service did not become healthy in time', fix: 'Read what it printed: dploy logs; or raise service.health.timeout' },
+  'service.exited': { status: 502, title: 'The service ended by itself', fix: 'Read what it printed: dploy logs' },
+  'service.manager_unavailable': { status: 502, title: 'The process manager cannot be used on this server', fix: 'Choose another service.manager in dploy.yml' },
+  'hook.failed': { status: 502, title: 'A hook failed', fix: 'Read its output in the deployment log' },
+  'command.timeout': { status: 502, title: 'A command took too long and was ended', fix: 'Raise its timeout in dploy.yml' },
+  'release.command_failed': { status: 502, title: 'The release command failed', fix: 'Read its output; nothing was switched' },
+  'release.unknown': { status: 404, title: 'The release does not exist', fix: 'Run: dploy releases' },
+  'release.none_before': { status: 409, title: 'There is no earlier release to roll back to', fix: 'Run: dploy releases' },
+  'object.corrupt': { status: 502, title: 'An object does not have the content its name promises', fix: 'It is fetched again by itself; if it comes back, check the disk' },
+  'object.missing': { status: 502, title: 'An object is missing from the store', fix: 'Deploy the revision again' },
+  'path.unsafe': { status: 400, title: 'A path leaves the directory it belongs in', fix: 'Use a path inside the directory' },
+  'balancer.unreachable': { status: 502, title: 'The balancer cannot be reached', fix: 'Check balancer.address in dploy.yml and the permissions of its socket' },
+  'balancer.unknown_backend': { status: 502, title: 'The balancer has no such backend', fix: 'Check balancer.backend in dploy.yml' },
+  'balancer.unknown_server': { status: 502, title: 'The balancer has no such server', fix: 'Give the server the name that the balancer uses, or add it there' },
+  'balancer.refused': { status: 502, title: 'The balancer refused a command', fix: 'Check that its control address has level admin' },
+  'balancer.drain_timeout': { status: 502, title: 'Requests were still in flight when the drain time was up', fix: 'Raise timeouts.drain in dploy.yml' },
+  'balancer.not_up': { status: 502, title: 'The balancer does not see the server as healthy', fix: "Check the balancer's own health check against the server" },
+  'deployment.conflict': { status: 409, title: 'The deployment is not in a state that allows this', fix: 'Run: dploy deployments' },
+  'deployment.cancelled': { status: 409, title: 'The deployment was cancelled', fix: 'Deploy again when ready' },
+  'deployment.too_many_failures': { status: 502, title: 'More servers failed than the environment allows', fix: 'See the named servers' },
+  'protocol.mismatch': { status: 426, title: 'Agent and control plane speak different protocol numbers', fix: 'Upgrade the older of the two' },
+  'protocol.invalid': { status: 400, title: 'A message is not valid', fix: 'Check that both ends are dploy of a near version' },
+  'command.refused': { status: 403, title: 'The agent refused a command', fix: 'See the message: unsigned, stale, replayed or meant for another' },
+  'agent.join_refused': { status: 403, title: 'The join token is not valid', fix: 'Make a new one: dploy serve prints it' },
+  'connection.closed': { status: 502, title: 'The connection ended', fix: 'It is made again by itself' },
+  'internal': { status: 500, title: 'Something unexpected happened', fix: 'Please report it with the text of the error' },
+} as const satisfies Record<string, { status: number; title: string; fix: string }>
+
+export type ErrorCode = keyof typeof errorTable
+
+/** The form in which an error crosses a boundary: between agent and control plane, in the API, in the database. */
+export interface ErrorReport {
+  code: ErrorCode
+  message: string
+  /** The next thing to do. Falls back to the table's text. */
+  fix: string
+  /** Where it happened: a server by name, a file and line, an address. */
+  where?: string | undefined
+}
+
+/** An error with a stable code; `message` says what happened, `where` names the server or file, `fix` the next command. */
+export class DployError extends Error {
+  readonly code: ErrorCode
+  readonly fix: string
+  readonly where: string | undefined
+
+  constructor(code: ErrorCode, message?: string, options: { where?: string | undefined; fix?: string | undefined; cause?: unknown } = {}) {
+    super(message ?? errorTable[code].title, options.cause === undefined ? undefined : { cause: options.cause })
+    this.name = 'DployError'
+    this.code = code
+    this.where = options.where
+    this.fix = options.fix ?? errorTable[code].fix
+  }
+
+  toJSON(): ErrorReport {
+    return { code: this.code, message: this.message, fix: this.fix, ...(this.where === undefined ? {} : { where: this.where }) }
+  }
+
+  static from(report: ErrorReport): DployError {
+    const code = report.code in errorTable ? report.code : 'internal'
+    return new DployError(code, report.message, { fix: report.fix, where: report.where })
+  }
+}
+
+/** Any thrown value as a report; what has no code of ours becomes `internal` with its own message. */
+export function reportOf(error: unknown, where?: string): ErrorReport {
+  if (error instanceof DployError) {
+    const report = error.toJSON()
+    return where !== undefined && report.where === undefined ? { ...report, where } : report
+  }
+  const message = error instanceof Error ? error.message : String(error)
+  return { code: 'internal', message, fix: errorTable.internal.fix, ...(where === undefined ? {} : { where }) }
+}

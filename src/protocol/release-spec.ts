@@ -1,0 +1,61 @@
+import * as z from 'zod'
+import { digestPattern } from './manifest.ts'
+
+/** What an agent must know of a release to stage, run and remove it: immutable once made. Durations in milliseconds. */
+
+const timed = z.object({ command: z.string(), timeout: z.number() })
+
+export const healthSpecSchema = z.object({
+  path: z.string(),
+  status: z.array(z.number()).optional(),
+  host: z.string().optional(),
+  timeout: z.number(),
+  answer_within: z.number(),
+  interval: z.number(),
+  successes: z.number(),
+})
+
+export const serviceSpecSchema = z.object({
+  command: z.string().optional(),
+  port: z.number().optional(),
+  health: healthSpecSchema,
+  instances: z.number(),
+  stop: z.object({ signal: z.string(), timeout: z.number() }),
+  manager: z.enum(['auto', 'systemd', 'process', 'command']),
+  restart: z.string().optional(),
+  status: z.string().optional(),
+  logs: z.string().optional(),
+  user: z.string().optional(),
+})
+
+export const revisionSchema = z.object({
+  /** The full commit id; null when a directory was deployed without git. */
+  commit: z.string().nullable(),
+  /** What the person asked for: a branch, a tag, a commit. */
+  ref: z.string().nullable(),
+  subject: z.string(),
+  author: z.string(),
+  /** Epoch milliseconds of the commit. */
+  time: z.number(),
+})
+
+export const releaseSpecSchema = z.object({
+  id: z.string(),
+  number: z.number().int().positive(),
+  application: z.string(),
+  environment: z.string(),
+  artifact: z.string().regex(digestPattern),
+  revision: revisionSchema,
+  directory: z.string().startsWith('/'),
+  keep: z.number().int(),
+  shared: z.array(z.string()),
+  service: serviceSpecSchema.nullable(),
+  hooks: z.object({ after_stage: timed.optional(), before_activate: timed.optional(), after_activate: timed.optional() }),
+  release_command: timed.nullable(),
+  variables: z.record(z.string(), z.string()),
+})
+
+export type Revision = z.infer<typeof revisionSchema>
+export type HealthSpec = z.infer<typeof healthSpecSchema>
+export type ServiceSpec = z.infer<typeof serviceSpecSchema>
+export type ReleaseSpec = z.infer<typeof releaseSpecSchema>

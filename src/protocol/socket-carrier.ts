@@ -1,0 +1,58 @@
+import type { WebSocket } from 'ws'
+import { DployError } from './errors.ts'
+import { decodeFrame, encodeFrame } from './frame.ts'
+import type { Carrier } from './peer.ts'
+
+/** Above this many unsent bytes, `send` waits. */
+const highWaterBytes = 1024 * 1024
+
+/**
+ * Carries frames over an open WebSocket: one frame a binary message. Sends a ping every `pingEvery` milliseconds and
+ * ends the connection when nothing at all came back within two of them.
+ */
+export function socketCarrier(socket: WebSocket, options: { pingEvery?: number } = {}): Carrier {
+  const pingEvery = options.pingEvery ?? 5_000
+  let heard = true
+  const waiting: (() => void)[] = []
+  const carrier: Carrier = {
+    onFrame: () => {},
+    onClose: () => {},
+    async send(head, body) {
+      if (socket.readyState !== socket.OPEN) throw new DployError('connection.closed', 'The connection is not open')
+      const bytes = encodeFrame(head, body)
+      if (socket.bufferedAmount > highWaterBytes) await new Promise<void>((resolve) => waiting.push(resolve))
+      if (socket.readyState !== socket.OPEN) throw new DployError('connection.closed', 'The connection is not open')
+      socket.send(bytes, () => {
+        if (socket.bufferedAmount <= highWaterBytes) for (const resume of waiting.splice(0)) resume()
+      })
+    },
+    close(reason) {
+      socket.close(1000, reason.slice(0, 100))
+      setTimeout(() => socket.terminate(), 1_000).unref()
+    },
+  }
+  const timer = setInterval(() => {
+    if (!heard) return socket.terminate()
+    heard = false
+    if (socket.readyState === socket.OPEN) socket.ping()
+  }, pingEvery)
+  timer.unref()
+  socket.on('pong', () => (heard = true))
+  socket.on('message', (data: Buffer, binary: boolean) => {
+    heard = true
+    try {
+      if (!binary) throw new DployError('protocol.invalid', 'A text message came where frames are expected')
+      const frame = decodeFrame(data)
+      carrier.onFrame(frame.head, frame.body)
+    } catch (error) {
+      socket.close(1002, error instanceof Error ? error.message.slice(0, 100) : 'invalid frame')
+    }
+  })
+  socket.on('error', () => {})
+  socket.on('close', (code, reason) => {
+    clearInterval(timer)
+    for (const resume of waiting.splice(0)) resume()
+    carrier.onClose(reason.toString() || `closed with code ${code}`)
+  })
+  return carrier
+}

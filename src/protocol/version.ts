@@ -1,0 +1,13 @@
+/**
+ * One number for all that agent and control plane say to each other. It grows when a message changes in a way that
+ * the other side must know of; a peer accepts its own number and the one before.
+ *
+ * History:
+ *  1  2026-11-23  frames, hello, signed commands, stage/activate/run/observe/watch/collect, objects.
+ */
+export const protocolNumber = 1
+
+/** Whether a peer that speaks `other` can be worked with. */
+export function speaks(other: number): boolean {
+  return other === protocolNumber || other === protocolNumber - 1
+}

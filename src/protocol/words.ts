@@ -1,0 +1,30 @@
+/** The words of dploy, each defined once: what the CLI, the API and the pages call a thing. */
+export const words = {
+  application: 'What is deployed: one dploy.yml.',
+  environment: 'Where it is deployed: production, staging. Has servers, a balancer, a strategy, variables and secrets.',
+  server: 'A machine that releases are put on. Has tags; the agent on it is known by a key of its own.',
+  revision: 'A point in the source: a commit.',
+  artifact: 'The files built from a revision: a manifest and its objects, named by their digest.',
+  release: 'Artifact, service definition, variables and secrets of that moment: immutable, numbered per environment.',
+  deployment: 'The act of making an environment run a release. Has a plan, a log, a state and a receipt.',
+  step: 'What one server does in a deployment.',
+  phase: 'What all servers of a deployment do together.',
+  batch: 'The servers that switch together.',
+  stage: 'Bring a release onto a server completely, verified, without touching traffic.',
+  activate: 'Make a staged release the one that serves.',
+  drain: 'Take a server out of the balancer.',
+  register: 'Put a server back into the balancer.',
+  'health check': 'Proof that a server serves.',
+  'bake time': 'How long a release must keep serving before the deployment goes on.',
+  strategy: 'How an environment is switched: rolling, all-at-once, canary, blue-green.',
+  'release command': 'What runs once per deployment (a migration), not once per server.',
+  hook: "A user's command at a named point of a deployment.",
+  rollback: 'Activate an earlier release, asked for by a person.',
+  'auto-rollback': 'Activate the earlier release again because a check failed.',
+  drift: 'A server does not run what its environment wants.',
+  converge: 'Bring a drifted server to what its environment wants.',
+  receipt: 'What a deployment measured: requests seen and failed, and why; where each second went.',
+  lock: 'One deployment at a time per environment: leased, with a fencing token.',
+} as const
+
+export type Word = keyof typeof words
