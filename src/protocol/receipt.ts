@@ -1,0 +1,178 @@
+import * as z from 'zod'
+import { spanSchema } from './agent-messages.ts'
+
+/**
+ * The receipt of a deployment: what its users noticed, and where each second went. Complete by itself: a page, a
+ * terminal or another program shows it without asking for anything else. All times are milliseconds, and relative to
+ * the deployment's start unless they say epoch.
+ */
+
+/** What all servers of a deployment do together, in this order; `roll_back` comes after the phase that failed. */
+export const phaseNameSchema = z.enum(['resolve', 'build', 'publish', 'stage', 'commit', 'activate', 'bake', 'roll_back'])
+export type PhaseName = z.infer<typeof phaseNameSchema>
+
+/**
+ * What the time of a span is, by the span's name. Names that are not here are dploy's own work, and so overhead.
+ *
+ * | kind | the time of | is |
+ * |---|---|---|
+ * | `transfer` | missing objects on their way (missing bytes / bandwidth) | floor |
+ * | `unpack` | making a verified release directory of them | floor |
+ * | `switch` | ending the old processes, moving `current` | floor |
+ * | `boot` | starting the service until it accepts connections | floor |
+ * | `health` | asking until it is healthy | floor |
+ * | `in_flight` | waiting in a drain while the balancer reports requests in flight | waiting |
+ * | `bake` | watching the new release | waiting |
+ * | `command` | commands of the person: build, hooks, release command | waiting |
+ *
+ * A `drain` around an `in_flight` is overhead for the rest of its time: what the balancer and dploy need to notice.
+ */
+export const spanKinds = {
+  fetch: 'transfer',
+  unpack: 'unpack',
+  stop: 'switch',
+  switch: 'switch',
+  boot: 'boot',
+  health: 'health',
+  in_flight: 'in_flight',
+  bake: 'bake',
+  build_command: 'command',
+  release_command: 'command',
+  after_stage: 'command',
+  before_activate: 'command',
+  after_activate: 'command',
+} as const satisfies Record<string, SpanKind>
+export type SpanKind = 'transfer' | 'unpack' | 'switch' | 'boot' | 'health' | 'in_flight' | 'bake' | 'command'
+
+/**
+ * The fastest that this deployment could have been: of its critical path, the time that no tool can save. Each part is
+ * the sum of the path's spans of that kind (`spanKinds`), so that a rolling deployment's floor has one switch, boot and
+ * health check per batch: those of the batch's slowest server. `roundTrip` is one measured round trip of the connection
+ * for each time that the path enters a server, at most the path's time there that no span explains.
+ */
+const floorSchema = z.object({
+  ms: z.number(),
+  parts: z.object({ roundTrip: z.number(), transfer: z.number(), unpack: z.number(), switch: z.number(), boot: z.number(), health: z.number() }),
+})
+
+/** Time on the critical path that was spent on purpose: neither the floor's nor dploy's. */
+const waitingSchema = z.object({ ms: z.number(), parts: z.object({ inFlight: z.number(), bake: z.number(), commands: z.number() }) })
+
+/** How a server came out. `skipped`: the deployment ended before its turn. `unchanged`: it already ran the release. */
+export const serverOutcomeSchema = z.enum(['switched', 'reverted', 'failed', 'skipped', 'unchanged', 'unreachable'])
+export type ServerOutcome = z.infer<typeof serverOutcomeSchema>
+
+const serverSchema = z.object({
+  name: z.string(),
+  /** From 0; null if it was in no batch. */
+  batch: z.number().nullable(),
+  outcome: serverOutcomeSchema,
+  /** May lie inside one another: the innermost is what the server did at that time. */
+  spans: z.array(spanSchema),
+  /** Bytes sent to it for this release, as they travelled. */
+  bytes: z.number(),
+  objects: z.number(),
+})
+export type ReceiptServer = z.infer<typeof serverSchema>
+
+/** A piece of the critical path: what the deployment could not end without. `server` null: the control plane. */
+const pieceSchema = z.object({ server: z.string().nullable(), name: z.string(), start: z.number(), ms: z.number() })
+export type CriticalPiece = z.infer<typeof pieceSchema>
+
+/** What ran on servers at a time: so many (`count`) were in this span; at most five are named. Count 0: a phase. */
+const duringSchema = z.object({ name: z.string(), servers: z.array(z.string()), count: z.number() })
+export type During = z.infer<typeof duringSchema>
+
+/** A request that a user would have noticed. */
+const noticedSchema = z.object({
+  /** When it was sent. */
+  at: z.number(),
+  /** Until its answer was complete, or until it failed. */
+  ms: z.number(),
+  what: z.enum(['failed', 'stalled']),
+  status: z.number().nullable(),
+  /** What went wrong when there was no (complete) answer. */
+  error: z.string().nullable(),
+  /** What ran when it was sent, the most likely cause first. */
+  during: z.array(duringSchema),
+})
+export type NoticedRequest = z.infer<typeof noticedSchema>
+
+/** What the balancer counted between start and end, of all its users' requests and the probe's own. */
+const balancerCountsSchema = z.object({
+  requests: z.number(),
+  serverErrors: z.number(),
+  connectionErrors: z.number(),
+  responseErrors: z.number(),
+  retries: z.number(),
+  redispatches: z.number(),
+  /** It was started again in between and began from zero: the counts are a lower bound. */
+  restarted: z.boolean(),
+})
+export type BalancerCounts = z.infer<typeof balancerCountsSchema>
+
+/**
+ * What users noticed. *Noticed* means failed or stalled.
+ *
+ * *Failed*: no connection, no complete answer within ten seconds, an answer of 500 to 599; an answer of 400 to 499 too,
+ * unless that is what the address usually answers (a probe of a page that asks for sign-in).
+ *
+ * *Stalled*: answered, but 250 ms or more over the usual. The usual is the median of the good answers to requests sent
+ * before anything was drained or switched, when there are ten, else of all good answers. A request that a balancer
+ * tried again until it succeeded is found by this: it waited for a second or more.
+ *
+ * `source` says whose counts `seen`, `failed` and `stalled` are. `probe`: requests that dploy sent itself, every one
+ * timed. `balancer`: there was no probe; failed are the answers of 500 to 599, the application's own among them, and
+ * stalled is what the balancer tried again, each of which may have waited. `none`: nobody looked.
+ */
+const trafficSchema = z.object({
+  source: z.enum(['probe', 'balancer', 'none']),
+  seen: z.number(),
+  failed: z.number(),
+  stalled: z.number(),
+  /** First deployment only: requests sent before anything answered. They are in no other count. */
+  unserved: z.number(),
+  /** Of answers; null where nobody measured. */
+  slowestMs: z.number().nullable(),
+  usualMs: z.number().nullable(),
+  p50: z.number().nullable(),
+  p99: z.number().nullable(),
+  /** In order of time; the first 200 at most. */
+  noticed: z.array(noticedSchema),
+  balancer: balancerCountsSchema.nullable(),
+  /** The same over time, for the time axis: each point covers `every` ms from `at`; empty points are left out. */
+  timeline: z.object({
+    every: z.number(),
+    points: z.array(z.object({ at: z.number(), seen: z.number(), failed: z.number(), stalled: z.number(), slowestMs: z.number() })),
+  }),
+})
+export type Traffic = z.infer<typeof trafficSchema>
+
+export const receiptSchema = z.object({
+  deployment: z.string(),
+  number: z.number(),
+  kind: z.enum(['deploy', 'rollback', 'converge']),
+  /** Release numbers; null: none. */
+  from: z.number().nullable(),
+  to: z.number().nullable(),
+  state: z.enum(['succeeded', 'rolled_back', 'failed', 'cancelled']),
+  /** Epoch milliseconds. */
+  startedAt: z.number(),
+  finishedAt: z.number(),
+  seconds: z.number(),
+  floor: floorSchema,
+  waiting: waitingSchema,
+  /** What dploy itself cost: the whole time, without floor and waiting. Milliseconds. */
+  overheadMs: z.number(),
+  phases: z.array(z.object({ name: phaseNameSchema, start: z.number(), end: z.number() })),
+  servers: z.array(serverSchema),
+  /** From start to end without a gap: the pieces' times add up to the whole. */
+  criticalPath: z.array(pieceSchema),
+  /** Between the first and the last server's switch; null if none switched. Milliseconds. */
+  skewMs: z.number().nullable(),
+  /** Sent to all servers together. */
+  bytes: z.number(),
+  objects: z.number(),
+  traffic: trafficSchema,
+})
+export type Receipt = z.infer<typeof receiptSchema>
