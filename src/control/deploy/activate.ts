@@ -1,0 +1,99 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Span } from '../../protocol/agent-messages.ts'
+import type { StepState } from '../../protocol/deployment.ts'
+import { formatDuration } from '../../protocol/duration.ts'
+import { reportOf } from '../../protocol/errors.ts'
+import type { EnvironmentServer } from '../store/applications.ts'
+import type { Release } from '../store/releases.ts'
+import type { Failures } from './failures.ts'
+import { localOf } from './stage.ts'
+import type { Run } from './run.ts'
+import type { Watch } from './watch.ts'
+
+/** Switches the servers, batch after batch. Servers over the allowed number of failures abort `failures.signal`. */
+export async function activate(run: Run, failures: Failures, watch: Watch): Promise<void> {
+  const states = new Map((await run.store.deployments.steps(run.id)).map((step) => [step.server, step.state]))
+  const planned = run.row.plan!
+  await drainUnreachable(run, planned.unreachable)
+  for (const name of planned.batches.flat()) if (states.get(name) === 'switched') watch.start(run.server(name), run.release!)
+  for (const [index, batch] of planned.batches.entries()) {
+    const left = batch.filter((name) => !over.has(states.get(name)!)).map((name) => run.server(name))
+    if (left.length === 0) continue
+    if (planned.batches.length > 1) run.event(null, { kind: 'progress', phase: `batch ${index + 1} of ${planned.batches.length}` })
+    await Promise.all(left.map((server) => switchServer(run, server, failures, watch)))
+    abortIfNeeded(run, failures)
+    if (planned.bakeBatch > 0 && index < planned.batches.length - 1) await bakeFor(run, failures, planned.bakeBatch)
+  }
+  await run.transition('baking')
+}
+
+/** Waits out the bake time; ends early, throwing, when a server fails meanwhile. */
+export async function bake(run: Run, failures: Failures): Promise<void> {
+  if (run.row.plan!.bake > 0) await bakeFor(run, failures, run.row.plan!.bake)
+  abortIfNeeded(run, failures)
+  await run.transition('succeeded')
+}
+
+/** What one server does: out of traffic, new release, back into traffic. Throws where it stops; the server then stays drained. */
+export async function activateServer(run: Run, server: EnvironmentServer, release: Release, signal: AbortSignal, states: { draining: StepState; activating: StepState; registering: StepState }): Promise<Span[]> {
+  const spans: Span[] = []
+  const timed = async <T>(name: string, work: () => Promise<T>): Promise<T> => {
+    const start = run.elapsed()
+    try {
+      return await work()
+    } finally {
+      spans.push({ name, start, end: run.elapsed() })
+    }
+  }
+  const { timeouts } = run.environment
+  const drains = run.balancer.capabilities.drains
+  if (drains) {
+    await run.step(server, states.draining)
+    const { inFlight } = await timed('drain', () => run.balancer.drain(server.name, { timeout: timeouts.drain, signal }))
+    if (inFlight > 0) run.note(server, `${inFlight} requests still in flight after ${formatDuration(timeouts.drain)}; they are cut`)
+  }
+  await run.step(server, states.activating)
+  const began = run.elapsed()
+  const result = await timed('activate', () => run.command(server, 'activate', { release: release.spec, local: localOf(server) }, { timeout: timeouts.activate, signal, id: `${run.id}:${run.fence}:activate:${release.number}:${server.id}` }))
+  for (const span of result.spans) spans.push({ name: span.name, start: began + span.start, end: began + span.end })
+  if (drains) {
+    await run.step(server, states.registering)
+    await timed('register', () => run.balancer.register(server.name, { timeout: timeouts.register, signal }))
+  }
+  return spans
+}
+
+/** Step states in which there is nothing left to do for a server. */
+const over: ReadonlySet<StepState> = new Set<StepState>(['switched', 'unchanged', 'quarantined', 'failed'])
+
+async function switchServer(run: Run, server: EnvironmentServer, failures: Failures, watch: Watch): Promise<void> {
+  const signal = AbortSignal.any([run.signal, failures.signal])
+  try {
+    const spans = await activateServer(run, server, run.release!, signal, { draining: 'draining', activating: 'activating', registering: 'registering' })
+    await run.step(server, 'switched', { spans })
+    watch.start(server, run.release!)
+  } catch (error) {
+    run.signal.throwIfAborted()
+    if (failures.signal.aborted) return
+    failures.add(server, error)
+    await run.step(server, 'quarantined', { failure: reportOf(error, server.name) })
+  }
+}
+
+/** What cannot be reached must not serve the old release beside the new one. */
+async function drainUnreachable(run: Run, names: readonly string[]): Promise<void> {
+  await Promise.all(names.map((name) => run.balancer.drain(name, { timeout: 0, signal: run.signal })))
+}
+
+async function bakeFor(run: Run, failures: Failures, duration: number): Promise<void> {
+  try {
+    await delay(duration, undefined, { signal: AbortSignal.any([run.signal, failures.signal]) })
+  } catch {
+    abortIfNeeded(run, failures)
+  }
+}
+
+function abortIfNeeded(run: Run, failures: Failures): void {
+  run.signal.throwIfAborted()
+  failures.signal.throwIfAborted()
+}

@@ -1,0 +1,55 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { DployError } from '../../protocol/errors.ts'
+import { lockHeartbeat, type Locks } from '../store/locks.ts'
+import { isDeadHolder } from './holder.ts'
+
+/** How often a waiting deployment looks whether the lock is free. Milliseconds. */
+const waitInterval = 250
+
+/** The lock of an environment, held: with its heartbeat, and a signal that aborts when it is lost. */
+export class Lease implements AsyncDisposable {
+  readonly fence: number
+  readonly #locks: Locks
+  readonly #environmentId: string
+  readonly #lost = new AbortController()
+  readonly #timer: NodeJS.Timeout
+
+  private constructor(locks: Locks, environmentId: string, fence: number) {
+    this.#locks = locks
+    this.#environmentId = environmentId
+    this.fence = fence
+    this.#timer = setInterval(() => void this.#beat(), lockHeartbeat)
+  }
+
+  /** Takes the lock; with `wait`, waits for it. Throws `environment.locked`, or the signal's reason. */
+  static async acquire(locks: Locks, environmentId: string, deploymentId: string, holder: string, options: { wait: boolean; signal: AbortSignal }): Promise<Lease> {
+    for (;;) {
+      options.signal.throwIfAborted()
+      try {
+        return new Lease(locks, environmentId, await locks.acquire(environmentId, deploymentId, holder, Date.now(), isDeadHolder))
+      } catch (error) {
+        if (!options.wait || !(error instanceof DployError) || error.code !== 'environment.locked') throw error
+        await delay(waitInterval, undefined, { signal: options.signal })
+      }
+    }
+  }
+
+  /** Aborts with `lock.lost` once the lock was taken over or forced open. */
+  get signal(): AbortSignal {
+    return this.#lost.signal
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#timer)
+    await this.#locks.release(this.#environmentId, this.fence)
+  }
+
+  async #beat(): Promise<void> {
+    try {
+      await this.#locks.heartbeat(this.#environmentId, this.fence, Date.now())
+    } catch (error) {
+      clearInterval(this.#timer)
+      this.#lost.abort(error)
+    }
+  }
+}

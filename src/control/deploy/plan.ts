@@ -1,0 +1,85 @@
+import type { EnvironmentConfig } from '../../protocol/config.ts'
+import type { DeploymentKind, Plan } from '../../protocol/deployment.ts'
+
+/** What is wanted. */
+export interface Desired {
+  kind: DeploymentKind
+  application: string
+  environment: string
+  /** Null while the release is not made yet (a preview). */
+  release: number | null
+  from: number | null
+  servers: readonly string[]
+  strategy: EnvironmentConfig['strategy']
+  releaseCommand: string | null
+  /** Whether the balancer can keep servers out of traffic. */
+  drains: boolean
+  hasService: boolean
+}
+
+/** What was seen on one server; null if it cannot be reached. */
+export interface ObservedServer {
+  current: number | null
+  /** Numbers of the releases that are on it. */
+  releases: readonly number[]
+  /** Whether its service runs the current release, or has nothing to run. */
+  running: boolean
+}
+
+/**
+ * What has to be done to get from what was observed to what is desired. Pure: no I/O, no clock.
+ *
+ * A server that already runs the release is left alone. If no server runs anything yet there is nobody to protect, and
+ * all switch together.
+ */
+export function plan(desired: Desired, observed: ReadonlyMap<string, ObservedServer | null>): Plan {
+  const reachable = desired.servers.filter((server) => observed.get(server))
+  const unreachable = desired.servers.filter((server) => !observed.get(server))
+  const unchanged = reachable.filter((server) => {
+    const seen = observed.get(server)!
+    return desired.release !== null && seen.current === desired.release && seen.running
+  })
+  const toSwitch = reachable.filter((server) => !unchanged.includes(server))
+  const nothingRuns = reachable.every((server) => observed.get(server)!.current === null)
+  const size = nothingRuns || desired.strategy.kind === 'all-at-once' ? Math.max(1, toSwitch.length) : batchSize(desired.strategy.batch, desired.servers.length)
+  const firstStaged = toSwitch[0]
+  return {
+    kind: desired.kind,
+    application: desired.application,
+    environment: desired.environment,
+    release: desired.release,
+    from: desired.from,
+    stage: toSwitch.map((server) => {
+      const seen = observed.get(server)!
+      return { server, from: seen.current, already: desired.release !== null && seen.releases.includes(desired.release) }
+    }),
+    releaseCommand: desired.kind === 'deploy' && desired.releaseCommand !== null && firstStaged !== undefined ? { server: firstStaged, command: desired.releaseCommand } : null,
+    batches: inBatches(toSwitch, size),
+    unchanged,
+    unreachable,
+    perServer: desired.drains ? ['drain', 'activate', 'register'] : ['activate'],
+    bakeBatch: desired.hasService ? desired.strategy.bake_batch : 0,
+    bake: desired.hasService ? desired.strategy.bake : 0,
+    warnings: warningsOf(desired, size, toSwitch.length, nothingRuns),
+  }
+}
+
+/** How many of `count` servers switch together: a number, or a share rounded down; at least one. */
+export function batchSize(batch: number | string, count: number): number {
+  const size = typeof batch === 'number' ? batch : Math.floor((count * Number.parseInt(batch, 10)) / 100)
+  return Math.max(1, Math.min(size, Math.max(1, count)))
+}
+
+function inBatches(servers: readonly string[], size: number): string[][] {
+  const batches: string[][] = []
+  for (let start = 0; start < servers.length; start += size) batches.push(servers.slice(start, start + size))
+  return batches
+}
+
+function warningsOf(desired: Desired, size: number, count: number, nothingRuns: boolean): string[] {
+  const warnings: string[] = []
+  if (nothingRuns) return warnings
+  if (!desired.drains && desired.hasService && count > 0) warnings.push('No balancer takes servers out of traffic: requests in flight are cut when a server switches')
+  if (desired.drains && size >= count && count > 0 && desired.servers.length === count) warnings.push('All servers switch together: nobody serves meanwhile')
+  return warnings
+}

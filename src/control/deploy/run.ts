@@ -1,0 +1,164 @@
+import type { Logger } from 'pino'
+import type { Balancer } from '../../balancers/contract.ts'
+import type { AgentEvent, AgentMethod, AgentParams, AgentResult, Span } from '../../protocol/agent-messages.ts'
+import type { Config, EnvironmentConfig } from '../../protocol/config.ts'
+import type { DeploymentEventData, DeploymentState, StepState } from '../../protocol/deployment.ts'
+import { DployError, type ErrorReport } from '../../protocol/errors.ts'
+import type { Digest } from '../../protocol/manifest.ts'
+import type { Revision } from '../../protocol/release-spec.ts'
+import type { EnvironmentServer } from '../store/applications.ts'
+import type { DeploymentRow } from '../store/deployments.ts'
+import type { Release } from '../store/releases.ts'
+import type { Store } from '../store/store.ts'
+import type { AgentLink } from '../gateway/agent-link.ts'
+
+/** Where revisions and artifacts come from. */
+export interface ArtifactSource {
+  resolve(config: Config, base: string | null, ref: string | null, branch: string | null, signal: AbortSignal): Promise<Revision>
+  build(config: Config, base: string | null, revision: Revision, options: { signal: AbortSignal; onOutput: (stream: 'stdout' | 'stderr', text: string) => void }): Promise<{ artifact: Digest; cached: boolean }>
+  /** Whether an uploaded artifact is here whole. */
+  has(artifact: Digest): Promise<boolean>
+  /** What turns one manifest into the other, compressed with zstd. */
+  delta(from: Digest | null, to: Digest): Promise<Uint8Array>
+}
+
+/** How agents are reached, whichever way they are connected. */
+export interface Reach {
+  /** Throws `server.unreachable`. */
+  reach(server: { id: string; name: string }, timeout: number, signal?: AbortSignal): Promise<AgentLink>
+}
+
+export interface RunnerOptions {
+  store: Store
+  servers: Reach
+  artifacts: ArtifactSource
+  openBalancer(config: EnvironmentConfig['balancer']): Balancer
+  log: Logger
+  holder: string
+}
+
+/** One deployment while it runs: what it knows, and the only ways in which it writes. */
+export class Run {
+  readonly id: string
+  readonly number: number
+  readonly row: DeploymentRow
+  readonly environment: EnvironmentConfig
+  readonly environmentName: string
+  readonly fence: number
+  /** The servers it is about, in the order of dploy.yml. */
+  readonly servers: readonly EnvironmentServer[]
+  readonly balancer: Balancer
+  readonly options: RunnerOptions
+  /** Aborts when the deployment is cancelled, loses its lock, or the control plane stops. Not consulted while rolling back. */
+  readonly signal: AbortSignal
+  /** Aborts when the lock is lost. */
+  readonly lease: AbortSignal
+  readonly startedAt: number
+  state: DeploymentState
+  release: Release | null = null
+  from: Release | null = null
+
+  constructor(input: {
+    row: DeploymentRow
+    environmentName: string
+    fence: number
+    servers: readonly EnvironmentServer[]
+    balancer: Balancer
+    options: RunnerOptions
+    lease: AbortSignal
+    signal: AbortSignal
+    release: Release | null
+    from: Release | null
+  }) {
+    this.id = input.row.id
+    this.number = input.row.number
+    this.row = input.row
+    this.environmentName = input.environmentName
+    this.environment = input.row.config.environments[input.environmentName]!
+    this.fence = input.fence
+    this.servers = input.servers
+    this.balancer = input.balancer
+    this.options = input.options
+    this.signal = input.signal
+    this.lease = input.lease
+    this.state = input.row.state
+    this.release = input.release
+    this.from = input.from
+    this.startedAt = input.row.startedAt ?? Date.now()
+  }
+
+  get store(): Store {
+    return this.options.store
+  }
+
+  /** Milliseconds since the deployment started. */
+  elapsed(): number {
+    return Date.now() - this.startedAt
+  }
+
+  /** Moves the deployment to its next state, stored before anything else happens. */
+  async transition(to: DeploymentState, changes: Parameters<Store['deployments']['transition']>[5] = {}): Promise<void> {
+    await this.store.deployments.transition(this.id, this.fence, this.state, to, Date.now(), changes)
+    this.state = to
+  }
+
+  async step(server: EnvironmentServer, to: StepState, changes: { spans?: readonly Span[]; bytes?: number; objects?: number; failure?: ErrorReport | null } = {}): Promise<void> {
+    await this.store.deployments.step(this.id, this.fence, server, to, Date.now(), changes)
+  }
+
+  event(server: EnvironmentServer | null, data: DeploymentEventData): void {
+    this.store.events.add(this.id, server?.id ?? null, data, Date.now())
+  }
+
+  note(server: EnvironmentServer | null, text: string): void {
+    this.event(server, { kind: 'note', text })
+  }
+
+  server(name: string): EnvironmentServer {
+    const found = this.servers.find((one) => one.name === name)
+    if (!found) throw new DployError('server.unknown', `The server ${name} is not in this environment`)
+    return found
+  }
+
+  /**
+   * Asks a server's agent for something under this deployment's fencing token. If the connection ends meanwhile, waits
+   * for the agent to come back and asks again with the same command id, which it does once; until `timeout`.
+   */
+  async command<M extends AgentMethod>(
+    server: EnvironmentServer,
+    method: M,
+    params: AgentParams<M>,
+    options: { timeout: number; signal: AbortSignal; id?: string; body?: Uint8Array },
+  ): Promise<AgentResult<M>> {
+    const deadline = Date.now() + options.timeout
+    const signal = AbortSignal.any([options.signal, AbortSignal.timeout(options.timeout)])
+    const id = options.id ?? `${this.id}:${this.fence}:${method}:${server.id}`
+    for (;;) {
+      try {
+        const link = await this.options.servers.reach(server, Math.max(1, Math.min(this.environment.timeouts.reach, deadline - Date.now())), options.signal)
+        return await link.command(method, params, {
+          application: this.row.config.application,
+          environment: this.environmentName,
+          epoch: this.fence,
+          id,
+          signal,
+          body: options.body,
+          onEvent: (event) => this.#forward(server, event),
+        })
+      } catch (error) {
+        options.signal.throwIfAborted()
+        if (Date.now() >= deadline) {
+          if (error instanceof DployError && error.code !== 'connection.closed') throw error
+          throw new DployError('command.timeout', `${server.name} did not finish ${method} within ${options.timeout} ms`, { where: server.name, cause: error })
+        }
+        if (!(error instanceof DployError) || error.code !== 'connection.closed') throw error
+        this.note(server, 'the connection ended; waiting for the agent to come back')
+      }
+    }
+  }
+
+  #forward<M extends AgentMethod>(server: EnvironmentServer, event: AgentEvent<M>): void {
+    const step = event as { kind?: string }
+    if (step.kind === 'output' || step.kind === 'note' || step.kind === 'progress') this.event(server, event as DeploymentEventData)
+  }
+}

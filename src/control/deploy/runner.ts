@@ -1,0 +1,159 @@
+import { DployError, reportOf } from '../../protocol/errors.ts'
+import type { DeploymentState } from '../../protocol/deployment.ts'
+import { activate, bake } from './activate.ts'
+import { commit } from './commit.ts'
+import { Failures } from './failures.ts'
+import { Lease } from './lease.ts'
+import { build, resolve } from './resolve.ts'
+import { rollBack } from './roll-back.ts'
+import { Run, type RunnerOptions } from './run.ts'
+import { stage } from './stage.ts'
+import { isCommitted, isFinal } from './states.ts'
+import { Watch } from './watch.ts'
+
+/** Why a run stops without an end: the control plane is stopping; the next one goes on where this one was. */
+export class Stopping extends Error {
+  constructor() {
+    super('The control plane is stopping')
+    this.name = 'Stopping'
+  }
+}
+
+/** Begins to measure what users notice; ends with the receipt. */
+export interface Measure {
+  start(run: Run): Promise<AsyncDisposable & { finish(run: Run): Promise<void> }>
+}
+
+/**
+ * Runs a deployment to its end, from whatever state it is stored in: a new one from the start, one that a killed
+ * control plane left behind from where it was. Takes the environment's lock for as long as it runs.
+ *
+ * `signal` cancels (reason `deployment.cancelled`) or stops (reason Stopping). Throws `environment.locked` when the
+ * lock is held and `wait` is false; the deployment is then `failed`.
+ */
+export async function runDeployment(id: string, options: RunnerOptions, measure: Measure, control: { wait: boolean; signal: AbortSignal }): Promise<DeploymentState> {
+  const row = await options.store.deployments.get(id)
+  if (isFinal(row.state)) return row.state
+  await using lease = await takeLock(id, row.environmentId, options, control)
+  await using run = await openRun(id, options, lease, control.signal)
+  await using measuring = await measure.start(run)
+  const failures = new Failures(run.environment.strategy.max_failures)
+  const dying = new Map<string, PromiseWithResolvers<void>>(run.servers.map((server) => [server.name, Promise.withResolvers<void>()]))
+  await using watch = new Watch(run, (server, error) => {
+    run.note(server, `failed after it was switched: ${reportOf(error).message}`)
+    failures.add(server, error)
+    dying.get(server.name)!.resolve()
+  })
+  while (!isFinal(run.state)) {
+    try {
+      await advance(run, failures, watch, (server) => dying.get(server.name)!.promise, control.signal)
+    } catch (error) {
+      if (!(await settle(run, error))) return run.state
+    }
+  }
+  await measuring.finish(run)
+  await options.store.events.flush()
+  return run.state
+}
+
+async function advance(run: Run, failures: Failures, watch: Watch, urgent: (server: { name: string }) => Promise<void>, signal: AbortSignal): Promise<void> {
+  switch (run.state) {
+    case 'queued':
+      return run.transition(run.release ? 'staging' : 'resolving')
+    case 'resolving':
+      return resolve(run)
+    case 'building':
+      return build(run)
+    case 'staging':
+      return stage(run)
+    case 'committing':
+      return commit(run)
+    case 'activating':
+      return activate(run, failures, watch)
+    case 'baking':
+      return bake(run, failures)
+    case 'rolling_back':
+      await rollBack(run, urgent, stopOnly(signal, run))
+      return run.transition('rolled_back')
+    case 'succeeded':
+    case 'rolled_back':
+    case 'failed':
+    case 'cancelled':
+      return
+    default:
+      run.state satisfies never
+  }
+}
+
+/** Decides what a failure means where the deployment stands. False: nothing more is to be written (stopping, lock lost). */
+async function settle(run: Run, error: unknown): Promise<boolean> {
+  if (error instanceof Stopping || run.signal.reason instanceof Stopping) return false
+  if (error instanceof DployError && error.code === 'lock.lost') {
+    run.options.log.warn({ deployment: run.number }, 'the lock was lost; this run stops')
+    return false
+  }
+  const failure = reportOf(error)
+  if (failure.code === 'internal') run.options.log.error({ deployment: run.number, err: error }, 'unexpected error in a deployment')
+  if (!isCommitted(run.state)) {
+    await run.transition(failure.code === 'deployment.cancelled' ? 'cancelled' : 'failed', { failure })
+  } else if (run.state === 'rolling_back') {
+    await run.transition('failed', { failure })
+  } else if (run.row.kind === 'converge') {
+    await run.transition('failed', { failure })
+  } else if (run.from === null) {
+    await run.transition('failed', { failure: { ...failure, message: `${failure.message} (there is no earlier release to go back to)` }, wantedRelease: null })
+  } else {
+    await run.transition('rolling_back', { failure, wantedRelease: run.from.id })
+  }
+  return true
+}
+
+/** While rolling back a cancellation is no longer listened to; only a stop or the loss of the lock is. */
+function stopOnly(signal: AbortSignal, run: Run): AbortSignal {
+  const controller = new AbortController()
+  const forward = () => {
+    const reason: unknown = signal.aborted ? signal.reason : run.lease.reason
+    if (reason instanceof Stopping || (reason instanceof DployError && reason.code === 'lock.lost')) controller.abort(reason)
+  }
+  signal.addEventListener('abort', forward, { once: true })
+  run.lease.addEventListener('abort', forward, { once: true })
+  forward()
+  return controller.signal
+}
+
+async function takeLock(id: string, environmentId: string, options: RunnerOptions, control: { wait: boolean; signal: AbortSignal }): Promise<Lease> {
+  try {
+    return await Lease.acquire(options.store.locks, environmentId, id, options.holder, control)
+  } catch (error) {
+    if (!(control.signal.reason instanceof Stopping)) {
+      const report = reportOf(error)
+      await options.store.deployments.abandon(id, report, Date.now())
+      await options.store.events.flush()
+    }
+    throw error
+  }
+}
+
+async function openRun(id: string, options: RunnerOptions, lease: Lease, signal: AbortSignal): Promise<Run & AsyncDisposable> {
+  const { store } = options
+  const row = await store.deployments.get(id)
+  const environment = await store.applications.environmentById(row.environmentId)
+  const all = await store.applications.servers(row.environmentId)
+  const servers = row.request.servers === null ? all : all.filter((server) => row.request.servers!.includes(server.name))
+  const config = row.config.environments[environment.name]
+  if (!config) throw new DployError('environment.unknown', `dploy.yml names no environment ${environment.name}`)
+  const balancer = options.openBalancer(config.balancer)
+  const run = new Run({
+    row,
+    environmentName: environment.name,
+    fence: lease.fence,
+    servers,
+    balancer,
+    options,
+    lease: lease.signal,
+    signal: AbortSignal.any([signal, lease.signal]),
+    release: row.releaseId === null ? null : await store.releases.get(row.releaseId),
+    from: row.fromReleaseId === null ? null : await store.releases.get(row.fromReleaseId),
+  })
+  return Object.assign(run, { [Symbol.asyncDispose]: () => balancer[Symbol.asyncDispose]() })
+}

@@ -1,0 +1,85 @@
+import { DployError, reportOf } from '../../protocol/errors.ts'
+import type { EnvironmentServer } from '../store/applications.ts'
+import { forPlan, observeServers, type Observation } from './observe.ts'
+import { plan } from './plan.ts'
+import type { Release } from '../store/releases.ts'
+import type { Run } from './run.ts'
+
+/** Brings the release onto all servers at once, without touching traffic. If one fails, no server has changed. */
+export async function stage(run: Run): Promise<void> {
+  const release = run.release!
+  const [observed] = await Promise.all([observeServers(run, run.signal), checkBalancer(run)])
+  const planned = plan(
+    {
+      kind: run.row.kind,
+      application: run.row.config.application,
+      environment: run.environmentName,
+      release: release.number,
+      from: run.from?.number ?? null,
+      servers: run.servers.map((server) => server.name),
+      strategy: run.environment.strategy,
+      releaseCommand: release.spec.release_command?.command ?? null,
+      drains: run.balancer.capabilities.drains,
+      hasService: release.spec.service !== null,
+    },
+    new Map(run.servers.map((server) => [server.name, forPlan(observed.get(server.name))])),
+  )
+  checkUnreachable(run, planned.unreachable, observed)
+  run.row.plan = planned
+  await run.store.deployments.setPlan(run.id, run.fence, planned, run.servers, Date.now())
+  const results = await Promise.allSettled(
+    planned.stage.map(async ({ server: name }) => {
+      const server = run.server(name)
+      await run.step(server, 'staging')
+      try {
+        await stageServer(run, server, release, observed.get(name) as Observation, { signal: run.signal, counted: true })
+      } catch (error) {
+        run.signal.throwIfAborted()
+        await run.step(server, 'failed', { failure: reportOf(error, name) })
+        throw error
+      }
+    }),
+  )
+  run.signal.throwIfAborted()
+  const failed = results.find((result) => result.status === 'rejected')
+  if (failed) throw failed.reason
+  await run.transition('committing')
+}
+
+/** Stages a release on one server; staging what is there already moves nothing. */
+export async function stageServer(run: Run, server: EnvironmentServer, release: Release, observation: Observation, options: { signal: AbortSignal; counted: boolean }): Promise<void> {
+  const began = run.elapsed()
+  const held = observation.releases.find((one) => one.number === observation.current) ?? observation.releases.at(-1)
+  const delta = await run.options.artifacts.delta(held?.artifact ?? null, release.spec.artifact)
+  const result = await run.command(
+    server,
+    'stage',
+    { release: release.spec, local: localOf(server), from: held?.artifact ?? null },
+    { timeout: run.environment.timeouts.stage, signal: options.signal, body: delta, id: `${run.id}:${run.fence}:stage:${release.number}:${server.id}` },
+  )
+  if (!options.counted) return
+  await run.step(server, 'staged', {
+    spans: [{ name: 'stage', start: began, end: run.elapsed() }, ...result.spans.map((span) => ({ name: `stage.${span.name}`, start: began + span.start, end: began + span.end }))],
+    bytes: result.already ? 0 : result.bytes + delta.length,
+    objects: result.objects,
+  })
+}
+
+/** What the release does differently on this server. */
+export function localOf(server: EnvironmentServer): { port?: number } {
+  return server.port === null ? {} : { port: server.port }
+}
+
+function checkUnreachable(run: Run, unreachable: readonly string[], observed: ReadonlyMap<string, Observation | DployError>): void {
+  if (unreachable.length <= run.environment.strategy.max_unavailable && unreachable.length < run.servers.length) {
+    for (const name of unreachable) run.note(run.server(name), 'cannot be reached; left drained, converges when it returns')
+    return
+  }
+  const first = observed.get(unreachable[0]!) as DployError
+  const names = unreachable.length > 5 ? `${unreachable.slice(0, 5).join(', ')} and ${unreachable.length - 5} more` : unreachable.join(', ')
+  throw new DployError(first.code, unreachable.length === 1 ? first.message : `${unreachable.length} servers cannot be reached: ${names}. ${first.message}`, { where: names, fix: first.fix, cause: first })
+}
+
+async function checkBalancer(run: Run): Promise<void> {
+  await run.balancer.check(run.servers.map((server) => server.name), run.signal)
+}

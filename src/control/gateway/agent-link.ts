@@ -1,0 +1,80 @@
+import type { KeyObject } from 'node:crypto'
+import { agentMethods, type AgentEvent, type AgentMethod, type AgentParams, type AgentResult, type CommandText } from '../../protocol/agent-messages.ts'
+import { DployError, reportOf } from '../../protocol/errors.ts'
+import { newId } from '../../protocol/ids.ts'
+import type { Peer } from '../../protocol/peer.ts'
+import { sha256, signText } from '../../protocol/signature.ts'
+
+/** How long after it was sent a command may still be started. Milliseconds; allows for clocks that differ. */
+const commandLifetime = 5 * 60_000
+
+export interface CommandOptions<M extends AgentMethod> {
+  application: string
+  environment: string
+  /** Fencing token; 0 for what only reads. */
+  epoch: number
+  /** The same id for the same command asked again: the agent does it once. A new one by default. */
+  id?: string | undefined
+  signal?: AbortSignal | undefined
+  body?: Uint8Array | undefined
+  onEvent?: ((event: AgentEvent<M>) => void) | undefined
+}
+
+/** An agent that is connected now, whichever way. */
+export class AgentLink {
+  readonly server: { id: string; name: string }
+  readonly #peer: Peer
+  readonly #key: KeyObject
+  /** What the agent said of itself. */
+  readonly facts: { version: string; platform: string; clockSkew: number; roundTrip: number; instance: string }
+
+  constructor(server: { id: string; name: string }, peer: Peer, key: KeyObject, facts: AgentLink['facts']) {
+    this.server = server
+    this.#peer = peer
+    this.#key = key
+    this.facts = facts
+  }
+
+  get closed(): Promise<string> {
+    return this.#peer.closed
+  }
+
+  get open(): boolean {
+    return this.#peer.open
+  }
+
+  close(reason: string): void {
+    this.#peer.close(reason)
+  }
+
+  /** Sends a signed command and answers its result. Errors name the server. */
+  async command<M extends AgentMethod>(method: M, params: AgentParams<M>, options: CommandOptions<M>): Promise<AgentResult<M>> {
+    const body = options.body ?? new Uint8Array(0)
+    const text = JSON.stringify({
+      id: options.id ?? newId('cmd'),
+      server: this.server.id,
+      application: options.application,
+      environment: options.environment,
+      epoch: options.epoch,
+      expires: Date.now() + commandLifetime,
+      method,
+      params,
+      body: sha256(body),
+    } satisfies CommandText)
+    const schema = agentMethods[method]
+    try {
+      const result = await this.#peer.call('command', { text, signature: signText(this.#key, text) }, {
+        signal: options.signal,
+        body,
+        onEvent: (event) => {
+          const parsed = schema.event.safeParse(event)
+          if (parsed.success) options.onEvent?.(parsed.data as AgentEvent<M>)
+        },
+      })
+      return schema.result.parse(result) as AgentResult<M>
+    } catch (error) {
+      if (error instanceof DployError) throw DployError.from({ ...reportOf(error, this.server.name) })
+      throw error
+    }
+  }
+}

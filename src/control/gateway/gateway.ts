@@ -1,0 +1,148 @@
+import { randomBytes, type KeyObject } from 'node:crypto'
+import type { Logger } from 'pino'
+import type { WebSocket } from 'ws'
+import { controlMethods, helloResult } from '../../protocol/agent-messages.ts'
+import { DployError } from '../../protocol/errors.ts'
+import { Peer, type Carrier, type CallContext } from '../../protocol/peer.ts'
+import { helloText, verifyText } from '../../protocol/signature.ts'
+import { socketCarrier } from '../../protocol/socket-carrier.ts'
+import { protocolNumber, speaks } from '../../protocol/version.ts'
+import type { Store } from '../store/store.ts'
+import { AgentLink } from './agent-link.ts'
+
+/** How long an agent has to answer the hello. Milliseconds. */
+const helloTimeout = 10_000
+
+/** Where an agent's objects and manifests come from. */
+export interface ObjectSource {
+  /** Chunks of one zstd stream: a pack of these objects. */
+  pack(digests: string[], signal: AbortSignal): AsyncIterable<Uint8Array>
+  /** The canonical text of a manifest, compressed with zstd. */
+  manifest(digest: string): Promise<Uint8Array>
+}
+
+export interface GatewayOptions {
+  store: Store
+  key: { privateKey: KeyObject; publicKey: string }
+  objects: ObjectSource
+  log: Logger
+}
+
+/** Knows which agents are connected, proves who they are, serves what they ask for. */
+export class Gateway {
+  readonly #options: GatewayOptions
+  readonly #links = new Map<string, AgentLink>()
+  readonly #waiting = new Map<string, Set<(link: AgentLink) => void>>()
+  /** Called when an agent has connected and is known. */
+  onConnect: (link: AgentLink) => void = () => {}
+
+  constructor(options: GatewayOptions) {
+    this.#options = options
+  }
+
+  /** The connected agent of a server; null if there is none. */
+  link(serverId: string): AgentLink | null {
+    return this.#links.get(serverId) ?? null
+  }
+
+  /** Waits until the server's agent is connected. Throws `server.unreachable` after `timeout` milliseconds. */
+  async reach(server: { id: string; name: string }, timeout: number, signal?: AbortSignal): Promise<AgentLink> {
+    const present = this.#links.get(server.id)
+    if (present?.open) return present
+    signal?.throwIfAborted()
+    return new Promise((resolve, reject) => {
+      const waiting = this.#waiting.get(server.id) ?? new Set()
+      this.#waiting.set(server.id, waiting)
+      const done = (link: AgentLink | null) => {
+        clearTimeout(timer)
+        signal?.removeEventListener('abort', abort)
+        waiting.delete(done)
+        if (link) resolve(link)
+        else reject(signal?.aborted ? signal.reason : new DployError('server.unreachable', `The agent of ${server.name} has not connected within ${timeout} ms`, { where: server.name }))
+      }
+      const abort = () => done(null)
+      const timer = setTimeout(abort, timeout)
+      signal?.addEventListener('abort', abort, { once: true })
+      waiting.add(done)
+    })
+  }
+
+  /** Takes over a WebSocket on which an agent is expected. */
+  accept(socket: WebSocket, remote: string): void {
+    void this.welcome(socketCarrier(socket), remote).catch((error: unknown) => {
+      this.#options.log.warn({ remote, err: error }, 'an agent was refused')
+      socket.close(1008, error instanceof Error ? error.message.slice(0, 100) : 'refused')
+    })
+  }
+
+  /** Says hello on a connection, checks who answers, and from then on counts the server as connected. */
+  async welcome(carrier: Carrier, remote: string): Promise<AgentLink> {
+    let server: { id: string; name: string } | null = null
+    const known = (handler: (params: unknown, context: CallContext, serverId: string) => Promise<unknown>) => (params: unknown, context: CallContext) => {
+      if (!server) throw new DployError('unauthorized', 'Say hello first')
+      return handler(params, context, server.id)
+    }
+    const peer = new Peer(carrier, {
+      objects: known((params, context, id) => this.#sendObjects(params, context, id)),
+      manifest: known((params, context, id) => this.#sendManifest(params, context, id)),
+    })
+    const nonce = randomBytes(24).toString('base64')
+    const asked = performance.now()
+    const hello = helloResult.parse(await peer.call('hello', { protocol: protocolNumber, nonce }, { signal: AbortSignal.timeout(helloTimeout) }))
+    const roundTrip = performance.now() - asked
+    if (!speaks(hello.protocol)) {
+      throw new DployError('protocol.mismatch', `The agent at ${remote} speaks protocol ${hello.protocol}, this control plane ${protocolNumber}`)
+    }
+    const found = await this.#options.store.servers.find(hello.server)
+    if (!found?.publicKey || !verifyText(found.publicKey, helloText(nonce, hello.server), hello.signature)) {
+      peer.close('not known here')
+      throw new DployError('unauthorized', `The agent at ${remote} does not hold the key of a server that is known here`)
+    }
+    server = { id: found.id, name: found.name }
+    const facts = { version: hello.version, platform: hello.platform, clockSkew: hello.clock - (Date.now() - roundTrip / 2), roundTrip, instance: hello.instance }
+    const link = new AgentLink(server, peer, this.#options.key.privateKey, facts)
+    this.#links.get(found.id)?.close('the agent has connected again')
+    this.#links.set(found.id, link)
+    void peer.closed.then((reason) => {
+      if (this.#links.get(found.id) === link) this.#links.delete(found.id)
+      this.#options.log.info({ server: found.name, reason }, 'agent gone')
+    })
+    await this.#options.store.servers.seen(found.id, facts, Date.now())
+    this.#options.log.info({ server: found.name, remote }, 'agent connected')
+    for (const resolve of [...(this.#waiting.get(found.id) ?? [])]) resolve(link)
+    this.onConnect(link)
+    return link
+  }
+
+  /** Ends all connections. */
+  close(): void {
+    for (const link of this.#links.values()) link.close('the control plane stops')
+  }
+
+  async #sendObjects(params: unknown, context: CallContext, serverId: string): Promise<unknown> {
+    const { release, digests } = controlMethods.objects.params.parse(params)
+    await this.#mayHave(release, serverId)
+    let bytes = 0
+    for await (const chunk of this.#options.objects.pack(digests, context.signal)) {
+      context.signal.throwIfAborted()
+      bytes += chunk.length
+      await context.emit({}, chunk)
+    }
+    return { bytes }
+  }
+
+  async #sendManifest(params: unknown, context: CallContext, serverId: string): Promise<unknown> {
+    const { release, artifact } = controlMethods.manifest.params.parse(params)
+    const found = await this.#mayHave(release, serverId)
+    if (found.spec.artifact !== artifact) throw new DployError('not_found', `The release ${found.number} does not consist of artifact ${artifact}`)
+    const text = await this.#options.objects.manifest(artifact)
+    for (let start = 0; start < text.length; start += 256 * 1024) await context.emit({}, text.subarray(start, start + 256 * 1024))
+    return {}
+  }
+
+  async #mayHave(releaseId: string, serverId: string) {
+    const release = await this.#options.store.releases.isOnServer(releaseId, serverId)
+    if (!release) throw new DployError('release.unknown', 'There is no such release for this server')
+    return release
+  }
+}

@@ -1,0 +1,120 @@
+import type { Kysely } from 'kysely'
+import type { Config } from '../../protocol/config.ts'
+import { DployError } from '../../protocol/errors.ts'
+import { newId } from '../../protocol/ids.ts'
+import type { Tables } from './schema.ts'
+
+export interface Environment {
+  id: string
+  application: string
+  name: string
+  config: Config
+  base: string | null
+  wantedRelease: string | null
+}
+
+export interface EnvironmentServer {
+  id: string
+  name: string
+  address: string | null
+  port: number | null
+  tags: Record<string, string>
+}
+
+/** Queries over applications, their environments and which servers these have. */
+export class Applications {
+  readonly #db: Kysely<Tables>
+
+  constructor(db: Kysely<Tables>) {
+    this.#db = db
+  }
+
+  /** Records a dploy.yml: its application, environments and servers. What it no longer names keeps its history. */
+  async apply(config: Config, base: string | null, now: number): Promise<void> {
+    await this.#db.transaction().execute(async (trx) => {
+      await trx
+        .insertInto('applications')
+        .values({ id: newId('app'), name: config.application, created_at: now })
+        .onConflict((oc) => oc.column('name').doNothing())
+        .execute()
+      const { id: applicationId } = await trx.selectFrom('applications').select('id').where('name', '=', config.application).executeTakeFirstOrThrow()
+      const text = JSON.stringify(config)
+      for (const [name, environment] of Object.entries(config.environments)) {
+        await trx
+          .insertInto('environments')
+          .values({ id: newId('env'), application_id: applicationId, name, config: text, base, wanted_release_id: null, fence: 0, created_at: now, updated_at: now })
+          .onConflict((oc) => oc.columns(['application_id', 'name']).doUpdateSet({ config: text, base, updated_at: now }))
+          .execute()
+        const { id: environmentId } = await trx
+          .selectFrom('environments')
+          .select('id')
+          .where('application_id', '=', applicationId)
+          .where('name', '=', name)
+          .executeTakeFirstOrThrow()
+        await trx.deleteFrom('environment_servers').where('environment_id', '=', environmentId).execute()
+        for (const [position, server] of environment.servers.entries()) {
+          await trx
+            .insertInto('servers')
+            .values({ id: newId('srv'), name: server.name, public_key: null, facts: null, last_seen_at: null, created_at: now })
+            .onConflict((oc) => oc.column('name').doNothing())
+            .execute()
+          const { id: serverId } = await trx.selectFrom('servers').select('id').where('name', '=', server.name).executeTakeFirstOrThrow()
+          await trx
+            .insertInto('environment_servers')
+            .values({ environment_id: environmentId, server_id: serverId, position, address: server.address ?? null, port: server.port ?? null, tags: JSON.stringify(server.tags) })
+            .execute()
+        }
+      }
+    })
+  }
+
+  /** Every environment, in order of application and name. */
+  async environments(): Promise<Environment[]> {
+    const rows = await this.#environmentRows().orderBy('applications.name').orderBy('environments.name').execute()
+    return rows.map(environmentOf)
+  }
+
+  /** Throws `environment.unknown`, naming those there are. */
+  async environment(application: string, name: string): Promise<Environment> {
+    const row = await this.#environmentRows().where('applications.name', '=', application).where('environments.name', '=', name).executeTakeFirst()
+    if (row) return environmentOf(row)
+    const known = (await this.environments()).map((one) => `${one.application}/${one.name}`)
+    throw new DployError('environment.unknown', `There is no environment ${application}/${name}; known: ${known.join(', ') || 'none'}`)
+  }
+
+  async environmentById(id: string): Promise<Environment> {
+    return environmentOf(await this.#environmentRows().where('environments.id', '=', id).executeTakeFirstOrThrow())
+  }
+
+  /** The servers of an environment, in the order of dploy.yml. */
+  async servers(environmentId: string): Promise<EnvironmentServer[]> {
+    const rows = await this.#db
+      .selectFrom('environment_servers')
+      .innerJoin('servers', 'servers.id', 'environment_servers.server_id')
+      .select(['servers.id', 'servers.name', 'environment_servers.address', 'environment_servers.port', 'environment_servers.tags'])
+      .where('environment_id', '=', environmentId)
+      .orderBy('position')
+      .execute()
+    return rows.map((row) => ({ ...row, tags: JSON.parse(row.tags) as Record<string, string> }))
+  }
+
+  /** The environments that a server belongs to. */
+  async environmentsOf(serverId: string): Promise<Environment[]> {
+    const rows = await this.#environmentRows()
+      .innerJoin('environment_servers', 'environment_servers.environment_id', 'environments.id')
+      .where('environment_servers.server_id', '=', serverId)
+      .execute()
+    return rows.map(environmentOf)
+  }
+
+  #environmentRows() {
+    return this.#db
+      .selectFrom('environments')
+      .innerJoin('applications', 'applications.id', 'environments.application_id')
+      .select(['environments.id', 'applications.name as application', 'environments.name', 'environments.config', 'environments.base', 'environments.wanted_release_id'])
+  }
+}
+
+function environmentOf(row: { id: string; application: string; name: string; config: string; base: string | null; wanted_release_id: string | null }): Environment {
+  return { id: row.id, application: row.application, name: row.name, config: JSON.parse(row.config) as Config, base: row.base, wantedRelease: row.wanted_release_id }
+}

@@ -1,0 +1,335 @@
+import type { Kysely, Transaction } from 'kysely'
+import type { Config } from '../../protocol/config.ts'
+import type { Deployment, DeploymentKind, DeploymentState, Plan, Step, StepState } from '../../protocol/deployment.ts'
+import { DployError, type ErrorReport } from '../../protocol/errors.ts'
+import { newId } from '../../protocol/ids.ts'
+import type { Receipt } from '../../protocol/receipt.ts'
+import type { Revision } from '../../protocol/release-spec.ts'
+import type { Span } from '../../protocol/agent-messages.ts'
+import { checkTransition, isFinal, runningStates, stepTransitions } from '../deploy/states.ts'
+import type { EventLog } from './events.ts'
+import type { Tables } from './schema.ts'
+
+/** What was asked for, as far as the deployment needs it to be carried out (again) from the database alone. */
+export interface DeploymentRequest {
+  /** Branch, tag or commit; null: the environment's branch. */
+  revision: string | null
+  /** An uploaded artifact instead of a revision. */
+  artifact: string | null
+  /** An existing release, for a rollback or to converge. */
+  release: string | null
+  /** Names of the servers it is limited to; null: all of the environment. */
+  servers: string[] | null
+}
+
+/** A deployment as the runner works with it. */
+export interface DeploymentRow {
+  id: string
+  number: number
+  environmentId: string
+  kind: DeploymentKind
+  state: DeploymentState
+  request: DeploymentRequest
+  config: Config
+  base: string | null
+  revision: Revision | null
+  releaseId: string | null
+  fromReleaseId: string | null
+  plan: Plan | null
+  failure: ErrorReport | null
+  requestedBy: string
+  fence: number
+  cancelRequested: boolean
+  createdAt: number
+  startedAt: number | null
+}
+
+export interface StepRow extends Omit<Step, 'server'> {
+  serverId: string
+  server: string
+}
+
+/** Queries over deployments and their steps. Every write of a running deployment names its fencing token. */
+export class Deployments {
+  readonly #db: Kysely<Tables>
+  readonly #events: EventLog
+
+  constructor(db: Kysely<Tables>, events: EventLog) {
+    this.#db = db
+    this.#events = events
+  }
+
+  async create(
+    input: { environmentId: string; kind: DeploymentKind; request: DeploymentRequest; config: Config; base: string | null; requestedBy: string; releaseId: string | null; fromReleaseId: string | null },
+    now: number,
+  ): Promise<string> {
+    return this.#db.transaction().execute(async (trx) => {
+      const last = await trx
+        .selectFrom('deployments')
+        .select((eb) => eb.fn.max('number').as('number'))
+        .executeTakeFirst()
+      const id = newId('dep')
+      await trx
+        .insertInto('deployments')
+        .values({
+          id,
+          environment_id: input.environmentId,
+          number: Number(last?.number ?? 0) + 1,
+          kind: input.kind,
+          state: 'queued',
+          request: JSON.stringify(input.request),
+          config: JSON.stringify(input.config),
+          base: input.base,
+          revision: null,
+          release_id: input.releaseId,
+          from_release_id: input.fromReleaseId,
+          plan: null,
+          failure: null,
+          requested_by: input.requestedBy,
+          cancel_requested: 0,
+          fence: 0,
+          created_at: now,
+          started_at: null,
+          finished_at: null,
+        })
+        .execute()
+      return id
+    })
+  }
+
+  async get(id: string): Promise<DeploymentRow> {
+    const row = await this.#db.selectFrom('deployments').selectAll().where('id', '=', id).executeTakeFirst()
+    if (!row) throw new DployError('not_found', `There is no deployment ${id}`)
+    return {
+      id: row.id,
+      number: row.number,
+      environmentId: row.environment_id,
+      kind: row.kind as DeploymentKind,
+      state: row.state as DeploymentState,
+      request: JSON.parse(row.request) as DeploymentRequest,
+      config: JSON.parse(row.config) as Config,
+      base: row.base,
+      revision: parsed<Revision>(row.revision),
+      releaseId: row.release_id,
+      fromReleaseId: row.from_release_id,
+      plan: parsed<Plan>(row.plan),
+      failure: parsed<ErrorReport>(row.failure),
+      requestedBy: row.requested_by,
+      fence: row.fence,
+      cancelRequested: row.cancel_requested !== 0,
+      createdAt: row.created_at,
+      startedAt: row.started_at,
+    }
+  }
+
+  /** Moves a deployment on: state, what is learned with it, and the event, in one transaction. Throws `lock.lost` under a stale token. */
+  async transition(
+    id: string,
+    fence: number,
+    from: DeploymentState,
+    to: DeploymentState,
+    now: number,
+    changes: { revision?: Revision; releaseId?: string; plan?: Plan; failure?: ErrorReport; wantedRelease?: string | null } = {},
+  ): Promise<void> {
+    checkTransition(from, to)
+    await this.#fenced(id, fence, async (trx, environmentId) => {
+      const result = await trx
+        .updateTable('deployments')
+        .set({
+          state: to,
+          ...(changes.revision === undefined ? {} : { revision: JSON.stringify(changes.revision) }),
+          ...(changes.releaseId === undefined ? {} : { release_id: changes.releaseId }),
+          ...(changes.plan === undefined ? {} : { plan: JSON.stringify(changes.plan) }),
+          ...(changes.failure === undefined ? {} : { failure: JSON.stringify(changes.failure) }),
+          ...(from === 'queued' ? { started_at: now } : {}),
+          ...(isFinal(to) ? { finished_at: now } : {}),
+        })
+        .where('id', '=', id)
+        .where('state', '=', from)
+        .executeTakeFirst()
+      if (result.numUpdatedRows !== 1n) throw new DployError('deployment.conflict', `The deployment is no longer ${from}`)
+      if (changes.wantedRelease !== undefined) {
+        await trx.updateTable('environments').set({ wanted_release_id: changes.wantedRelease }).where('id', '=', environmentId).execute()
+      }
+    })
+    this.#events.add(id, null, { kind: 'state', state: to, failure: changes.failure ?? null }, now)
+  }
+
+  /** Ends a deployment that never got the lock, or that nobody can run any more. */
+  async abandon(id: string, failure: ErrorReport, now: number): Promise<void> {
+    await this.#db
+      .updateTable('deployments')
+      .set({ state: 'failed', failure: JSON.stringify(failure), finished_at: now })
+      .where('id', '=', id)
+      .where('state', 'in', runningStates)
+      .execute()
+    this.#events.add(id, null, { kind: 'state', state: 'failed', failure }, now)
+  }
+
+  async setPlan(id: string, fence: number, plan: Plan, servers: readonly { id: string; name: string }[], now: number): Promise<void> {
+    await this.#fenced(id, fence, async (trx) => {
+      await trx.updateTable('deployments').set({ plan: JSON.stringify(plan) }).where('id', '=', id).execute()
+      for (const server of servers) {
+        const batch = plan.batches.findIndex((names) => names.includes(server.name))
+        const state: StepState = plan.unchanged.includes(server.name) ? 'unchanged' : plan.unreachable.includes(server.name) ? 'unreachable' : 'pending'
+        await trx
+          .insertInto('steps')
+          .values({ deployment_id: id, server_id: server.id, batch: batch < 0 ? null : batch, state, spans: '[]', bytes: 0, objects: 0, failure: null })
+          .onConflict((oc) => oc.columns(['deployment_id', 'server_id']).doNothing())
+          .execute()
+      }
+    })
+    this.#events.add(id, null, { kind: 'plan', plan }, now)
+  }
+
+  async steps(id: string): Promise<StepRow[]> {
+    const rows = await this.#db
+      .selectFrom('steps')
+      .innerJoin('servers', 'servers.id', 'steps.server_id')
+      .selectAll('steps')
+      .select('servers.name')
+      .where('deployment_id', '=', id)
+      .orderBy('batch')
+      .orderBy('servers.name')
+      .execute()
+    return rows.map((row) => ({
+      serverId: row.server_id,
+      server: row.name,
+      batch: row.batch,
+      state: row.state as StepState,
+      spans: JSON.parse(row.spans) as Span[],
+      bytes: row.bytes,
+      objects: row.objects,
+      failure: parsed<ErrorReport>(row.failure),
+    }))
+  }
+
+  /** Stores where one server stands. Throws `deployment.conflict` for a transition that the table does not know, `lock.lost` under a stale token. */
+  async step(
+    id: string,
+    fence: number,
+    server: { id: string },
+    to: StepState,
+    now: number,
+    changes: { spans?: readonly Span[]; bytes?: number; objects?: number; failure?: ErrorReport | null } = {},
+  ): Promise<void> {
+    let batch: number | null = null
+    await this.#fenced(id, fence, async (trx) => {
+      const row = await trx.selectFrom('steps').selectAll().where('deployment_id', '=', id).where('server_id', '=', server.id).executeTakeFirstOrThrow()
+      batch = row.batch
+      const allowed: readonly StepState[] = stepTransitions[row.state as StepState]
+      if (!allowed.includes(to)) throw new DployError('deployment.conflict', `A step that is ${row.state} cannot become ${to}`)
+      await trx
+        .updateTable('steps')
+        .set({
+          state: to,
+          ...(changes.spans === undefined ? {} : { spans: JSON.stringify([...(JSON.parse(row.spans) as Span[]), ...changes.spans]) }),
+          ...(changes.bytes === undefined ? {} : { bytes: row.bytes + changes.bytes }),
+          ...(changes.objects === undefined ? {} : { objects: row.objects + changes.objects }),
+          ...(changes.failure === undefined ? {} : { failure: changes.failure === null ? null : JSON.stringify(changes.failure) }),
+        })
+        .where('deployment_id', '=', id)
+        .where('server_id', '=', server.id)
+        .execute()
+    })
+    this.#events.add(id, server.id, { kind: 'step', state: to, batch, failure: changes.failure ?? null }, now)
+  }
+
+  async requestCancel(id: string): Promise<void> {
+    await this.#db.updateTable('deployments').set({ cancel_requested: 1 }).where('id', '=', id).execute()
+  }
+
+  async saveReceipt(id: string, receipt: Receipt, now: number): Promise<void> {
+    const text = JSON.stringify(receipt)
+    await this.#db
+      .insertInto('receipts')
+      .values({ deployment_id: id, receipt: text })
+      .onConflict((oc) => oc.column('deployment_id').doUpdateSet({ receipt: text }))
+      .execute()
+    this.#events.add(id, null, { kind: 'receipt', receipt }, now)
+  }
+
+  /** Ids of the deployments that are not over, the oldest first. */
+  async unfinished(environmentId?: string): Promise<{ id: string; environmentId: string; state: DeploymentState }[]> {
+    const rows = await this.#db
+      .selectFrom('deployments')
+      .select(['id', 'environment_id', 'state'])
+      .where('state', 'in', runningStates)
+      .$if(environmentId !== undefined, (query) => query.where('environment_id', '=', environmentId!))
+      .orderBy('number')
+      .execute()
+    return rows.map((row) => ({ id: row.id, environmentId: row.environment_id, state: row.state as DeploymentState }))
+  }
+
+  /** Deployments as the API shows them; the newest first. `before` is the number of the one after which to go on. */
+  async list(filter: { environmentId?: string; before?: number; limit: number }): Promise<Deployment[]> {
+    const rows = await this.#db
+      .selectFrom('deployments')
+      .select('id')
+      .$if(filter.environmentId !== undefined, (query) => query.where('environment_id', '=', filter.environmentId!))
+      .$if(filter.before !== undefined, (query) => query.where('number', '<', filter.before!))
+      .orderBy('number', 'desc')
+      .limit(filter.limit)
+      .execute()
+    return Promise.all(rows.map((row) => this.present(row.id)))
+  }
+
+  /** The id of the deployment with this number. Throws `not_found`. */
+  async idOf(number: number): Promise<string> {
+    const row = await this.#db.selectFrom('deployments').select('id').where('number', '=', number).executeTakeFirst()
+    if (!row) throw new DployError('not_found', `There is no deployment ${number}`, { fix: 'Run: dploy deployments' })
+    return row.id
+  }
+
+  /** One deployment as the API shows it. */
+  async present(id: string): Promise<Deployment> {
+    const row = await this.#db
+      .selectFrom('deployments')
+      .innerJoin('environments', 'environments.id', 'deployments.environment_id')
+      .innerJoin('applications', 'applications.id', 'environments.application_id')
+      .leftJoin('releases as to', 'to.id', 'deployments.release_id')
+      .leftJoin('releases as of', 'of.id', 'deployments.from_release_id')
+      .leftJoin('receipts', 'receipts.deployment_id', 'deployments.id')
+      .selectAll('deployments')
+      .select(['environments.name as environment', 'applications.name as application', 'to.number as release', 'of.number as from', 'receipts.receipt'])
+      .where('deployments.id', '=', id)
+      .executeTakeFirst()
+    if (!row) throw new DployError('not_found', `There is no deployment ${id}`)
+    return {
+      id: row.id,
+      number: row.number,
+      application: row.application,
+      environment: row.environment,
+      kind: row.kind as DeploymentKind,
+      state: row.state as DeploymentState,
+      requestedBy: row.requested_by,
+      createdAt: row.created_at,
+      startedAt: row.started_at,
+      finishedAt: row.finished_at,
+      revision: parsed<Revision>(row.revision),
+      release: row.release,
+      from: row.from,
+      plan: parsed<Plan>(row.plan),
+      failure: parsed<ErrorReport>(row.failure),
+      steps: (await this.steps(id)).map(({ serverId: _, ...step }) => step),
+      receipt: parsed<Receipt>(row.receipt),
+    }
+  }
+
+  async #fenced(id: string, fence: number, write: (trx: Transaction<Tables>, environmentId: string) => Promise<void>): Promise<void> {
+    await this.#db.transaction().execute(async (trx) => {
+      const row = await trx
+        .selectFrom('deployments')
+        .innerJoin('environments', 'environments.id', 'deployments.environment_id')
+        .select(['environments.id', 'environments.fence'])
+        .where('deployments.id', '=', id)
+        .executeTakeFirstOrThrow()
+      if (row.fence !== fence) throw new DployError('lock.lost')
+      await write(trx, row.id)
+    })
+  }
+}
+
+function parsed<T>(text: string | null): T | null {
+  return text === null ? null : (JSON.parse(text) as T)
+}

@@ -1,0 +1,96 @@
+import type { Kysely } from 'kysely'
+import type { DeploymentEvent, DeploymentEventData } from '../../protocol/deployment.ts'
+import type { Tables } from './schema.ts'
+
+/** How long added events may wait to be written together. Milliseconds. */
+const flushDelay = 15
+/** How often a reader looks for events that another process wrote. Milliseconds. */
+const pollInterval = 500
+
+interface NewEvent {
+  deployment_id: string
+  server_id: string | null
+  at: number
+  data: string
+}
+
+/**
+ * What happened in deployments, as stored rows: what is shown live and what is read later is the same. Output of hooks
+ * comes in floods, so events are written in groups; `flush` waits until all that was added is stored.
+ */
+export class EventLog {
+  readonly #db: Kysely<Tables>
+  #waiting: NewEvent[] = []
+  #writing: Promise<void> = Promise.resolve()
+  #timer: NodeJS.Timeout | null = null
+  readonly #readers = new Set<() => void>()
+
+  constructor(db: Kysely<Tables>) {
+    this.#db = db
+  }
+
+  add(deployment: string, serverId: string | null, data: DeploymentEventData, at: number): void {
+    this.#waiting.push({ deployment_id: deployment, server_id: serverId, at, data: JSON.stringify(data) })
+    this.#timer ??= setTimeout(() => void this.flush(), flushDelay)
+  }
+
+  flush(): Promise<void> {
+    if (this.#timer) clearTimeout(this.#timer)
+    this.#timer = null
+    const rows = this.#waiting
+    this.#waiting = []
+    if (rows.length > 0) {
+      this.#writing = this.#writing.then(() => this.#write(rows))
+    }
+    return this.#writing
+  }
+
+  /** Stored events after `after`, at most `limit`. */
+  async read(deployment: string, after: number, limit: number): Promise<DeploymentEvent[]> {
+    const rows = await this.#db
+      .selectFrom('events')
+      .leftJoin('servers', 'servers.id', 'events.server_id')
+      .select(['events.seq', 'events.deployment_id', 'events.at', 'events.data', 'servers.name'])
+      .where('deployment_id', '=', deployment)
+      .where('seq', '>', after)
+      .orderBy('seq')
+      .limit(limit)
+      .execute()
+    return rows.map((row) => ({ seq: row.seq, deployment: row.deployment_id, at: row.at, server: row.name, data: JSON.parse(row.data) as DeploymentEventData }))
+  }
+
+  /** Stored events after `after`, then each new one, until the signal aborts. None is left out, none comes twice. */
+  async *follow(deployment: string, after: number, signal: AbortSignal): AsyncGenerator<DeploymentEvent> {
+    let cursor = after
+    while (!signal.aborted) {
+      const news = this.#news(signal)
+      const events = await this.read(deployment, cursor, 1_000)
+      for (const event of events) {
+        yield event
+        cursor = event.seq
+      }
+      if (events.length === 0) await news
+    }
+  }
+
+  async #write(rows: NewEvent[]): Promise<void> {
+    for (let start = 0; start < rows.length; start += 500) {
+      await this.#db.insertInto('events').values(rows.slice(start, start + 500)).execute()
+    }
+    for (const wake of [...this.#readers]) wake()
+  }
+
+  #news(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(timer)
+        signal.removeEventListener('abort', done)
+        this.#readers.delete(done)
+        resolve()
+      }
+      const timer = setTimeout(done, pollInterval)
+      this.#readers.add(done)
+      signal.addEventListener('abort', done, { once: true })
+    })
+  }
+}

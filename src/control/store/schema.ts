@@ -1,0 +1,120 @@
+import type { Generated } from 'kysely'
+
+/** The tables, as Kysely sees them. Ids are text, times epoch milliseconds, structured values JSON text: the same on SQLite and PostgreSQL. */
+export interface Tables {
+  applications: {
+    id: string
+    name: string
+    created_at: number
+  }
+  environments: {
+    id: string
+    application_id: string
+    name: string
+    /** JSON of the whole Config that was applied last. */
+    config: string
+    /** Directory of that dploy.yml on the control plane's machine, for relative sources; null if it came from elsewhere. */
+    base: string | null
+    wanted_release_id: string | null
+    /** Grows with each lock that is given out: the fencing token. */
+    fence: number
+    created_at: number
+    updated_at: number
+  }
+  servers: {
+    id: string
+    name: string
+    /** SPKI PEM of the agent's Ed25519 key; null until an agent joined. */
+    public_key: string | null
+    /** Facts of the last hello, JSON. */
+    facts: string | null
+    last_seen_at: number | null
+    created_at: number
+  }
+  environment_servers: {
+    environment_id: string
+    server_id: string
+    position: number
+    address: string | null
+    port: number | null
+    tags: string
+  }
+  artifacts: {
+    digest: string
+    created_at: number
+  }
+  releases: {
+    id: string
+    environment_id: string
+    number: number
+    artifact: string
+    /** JSON of ReleaseSpec. */
+    spec: string
+    created_at: number
+  }
+  deployments: {
+    id: string
+    environment_id: string
+    number: number
+    kind: string
+    state: string
+    /** JSON: what was asked for. */
+    request: string
+    /** JSON of the Config that this deployment follows. */
+    config: string
+    base: string | null
+    revision: string | null
+    release_id: string | null
+    from_release_id: string | null
+    plan: string | null
+    failure: string | null
+    requested_by: string
+    /** Fencing token under which it runs; writes with a lower one are refused. */
+    fence: number
+    cancel_requested: number
+    created_at: number
+    started_at: number | null
+    finished_at: number | null
+  }
+  steps: {
+    deployment_id: string
+    server_id: string
+    batch: number | null
+    state: string
+    spans: string
+    bytes: number
+    objects: number
+    failure: string | null
+  }
+  events: {
+    seq: Generated<number>
+    deployment_id: string
+    at: number
+    server_id: string | null
+    data: string
+  }
+  receipts: {
+    deployment_id: string
+    receipt: string
+  }
+  locks: {
+    environment_id: string
+    deployment_id: string
+    holder: string
+    fence: number
+    acquired_at: number
+    expires_at: number
+  }
+  tokens: {
+    id: string
+    /** `api` or `join`. */
+    kind: string
+    /** SHA-256 of the token, hex. */
+    hash: string
+    note: string
+    /** How often a join token may still be used; null: any number of times. */
+    uses_left: number | null
+    expires_at: number | null
+    created_at: number
+  }
+}

@@ -1,0 +1,40 @@
+import type { Kysely } from 'kysely'
+import { Applications } from './applications.ts'
+import { Deployments } from './deployments.ts'
+import { EventLog } from './events.ts'
+import { Locks } from './locks.ts'
+import { migrate } from './migrate.ts'
+import { Releases } from './releases.ts'
+import type { Tables } from './schema.ts'
+import { Servers } from './servers.ts'
+import { Tokens } from './tokens.ts'
+
+/** All that the control plane remembers. */
+export interface Store extends AsyncDisposable {
+  applications: Applications
+  servers: Servers
+  releases: Releases
+  deployments: Deployments
+  events: EventLog
+  locks: Locks
+  tokens: Tokens
+}
+
+/** The store over an open database, migrated to the newest schema. */
+export async function openStore(database: Kysely<Tables>): Promise<Store> {
+  await migrate(database)
+  const events = new EventLog(database)
+  return {
+    applications: new Applications(database),
+    servers: new Servers(database),
+    releases: new Releases(database),
+    deployments: new Deployments(database, events),
+    events,
+    locks: new Locks(database),
+    tokens: new Tokens(database),
+    async [Symbol.asyncDispose]() {
+      await events.flush()
+      await database.destroy()
+    },
+  }
+}

@@ -1,0 +1,113 @@
+import * as z from 'zod'
+import { errorReportSchema } from './peer.ts'
+import { spanSchema } from './agent-messages.ts'
+import { receiptSchema } from './receipt.ts'
+import { revisionSchema } from './release-spec.ts'
+
+/** Where a deployment stands. The transitions between these are in control/deploy/states.ts. */
+export const deploymentStateSchema = z.enum([
+  'queued', 'resolving', 'building', 'staging', 'committing', 'activating', 'baking',
+  'succeeded', 'rolling_back', 'rolled_back', 'failed', 'cancelled',
+])
+export type DeploymentState = z.infer<typeof deploymentStateSchema>
+
+/** Where one server stands in a deployment. */
+export const stepStateSchema = z.enum([
+  'pending', 'staging', 'staged', 'draining', 'activating', 'registering', 'switched',
+  'reverting', 'reverted', 'failed', 'quarantined', 'unreachable', 'unchanged',
+])
+export type StepState = z.infer<typeof stepStateSchema>
+
+export const deploymentKindSchema = z.enum(['deploy', 'rollback', 'converge'])
+export type DeploymentKind = z.infer<typeof deploymentKindSchema>
+
+/** What will be done, as a value: printed by `dploy plan`, shown by the pages, executed by the runner, asserted in tests. */
+export const planSchema = z.object({
+  kind: deploymentKindSchema,
+  application: z.string(),
+  environment: z.string(),
+  /** Number of the release to run; null while it is not made yet. */
+  release: z.number().nullable(),
+  /** The release that the environment wants now; null before the first deployment. */
+  from: z.number().nullable(),
+  stage: z.array(z.object({ server: z.string(), from: z.number().nullable(), already: z.boolean() })),
+  /** The server on which the release command runs; null if there is none. */
+  releaseCommand: z.object({ server: z.string(), command: z.string() }).nullable(),
+  /** Servers that switch together, batch after batch. Does not hold those that already run the release. */
+  batches: z.array(z.array(z.string())),
+  /** Servers that already run the release. */
+  unchanged: z.array(z.string()),
+  /** Servers out of reach that the strategy allows to be left for later. */
+  unreachable: z.array(z.string()),
+  /** What is done for each server of a batch, in order. */
+  perServer: z.array(z.enum(['drain', 'activate', 'register'])),
+  /** Milliseconds. */
+  bakeBatch: z.number(),
+  bake: z.number(),
+  warnings: z.array(z.string()),
+})
+export type Plan = z.infer<typeof planSchema>
+
+export const lockHolderSchema = z.object({
+  deployment: z.string(),
+  number: z.number(),
+  holder: z.string(),
+  requestedBy: z.string(),
+  state: deploymentStateSchema,
+  since: z.number(),
+  expires: z.number(),
+})
+export type LockHolder = z.infer<typeof lockHolderSchema>
+
+export const stepSchema = z.object({
+  server: z.string(),
+  batch: z.number().nullable(),
+  state: stepStateSchema,
+  /** Relative to the deployment's start, milliseconds. */
+  spans: z.array(spanSchema),
+  bytes: z.number(),
+  objects: z.number(),
+  failure: errorReportSchema.nullable(),
+})
+export type Step = z.infer<typeof stepSchema>
+
+export const deploymentSchema = z.object({
+  id: z.string(),
+  number: z.number(),
+  application: z.string(),
+  environment: z.string(),
+  kind: deploymentKindSchema,
+  state: deploymentStateSchema,
+  requestedBy: z.string(),
+  createdAt: z.number(),
+  startedAt: z.number().nullable(),
+  finishedAt: z.number().nullable(),
+  revision: revisionSchema.nullable(),
+  release: z.number().nullable(),
+  from: z.number().nullable(),
+  plan: planSchema.nullable(),
+  failure: errorReportSchema.nullable(),
+  steps: z.array(stepSchema),
+  receipt: receiptSchema.nullable(),
+})
+export type Deployment = z.infer<typeof deploymentSchema>
+
+/** What happened in a deployment, in order; `seq` grows over the whole control plane. */
+export const deploymentEventSchema = z.object({
+  seq: z.number(),
+  deployment: z.string(),
+  at: z.number(),
+  server: z.string().nullable(),
+  data: z.discriminatedUnion('kind', [
+    z.object({ kind: z.literal('state'), state: deploymentStateSchema, failure: errorReportSchema.nullable() }),
+    z.object({ kind: z.literal('step'), state: stepStateSchema, batch: z.number().nullable(), failure: errorReportSchema.nullable() }),
+    z.object({ kind: z.literal('progress'), phase: z.string() }),
+    z.object({ kind: z.literal('note'), text: z.string() }),
+    z.object({ kind: z.literal('output'), source: z.string(), stream: z.enum(['stdout', 'stderr']), text: z.string() }),
+    z.object({ kind: z.literal('plan'), plan: planSchema }),
+    z.object({ kind: z.literal('traffic'), seen: z.number(), failed: z.number(), stalled: z.number(), slowestMs: z.number() }),
+    z.object({ kind: z.literal('receipt'), receipt: receiptSchema }),
+  ]),
+})
+export type DeploymentEvent = z.infer<typeof deploymentEventSchema>
+export type DeploymentEventData = DeploymentEvent['data']
