@@ -4,193 +4,235 @@ import { parseDuration } from './duration.ts'
 /**
  * The schema of dploy.yml: the one description from which validation, the JSON Schema for editors, `dploy init`'s
  * comments and the reference in docs/ are made. Durations become milliseconds.
+ *
+ * `title` says in plain words what a value has to be; error messages and the reference use it. `examples` holds what a
+ * person would write. Only raw text goes in: a `Config` that was read once must not be parsed again (a bare number is
+ * seconds in the file and milliseconds in a `Config`).
  */
 
-const duration = (text: string) =>
-  z
-    .union([z.string(), z.number().nonnegative()])
+const maxDuration = 7 * 24 * 3_600_000
+
+const text = (title: string, pattern: RegExp) => z.string().max(20_000).regex(pattern, `must be ${title}`).meta({ title })
+
+/** From `least` milliseconds to seven days: Node's timers overflow after 24 days. */
+const duration = (description: string, least = 1) => {
+  const title = 'a duration such as 250ms, 10s, 5m or 1h'
+  return z
+    .union([z.string().regex(/^\d+(\.\d+)?\s*(ms|s|m|h)$/, `must be ${title}`), z.number().nonnegative()])
     .transform((value, context) => {
-      try {
-        return parseDuration(value)
-      } catch (error) {
-        context.addIssue({ code: 'custom', message: (error as Error).message })
-        return z.NEVER
-      }
+      const ms = parseDuration(value)
+      if (ms >= least && ms <= maxDuration) return ms
+      context.addIssue({ code: 'custom', message: ms < least ? `must be at least ${least} ms, not ${ms} ms` : 'must be at most 168h' })
+      return z.NEVER
     })
-    .describe(text)
+    .meta({ title, description })
+}
 
 /** A default stands in the form that a person writes, so that the JSON Schema shows it. */
-const durationOr = (value: string, text: string) => duration(text).prefault(value)
+const durationOr = (value: string, description: string, least?: number) => duration(description, least).prefault(value)
 
-const name = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/i, 'use letters, digits, ".", "_" and "-", at most 63, the first a letter or digit')
-const command = z.string().min(1).max(20_000)
-const relativePath = z
-  .string()
-  .min(1)
-  .refine((path) => !path.startsWith('/') && !path.split('/').includes('..') && !path.includes('\0'), 'must be a path inside the directory, without ".."')
-const absolutePath = z
-  .string()
-  .refine((path) => path.startsWith('/') && !path.split('/').includes('..') && !path.includes('\0'), 'must be an absolute path without ".."')
+const name = text('a name of letters, digits, ".", "_" and "-", at most 63, the first a letter or digit', /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/)
+const command = text('a command line', /^(?=[^\0]*\S)[^\0]+$/)
+/** Without leading `./`, doubled and trailing slashes, so that later parts compare paths as text. */
+const relativePath = text('a path inside the directory, without ".."', /^(?!\/)(?!(?:[^\0]*\/)?\.\.(?:\/|$))[^\0]+$/).overwrite(
+  (path) => path.split('/').filter((segment) => segment !== '' && segment !== '.').join('/') || '.',
+)
+const absolutePath = text('an absolute path without ".."', /^\/(?!(?:[^\0]*\/)?\.\.(?:\/|$))[^\0]*$/).overwrite(
+  (path) => '/' + path.split('/').filter((segment) => segment !== '' && segment !== '.').join('/'),
+)
+const urlPath = text('a path that begins with "/"', /^\/[\x21-\x7e]*$/)
 const portNumber = z.number().int().min(1).max(65_535)
-const variables = z
-  .record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'use letters, digits and "_", the first no digit'), z.union([z.string(), z.number(), z.boolean()]).transform(String))
-  .describe('Environment variables by name.')
+const word = z.union([z.string().regex(/^[^\0]*$/), z.number(), z.boolean()]).transform(String).meta({ title: 'text, a number, true or false' })
+const variableName = text('a name of letters, digits and "_", the first no digit', /^[A-Za-z_][A-Za-z0-9_]*$/)
+const variables = (description: string, examples: Record<string, string | number>[]) => z.record(variableName, word).default({}).meta({ description, examples })
+/** No leading "-": what comes from outside must never be taken for an option of git or ssh. */
+const repository = text('a git URL or a path', /^[^-\s\0][^\0\n\r]*$/)
 
+const sourceDetails = z.strictObject({
+  repository: repository.meta({ description: 'A git URL, or a path relative to dploy.yml.', examples: ['git@github.com:example/shop.git'] }),
+  subfolder: relativePath.optional().meta({ description: 'Only this folder of the repository is the application (monorepo).', examples: ['apps/web'] }),
+})
 const source = z
-  .union([
-    z.string().min(1),
-    z.strictObject({
-      repository: z.string().min(1).describe('A git URL, or a path relative to dploy.yml.'),
-      subfolder: relativePath.optional().describe('Only this folder of the repository is the application (monorepo).'),
-    }),
-  ])
+  .union([repository, sourceDetails])
   .transform((value) => (typeof value === 'string' ? { repository: value, subfolder: undefined } : { repository: value.repository, subfolder: value.subfolder }))
   .prefault('.')
-  .describe('Where the code comes from: a git URL or a path; by default the repository in which dploy.yml stands.')
+  .meta({ description: 'Where the code comes from: a git URL or a path; by default the repository in which dploy.yml stands.', examples: ['git@github.com:example/shop.git'] })
 
 const build = z.strictObject({
-  command: command.optional().describe('Runs once per revision, in a clean checkout, before anything is shipped.'),
-  ship: z.array(relativePath).min(1).optional().describe('What to ship, relative to the checkout; by default everything.'),
-  leave_out: z.array(z.string().min(1)).default([]).describe('Glob patterns of what not to ship.'),
-  cache: z.array(relativePath).default([]).describe('Folders kept from one build to the next (node_modules, vendor/bundle).'),
-  variables: variables.default({}),
+  command: command.optional().meta({ description: 'Runs once per revision, in a clean checkout, before anything is shipped.', examples: ['npm ci && npm run build'] }),
+  ship: z.array(relativePath).min(1).optional().meta({ description: 'What to ship, relative to the checkout; by default everything.', examples: [['dist', 'package.json']] }),
+  leave_out: z.array(text('a glob pattern', /^[^\0]+$/)).default([]).meta({ description: 'Glob patterns of what not to ship.', examples: [['test/**', '**/*.map']] }),
+  cache: z.array(relativePath).default([]).meta({ description: 'Folders kept from one build to the next.', examples: [['.next/cache']] }),
+  variables: variables('Environment variables of the build command.', [{ CI: 'true' }]),
   timeout: durationOr('15m', 'How long the build may take.'),
 })
 
 const release = z.strictObject({
-  directory: absolutePath.optional().describe('Where releases live on a server; by default /srv/APPLICATION.'),
+  directory: absolutePath.optional().meta({ description: 'Where releases live on a server; by default /srv/APPLICATION.', examples: ['/srv/shop'] }),
   keep: z.number().int().min(1).max(1000).default(5).describe('How many earlier releases stay ready for rollback.'),
-  shared: z.array(relativePath).default([]).describe('Paths that outlive a release (log, public/uploads): links into shared/.'),
+  shared: z.array(relativePath).default([]).meta({ description: 'Paths that outlive a release: links into shared/.', examples: [['log', 'public/uploads']] }),
 })
 
 const healthDetails = z.strictObject({
-  path: z.string().startsWith('/').default('/').describe('Asked by HTTP on the service port.'),
-  status: z.array(z.number().int().min(100).max(599)).min(1).optional().describe('Which answers are healthy; by default 200 to 399.'),
-  host: z.string().optional().describe('The Host header of the check; by default localhost.'),
+  path: urlPath.default('/').meta({ description: 'Asked by HTTP on the service port.', examples: ['/healthz'] }),
+  status: z.array(z.number().int().min(100).max(599)).min(1).optional().meta({ description: 'Which answers are healthy; by default 200 to 399.', examples: [[200, 204]] }),
+  host: text('a host name', /^[\x21-\x7e]+$/).optional().meta({ description: 'The Host header of the check; by default localhost.', examples: ['shop.example.com'] }),
   timeout: durationOr('30s', 'How long a start may take until the first healthy answer.'),
   answer_within: durationOr('2s', 'How long one answer may take.'),
-  interval: durationOr('50ms', 'Between two checks while deploying.'),
+  interval: durationOr('50ms', 'Between two checks while deploying.', 10),
   successes: z.number().int().min(1).max(100).default(1).describe('Healthy answers in a row that are asked for.'),
 })
-const health = z.union([z.string().startsWith('/'), healthDetails]).transform((value) => (typeof value === 'string' ? healthDetails.parse({ path: value }) : value))
+const health = z.union([urlPath, healthDetails]).transform((value) => (typeof value === 'string' ? healthDetails.parse({ path: value }) : value))
 
 const stopSignal = z.enum(['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGWINCH', 'SIGKILL'])
+const stop = z.strictObject({
+  signal: stopSignal.default('SIGTERM').describe('The signal that asks the process to end.'),
+  timeout: durationOr('10s', 'After this the process is killed.'),
+})
 
 const service = z
   .strictObject({
-    command: command.optional().describe('Starts the application, in the release directory; it must stay in the foreground.'),
-    port: portNumber.optional().describe('Given to the process as PORT; the health check asks there. Instance N gets port + N - 1.'),
-    health: health.prefault('/').describe('The health check: a path, or its details.'),
+    command: command.optional().meta({ description: 'Starts the application, in the release directory; it must stay in the foreground.', examples: ['node server.js'] }),
+    port: portNumber.optional().meta({ description: 'Given to the process as PORT; the health check asks there. Instance N gets port + N - 1.', examples: [3000] }),
+    health: health.prefault('/').meta({ description: 'The health check: a path, or its details.', examples: ['/healthz'] }),
     instances: z.number().int().min(1).max(64).default(1).describe('Processes per server.'),
-    stop: z
-      .strictObject({ signal: stopSignal.default('SIGTERM'), timeout: durationOr('10s', 'After this the process is killed.') })
-      .prefault({})
-      .describe('How the old process is ended.'),
-    manager: z.enum(['auto', 'systemd', 'process', 'command']).default('auto').describe('Who keeps the process: systemd (the default where it is PID 1), process (a keeper of dploy), command (your own).'),
-    restart: command.optional().describe('Manager command: makes the running service use the current release.'),
-    status: command.optional().describe('Manager command: exits 0 while the service runs.'),
-    logs: command.optional().describe('Manager command: prints the service log.'),
-    user: z.string().regex(/^[a-z_][a-z0-9_-]*$/).optional().describe('The user the service runs as; by default the one the agent runs as.'),
+    stop: stop.prefault({}).describe('How the old process is ended.'),
+    manager: z
+      .enum(['auto', 'systemd', 'process', 'command'])
+      .default('auto')
+      .describe('Who keeps the process: systemd (the default where it is PID 1), process (a keeper of dploy), command (your own).'),
+    restart: command.optional().meta({ description: 'Manager command: makes the running service use the current release.', examples: ['systemctl reload php-fpm'] }),
+    status: command.optional().meta({ description: 'Manager command: exits 0 while the service runs.', examples: ['systemctl is-active --quiet php-fpm'] }),
+    logs: command.optional().meta({ description: 'Manager command: prints the service log.', examples: ['journalctl --unit php-fpm --lines 200'] }),
+    user: text('a user name', /^[a-z_][a-z0-9_-]{0,31}$/).optional().meta({ description: 'The user the service runs as; by default the one the agent runs as.', examples: ['www-data'] }),
   })
   .superRefine((value, context) => {
-    if (value.manager === 'command' && value.restart === undefined) context.addIssue({ code: 'custom', path: ['restart'], message: 'manager command needs restart: the command that restarts the service' })
-    if (value.manager !== 'command' && value.command === undefined) context.addIssue({ code: 'custom', path: ['command'], message: 'the service needs a command that starts it' })
-    if (value.port !== undefined && value.port + value.instances - 1 > 65_535) context.addIssue({ code: 'custom', path: ['port'], message: 'port + instances is over 65535' })
+    if (value.manager === 'command' && value.restart === undefined) {
+      context.addIssue({ code: 'custom', path: ['manager'], message: 'manager "command" needs the key "restart": the command that makes the service use the current release' })
+    }
+    if (value.manager !== 'command' && value.command === undefined) {
+      context.addIssue({ code: 'custom', path: ['command'], message: 'is missing: the command that starts the service' })
+    }
+    if (value.port !== undefined && value.port + value.instances - 1 > 65_535) {
+      context.addIssue({ code: 'custom', path: ['port'], message: `${value.instances} instances need the ports up to ${value.port + value.instances - 1}; the last port is 65535` })
+    }
   })
 
-const commandWithTimeout = (timeout: string) =>
-  z
-    .union([command, z.strictObject({ command, timeout: durationOr(timeout, 'After this its whole process group is ended.') })])
-    .transform((value) => (typeof value === 'string' ? { command: value, timeout: parseDuration(timeout) } : value))
+const commandWithTimeout = (timeout: string) => {
+  const details = z.strictObject({
+    command: command.describe('The command line, run by sh in the release directory.'),
+    timeout: durationOr(timeout, 'After this its whole process group is ended.'),
+  })
+  return z.union([command, details]).transform((value) => (typeof value === 'string' ? { command: value, timeout: parseDuration(timeout) } : value))
+}
 
 const hooks = z.strictObject({
-  after_stage: commandWithTimeout('10m').optional().describe('On each server, in the new release, before anything is switched (dependency installs).'),
-  before_activate: commandWithTimeout('2m').optional().describe('On each server, after it was drained.'),
-  after_activate: commandWithTimeout('2m').optional().describe('On each server, once it is healthy, before it is registered.'),
+  after_stage: commandWithTimeout('10m')
+    .optional()
+    .meta({ description: 'On each server, in the new release, before anything is switched (dependency installs).', examples: ['bundle install'] }),
+  before_activate: commandWithTimeout('2m').optional().meta({ description: 'On each server, after it was drained.', examples: ['bin/pause-jobs'] }),
+  after_activate: commandWithTimeout('2m').optional().meta({ description: 'On each server, once it is healthy, before it is registered.', examples: ['bin/warm-up'] }),
 })
 
+const serverDetails = z.strictObject({
+  name: name.meta({ description: 'How dploy, and the balancer, call it.', examples: ['web1'] }),
+  address: text('a host, user@host:port or an alias of your ssh config', /^[^\s\0-][^\s\0]*$/)
+    .optional()
+    .meta({ description: 'How to reach it: host, user@host:port, or an alias of your ssh config; by default its name.', examples: ['deploy@web1.example.com'] }),
+  port: portNumber.optional().meta({ description: 'Where the service listens on this server, when not on service.port.', examples: [3001] }),
+  tags: z.record(name, word).default({}).meta({ description: 'Words of your own about the server.', examples: [{ zone: 'a' }] }),
+})
 const server = z
-  .union([
-    name,
-    z.strictObject({
-      name: name.describe('How dploy, and the balancer, call it.'),
-      address: z.string().min(1).optional().describe('How to reach it: host, user@host:port, or an alias of your ssh config; by default its name.'),
-      port: portNumber.optional().describe('Where the service listens on this server, when not on service.port.'),
-      tags: z.record(name, z.string()).default({}),
-    }),
-  ])
+  .union([name, serverDetails])
   .transform((value): { name: string; address?: string | undefined; port?: number | undefined; tags: Record<string, string> } => (typeof value === 'string' ? { name: value, tags: {} } : value))
 
-const oneOrMore = (text: string) =>
+const oneOrMore = (one: z.ZodString, title: string, meta: { description: string; examples: string[] }) =>
   z
-    .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
+    .union([one, z.array(one).min(1)])
     .transform((value) => (typeof value === 'string' ? [value] : value))
-    .describe(text)
+    .meta({ title: `${title}, or a list of them`, ...meta })
 
+const runtimeAddress = 'the address of a Runtime API, such as unix:/run/haproxy/admin.sock or tcp:10.0.0.2:9999'
+const backendName = 'the name of a backend'
 const balancer = z.discriminatedUnion('kind', [
   z.strictObject({
-    kind: z.literal('haproxy'),
-    address: oneOrMore('Runtime API of each HAProxy: unix:/run/haproxy/admin.sock or tcp:HOST:PORT, level admin.'),
-    backend: oneOrMore('The backends that the servers stand in.'),
+    kind: z.literal('haproxy').describe('HAProxy, by its Runtime API.'),
+    address: oneOrMore(text(runtimeAddress, /^(unix:\/[^\s\0]*|tcp:[^\s\0]+:\d{1,5})$/), runtimeAddress, {
+      description: 'Runtime API of each HAProxy: unix:/run/haproxy/admin.sock or tcp:HOST:PORT, level admin.',
+      examples: ['unix:/run/haproxy/admin.sock'],
+    }),
+    backend: oneOrMore(text(backendName, /^[A-Za-z0-9._:-]+$/), backendName, { description: 'The backends that the servers stand in.', examples: ['web'] }),
   }),
-  z.strictObject({ kind: z.literal('builtin'), address: z.string().describe('Control address of the built-in balancer of dploy demo.') }),
-  z.strictObject({ kind: z.literal('none') }),
+  z.strictObject({
+    kind: z.literal('builtin').describe('The small balancer of dploy demo.'),
+    address: text('an address', /^[^\s\0]+$/).meta({ description: 'Control address of the built-in balancer of dploy demo.', examples: ['127.0.0.1:8404'] }),
+  }),
+  z.strictObject({ kind: z.literal('none').describe('No balancer: a server is seen by its users while it is switched.') }),
 ])
 
-const share = z.union([z.number().int().min(1), z.string().regex(/^(100|[1-9]?\d)%$/, 'write a number of servers or a share such as 25%')])
+const share = z
+  .union([z.number().int().min(1), z.string().regex(/^(100|[1-9]\d?)%$/, 'must be a number of servers or a share such as 25%')])
+  .meta({ title: 'a number of servers or a share such as 25%' })
 
-const strategy = z
-  .strictObject({
-    kind: z.enum(['rolling', 'all-at-once']).default('rolling'),
-    batch: share.default('25%').describe('How many servers switch together: a number, or a share of them.'),
-    max_failures: z.number().int().min(0).default(0).describe('How many servers may fail and be left drained before the deployment rolls back.'),
-    max_unavailable: z.number().int().min(0).default(0).describe('How many servers may be out of reach at the start; they converge when they return.'),
-    bake: durationOr('2s', 'How long the new release must keep serving after the last batch.'),
-    bake_batch: durationOr('0s', 'How long each batch must keep serving before the next one.'),
-  })
-  .prefault({})
+const strategy = z.strictObject({
+  kind: z.enum(['rolling', 'all-at-once']).default('rolling').describe('Batch by batch, or every server at the same moment.'),
+  batch: share.default('25%').describe('How many servers switch together: a number, or a share of them.'),
+  max_failures: z.number().int().min(0).default(0).describe('How many servers may fail and be left drained before the deployment rolls back.'),
+  max_unavailable: z.number().int().min(0).default(0).describe('How many servers may be out of reach at the start; they converge when they return.'),
+  bake: durationOr('2s', 'How long the new release must keep serving after the last batch.', 0),
+  bake_batch: durationOr('0s', 'How long each batch must keep serving before the next one.', 0),
+})
 
-const timeouts = z
-  .strictObject({
-    reach: durationOr('15s', 'How long to wait for a server that is not connected.'),
-    stage: durationOr('10m', 'Staging, all of it.'),
-    drain: durationOr('30s', 'At most this long for requests in flight on one server.'),
-    activate: durationOr('2m', 'Switch, start and health check of one server.'),
-    register: durationOr('30s', 'Until the balancer sees a server up.'),
-  })
-  .prefault({})
+const timeouts = z.strictObject({
+  reach: durationOr('15s', 'How long to wait for a server that is not connected.'),
+  stage: durationOr('10m', 'Staging, all of it.'),
+  drain: durationOr('30s', 'At most this long for requests in flight on one server.', 0),
+  activate: durationOr('2m', 'Switch, start and health check of one server.'),
+  register: durationOr('30s', 'Until the balancer sees a server up.'),
+})
 
 const environment = z
   .strictObject({
-    branch: z.string().min(1).optional().describe('Deployed when no revision is named; by default the HEAD of the source.'),
-    servers: z.array(server).default([]),
-    balancer: balancer.prefault({ kind: 'none' }),
-    probe: z.url({ protocol: /^https?$/ }).optional().describe('An address of the application through the balancer, asked at least every 50 ms during a deployment.'),
-    strategy,
-    timeouts,
-    variables: variables.default({}),
+    branch: text('the name of a branch', /^[^-\s\0][^\s\0]*$/).optional().meta({ description: 'Deployed when no revision is named; by default the HEAD of the source.', examples: ['main'] }),
+    servers: z.array(server).default([]).meta({ title: 'a list of servers', description: 'The servers: names, or their details.', examples: [['web1', 'web2']] }),
+    balancer: balancer
+      .prefault({ kind: 'none' })
+      .meta({ title: 'a mapping whose key "kind" is "haproxy", "builtin" or "none"', description: 'What takes servers out of traffic and puts them back.' }),
+    probe: z
+      .url({ protocol: /^https?$/ })
+      .optional()
+      .meta({
+        title: 'an http or https address',
+        description: 'An address of the application through the balancer, asked at least every 50 ms during a deployment.',
+        examples: ['https://shop.example.com/healthz'],
+      }),
+    strategy: strategy.prefault({}).describe('How the servers are switched.'),
+    timeouts: timeouts.prefault({}).describe('How long the parts of a deployment may take.'),
+    variables: variables('Environment variables in this environment; they win over those of the application.', [{ LOG_LEVEL: 'info' }]),
   })
   .superRefine((value, context) => {
     const seen = new Set<string>()
     value.servers.forEach((one, index) => {
-      if (seen.has(one.name)) context.addIssue({ code: 'custom', path: ['servers', index], message: `the server ${one.name} stands twice` })
+      if (seen.has(one.name)) context.addIssue({ code: 'custom', path: ['servers', index], message: `the server "${one.name}" stands twice` })
       seen.add(one.name)
     })
   })
 
 export const configSchema = z.strictObject({
-  application: name.describe('The name of the application.'),
+  application: name.meta({ description: 'The name of the application.', examples: ['shop'] }),
   source,
-  build: build.prefault({}),
-  release: release.prefault({}),
+  build: build.prefault({}).describe('How a revision becomes the files that are shipped.'),
+  release: release.prefault({}).describe('How releases stand on a server.'),
   service: service.optional().describe('What runs; leave it out for files that another program serves.'),
-  hooks: hooks.prefault({}),
-  release_command: commandWithTimeout('10m').optional().describe('Runs once per deployment, on one server, before the first one is switched (a migration).'),
-  variables: variables.default({}),
+  hooks: hooks.prefault({}).describe('Your commands at named points of a deployment.'),
+  release_command: commandWithTimeout('10m')
+    .optional()
+    .meta({ description: 'Runs once per deployment, on one server, before the first one is switched (a migration).', examples: ['bin/rails db:migrate'] }),
+  variables: variables('Environment variables of the service, the hooks and the release command.', [{ NODE_ENV: 'production' }]),
   environments: z
     .record(name, environment)
     .refine((value) => Object.keys(value).length > 0, 'name at least one environment')
-    .describe('Where it is deployed.'),
+    .meta({ title: 'environments by name, such as production, each with its servers', description: 'Where it is deployed, by name: production, staging.' }),
 })
 
 /** dploy.yml as it was read: defaults filled in, durations in milliseconds. */

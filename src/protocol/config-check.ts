@@ -1,0 +1,177 @@
+import type { Config, EnvironmentConfig, ServerConfig, ServiceConfig } from './config.ts'
+import { formatPath } from './config-problem.ts'
+import type { Path } from './config-schema.ts'
+
+/** What each value by itself cannot tell. An error makes the file invalid; a warning says what will likely surprise. */
+export interface ConfigFinding {
+  level: 'error' | 'warning'
+  path: Path
+  message: string
+}
+
+/** The warnings about a configuration, each with its place: `service: …`. Errors were thrown when it was read. */
+export function checkConfig(config: Config): string[] {
+  return findingsOf(config)
+    .filter((finding) => finding.level === 'warning')
+    .map((finding) => `${formatPath(finding.path)}: ${finding.message}`)
+}
+
+/** Everything that the parts of a configuration say about each other. Pure. */
+export function findingsOf(config: Config): ConfigFinding[] {
+  const environments = Object.entries(config.environments)
+  return [
+    ...checkRelease(config),
+    ...checkService(config),
+    ...environments.flatMap(([name, environment]) => checkEnvironment(config, name, environment)),
+    ...checkSharedServers(config),
+  ]
+}
+
+const systemDirectories = new Set(['/', '/bin', '/boot', '/dev', '/etc', '/home', '/lib', '/lib64', '/opt', '/proc', '/root', '/run', '/sbin', '/srv', '/sys', '/tmp', '/usr', '/usr/bin', '/usr/lib', '/usr/local', '/var', '/var/lib', '/var/www'])
+
+function checkRelease(config: Config): ConfigFinding[] {
+  const { directory, shared } = config.release
+  const findings: ConfigFinding[] = []
+  if (directory !== undefined && systemDirectories.has(directory)) {
+    findings.push(error(['release', 'directory'], `${directory} belongs to the system; use a directory of its own, such as ${directory === '/' ? '' : directory}/${config.application}`))
+  }
+  shared.forEach((path, index) => {
+    if (path === '.') findings.push(error(['release', 'shared', index], 'the whole release cannot be shared; name the paths in it that outlive a release'))
+    const around = shared.findIndex((other, at) => at !== index && (path.startsWith(`${other}/`) || (path === other && at < index)))
+    if (around < 0) return
+    findings.push(error(['release', 'shared', index], path === shared[around] ? `"${path}" stands twice` : `"${path}" lies in "${shared[around]}", which is shared as a whole`))
+  })
+  config.build.ship?.forEach((path, index) => {
+    const inside = shared.find((one) => path === one || path.startsWith(`${one}/`))
+    if (inside !== undefined) findings.push(warning(['build', 'ship', index], `"${path}" is shipped, but release.shared puts a link over "${inside}": what is shipped there is not seen`))
+  })
+  return findings
+}
+
+function checkService(config: Config): ConfigFinding[] {
+  const service = config.service
+  if (service === undefined) return config.hooks.after_activate ? [] : filesOnly(config)
+  const findings: ConfigFinding[] = []
+  if (service.manager === 'command') {
+    if (service.command !== undefined) findings.push(warning(['service', 'command'], 'is not used: with manager "command" your own program starts the service'))
+    if (service.instances > 1) findings.push(warning(['service', 'instances'], 'is not used: with manager "command" your own program starts the processes'))
+  } else {
+    for (const key of ['restart', 'status', 'logs'] as const) {
+      if (service[key] !== undefined) findings.push(warning(['service', key], `is not used: it is for manager "command", and the manager is "${service.manager}"`))
+    }
+  }
+  if (service.port === undefined) {
+    if (asksForHealth(service)) findings.push(warning(['service', 'health'], 'is not asked: the service has no port. Add service.port'))
+    if (service.instances > 1 && service.manager !== 'command') findings.push(warning(['service', 'instances'], 'all get the same environment: without service.port they have no PORT of their own'))
+  }
+  const places: [Path, Record<string, string>][] = [[['variables'], config.variables]]
+  for (const [name, environment] of Object.entries(config.environments)) places.push([['environments', name, 'variables'], environment.variables])
+  if (service.port !== undefined) {
+    for (const [path, variables] of places) if (Object.hasOwn(variables, 'PORT')) findings.push(warning([...path, 'PORT'], 'is not used: the service gets service.port as PORT'))
+  }
+  return findings
+}
+
+function filesOnly(config: Config): ConfigFinding[] {
+  const withBalancer = Object.entries(config.environments).filter(([, environment]) => environment.balancer.kind !== 'none')
+  return withBalancer.map(([name]) => warning(['environments', name, 'balancer'], 'takes servers out of traffic although no service restarts; without a service, files switch in an instant'))
+}
+
+function asksForHealth(service: ServiceConfig): boolean {
+  const { path, status, host } = service.health
+  return path !== '/' || status !== undefined || host !== undefined
+}
+
+function checkEnvironment(config: Config, name: string, environment: EnvironmentConfig): ConfigFinding[] {
+  const at = (...rest: (string | number)[]): Path => ['environments', name, ...rest]
+  const findings: ConfigFinding[] = []
+  const { servers, balancer, strategy } = environment
+  const drains = balancer.kind !== 'none'
+  if (servers.length === 0) findings.push(warning(at(), 'has no servers yet: nothing can be deployed to it'))
+  servers.forEach((server, index) => {
+    if (hostOf(server).endsWith('.example.com')) findings.push(warning(at('servers', index), `${hostOf(server)} is an example; write the address of your server`))
+  })
+  if (drains && config.service !== undefined && config.service.port === undefined && servers.some((server) => server.port === undefined)) {
+    findings.push(warning(at('balancer'), 'sends traffic to a service without a port; add service.port, so that dploy can tell whether it is healthy'))
+  }
+  if (environment.probe !== undefined && !drains) {
+    findings.push(warning(at('probe'), 'is asked while servers switch, but no balancer takes them out of traffic: expect failed requests in the receipt'))
+  }
+  if (drains && environment.probe === undefined) {
+    findings.push(warning(at(), 'has a balancer but no probe: without an address to ask, the receipt cannot prove that nobody noticed'))
+  }
+  if (servers.length > 0 && strategy.max_failures >= servers.length) {
+    findings.push(warning(at('strategy', 'max_failures'), `is ${strategy.max_failures} of ${servers.length} servers: a release that runs nowhere would not be rolled back`))
+  }
+  servers.forEach((server, index) => {
+    const last = (server.port ?? 0) + (config.service?.instances ?? 1) - 1
+    if (server.port !== undefined && last > 65_535) findings.push(error(at('servers', index, 'port'), `${config.service?.instances} instances need the ports up to ${last}; the last port is 65535`))
+  })
+  return findings
+}
+
+interface Place {
+  environment: string
+  index: number
+  server: ServerConfig
+  first: number | undefined
+  last: number | undefined
+}
+
+/** One machine that stands twice: two releases would take turns on one port, or in one directory. */
+function checkSharedServers(config: Config): ConfigFinding[] {
+  const findings: ConfigFinding[] = []
+  const byHost = new Map<string, Place[]>()
+  for (const [environment, { servers }] of Object.entries(config.environments)) {
+    servers.forEach((server, index) => {
+      const first = server.port ?? config.service?.port
+      const place: Place = { environment, index, server, first, last: first === undefined ? undefined : first + (config.service?.instances ?? 1) - 1 }
+      const host = hostOf(server)
+      const others = byHost.get(host) ?? []
+      if (others.length === 0) byHost.set(host, others)
+      const clash = others.find((one) => overlap(one, place))
+      const loopback = isLoopback(host)
+      if (clash !== undefined && !(loopback && place.first === undefined)) findings.push(sameMachine(config, host, place, clash))
+      else if (others[0] !== undefined && !loopback) findings.push(sameMachine(config, host, place, others[0]))
+      others.push(place)
+    })
+  }
+  return findings
+}
+
+function sameMachine(config: Config, host: string, place: Place, other: Place): ConfigFinding {
+  const path: Path = ['environments', place.environment, 'servers', place.index]
+  const directory = config.release.directory ?? `/srv/${config.application}`
+  const twin = `"${other.server.name}" of ${other.environment}`
+  if (overlap(place, other)) {
+    const what = place.first === undefined ? `the directory ${directory}` : `port ${place.first}, and the directory ${directory}`
+    return error(path, `is the same machine as ${twin} (${host}): both would use ${what}. Name another machine${place.first === undefined ? '' : ', or give it a port of its own'}`)
+  }
+  return warning(path, `is the same machine as ${twin} (${host}): they need agents with different directories, or both use ${directory}`)
+}
+
+/** On one's own machine several agents, each with its own directory, are how one tries things out. */
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || host.startsWith('127.')
+}
+
+function overlap(a: Place, b: Place): boolean {
+  if (a.first === undefined || b.first === undefined) return a.first === b.first
+  return a.first <= b.last! && b.first <= a.last!
+}
+
+/** The machine of an address: without user and ssh port. */
+function hostOf(server: ServerConfig): string {
+  const address = (server.address ?? server.name).replace(/^.*@/, '')
+  const bracketed = /^\[([^\]]+)\]/.exec(address)
+  if (bracketed) return bracketed[1]!.toLowerCase()
+  return (/^[^:]+:\d+$/.test(address) ? address.slice(0, address.indexOf(':')) : address).toLowerCase()
+}
+
+function error(path: Path, message: string): ConfigFinding {
+  return { level: 'error', path, message }
+}
+
+function warning(path: Path, message: string): ConfigFinding {
+  return { level: 'warning', path, message }
+}
