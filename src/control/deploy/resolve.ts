@@ -1,5 +1,6 @@
 import { DployError } from '../../protocol/errors.ts'
 import type { ReleaseSpec, Revision } from '../../protocol/release-spec.ts'
+import { directoryOf } from './observe.ts'
 import type { Run } from './run.ts'
 
 /** Finds the commit that was asked for. */
@@ -41,7 +42,7 @@ function specOf(run: Run, artifact: string, revision: Revision): Omit<ReleaseSpe
     environment: run.environmentName,
     artifact,
     revision,
-    directory: config.release.directory ?? `/srv/${config.application}`,
+    directory: directoryOf(config),
     keep: config.release.keep,
     shared: config.release.shared,
     service: config.service ?? null,

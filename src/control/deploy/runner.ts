@@ -143,6 +143,11 @@ async function openRun(id: string, options: RunnerOptions, lease: Lease, signal:
   const config = row.config.environments[environment.name]
   if (!config) throw new DployError('environment.unknown', `dploy.yml names no environment ${environment.name}`)
   const balancer = options.openBalancer(config.balancer)
+  if (row.state === 'queued' && row.fromReleaseId !== environment.wantedRelease) {
+    // Another deployment may have ended while this one waited for the lock.
+    await store.deployments.setFrom(id, lease.fence, environment.wantedRelease)
+    row.fromReleaseId = environment.wantedRelease
+  }
   const run = new Run({
     row,
     environmentName: environment.name,

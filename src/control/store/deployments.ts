@@ -155,6 +155,12 @@ export class Deployments {
     this.#events.add(id, null, { kind: 'state', state: to, failure: changes.failure ?? null }, now)
   }
 
+  async setFrom(id: string, fence: number, releaseId: string | null): Promise<void> {
+    await this.#fenced(id, fence, async (trx) => {
+      await trx.updateTable('deployments').set({ from_release_id: releaseId }).where('id', '=', id).execute()
+    })
+  }
+
   /** Ends a deployment that never got the lock, or that nobody can run any more. */
   async abandon(id: string, failure: ErrorReport, now: number): Promise<void> {
     await this.#db

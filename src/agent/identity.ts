@@ -1,0 +1,80 @@
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import * as z from 'zod'
+import { DployError } from '../protocol/errors.ts'
+import { newKeyPair, publicKeyOf, readPrivateKey } from '../protocol/signature.ts'
+
+const identitySchema = z.object({
+  server: z.string(),
+  name: z.string(),
+  /** Base URL of the control plane that it joined. */
+  control: z.string(),
+  /** With which that control plane signs its commands. */
+  controlKey: z.string(),
+  privateKey: z.string(),
+})
+export type Identity = z.infer<typeof identitySchema>
+
+/** Who this agent is: kept in the state directory, readable by its user alone. Null before it joined. */
+export function readIdentity(stateDirectory: string): Identity | null {
+  let text: string
+  try {
+    text = readFileSync(join(stateDirectory, 'identity.json'), 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
+    throw error
+  }
+  return identitySchema.parse(JSON.parse(text))
+}
+
+/**
+ * Exchanges a join token for an identity. The key is made here and kept before the token is spent, so that a join that
+ * was cut off can be repeated under the same key. Throws `agent.join_refused`, `connection.closed`.
+ */
+export async function joinControlPlane(options: { stateDirectory: string; control: string; token: string; name: string }): Promise<Identity> {
+  mkdirSync(options.stateDirectory, { recursive: true, mode: 0o700 })
+  const privateKey = ownKey(options.stateDirectory)
+  const answer = await ask(options.control, { token: options.token, name: options.name, publicKey: publicKeyOf(readPrivateKey(privateKey)) })
+  const identity: Identity = { server: answer.server, name: options.name, control: options.control, controlKey: answer.controlKey, privateKey }
+  writeDurably(join(options.stateDirectory, 'identity.json'), JSON.stringify(identity))
+  return identity
+}
+
+function ownKey(stateDirectory: string): string {
+  const path = join(stateDirectory, 'agent-key.pem')
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    const { privateKey } = newKeyPair()
+    writeDurably(path, privateKey)
+    return privateKey
+  }
+}
+
+const answerSchema = z.object({ server: z.string(), controlKey: z.string() })
+const problemSchema = z.object({ detail: z.string() })
+
+async function ask(control: string, body: { token: string; name: string; publicKey: string }): Promise<z.infer<typeof answerSchema>> {
+  let response: Response
+  try {
+    response = await fetch(new URL('/agents/join', control), { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body), signal: AbortSignal.timeout(15_000) })
+  } catch (cause) {
+    throw new DployError('connection.closed', `The control plane at ${control} does not answer`, { fix: 'Check the address, and that dploy serve runs there', cause })
+  }
+  const value: unknown = await response.json().catch(() => null)
+  if (!response.ok) {
+    const problem = problemSchema.safeParse(value)
+    throw new DployError('agent.join_refused', problem.success ? problem.data.detail : `The control plane answered ${response.status}`)
+  }
+  return answerSchema.parse(value)
+}
+
+function writeDurably(path: string, text: string): void {
+  const temporary = `${path}.new`
+  const file = openSync(temporary, 'w', 0o600)
+  writeSync(file, text)
+  fsyncSync(file)
+  closeSync(file)
+  renameSync(temporary, path)
+}

@@ -1,0 +1,77 @@
+import { createLogUpdate } from 'log-update'
+import type { Client } from '../../client/client.ts'
+import type { Deployment, DeploymentState } from '../../protocol/deployment.ts'
+import { receiptLines } from '../../protocol/receipt-text.ts'
+import type { Output } from '../output.ts'
+import { liveLines } from './live.ts'
+import { plainLine } from './plain.ts'
+import { newProgress, takeEvent, type Progress } from './progress.ts'
+
+/** How often the live view is drawn anew. Milliseconds. */
+const frameEvery = 80
+
+/** Shows a deployment until it is over: live on a terminal, as lines in a pipe, as JSON with --json. */
+export async function watchDeployment(client: Client, deployment: Deployment, output: Output, signal?: AbortSignal): Promise<Progress> {
+  const progress = newProgress()
+  const title = `Deployment ${deployment.number} · ${deployment.application} → ${deployment.environment}`
+  await using live = output.mode === 'live' ? startLive(output, progress, title) : null
+  if (output.mode === 'plain') output.line(title)
+  for await (const event of client.stream('deploymentEvents', { params: { number: deployment.number }, query: {} }, { signal })) {
+    takeEvent(progress, event)
+    if (output.mode === 'json') output.json({ type: 'event', ...event })
+    else if (output.mode === 'plain') {
+      const line = plainLine(event, progress.began!)
+      if (line !== null) output.line(line)
+    }
+    live?.changed()
+  }
+  live?.finish()
+  if (progress.receipt && output.mode !== 'json') {
+    for (const line of receiptLines(progress.receipt, { width: output.width(), color: output.color })) output.line(line)
+  }
+  if (output.mode === 'json') output.json(resultOf(progress, deployment))
+  return progress
+}
+
+/** The last line of --json. */
+export function resultOf(progress: Progress, deployment: Deployment): Record<string, unknown> {
+  const states: Partial<Record<DeploymentState, string>> = { succeeded: 'succeeded', rolled_back: 'rolled_back' }
+  const seconds = progress.receipt?.seconds ?? (progress.began !== null && progress.ended !== null ? (progress.ended - progress.began) / 1000 : 0)
+  return {
+    type: 'result',
+    state: states[progress.state] ?? 'failed',
+    application: deployment.application,
+    environment: deployment.environment,
+    deployment: deployment.number,
+    seconds,
+    servers: progress.servers.size,
+    failure: progress.failure,
+    receipt: progress.receipt,
+  }
+}
+
+function startLive(output: Output, progress: Progress, title: string) {
+  const update = createLogUpdate(output.stream, { showCursor: false })
+  let dirty = true
+  const draw = () => update(liveLines(progress, { width: output.width(), height: output.height(), color: output.color, now: Date.now(), title }).join('\n'))
+  const timer = setInterval(() => {
+    if (dirty || progress.ended === null) draw()
+    dirty = false
+  }, frameEvery)
+  draw()
+  let finished = false
+  const finish = () => {
+    if (finished) return
+    finished = true
+    clearInterval(timer)
+    draw()
+    update.done()
+  }
+  return {
+    changed: () => void (dirty = true),
+    finish,
+    async [Symbol.asyncDispose]() {
+      finish()
+    },
+  }
+}

@@ -1,0 +1,118 @@
+import type * as z from 'zod'
+import { problemSchema, routes, type RouteName, type Routes } from '../protocol/api/contract.ts'
+import type { Route } from '../protocol/api/route.ts'
+import { DployError, type ErrorCode } from '../protocol/errors.ts'
+import { serverSentEvents } from './server-sent-events.ts'
+
+type Part<R, K extends string> = R extends Record<K, infer S extends z.ZodType> ? z.input<S> : undefined
+type Compact<T> = { [K in keyof T as T[K] extends undefined ? never : K]: T[K] }
+
+/** What a call takes: the parts that its route has. */
+export type Input<N extends RouteName> = Compact<{ params: Part<Routes[N], 'params'>; query: Part<Routes[N], 'query'>; body: Part<Routes[N], 'body'> }>
+export type Output<N extends RouteName> = z.output<Routes[N]['response']>
+export type StreamName = { [N in RouteName]: Routes[N] extends { stream: 'events' } ? N : never }[RouteName]
+export type CallName = { [N in RouteName]: Routes[N] extends { stream: string } ? never : N }[RouteName]
+
+export interface ClientOptions {
+  /** Where the API is: `https://dploy.example.org`. */
+  url: string
+  /** An API token; not needed over a unix socket. */
+  token?: string | undefined
+  fetch: typeof fetch
+}
+
+type Args<N extends RouteName> = keyof Input<N> extends never ? [input?: undefined, options?: { signal?: AbortSignal }] : [input: Input<N>, options?: { signal?: AbortSignal }]
+
+/** The API, typed from its contract. Every method throws DployError with the code that the API answered. */
+export class Client {
+  readonly #options: ClientOptions
+
+  constructor(options: ClientOptions) {
+    this.#options = options
+  }
+
+  async call<N extends CallName>(name: N, ...[input, options]: Args<N>): Promise<Output<N>> {
+    const route: Route = routes[name]
+    const response = await this.#request(route, input as Parts | undefined, { signal: options?.signal })
+    return route.response.parse(await response.json()) as Output<N>
+  }
+
+  /** The events of a stream, until it ends. After a lost connection it goes on after the last event that came. */
+  async *stream<N extends StreamName>(name: N, input: Input<N>, options: { signal?: AbortSignal } = {}): AsyncGenerator<Output<N>> {
+    const route: Route = routes[name]
+    let lastId: string | undefined
+    for (;;) {
+      try {
+        const response = await this.#request(route, input as unknown as Parts, { signal: options.signal, lastId, accept: 'text/event-stream' })
+        for await (const event of serverSentEvents(response.body!)) {
+          if (event.name === 'end') return
+          if (event.name === 'problem') throw problemOf(JSON.parse(event.data) as unknown, 500)
+          lastId = event.id ?? lastId
+          yield route.response.parse(JSON.parse(event.data)) as Output<N>
+        }
+      } catch (error) {
+        if (options.signal?.aborted || error instanceof DployError) throw error
+      }
+      if (lastId === undefined) throw new DployError('connection.closed', `The connection to ${this.#options.url} ended`)
+      await new Promise((resolve) => setTimeout(resolve, 500))
+    }
+  }
+
+  /** Uploads a pack. */
+  async upload(pack: AsyncIterable<Uint8Array>, options: { signal?: AbortSignal } = {}): Promise<{ objects: number }> {
+    const route = routes.uploadObjects
+    const body = ReadableStream.from(pack)
+    const response = await this.#send(route.method, route.path, { body, headers: { 'content-type': 'application/zstd' }, signal: options.signal })
+    return route.response.parse(await response.json())
+  }
+
+  #request(route: Route, input: Parts | undefined, options: { signal?: AbortSignal | undefined; lastId?: string | undefined; accept?: string }): Promise<Response> {
+    const path = route.path.replace(/:(\w+)/g, (_, key: string) => encodeURIComponent(String(input?.params?.[key])))
+    const query = new URLSearchParams()
+    for (const [key, value] of Object.entries(input?.query ?? {})) if (value !== undefined) query.set(key, String(value))
+    const headers: Record<string, string> = { accept: options.accept ?? 'application/json' }
+    if (options.lastId !== undefined) headers['last-event-id'] = options.lastId
+    if (route.body) headers['content-type'] = 'application/json'
+    return this.#send(route.method, query.size > 0 ? `${path}?${query}` : path, {
+      headers,
+      signal: options.signal,
+      body: route.body ? JSON.stringify(input?.body ?? {}) : undefined,
+    })
+  }
+
+  async #send(method: string, path: string, init: { headers: Record<string, string>; body?: RequestInit['body'] | undefined; signal?: AbortSignal | undefined }): Promise<Response> {
+    const headers = { ...init.headers, ...(this.#options.token === undefined ? {} : { authorization: `Bearer ${this.#options.token}` }) }
+    let response: Response
+    try {
+      response = await this.#options.fetch(new URL(path, this.#options.url), {
+        method,
+        headers,
+        ...(init.body === undefined ? {} : { body: init.body, duplex: 'half' }),
+        ...(init.signal === undefined ? {} : { signal: init.signal }),
+      } as RequestInit)
+    } catch (error) {
+      if (init.signal?.aborted) throw init.signal.reason
+      throw new DployError('connection.closed', `The control plane at ${this.#options.url} does not answer: ${causeOf(error)}`, { fix: 'Check its address and that dploy serve runs there', cause: error })
+    }
+    if (!response.ok) throw problemOf(await response.json().catch(() => null), response.status)
+    return response
+  }
+}
+
+interface Parts {
+  params?: Record<string, unknown>
+  query?: Record<string, unknown>
+  body?: unknown
+}
+
+function problemOf(value: unknown, status: number): DployError {
+  const problem = problemSchema.safeParse(value)
+  if (!problem.success) return new DployError('internal', `The control plane answered ${status}`)
+  const { code, detail, fix, where } = problem.data
+  return DployError.from({ code: code as ErrorCode, message: detail, fix, where })
+}
+
+function causeOf(error: unknown): string {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
+  return cause instanceof Error ? cause.message || (cause as NodeJS.ErrnoException).code || cause.name : String(cause)
+}

@@ -1,0 +1,34 @@
+import type { Logger } from 'pino'
+import type { Balancer } from '../../balancers/contract.ts'
+import type { BalancerConfig, Config } from '../../protocol/config.ts'
+import type { Digest, Manifest } from '../../protocol/manifest.ts'
+import type { Revision } from '../../protocol/release-spec.ts'
+import type { Deployer } from '../deploy/deployer.ts'
+import type { ArtifactSource } from '../deploy/run.ts'
+import type { Gateway } from '../gateway/gateway.ts'
+import type { Store } from '../store/store.ts'
+
+/** What the API's handlers work with. */
+export interface ApiContext {
+  store: Store
+  gateway: Gateway
+  deployer: Deployer
+  artifacts: ArtifactSource & {
+    /** Which objects of a manifest are not here. Remembers the manifest once none is. */
+    offer(manifest: Manifest): Promise<Digest[]>
+    /** Stores the objects of a pack that a client uploads, each verified. Answers how many. */
+    receive(pack: AsyncIterable<Uint8Array>): Promise<number>
+    /** The commits between two, the newest first, at most 50. */
+    between(config: Config, base: string | null, from: string, to: string): Promise<Revision[]>
+  }
+  openBalancer(config: BalancerConfig): Balancer
+  controlKey: string
+  version: string
+  log: Logger
+}
+
+/** Who asks: known before a handler runs. */
+export interface Caller {
+  /** As it is written into deployments: `anna@laptop`, or the token's note. */
+  name: string
+}

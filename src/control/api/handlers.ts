@@ -1,0 +1,151 @@
+import { readConfig } from '../../protocol/config-text.ts'
+import { checkConfig } from '../../protocol/config-check.ts'
+import { DployError } from '../../protocol/errors.ts'
+import { decodeManifest } from '../../protocol/manifest.ts'
+import { isFinal } from '../deploy/states.ts'
+import type { ApiContext } from './context.ts'
+import { logLines } from './log-lines.ts'
+import { preview } from './preview.ts'
+import type { Call, Handlers } from './server.ts'
+import { statusOf, summaryOf } from './status.ts'
+
+/** What each route of the contract does. */
+export function makeHandlers(context: ApiContext): Handlers {
+  const { store, deployer } = context
+  const environmentOf = (params: { application: string; environment: string }) => store.applications.environment(params.application, params.environment)
+  const requestedBy = (call: { body: { requestedBy?: string | undefined }; caller: { name: string } }) => call.body.requestedBy ?? call.caller.name
+
+  return {
+    health: async () => ({ status: 'ok', version: context.version }),
+
+    async apply({ body }) {
+      const config = readConfig(body.text, body.fileName)
+      await store.applications.apply(config, body.base, Date.now())
+      return { application: config.application, environments: Object.keys(config.environments), warnings: checkConfig(config) }
+    },
+
+    async environments() {
+      const all = await store.applications.environments()
+      return { environments: await Promise.all(all.map((environment) => summaryOf(context, environment))) }
+    },
+
+    status: async ({ params, signal }) => statusOf(context, await environmentOf(params), signal),
+
+    plan: async ({ params, body, signal }) => preview(context, await environmentOf(params), body.revision ?? null, signal),
+
+    async deploy(call) {
+      const environment = await environmentOf(call.params)
+      if (call.body.artifact !== undefined && call.body.revision !== undefined) throw new DployError('request.invalid', 'Name a revision or an artifact, not both')
+      const id = await deployer.submit({
+        environment,
+        kind: 'deploy',
+        request: { revision: call.body.revision ?? null, artifact: call.body.artifact ?? null, release: null, servers: null },
+        requestedBy: requestedBy(call),
+        wait: call.body.wait,
+      })
+      return store.deployments.present(id)
+    },
+
+    async rollback(call) {
+      const environment = await environmentOf(call.params)
+      const release =
+        call.body.release === undefined ? await store.releases.before(environment.id, environment.wantedRelease) : await store.releases.byNumber(environment.id, call.body.release)
+      const id = await deployer.submit({
+        environment,
+        kind: 'rollback',
+        request: { revision: null, artifact: null, release: release.id, servers: null },
+        requestedBy: requestedBy(call),
+        wait: call.body.wait,
+      })
+      return store.deployments.present(id)
+    },
+
+    async unlock({ params }) {
+      const environment = await environmentOf(params)
+      return { held: await store.locks.force(environment.id) }
+    },
+
+    async releases({ params, query }) {
+      const environment = await environmentOf(params)
+      const releases = await store.releases.list(environment.id, query.limit)
+      return {
+        releases: releases.map((release) => ({
+          number: release.number,
+          artifact: release.spec.artifact,
+          revision: release.spec.revision,
+          createdAt: release.createdAt,
+          wanted: release.id === environment.wantedRelease,
+        })),
+      }
+    },
+
+    logs: (call) => environmentLogs(context, call),
+
+    async deployments({ query }) {
+      if (query.environment !== undefined && query.application === undefined) throw new DployError('request.invalid', 'environment goes with application')
+      const environmentId = query.application === undefined || query.environment === undefined ? undefined : (await store.applications.environment(query.application, query.environment)).id
+      return { deployments: await store.deployments.list({ ...(environmentId === undefined ? {} : { environmentId }), ...(query.before === undefined ? {} : { before: query.before }), limit: query.limit }) }
+    },
+
+    deployment: async ({ params }) => store.deployments.present(await store.deployments.idOf(params.number)),
+
+    deploymentEvents: (call) => deploymentEvents(context, call),
+
+    async cancel({ params }) {
+      const id = await store.deployments.idOf(params.number)
+      await deployer.cancel(id)
+      return store.deployments.present(id)
+    },
+
+    async offerArtifact({ body }) {
+      const manifest = decodeManifest(body.manifest)
+      return { artifact: manifest.digest, missing: await context.artifacts.offer(manifest) }
+    },
+
+    uploadObjects: async ({ request }) => ({ objects: await context.artifacts.receive(request.body as AsyncIterable<Uint8Array>) }),
+
+    createJoinToken: async ({ body }) => ({
+      token: await store.tokens.create('join', body.note, { uses: body.uses, expires: Date.now() + body.minutes * 60_000 }, Date.now()),
+    }),
+
+    async join({ body }) {
+      await store.tokens.useJoinToken(body.token, Date.now())
+      const server = await store.servers.join(body.name, body.publicKey, Date.now())
+      context.log.info({ server: body.name }, 'an agent joined')
+      return { server, controlKey: context.controlKey }
+    },
+  }
+}
+
+async function* environmentLogs(context: ApiContext, call: Call<'logs'>) {
+  const environment = await context.store.applications.environment(call.params.application, call.params.environment)
+  const follow = call.query.follow === 'true'
+  for await (const line of logLines(context, environment, { lines: call.query.lines, follow, server: call.query.server ?? null, signal: call.signal })) yield { data: line }
+}
+
+async function* deploymentEvents(context: ApiContext, call: Call<'deploymentEvents'>) {
+  const { store } = context
+  const id = await store.deployments.idOf(call.params.number)
+  const ended = new AbortController()
+  const signal = AbortSignal.any([call.signal, ended.signal])
+  // The end is stored after the last event but the receipt's: once the run is over, everything is there to be read.
+  const state = (await store.deployments.get(id)).state
+  if (isFinal(state)) ended.abort()
+  else void (context.deployer.done(id) ?? endElsewhere(context, id, call.signal)).then(() => store.events.flush()).then(() => ended.abort())
+  let cursor = call.lastEventId ?? call.query.after
+  for await (const event of store.events.follow(id, cursor, signal)) {
+    cursor = event.seq
+    yield { id: event.seq, data: event }
+  }
+  if (call.signal.aborted) return
+  for (;;) {
+    const rest = await store.events.read(id, cursor, 1_000)
+    if (rest.length === 0) return
+    for (const event of rest) yield { id: (cursor = event.seq), data: event }
+  }
+}
+
+/** Waits for the end of a deployment that another process runs, or that waits to be taken up. */
+async function endElsewhere(context: ApiContext, id: string, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted && !isFinal((await context.store.deployments.get(id)).state)) await new Promise((resolve) => setTimeout(resolve, 300))
+}

@@ -1,0 +1,60 @@
+import type * as z from 'zod'
+import type { routes } from '../../protocol/api/contract.ts'
+import { DployError, reportOf, type ErrorReport } from '../../protocol/errors.ts'
+import { directoryOf, forPlan, type Observation } from '../deploy/observe.ts'
+import { plan } from '../deploy/plan.ts'
+import type { Environment } from '../store/applications.ts'
+import type { ApiContext } from './context.ts'
+
+/** How long a server has to answer. Milliseconds. */
+const askTimeout = 5_000
+
+/** What a deployment of this revision would do, from what is seen now. Changes nothing. */
+export async function preview(context: ApiContext, environment: Environment, ref: string | null, signal: AbortSignal): Promise<z.output<typeof routes.plan.response>> {
+  const { store, artifacts } = context
+  const { config } = environment
+  const wanted = config.environments[environment.name]
+  if (!wanted) throw new DployError('environment.unknown', `dploy.yml names no environment ${environment.name}`)
+  const servers = await store.applications.servers(environment.id)
+  const revision = await artifacts.resolve(config, environment.base, ref, wanted.branch ?? null, signal)
+  const from = environment.wantedRelease === null ? null : await store.releases.get(environment.wantedRelease)
+  const problems: ErrorReport[] = []
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(askTimeout)])
+  const place = { application: environment.application, environment: environment.name, directory: directoryOf(config) }
+  const observed = new Map<string, Observation | DployError>()
+  await Promise.all(
+    servers.map(async (server) => {
+      try {
+        const link = context.gateway.link(server.id)
+        if (!link) throw new DployError('server.unreachable', 'Its agent is not connected', { where: server.name })
+        observed.set(server.name, await link.command('observe', place, { application: place.application, environment: place.environment, epoch: 0, signal: limit }))
+      } catch (error) {
+        problems.push(reportOf(error, server.name))
+      }
+    }),
+  )
+  await using balancer = context.openBalancer(wanted.balancer)
+  try {
+    await balancer.check(servers.map((server) => server.name), limit)
+  } catch (error) {
+    problems.push(reportOf(error))
+  }
+  const value = plan(
+    {
+      kind: 'deploy',
+      application: environment.application,
+      environment: environment.name,
+      release: null,
+      from: from?.number ?? null,
+      servers: servers.map((server) => server.name),
+      strategy: wanted.strategy,
+      releaseCommand: config.release_command?.command ?? null,
+      drains: balancer.capabilities.drains,
+      hasService: config.service !== undefined,
+    },
+    new Map(servers.map((server) => [server.name, forPlan(observed.get(server.name))])),
+  )
+  const fromCommit = from?.spec.revision.commit ?? null
+  const commitsAhead = fromCommit !== null && revision.commit !== null ? await artifacts.between(config, environment.base, fromCommit, revision.commit) : []
+  return { plan: value, revision, commitsAhead, problems }
+}

@@ -1,0 +1,160 @@
+import { chmod, rm } from 'node:fs/promises'
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import { serializerCompiler, validatorCompiler, hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod'
+import type * as z from 'zod'
+import { WebSocketServer } from 'ws'
+import { routes, type RouteName, type Routes } from '../../protocol/api/contract.ts'
+import type { Route } from '../../protocol/api/route.ts'
+import { DployError, errorTable, reportOf, type ErrorReport } from '../../protocol/errors.ts'
+import { maxBodyBytes, maxHeadBytes } from '../../protocol/frame.ts'
+import type { ApiContext, Caller } from './context.ts'
+import { streamEvents } from './event-stream.ts'
+
+type Part<R, K extends string> = R extends Record<K, infer S extends z.ZodType> ? z.output<S> : undefined
+export interface Call<N extends RouteName> {
+  params: Part<Routes[N], 'params'>
+  query: Part<Routes[N], 'query'>
+  body: Part<Routes[N], 'body'>
+  caller: Caller
+  /** Aborts when the client went away. */
+  signal: AbortSignal
+  /** `Last-Event-ID` of a stream that is taken up again. */
+  lastEventId: number | null
+  request: FastifyRequest
+}
+type Answer<N extends RouteName> = z.output<Routes[N]['response']>
+/** A handler per route: a promise of the answer, or for streams the events, with `id` for what can be resumed. */
+export type Handlers = {
+  [N in RouteName]: Routes[N] extends { stream: 'events' } ? (call: Call<N>) => AsyncIterable<{ id?: number; data: Answer<N> }> : (call: Call<N>) => Promise<Answer<N>>
+}
+
+/** Routes that are not asked for a token: they answer nothing secret, or carry a credential of their own. */
+const open: ReadonlySet<RouteName> = new Set<RouteName>(['health', 'join'])
+
+export interface ListenOptions {
+  /** A TCP address, for which callers need a token. */
+  tcp?: { host: string; port: number } | undefined
+  /** A unix socket that only this user can open, for which callers need none. */
+  socket?: string | undefined
+}
+
+/** The API over HTTP, and the WebSocket at which agents arrive. Answers the URL of the TCP address, if there is one. */
+export async function serveApi(context: ApiContext, handlers: Handlers, listen: ListenOptions): Promise<AsyncDisposable & { url: string | null; port: number | null }> {
+  const servers: FastifyInstance[] = []
+  let port: number | null = null
+  if (listen.socket !== undefined) {
+    const server = makeServer(context, handlers, async () => ({ name: 'local' }))
+    await rm(listen.socket, { force: true })
+    await server.listen({ path: listen.socket })
+    await chmod(listen.socket, 0o600)
+    servers.push(server)
+  }
+  if (listen.tcp) {
+    const server = makeServer(context, handlers, (request) => authenticate(context, request))
+    acceptAgents(context, server)
+    try {
+      await server.listen(listen.tcp)
+    } catch (error) {
+      throw new DployError('request.invalid', `Cannot listen on ${listen.tcp.host}:${listen.tcp.port}: ${(error as Error).message}`, { fix: 'Choose another with --listen HOST:PORT', cause: error })
+    }
+    port = (server.server.address() as { port: number }).port
+    servers.push(server)
+  }
+  return {
+    url: listen.tcp && port !== null ? `http://${listen.tcp.host.includes(':') ? `[${listen.tcp.host}]` : listen.tcp.host}:${port}` : null,
+    port,
+    async [Symbol.asyncDispose]() {
+      await Promise.all(servers.map((server) => server.close()))
+    },
+  }
+}
+
+function makeServer(context: ApiContext, handlers: Handlers, identify: (request: FastifyRequest) => Promise<Caller>): FastifyInstance {
+  const server = fastify({ logger: false, forceCloseConnections: true, bodyLimit: 64 * 1024 * 1024, routerOptions: { maxParamLength: 500 } })
+  server.setValidatorCompiler(validatorCompiler)
+  server.setSerializerCompiler(serializerCompiler)
+  server.addContentTypeParser('application/zstd', (_request, payload, done) => done(null, payload))
+  server.setErrorHandler((error, request, reply) => void answerProblem(context, error, request, reply))
+  server.setNotFoundHandler((request, reply) => void sendProblem(reply, new DployError('not_found', `There is no ${request.method} ${request.url.slice(0, 200)}`).toJSON()))
+  for (const name of Object.keys(routes) as RouteName[]) addRoute(server, name, routes[name], handlers, identify)
+  return server
+}
+
+function addRoute(server: FastifyInstance, name: RouteName, route: Route, handlers: Handlers, identify: (request: FastifyRequest) => Promise<Caller>): void {
+  server.route({
+    method: route.method,
+    url: route.path,
+    schema: {
+      ...(route.params ? { params: route.params } : {}),
+      ...(route.query ? { querystring: route.query } : {}),
+      ...(route.body ? { body: route.body } : {}),
+      ...(route.stream === 'events' ? {} : { response: { 200: route.response } }),
+    },
+    async onRequest(request) {
+      callers.set(request, open.has(name) ? { name: 'anyone' } : await identify(request))
+    },
+    async handler(request, reply) {
+      const gone = new AbortController()
+      reply.raw.on('close', () => gone.abort(new DployError('connection.closed', 'The client went away')))
+      const last = Number(request.headers['last-event-id'])
+      const call = {
+        params: request.params,
+        query: request.query,
+        body: request.body,
+        caller: callers.get(request)!,
+        signal: gone.signal,
+        lastEventId: Number.isSafeInteger(last) ? last : null,
+        request,
+      }
+      const handle = handlers[name] as (call: unknown) => unknown
+      if (route.stream === 'events') return streamEvents(reply, handle(call) as AsyncIterable<{ id?: number; data: unknown }>)
+      return handle(call)
+    },
+  })
+}
+
+const callers = new WeakMap<FastifyRequest, Caller>()
+
+async function authenticate(context: ApiContext, request: FastifyRequest): Promise<Caller> {
+  const token = /^Bearer (\S{1,200})$/.exec(request.headers.authorization ?? '')?.[1]
+  if (token === undefined || !(await context.store.tokens.isApiToken(token, Date.now()))) throw new DployError('unauthorized')
+  return { name: 'api' }
+}
+
+function acceptAgents(context: ApiContext, server: FastifyInstance): void {
+  const sockets = new WebSocketServer({ noServer: true, maxPayload: 8 + maxHeadBytes + maxBodyBytes, perMessageDeflate: false })
+  server.server.on('upgrade', (request, socket, head) => {
+    if (request.url !== '/agents/connect' || request.headers.origin !== undefined) {
+      socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n')
+      return
+    }
+    sockets.handleUpgrade(request, socket, head, (webSocket) => context.gateway.accept(webSocket, `${request.socket.remoteAddress}:${request.socket.remotePort}`))
+  })
+  server.addHook('onClose', async () => {
+    for (const client of sockets.clients) client.terminate()
+    sockets.close()
+  })
+}
+
+async function answerProblem(context: ApiContext, error: unknown, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  if (hasZodFastifySchemaValidationErrors(error)) {
+    const issue = error.validation[0]
+    const where = `${error.validationContext ?? 'request'}${issue?.instancePath ?? ''}`
+    return sendProblem(reply, new DployError('request.invalid', `${where}: ${issue?.message ?? 'not valid'}`, { where }).toJSON())
+  }
+  const status = (error as { statusCode?: number }).statusCode
+  if (!(error instanceof DployError) && status !== undefined && status < 500) {
+    return sendProblem(reply, new DployError('request.invalid', (error as Error).message).toJSON(), status)
+  }
+  const report = reportOf(error)
+  if (report.code === 'internal') context.log.error({ err: error, url: request.url }, 'unexpected error in the API')
+  return sendProblem(reply, report.code === 'internal' && !(error instanceof DployError) ? { ...report, message: 'Something unexpected happened; the control plane logged it' } : report)
+}
+
+function sendProblem(reply: FastifyReply, report: ErrorReport, status: number = errorTable[report.code].status): void {
+  void reply
+    .code(status)
+    .header('content-type', 'application/problem+json')
+    .serializer((value: unknown) => JSON.stringify(value))
+    .send({ type: `urn:dploy:error:${report.code}`, title: errorTable[report.code].title, status, detail: report.message, ...report, message: undefined })
+}

@@ -1,0 +1,75 @@
+import type { EnvironmentSummary, ServerStatus, Status } from '../../protocol/api/environments.ts'
+import type { ServerTraffic } from '../../balancers/contract.ts'
+import { reportOf, type ErrorReport } from '../../protocol/errors.ts'
+import { directoryOf } from '../deploy/observe.ts'
+import type { Environment, EnvironmentServer } from '../store/applications.ts'
+import type { ApiContext } from './context.ts'
+
+/** How long a server or balancer has to answer before the status says that it did not. Milliseconds. */
+const askTimeout = 5_000
+
+/** What an environment is meant to run, and what was done to it last. */
+export async function summaryOf(context: ApiContext, environment: Environment): Promise<EnvironmentSummary> {
+  const { store } = context
+  const [servers, lock, [last], wanted] = await Promise.all([
+    store.applications.servers(environment.id),
+    store.locks.holder(environment.id),
+    store.deployments.list({ environmentId: environment.id, limit: 1 }),
+    environment.wantedRelease === null ? null : store.releases.get(environment.wantedRelease),
+  ])
+  return {
+    application: environment.application,
+    environment: environment.name,
+    servers: servers.map((server) => server.name),
+    wanted: wanted === null ? null : { release: wanted.number, revision: wanted.spec.revision, since: wanted.createdAt },
+    lock: lock !== null && lock.expires > Date.now() ? lock : null,
+    last: last ? { number: last.number, state: last.state, finishedAt: last.finishedAt } : null,
+  }
+}
+
+/** The same with every server asked now, and the balancer. */
+export async function statusOf(context: ApiContext, environment: Environment, signal: AbortSignal): Promise<Status> {
+  const [summary, servers] = await Promise.all([summaryOf(context, environment), context.store.applications.servers(environment.id)])
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(askTimeout)])
+  const [traffic, statuses] = await Promise.all([
+    readTraffic(context, environment, servers, limit),
+    Promise.all(servers.map((server) => serverStatus(context, environment, server, summary.wanted?.release ?? null, limit))),
+  ])
+  const seen = Array.isArray(traffic) ? new Map(traffic.map((one) => [one.server, one])) : new Map<string, ServerTraffic>()
+  return {
+    ...summary,
+    balancerProblem: Array.isArray(traffic) ? null : traffic,
+    servers: statuses.map((status) => {
+      const one = seen.get(status.name)
+      return { ...status, traffic: one ? { admission: one.admission, up: one.up, inFlight: one.inFlight } : null }
+    }),
+  }
+}
+
+async function serverStatus(context: ApiContext, environment: Environment, server: EnvironmentServer, wanted: number | null, signal: AbortSignal): Promise<ServerStatus> {
+  const link = context.gateway.link(server.id)
+  const base: ServerStatus = { name: server.name, tags: server.tags, connected: link !== null, lastSeenAt: null, release: null, service: null, drifted: false, traffic: null, problem: null }
+  if (!link) {
+    const stored = await context.store.servers.find(server.id)
+    const message = stored?.publicKey === null ? 'No agent has joined under this name' : 'Its agent is not connected'
+    return { ...base, lastSeenAt: stored?.lastSeenAt ?? null, problem: { code: 'server.unreachable', message, fix: 'Run its agent: dploy agent run', where: server.name } }
+  }
+  try {
+    const place = { application: environment.application, environment: environment.name, directory: directoryOf(environment.config) }
+    const seen = await link.command('observe', place, { application: place.application, environment: place.environment, epoch: 0, signal })
+    return { ...base, lastSeenAt: Date.now(), release: seen.current, service: seen.service, drifted: wanted !== null && seen.current !== wanted }
+  } catch (error) {
+    return { ...base, problem: reportOf(error, server.name) }
+  }
+}
+
+async function readTraffic(context: ApiContext, environment: Environment, servers: readonly EnvironmentServer[], signal: AbortSignal): Promise<ServerTraffic[] | ErrorReport> {
+  const config = environment.config.environments[environment.name]
+  if (!config || config.balancer.kind === 'none' || servers.length === 0) return []
+  try {
+    await using balancer = context.openBalancer(config.balancer)
+    return await balancer.read(servers.map((server) => server.name), signal)
+  } catch (error) {
+    return reportOf(error)
+  }
+}

@@ -1,0 +1,123 @@
+import type { DeploymentKind, DeploymentState } from '../../protocol/deployment.ts'
+import { DployError, reportOf } from '../../protocol/errors.ts'
+import type { Environment } from '../store/applications.ts'
+import type { DeploymentRequest } from '../store/deployments.ts'
+import { isDeadHolder } from './holder.ts'
+import type { RunnerOptions } from './run.ts'
+import { runDeployment, Stopping, type Measure } from './runner.ts'
+import { isFinal } from './states.ts'
+
+export interface Submission {
+  environment: Environment
+  kind: DeploymentKind
+  request: DeploymentRequest
+  requestedBy: string
+  wait: boolean
+}
+
+/** Starts deployments, knows those that run in this process, and goes on with those that a killed one left behind. */
+export class Deployer {
+  readonly #options: RunnerOptions
+  readonly #measure: Measure
+  readonly #running = new Map<string, { controller: AbortController; done: Promise<DeploymentState> }>()
+  /** Called when a deployment of this process is over. */
+  onEnd: (id: string, state: DeploymentState) => void = () => {}
+
+  constructor(options: RunnerOptions, measure: Measure) {
+    this.#options = options
+    this.#measure = measure
+  }
+
+  /**
+   * Starts a deployment and answers its id as soon as it holds the lock, or, with `wait`, as soon as it is queued.
+   * Throws `environment.locked` and `environment.no_servers`.
+   */
+  async submit(submission: Submission): Promise<string> {
+    const { environment } = submission
+    const { store } = this.#options
+    const servers = await store.applications.servers(environment.id)
+    if (servers.length === 0) throw new DployError('environment.no_servers', `${environment.application}/${environment.name} has no servers`)
+    if (!submission.wait) await this.#checkFree(environment)
+    const id = await store.deployments.create(
+      {
+        environmentId: environment.id,
+        kind: submission.kind,
+        request: submission.request,
+        config: environment.config,
+        base: environment.base,
+        requestedBy: submission.requestedBy,
+        releaseId: submission.request.release,
+        fromReleaseId: environment.wantedRelease,
+      },
+      Date.now(),
+    )
+    this.#start(id, submission.wait)
+    return id
+  }
+
+  /** Asks a deployment to stop. What was switched is switched back. Throws `deployment.conflict` if it is over. */
+  async cancel(id: string): Promise<void> {
+    const row = await this.#options.store.deployments.get(id)
+    if (isFinal(row.state)) throw new DployError('deployment.conflict', `Deployment ${row.number} is already ${row.state}`)
+    await this.#options.store.deployments.requestCancel(id)
+    this.#running.get(id)?.controller.abort(new DployError('deployment.cancelled'))
+  }
+
+  /** The end of a deployment that runs in this process; null if none of that id does. */
+  done(id: string): Promise<DeploymentState> | null {
+    return this.#running.get(id)?.done ?? null
+  }
+
+  /** Takes up the unfinished deployments whose process is gone, and finishes them or rolls them back. */
+  async recover(): Promise<void> {
+    for (const { id, environmentId, state } of await this.#options.store.deployments.unfinished()) {
+      if (this.#running.has(id)) continue
+      const lock = await this.#options.store.locks.holder(environmentId)
+      const free = lock === null || lock.expires <= Date.now() || isDeadHolder(lock.holder)
+      if (!free && lock.deployment === id) continue
+      if (state === 'queued' && lock !== null && lock.deployment !== id && !free) continue
+      this.#options.log.info({ deployment: id, state }, 'going on with a deployment that was left behind')
+      this.#start(id, true)
+      const { cancelRequested } = await this.#options.store.deployments.get(id)
+      if (cancelRequested) this.#running.get(id)?.controller.abort(new DployError('deployment.cancelled'))
+    }
+  }
+
+  /** Waits until nothing runs any more. */
+  async idle(): Promise<void> {
+    while (this.#running.size > 0) await Promise.allSettled([...this.#running.values()].map(({ done }) => done))
+  }
+
+  /** Stops where everything stands; the next control plane goes on from there. */
+  async stop(): Promise<void> {
+    for (const { controller } of this.#running.values()) controller.abort(new Stopping())
+    await this.idle()
+  }
+
+  #start(id: string, wait: boolean): void {
+    const controller = new AbortController()
+    const done = runDeployment(id, this.#options, this.#measure, { wait, signal: controller.signal })
+      .catch(async (error: unknown) => {
+        const report = reportOf(error)
+        if (!(error instanceof Stopping) && report.code !== 'environment.locked') {
+          this.#options.log.error({ deployment: id, err: error }, 'a deployment could not be run')
+          await this.#options.store.deployments.abandon(id, report, Date.now())
+        }
+        return (await this.#options.store.deployments.get(id)).state
+      })
+      .finally(() => this.#running.delete(id))
+    this.#running.set(id, { controller, done })
+    void done.then((state) => this.onEnd(id, state)).catch(() => {})
+  }
+
+  async #checkFree(environment: Environment): Promise<void> {
+    const lock = await this.#options.store.locks.holder(environment.id)
+    if (lock === null || lock.expires <= Date.now() || isDeadHolder(lock.holder)) return
+    const seconds = Math.round((Date.now() - lock.since) / 1000)
+    throw new DployError(
+      'environment.locked',
+      `Deployment ${lock.number} by ${lock.requestedBy} holds the lock of ${environment.application}/${environment.name} since ${seconds} s; it is ${lock.state}`,
+      { where: lock.holder },
+    )
+  }
+}

@@ -1,0 +1,61 @@
+import * as z from 'zod'
+import { digestPattern } from '../manifest.ts'
+import { deploymentRoutes } from './deployments.ts'
+import { environmentRoutes } from './environments.ts'
+import type { Route } from './route.ts'
+
+const digest = z.string().regex(digestPattern)
+
+/** The whole API, by the name under which the client calls each operation. */
+export const routes = {
+  ...environmentRoutes,
+  ...deploymentRoutes,
+  health: { method: 'GET', path: '/healthz', summary: 'Whether the control plane answers', response: z.object({ status: z.literal('ok'), version: z.string() }) },
+  apply: {
+    method: 'PUT',
+    path: '/api/v1/applications',
+    summary: 'Record a dploy.yml: its application, environments and servers',
+    body: z.strictObject({
+      /** The text of dploy.yml. */
+      text: z.string().max(2_000_000),
+      fileName: z.string().default('dploy.yml'),
+      /** Where it stands on the control plane's machine, for a source given as a path. */
+      base: z.string().nullable().default(null),
+    }),
+    response: z.object({ application: z.string(), environments: z.array(z.string()), warnings: z.array(z.string()) }),
+  },
+  offerArtifact: {
+    method: 'POST',
+    path: '/api/v1/artifacts',
+    summary: 'Announce an artifact by its manifest; answers which objects are missing',
+    body: z.strictObject({ manifest: z.string() }),
+    response: z.object({ artifact: digest, missing: z.array(digest) }),
+  },
+  uploadObjects: {
+    method: 'PUT',
+    path: '/api/v1/objects',
+    summary: 'Upload objects as a pack, compressed with zstd',
+    response: z.object({ objects: z.number() }),
+    stream: 'pack',
+  },
+  createJoinToken: {
+    method: 'POST',
+    path: '/api/v1/join-tokens',
+    summary: 'A token with which agents join',
+    body: z.strictObject({ note: z.string().max(200).default(''), uses: z.number().int().min(1).max(10_000).default(1), minutes: z.number().min(1).max(60 * 24 * 30).default(60) }),
+    response: z.object({ token: z.string() }),
+  },
+  join: {
+    method: 'POST',
+    path: '/agents/join',
+    summary: 'Exchange a join token for an identity; asked by agents',
+    body: z.strictObject({ token: z.string().max(200), name: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/i), publicKey: z.string().max(1000) }),
+    response: z.object({ server: z.string(), controlKey: z.string() }),
+  },
+} as const satisfies Record<string, Route>
+
+export type Routes = typeof routes
+export type RouteName = keyof Routes
+
+/** An error as the API answers it: application/problem+json (RFC 9457) with dploy's stable code. */
+export const problemSchema = z.object({ type: z.string(), title: z.string(), status: z.number(), detail: z.string(), code: z.string(), fix: z.string(), where: z.string().optional() })

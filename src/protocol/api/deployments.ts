@@ -1,0 +1,32 @@
+import * as z from 'zod'
+import { deploymentEventSchema, deploymentSchema } from '../deployment.ts'
+import type { Route } from './route.ts'
+
+const byNumber = z.object({ number: z.coerce.number().int().positive() })
+
+export const deploymentRoutes = {
+  deployments: {
+    method: 'GET',
+    path: '/api/v1/deployments',
+    summary: 'Deployments, the newest first',
+    query: z.object({
+      application: z.string().optional(),
+      environment: z.string().optional(),
+      /** Number of the deployment after which to go on. */
+      before: z.coerce.number().int().optional(),
+      limit: z.coerce.number().int().min(1).max(200).default(20),
+    }),
+    response: z.object({ deployments: z.array(deploymentSchema) }),
+  },
+  deployment: { method: 'GET', path: '/api/v1/deployments/:number', summary: 'One deployment', params: byNumber, response: deploymentSchema },
+  deploymentEvents: {
+    method: 'GET',
+    path: '/api/v1/deployments/:number/events',
+    summary: 'What happened, and live what happens; goes on after Last-Event-ID; ends with the deployment',
+    params: byNumber,
+    query: z.object({ after: z.coerce.number().int().min(0).default(0) }),
+    response: deploymentEventSchema,
+    stream: 'events',
+  },
+  cancel: { method: 'POST', path: '/api/v1/deployments/:number/cancel', summary: 'Stop it; what was switched is switched back', params: byNumber, response: deploymentSchema },
+} as const satisfies Record<string, Route>

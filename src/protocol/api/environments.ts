@@ -1,0 +1,104 @@
+import * as z from 'zod'
+import { serviceStateSchema } from '../agent-messages.ts'
+import { lockHolderSchema, planSchema, deploymentSchema } from '../deployment.ts'
+import { errorReportSchema } from '../peer.ts'
+import { revisionSchema } from '../release-spec.ts'
+import type { Route } from './route.ts'
+
+const place = z.object({ application: z.string().min(1), environment: z.string().min(1) })
+
+const wantedSchema = z.object({ release: z.number(), revision: revisionSchema, since: z.number() }).nullable()
+
+export const environmentSchema = z.object({
+  application: z.string(),
+  environment: z.string(),
+  servers: z.array(z.string()),
+  /** What it is meant to run. */
+  wanted: wantedSchema,
+  lock: lockHolderSchema.nullable(),
+  /** Numbers of the latest deployment and its state. */
+  last: z.object({ number: z.number(), state: z.string(), finishedAt: z.number().nullable() }).nullable(),
+})
+export type EnvironmentSummary = z.infer<typeof environmentSchema>
+
+export const serverStatusSchema = z.object({
+  name: z.string(),
+  tags: z.record(z.string(), z.string()),
+  connected: z.boolean(),
+  lastSeenAt: z.number().nullable(),
+  release: z.number().nullable(),
+  service: serviceStateSchema.nullable(),
+  /** Runs something else than the environment wants. */
+  drifted: z.boolean(),
+  /** As the balancer sees it; null without a balancer or when it cannot be read. */
+  traffic: z.object({ admission: z.enum(['ready', 'draining', 'out']), up: z.boolean(), inFlight: z.number() }).nullable(),
+  problem: errorReportSchema.nullable(),
+})
+export type ServerStatus = z.infer<typeof serverStatusSchema>
+
+export const statusSchema = environmentSchema.omit({ servers: true }).extend({ servers: z.array(serverStatusSchema), balancerProblem: errorReportSchema.nullable() })
+export type Status = z.infer<typeof statusSchema>
+
+export const releaseSchema = z.object({
+  number: z.number(),
+  artifact: z.string(),
+  revision: revisionSchema,
+  createdAt: z.number(),
+  wanted: z.boolean(),
+})
+export type ReleaseSummary = z.infer<typeof releaseSchema>
+
+const deployBody = z.strictObject({
+  /** Branch, tag or commit; by default the environment's branch. */
+  revision: z.string().min(1).max(500).optional(),
+  /** Digest of an uploaded artifact, instead of a revision. */
+  artifact: z.string().optional(),
+  /** Wait for the lock instead of failing. */
+  wait: z.boolean().default(false),
+  requestedBy: z.string().max(200).optional(),
+})
+const rollbackBody = z.strictObject({
+  /** Release number; by default the one before. */
+  release: z.number().int().positive().optional(),
+  wait: z.boolean().default(false),
+  requestedBy: z.string().max(200).optional(),
+})
+
+export const environmentRoutes = {
+  environments: { method: 'GET', path: '/api/v1/environments', summary: 'Every environment: what runs where', response: z.object({ environments: z.array(environmentSchema) }) },
+  status: { method: 'GET', path: '/api/v1/environments/:application/:environment', summary: 'One environment with its servers, asked now', params: place, response: statusSchema },
+  plan: {
+    method: 'POST',
+    path: '/api/v1/environments/:application/:environment/plan',
+    summary: 'What a deployment would do; changes nothing',
+    params: place,
+    body: z.strictObject({ revision: z.string().min(1).max(500).optional() }),
+    response: z.object({ plan: planSchema, revision: revisionSchema, commitsAhead: z.array(revisionSchema), problems: z.array(errorReportSchema) }),
+  },
+  deploy: { method: 'POST', path: '/api/v1/environments/:application/:environment/deployments', summary: 'Deploy a revision', params: place, body: deployBody, response: deploymentSchema },
+  rollback: { method: 'POST', path: '/api/v1/environments/:application/:environment/rollback', summary: 'Activate an earlier release', params: place, body: rollbackBody, response: deploymentSchema },
+  unlock: {
+    method: 'DELETE',
+    path: '/api/v1/environments/:application/:environment/lock',
+    summary: 'Open the lock by force; its holder is refused from then on',
+    params: place,
+    response: z.object({ held: lockHolderSchema.nullable() }),
+  },
+  releases: {
+    method: 'GET',
+    path: '/api/v1/environments/:application/:environment/releases',
+    summary: 'Releases, the newest first',
+    params: place,
+    query: z.object({ limit: z.coerce.number().int().min(1).max(500).default(30) }),
+    response: z.object({ releases: z.array(releaseSchema) }),
+  },
+  logs: {
+    method: 'GET',
+    path: '/api/v1/environments/:application/:environment/logs',
+    summary: 'What the application prints, from all servers',
+    params: place,
+    query: z.object({ lines: z.coerce.number().int().min(0).max(10_000).default(50), follow: z.enum(['true', 'false']).default('false'), server: z.string().optional() }),
+    response: z.object({ server: z.string(), at: z.number().nullable(), text: z.string() }),
+    stream: 'events',
+  },
+} as const satisfies Record<string, Route>
