@@ -26,6 +26,7 @@ export type PhaseName = z.infer<typeof phaseNameSchema>
  * | `command` | commands of the person: build, hooks, release command | waiting |
  *
  * A `drain` around an `in_flight` is overhead for the rest of its time: what the balancer and dploy need to notice.
+ * A name may carry where it belongs before a dot: `stage.fetch` is a `fetch`.
  */
 export const spanKinds = {
   fetch: 'transfer',
@@ -43,6 +44,12 @@ export const spanKinds = {
   after_activate: 'command',
 } as const satisfies Record<string, SpanKind>
 export type SpanKind = 'transfer' | 'unpack' | 'switch' | 'boot' | 'health' | 'in_flight' | 'bake' | 'command'
+
+/** What the time of a span with this name is; null: dploy's own work. */
+export function spanKind(name: string): SpanKind | null {
+  const own = name.slice(name.lastIndexOf('.') + 1)
+  return Object.hasOwn(spanKinds, own) ? spanKinds[own as keyof typeof spanKinds] : null
+}
 
 /**
  * The fastest that this deployment could have been: of its critical path, the time that no tool can save. Each part is
@@ -132,9 +139,10 @@ const trafficSchema = z.object({
   stalled: z.number(),
   /** First deployment only: requests sent before anything answered. They are in no other count. */
   unserved: z.number(),
-  /** Of answers; null where nobody measured. */
+  /** The longest that a request of the probe took to be answered or to fail; null where nobody measured. */
   slowestMs: z.number().nullable(),
   usualMs: z.number().nullable(),
+  /** Of answers, whatever their status. */
   p50: z.number().nullable(),
   p99: z.number().nullable(),
   /** In order of time; the first 200 at most. */

@@ -1,0 +1,162 @@
+import { lookup, type LookupAddress } from 'node:dns'
+import http from 'node:http'
+import https from 'node:https'
+import { isIP, type LookupFunction } from 'node:net'
+
+/** So much of an answer is read; a page that is longer counts as answered then. */
+const bodyLimit = 1024 * 1024
+const lookupEvery = 5_000
+
+export interface Answer {
+  status: number | null
+  error: string | null
+}
+
+/**
+ * A GET of one address, as a browser asks: the same address may be asked many times at once. Redirects are answers.
+ * Certificates are checked.
+ */
+export class Question {
+  /** Resolves when the host's addresses are known, or known to be unknown. */
+  readonly ready: Promise<void>
+  readonly #url: URL
+  readonly #timeout: number
+  readonly #module: typeof http | typeof https
+  readonly #kept: http.Agent
+  readonly #addresses: Addresses
+
+  /** `timeout` in milliseconds, for the whole answer. Throws TypeError when `url` is not one. */
+  constructor(url: string, timeout: number) {
+    this.#url = new URL(url)
+    this.#timeout = timeout
+    this.#module = this.#url.protocol === 'https:' ? https : http
+    this.#kept = new this.#module.Agent({ keepAlive: true, maxFreeSockets: 2 })
+    this.#addresses = new Addresses(this.#url.hostname.replace(/^\[|\]$/g, ''))
+    this.ready = this.#addresses.first
+  }
+
+  /** Asks once. Never rejects. */
+  async ask(connection: 'kept' | 'fresh'): Promise<Answer> {
+    const signal = AbortSignal.timeout(this.#timeout)
+    const first = await this.#once(connection, signal)
+    // A server may close a kept connection in the very moment in which it is used again. Clients ask again then, by
+    // RFC 9112 section 9.3.1, and so nobody sees it; the time of both is the answer's.
+    const answer = first.closedUnused ? await this.#once('fresh', signal) : first
+    return { status: answer.status, error: answer.error }
+  }
+
+  /** Ends kept connections and the look-ups. */
+  close(): void {
+    this.#kept.destroy()
+    this.#addresses.close()
+  }
+
+  #once(connection: 'kept' | 'fresh', signal: AbortSignal): Promise<Answer & { closedUnused: boolean }> {
+    return new Promise((resolve) => {
+      const request = this.#module.get(this.#url, {
+        agent: connection === 'kept' ? this.#kept : false,
+        lookup: this.#addresses.lookup,
+        headers: { 'user-agent': 'dploy-probe', accept: '*/*', ...(connection === 'fresh' ? { connection: 'close' } : {}) },
+      })
+      let answered = false
+      let over = false
+      const end = (answer: Answer, closedUnused = false) => {
+        if (over) return
+        over = true
+        signal.removeEventListener('abort', timeOut)
+        resolve({ ...answer, closedUnused })
+      }
+      const fail = (error: Error) => end({ status: null, error: answered ? `answer cut off: ${explain(error)}` : explain(error) }, !answered && request.reusedSocket && isClosed(error))
+      const timeOut = () => {
+        end({ status: null, error: `no ${answered ? 'complete ' : ''}answer within ${this.#timeout / 1000} s` })
+        request.destroy()
+      }
+      if (signal.aborted) timeOut()
+      else signal.addEventListener('abort', timeOut, { once: true })
+      request.on('error', fail)
+      request.on('response', (response) => {
+        answered = true
+        const status = response.statusCode ?? 0
+        let length = 0
+        response.on('data', (chunk: Buffer) => {
+          length += chunk.length
+          if (length < bodyLimit) return
+          end({ status, error: null })
+          request.destroy()
+        })
+        response.on('end', () => end({ status, error: null }))
+        response.on('error', fail)
+      })
+      // A connection may close without an error; then none of the above came.
+      request.on('close', () => end({ status: null, error: answered ? 'answer cut off' : 'connection closed without an answer' }, !answered && request.reusedSocket))
+    })
+  }
+}
+
+/**
+ * The addresses of a host, looked up every few seconds and never while a request waits: look-ups run on threads that
+ * the whole process shares, so that a busy control plane would be taken for a slow application.
+ */
+class Addresses {
+  readonly first: Promise<void>
+  readonly #host: string
+  #known: LookupAddress[] = []
+  #error: NodeJS.ErrnoException | null = null
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(host: string) {
+    this.#host = host
+    this.first = isIP(host) === 0 ? this.#refresh() : Promise.resolve()
+    if (isIP(host) === 0) this.#timer = setInterval(() => void this.#refresh(), lookupEvery).unref()
+  }
+
+  readonly lookup: LookupFunction = (host, options, callback) => {
+    if (host !== this.#host) return lookup(host, options, callback)
+    const fitting = this.#known.filter(({ family }) => (options.family !== 4 && options.family !== 6) || options.family === family)
+    const [address] = fitting
+    // Callers rely on the callback being later than their call.
+    process.nextTick(() => {
+      if (!address) callback(this.#error ?? new Error(`the host ${host} has no address`), '')
+      else if (options.all) callback(null, fitting)
+      else callback(null, address.address, address.family)
+    })
+  }
+
+  close(): void {
+    clearInterval(this.#timer)
+  }
+
+  #refresh(): Promise<void> {
+    return new Promise((resolve) => {
+      lookup(this.#host, { all: true }, (error, addresses) => {
+        this.#error = error
+        if (!error) this.#known = addresses
+        resolve()
+      })
+    })
+  }
+}
+
+function isClosed(error: Error): boolean {
+  const { code } = error as NodeJS.ErrnoException
+  return code === 'ECONNRESET' || code === 'EPIPE'
+}
+
+const explanations: Record<string, string> = {
+  ECONNREFUSED: 'connection refused',
+  ECONNRESET: 'connection reset',
+  EPIPE: 'connection reset',
+  ENOTFOUND: 'the host is unknown',
+  EAI_AGAIN: 'the host cannot be looked up',
+  EHOSTUNREACH: 'the host cannot be reached',
+  ENETUNREACH: 'the network cannot be reached',
+  ETIMEDOUT: 'no connection in time',
+}
+
+function explain(error: Error): string {
+  // Where a host has several addresses, all of them failed; the last is the most usual one (IPv4).
+  const last: unknown = error instanceof AggregateError ? error.errors.at(-1) : error
+  const cause = (last instanceof Error ? last : error) as NodeJS.ErrnoException
+  const code = cause.code ?? ''
+  return explanations[code] ?? (cause.message || code || 'unknown error').replaceAll(/\s+/g, ' ').slice(0, 200)
+}

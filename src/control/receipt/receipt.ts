@@ -1,0 +1,121 @@
+import type { TrafficCounters } from '../../balancers/contract.ts'
+import type { Span } from '../../protocol/agent-messages.ts'
+import type { Step, StepState } from '../../protocol/deployment.ts'
+import type { PhaseName, Receipt, ServerOutcome } from '../../protocol/receipt.ts'
+import { criticalPath } from './critical-path.ts'
+import { divide } from './floor.ts'
+import { innermost } from './lane.ts'
+import type { Sample } from './sample.ts'
+import { trafficOf } from './traffic.ts'
+
+/** What was measured. Spans and phases are milliseconds relative to the deployment's start. */
+export interface ReceiptInput {
+  deployment: {
+    id: string
+    number: number
+    kind: Receipt['kind']
+    /** Release numbers. With `from` null nothing served before: what fails until the first good answer is nobody's. */
+    from: number | null
+    to: number | null
+    state: Receipt['state']
+    /** Epoch milliseconds. */
+    startedAt: number
+    finishedAt: number
+  }
+  phases: readonly { name: PhaseName; start: number; end: number }[]
+  /** What the control plane itself did within a phase: `build_command`, `bake` between batches. */
+  spans?: readonly Span[]
+  servers: readonly (Pick<Step, 'server' | 'batch' | 'state' | 'spans' | 'bytes' | 'objects'> & {
+    /** Measured on the server's connection, milliseconds. Left out: the floor has no round trip. */
+    roundTripMs?: number | undefined
+  })[]
+  /** All of the probe; those sent before `startedAt` only tell what is usual. */
+  samples: readonly Sample[]
+  /** Null where the balancer does not count, or could not be asked. */
+  counters: { before: TrafficCounters | null; after: TrafficCounters | null }
+}
+
+/** The receipt of a deployment that is over. Pure: no I/O, no clock. What each figure means stands in protocol/receipt.ts. */
+export function makeReceipt(input: ReceiptInput): Receipt {
+  const { deployment } = input
+  const total = Math.max(0, deployment.finishedAt - deployment.startedAt)
+  const phases = input.phases.map((phase) => ({ name: phase.name, ...rounded(phase) }))
+  const control = (input.spans ?? []).map((span) => ({ name: span.name, ...rounded(span) }))
+  const servers = input.servers.map((step) => ({
+    name: step.server,
+    batch: step.batch,
+    outcome: outcomes[step.state],
+    spans: step.spans.map((span) => ({ name: span.name, ...rounded(span) })).sort((a, b) => a.start - b.start || b.end - a.end),
+    bytes: step.bytes,
+    objects: step.objects,
+  }))
+  const path = criticalPath({ total, phases, control, servers })
+  const roundTrips = new Map(input.servers.map((step) => [step.server, step.roundTripMs ?? 0]))
+  const shares = divide(path, roundTrips)
+  return {
+    deployment: deployment.id,
+    number: deployment.number,
+    kind: deployment.kind,
+    from: deployment.from,
+    to: deployment.to,
+    state: deployment.state,
+    startedAt: deployment.startedAt,
+    finishedAt: deployment.finishedAt,
+    seconds: total / 1000,
+    floor: { ms: tenths(shares.floor.ms), parts: mapped(shares.floor.parts) },
+    waiting: { ms: tenths(shares.waiting.ms), parts: mapped(shares.waiting.parts) },
+    overheadMs: tenths(shares.overheadMs),
+    phases,
+    servers,
+    criticalPath: path.map((piece) => ({ ...piece, ms: tenths(piece.ms) })),
+    skewMs: skew(servers),
+    bytes: servers.reduce((sum, server) => sum + server.bytes, 0),
+    objects: servers.reduce((sum, server) => sum + server.objects, 0),
+    traffic: trafficOf({
+      samples: input.samples.toSorted((a, b) => a.at - b.at),
+      counters: input.counters,
+      startedAt: deployment.startedAt,
+      total,
+      touched: phases.find((phase) => phase.name === 'activate' || phase.name === 'roll_back')?.start ?? Number.POSITIVE_INFINITY,
+      first: deployment.from === null,
+      servers: servers.map((server) => ({ name: server.name, pieces: innermost(server.spans) })),
+      control: innermost([...phases, ...control]),
+    }),
+  }
+}
+
+const outcomes = {
+  pending: 'skipped',
+  staging: 'skipped',
+  staged: 'skipped',
+  draining: 'failed',
+  activating: 'failed',
+  registering: 'failed',
+  switched: 'switched',
+  reverting: 'failed',
+  reverted: 'reverted',
+  failed: 'failed',
+  quarantined: 'failed',
+  unreachable: 'unreachable',
+  unchanged: 'unchanged',
+} as const satisfies Record<StepState, ServerOutcome>
+
+/** A server that was switched back has switched twice; its first time counts. */
+function skew(servers: readonly { spans: readonly Span[] }[]): number | null {
+  const times = servers.flatMap((server) => server.spans.find((span) => span.name === 'switch')?.end ?? [])
+  if (times.length === 0) return null
+  return tenths(times.reduce((a, b) => Math.max(a, b)) - times.reduce((a, b) => Math.min(a, b)))
+}
+
+function rounded(span: { start: number; end: number }): { start: number; end: number } {
+  return { start: tenths(Math.max(0, span.start)), end: tenths(Math.max(0, span.end)) }
+}
+
+function mapped<T extends Record<string, number>>(parts: T): T {
+  return Object.fromEntries(Object.entries(parts).map(([name, ms]) => [name, tenths(ms)])) as T
+}
+
+/** Tenths of a millisecond are all that two clocks can agree on. */
+function tenths(ms: number): number {
+  return Math.round(ms * 10) / 10
+}

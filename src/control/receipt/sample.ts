@@ -1,0 +1,53 @@
+/** A request of the probe and what became of it. */
+export interface Sample {
+  /** When it was sent, epoch milliseconds. */
+  at: number
+  /** Until its answer was complete, or until it failed. */
+  ms: number
+  /** Null if there was no complete answer. */
+  status: number | null
+  /** Null if there was one. */
+  error: string | null
+}
+
+export type Verdict = 'good' | 'failed' | 'stalled'
+
+/** What the address answers when nothing is wrong. */
+export interface Usual {
+  /** Median of the good answers; null while there are none. */
+  ms: number | null
+  /** It usually answers 400 to 499, so that such an answer is no failure. */
+  refuses: boolean
+}
+
+/** How much longer than usual an answer takes that a user notices. Milliseconds. */
+export const stallMs = 250
+/** So many answers are needed to know what is usual. */
+export const enoughAnswers = 10
+
+/** What is usual among samples. */
+export function usualOf(samples: readonly Sample[]): Usual {
+  const answers = samples.filter((sample) => sample.status !== null && sample.status < 500)
+  const refuses = answers.filter((sample) => sample.status! >= 400).length * 2 > answers.length
+  const times = answers.filter((sample) => refuses || sample.status! < 400).map((sample) => sample.ms)
+  return { ms: times.length === 0 ? null : quantile(times, 0.5), refuses }
+}
+
+/** Whether a user would have noticed; the definition is that of the receipt's traffic. */
+export function verdictOf(sample: Sample, usual: Usual): Verdict {
+  if (sample.status === null || sample.status >= 500) return 'failed'
+  if (sample.status >= 400 && !usual.refuses) return 'failed'
+  return usual.ms !== null && sample.ms >= usual.ms + stallMs ? 'stalled' : 'good'
+}
+
+/** Where nothing served before: the samples from the first good answer on. Before it there was nobody to notice. */
+export function served(samples: readonly Sample[]): readonly Sample[] {
+  const first = samples.findIndex((sample) => sample.status !== null && sample.status < 400)
+  return first < 0 ? [] : samples.slice(first)
+}
+
+/** The smallest value that at least the share `q` of the values does not exceed. NaN of nothing. */
+export function quantile(values: readonly number[], q: number): number {
+  const sorted = Float64Array.from(values).sort()
+  return sorted[Math.max(0, Math.ceil(sorted.length * q) - 1)] ?? Number.NaN
+}

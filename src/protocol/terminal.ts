@@ -1,0 +1,73 @@
+import sliceAnsi from 'slice-ansi'
+import stringWidth from 'string-width'
+
+/**
+ * Text in a terminal's columns. Widths are columns, not characters: wide characters take two, styles none. Pure.
+ */
+
+export type Align = 'left' | 'right'
+
+/**
+ * The text in at most `width` columns on one line; what is too long ends in `…`. Styles stay, and are closed. Whatever else
+ * could move the cursor is taken out, since texts come from other people's programs.
+ */
+export function fit(text: string, width: number): string {
+  const line = printable(text)
+  if (width <= 0) return ''
+  return stringWidth(line) <= width ? line : `${sliceAnsi(line, 0, width - 1)}…`
+}
+
+/** The text in exactly `width` columns: cut like `fit`, or filled with spaces. */
+export function cell(text: string, width: number, align: Align = 'left'): string {
+  const line = fit(text, width)
+  const space = ' '.repeat(Math.max(0, width - stringWidth(line)))
+  return align === 'left' ? line + space : space + line
+}
+
+/** Each row as one line, its cells in columns of these widths. The last column is not filled with spaces. */
+export function columns(rows: readonly (readonly string[])[], widths: readonly number[], options: { gap?: number; align?: readonly Align[] } = {}): string[] {
+  const gap = ' '.repeat(options.gap ?? 2)
+  return rows.map((row) => widths.map((width, index) => cell(row[index] ?? '', width, options.align?.[index])).join(gap).trimEnd())
+}
+
+/**
+ * Widths in which the rows' cells fit; where they are together more than `total` columns, the widest are made narrower
+ * first, none under `least`.
+ */
+export function columnWidths(rows: readonly (readonly string[])[], total: number, options: { gap?: number; least?: number } = {}): number[] {
+  const count = Math.max(0, ...rows.map((row) => row.length))
+  const widths = Array.from({ length: count }, (_, index) => Math.max(0, ...rows.map((row) => stringWidth(printable(row[index] ?? '')))))
+  const least = options.least ?? 4
+  let over = widths.reduce((sum, width) => sum + width, 0) + (options.gap ?? 2) * Math.max(0, count - 1) - total
+  for (; over > 0; over--) {
+    const widest = Math.max(...widths)
+    if (widest <= least) break
+    widths[widths.lastIndexOf(widest)] = widest - 1
+  }
+  return widths
+}
+
+/** The parts one after another, in as many lines of at most `width` columns as it takes. A part that is longer is cut. */
+export function flow(parts: readonly string[], separator: string, width: number): string[] {
+  const lines: string[] = []
+  for (const part of parts) {
+    const last = lines.at(-1)
+    const joined = last === undefined ? '' : `${last}${separator}${part}`
+    if (last !== undefined && stringWidth(joined) <= width) lines[lines.length - 1] = joined
+    else lines.push(fit(part, width))
+  }
+  return lines
+}
+
+/** Escape sequences: of the kinds CSI, OSC (with its text) and the like, and of two characters. */
+const escapes = /\u001B(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\u0007\u001B]*(?:\u0007|\u001B\\|$)|[ -/]*[0-~])/g
+const style = /^\u001B\[[\d;:]*m$/
+const controls = /[\u0000-\u0009\u000B-\u001A\u001C-\u001F\u007F-\u009F\u2028\u2029\u202A-\u202E\u2066-\u2069]|\u001B(?!\[[\d;:]*m)/g
+
+/** The text as one line that moves nothing: styles stay, line ends and tabs become spaces, other control characters go. */
+export function printable(text: string): string {
+  return text
+    .replaceAll(escapes, (sequence) => (style.test(sequence) ? sequence : ''))
+    .replaceAll(/\r?\n|\t/g, ' ')
+    .replaceAll(controls, '')
+}
