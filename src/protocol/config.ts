@@ -191,6 +191,17 @@ const timeouts = z.strictObject({
   register: durationOr('30s', 'Until the balancer sees a server up.'),
 })
 
+const probeUrl = z.url({ protocol: /^https?$/ }).meta({ title: 'an http or https address', examples: ['https://shop.example.com/healthz'] })
+const probe = z
+  .union([
+    probeUrl,
+    z.strictObject({
+      url: probeUrl.describe('What is asked, through the balancer.'),
+      interval: durationOr('50ms', 'Between two requests; 5 ms to 50 ms.').refine((value) => value >= 5 && value <= 50, 'must be from 5ms to 50ms'),
+    }),
+  ])
+  .transform((value) => (typeof value === 'string' ? { url: value, interval: 50 } : value))
+
 const environment = z
   .strictObject({
     branch: text('the name of a branch', /^[^-\s\0][^\s\0]*$/).optional().meta({ description: 'Deployed when no revision is named; by default the HEAD of the source.', examples: ['main'] }),
@@ -198,14 +209,11 @@ const environment = z
     balancer: balancer
       .prefault({ kind: 'none' })
       .meta({ title: 'a mapping whose key "kind" is "haproxy", "builtin" or "none"', description: 'What takes servers out of traffic and puts them back.' }),
-    probe: z
-      .url({ protocol: /^https?$/ })
-      .optional()
-      .meta({
-        title: 'an http or https address',
-        description: 'An address of the application through the balancer, asked at least every 50 ms during a deployment.',
-        examples: ['https://shop.example.com/healthz'],
-      }),
+    probe: probe.optional().meta({
+      title: 'an http or https address, or a mapping with url and interval',
+      description: 'An address of the application through the balancer, asked at least every 50 ms during a deployment.',
+      examples: ['https://shop.example.com/healthz'],
+    }),
     strategy: strategy.prefault({}).describe('How the servers are switched.'),
     timeouts: timeouts.prefault({}).describe('How long the parts of a deployment may take.'),
     variables: variables('Environment variables in this environment; they win over those of the application.', [{ LOG_LEVEL: 'info' }]),

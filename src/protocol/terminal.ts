@@ -47,14 +47,23 @@ export function columnWidths(rows: readonly (readonly string[])[], total: number
   return widths
 }
 
-/** The parts one after another, in as many lines of at most `width` columns as it takes. A part that is longer is cut. */
+/**
+ * The parts one after another, in as many lines of at most `width` columns as it takes. A line that goes on in the next
+ * ends with the separator; a part that is longer than a line is cut.
+ */
 export function flow(parts: readonly string[], separator: string, width: number): string[] {
+  const open = separator.trimEnd()
   const lines: string[] = []
-  for (const part of parts) {
+  for (const [index, part] of parts.entries()) {
+    const end = index < parts.length - 1 ? stringWidth(open) : 0
     const last = lines.at(-1)
     const joined = last === undefined ? '' : `${last}${separator}${part}`
-    if (last !== undefined && stringWidth(joined) <= width) lines[lines.length - 1] = joined
-    else lines.push(fit(part, width))
+    if (last === undefined) lines.push(fit(part, width - end))
+    else if (stringWidth(joined) + end <= width) lines[lines.length - 1] = joined
+    else {
+      lines[lines.length - 1] = last + open
+      lines.push(fit(part, width - end))
+    }
   }
   return lines
 }
@@ -70,4 +79,9 @@ export function printable(text: string): string {
     .replaceAll(escapes, (sequence) => (style.test(sequence) ? sequence : ''))
     .replaceAll(/\r?\n|\t/g, ' ')
     .replaceAll(controls, '')
+}
+
+/** Rows in columns as wide as their content, within `total`; cells that do not fit are cut. */
+export function table(rows: readonly (readonly string[])[], total: number): string[] {
+  return columns(rows, columnWidths(rows, total)).map((line) => line.trimEnd())
 }

@@ -22,14 +22,15 @@ export async function activate(run: Run, failures: Failures, watch: Watch): Prom
     if (planned.batches.length > 1) run.event(null, { kind: 'progress', phase: `batch ${index + 1} of ${planned.batches.length}` })
     await Promise.all(left.map((server) => switchServer(run, server, failures, watch)))
     abortIfNeeded(run, failures)
-    if (planned.bakeBatch > 0 && index < planned.batches.length - 1) await bakeFor(run, failures, planned.bakeBatch)
+    if (planned.bakeBatch > 0 && index < planned.batches.length - 1) await run.timed('bake', () => bakeFor(run, failures, planned.bakeBatch))
   }
   await run.transition('baking')
 }
 
 /** Waits out the bake time; ends early, throwing, when a server fails meanwhile. */
-export async function bake(run: Run, failures: Failures): Promise<void> {
-  if (run.row.plan!.bake > 0) await bakeFor(run, failures, run.row.plan!.bake)
+export async function keepServing(run: Run, failures: Failures): Promise<void> {
+  const { bake } = run.row.plan!
+  if (bake > 0) await run.timed('bake', () => bakeFor(run, failures, bake))
   abortIfNeeded(run, failures)
   await run.transition('succeeded')
 }
@@ -49,7 +50,13 @@ export async function activateServer(run: Run, server: EnvironmentServer, releas
   const drains = run.balancer.capabilities.drains
   if (drains) {
     await run.step(server, states.draining)
-    const { inFlight } = await timed('drain', () => run.balancer.drain(server.name, { timeout: timeouts.drain, signal }))
+    const busy = { start: -1, end: -1 }
+    const onProgress = (inFlight: number) => {
+      if (inFlight > 0 && busy.start < 0) busy.start = run.elapsed()
+      if (busy.start >= 0) busy.end = run.elapsed()
+    }
+    const { inFlight } = await timed('drain', () => run.balancer.drain(server.name, { timeout: timeouts.drain, signal, onProgress }))
+    if (busy.start >= 0) spans.push({ name: 'in_flight', ...busy })
     if (inFlight > 0) run.note(server, `${inFlight} requests still in flight after ${formatDuration(timeouts.drain)}; they are cut`)
   }
   await run.step(server, states.activating)

@@ -6,7 +6,8 @@ import type { Run } from './run.ts'
 export async function commit(run: Run): Promise<void> {
   const release = run.release!
   const planned = run.row.plan!
-  if (planned.releaseCommand) await runReleaseCommand(run, planned.releaseCommand.server)
+  const { releaseCommand } = planned
+  if (releaseCommand) await run.timed('release_command', () => runReleaseCommand(run, releaseCommand.server))
   await run.transition('activating', { wantedRelease: release.id })
 }
 

@@ -62,5 +62,5 @@ async function revertServer(run: Run, server: EnvironmentServer, release: Releas
   await run.step(server, 'reverting')
   if (observation && !observation.releases.some((one) => one.number === release.number)) await stageServer(run, server, release, observation, { signal, counted: false })
   const spans = await activateServer(run, server, release, signal, { draining: 'reverting', activating: 'reverting', registering: 'reverting' })
-  await run.step(server, 'reverted', { spans: spans.map((span) => ({ ...span, name: `revert.${span.name}` })) })
+  await run.step(server, 'reverted', { spans })
 }

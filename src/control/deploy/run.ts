@@ -54,6 +54,10 @@ export class Run {
   /** Aborts when the lock is lost. */
   readonly lease: AbortSignal
   readonly startedAt: number
+  /** What the control plane itself did, for the receipt; relative to the start. */
+  readonly spans: Span[] = []
+  /** Measured round trip of each server's connection, milliseconds. */
+  readonly roundTrips = new Map<string, number>()
   state: DeploymentState
   release: Release | null = null
   from: Release | null = null
@@ -102,6 +106,16 @@ export class Run {
     this.state = to
   }
 
+  /** Does something as a span of the control plane's own. */
+  async timed<T>(name: string, work: () => Promise<T>): Promise<T> {
+    const start = this.elapsed()
+    try {
+      return await work()
+    } finally {
+      this.spans.push({ name, start, end: this.elapsed() })
+    }
+  }
+
   async step(server: EnvironmentServer, to: StepState, changes: { spans?: readonly Span[]; bytes?: number; objects?: number; failure?: ErrorReport | null } = {}): Promise<void> {
     await this.store.deployments.step(this.id, this.fence, server, to, Date.now(), changes)
   }
@@ -136,6 +150,7 @@ export class Run {
     for (;;) {
       try {
         const link = await this.options.servers.reach(server, Math.max(1, Math.min(this.environment.timeouts.reach, deadline - Date.now())), options.signal)
+        this.roundTrips.set(server.name, link.facts.roundTrip)
         return await link.command(method, params, {
           application: this.row.config.application,
           environment: this.environmentName,

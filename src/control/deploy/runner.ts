@@ -1,6 +1,6 @@
 import { DployError, reportOf } from '../../protocol/errors.ts'
 import type { DeploymentState } from '../../protocol/deployment.ts'
-import { activate, bake } from './activate.ts'
+import { activate, keepServing } from './activate.ts'
 import { commit } from './commit.ts'
 import { Failures } from './failures.ts'
 import { Lease } from './lease.ts'
@@ -21,7 +21,7 @@ export class Stopping extends Error {
 
 /** Begins to measure what users notice; ends with the receipt. */
 export interface Measure {
-  start(run: Run): Promise<AsyncDisposable & { finish(run: Run): Promise<void> }>
+  start(run: Run): Promise<AsyncDisposable & { finish(): Promise<void> }>
 }
 
 /**
@@ -51,7 +51,7 @@ export async function runDeployment(id: string, options: RunnerOptions, measure:
       if (!(await settle(run, error))) return run.state
     }
   }
-  await measuring.finish(run)
+  await measuring.finish()
   await options.store.events.flush()
   return run.state
 }
@@ -71,7 +71,7 @@ async function advance(run: Run, failures: Failures, watch: Watch, urgent: (serv
     case 'activating':
       return activate(run, failures, watch)
     case 'baking':
-      return bake(run, failures)
+      return keepServing(run, failures)
     case 'rolling_back':
       await rollBack(run, urgent, stopOnly(signal, run))
       return run.transition('rolled_back')

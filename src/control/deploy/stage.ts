@@ -59,7 +59,7 @@ export async function stageServer(run: Run, server: EnvironmentServer, release: 
   )
   if (!options.counted) return
   await run.step(server, 'staged', {
-    spans: [{ name: 'stage', start: began, end: run.elapsed() }, ...result.spans.map((span) => ({ name: `stage.${span.name}`, start: began + span.start, end: began + span.end }))],
+    spans: [{ name: 'stage', start: began, end: run.elapsed() }, ...result.spans.map((span) => ({ name: span.name, start: began + span.start, end: began + span.end }))],
     bytes: result.already ? 0 : result.bytes + delta.length,
     objects: result.objects,
   })

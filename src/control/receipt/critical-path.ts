@@ -1,6 +1,6 @@
 import type { Span } from '../../protocol/agent-messages.ts'
 import type { CriticalPiece } from '../../protocol/receipt.ts'
-import { clip, innermost } from './lane.ts'
+import { clip, innermost } from '../../protocol/spans.ts'
 
 /**
  * How much earlier than the end of what it waited for a server's work may seem to begin, because two clocks were

@@ -4,7 +4,7 @@ import type { Step, StepState } from '../../protocol/deployment.ts'
 import type { PhaseName, Receipt, ServerOutcome } from '../../protocol/receipt.ts'
 import { criticalPath } from './critical-path.ts'
 import { divide } from './floor.ts'
-import { innermost } from './lane.ts'
+import { innermost } from '../../protocol/spans.ts'
 import type { Sample } from './sample.ts'
 import { trafficOf } from './traffic.ts'
 

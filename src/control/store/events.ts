@@ -1,5 +1,5 @@
 import type { Kysely } from 'kysely'
-import type { DeploymentEvent, DeploymentEventData } from '../../protocol/deployment.ts'
+import type { DeploymentEvent, DeploymentEventData, DeploymentState } from '../../protocol/deployment.ts'
 import type { Tables } from './schema.ts'
 
 /** How long added events may wait to be written together. Milliseconds. */
@@ -57,6 +57,21 @@ export class EventLog {
       .limit(limit)
       .execute()
     return rows.map((row) => ({ seq: row.seq, deployment: row.deployment_id, at: row.at, server: row.name, data: JSON.parse(row.data) as DeploymentEventData }))
+  }
+
+  /** The states that a deployment went through, and when. */
+  async states(deployment: string): Promise<{ state: DeploymentState; at: number }[]> {
+    const rows = await this.#db
+      .selectFrom('events')
+      .select(['at', 'data'])
+      .where('deployment_id', '=', deployment)
+      .where('data', 'like', '{"kind":"state"%')
+      .orderBy('seq')
+      .execute()
+    return rows.flatMap(({ at, data }) => {
+      const event = JSON.parse(data) as DeploymentEventData
+      return event.kind === 'state' ? [{ state: event.state, at }] : []
+    })
   }
 
   /** Stored events after `after`, then each new one, until the signal aborts. None is left out, none comes twice. */

@@ -1,0 +1,75 @@
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { connect as connectSocket } from 'node:net'
+import { join } from 'node:path'
+import { Agent, fetch as undiciFetch } from 'undici'
+import { Client } from '../client/client.ts'
+
+export interface Connection extends AsyncDisposable {
+  client: Client
+  /** Whether the control plane runs in this very process. */
+  embedded: boolean
+}
+
+export interface ConnectOptions {
+  /** URL of a control plane; by default DPLOY_URL. */
+  server: string | undefined
+  /** Where dploy.yml stands; the control plane of this repository has its data in `.dploy` there. */
+  base: string
+}
+
+/**
+ * A client to the control plane: the one that was named, the one that serves this repository now, or one of our own in
+ * this process, over the same data.
+ */
+export async function connect(options: ConnectOptions): Promise<Connection> {
+  const url = options.server ?? process.env.DPLOY_URL
+  if (url !== undefined && url !== '') {
+    const client = new Client({ url, token: process.env.DPLOY_TOKEN, fetch })
+    return { client, embedded: false, async [Symbol.asyncDispose]() {} }
+  }
+  const data = dataDirectory(options.base)
+  const socket = join(data, 'control.sock')
+  if (await answers(socket)) return overSocket(socket)
+  const { startEmbedded } = await import('./embed.ts')
+  const plane = await startEmbedded(data)
+  const connection = overSocket(plane.socket)
+  return {
+    client: connection.client,
+    embedded: true,
+    async [Symbol.asyncDispose]() {
+      await connection[Symbol.asyncDispose]()
+      await plane[Symbol.asyncDispose]()
+    },
+  }
+}
+
+/** A client over a unix socket, which only its owner can open. */
+export function overSocket(path: string): Connection {
+  const dispatcher = new Agent({ connect: { socketPath: path }, headersTimeout: 0, bodyTimeout: 0 })
+  const socketFetch = ((input: string | URL, init?: object) => undiciFetch(input, { ...init, dispatcher })) as unknown as typeof fetch
+  return {
+    client: new Client({ url: 'http://localhost', fetch: socketFetch }),
+    embedded: false,
+    async [Symbol.asyncDispose]() {
+      await dispatcher.destroy()
+    },
+  }
+}
+
+/** `.dploy` beside dploy.yml; git ignores it by itself. */
+export function dataDirectory(base: string): string {
+  const data = join(base, '.dploy')
+  mkdirSync(data, { recursive: true, mode: 0o700 })
+  const ignore = join(data, '.gitignore')
+  if (!existsSync(ignore)) writeFileSync(ignore, '*\n')
+  return data
+}
+
+function answers(socket: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    if (!existsSync(socket)) return resolve(false)
+    const probe = connectSocket(socket)
+    probe.once('connect', () => (probe.destroy(), resolve(true)))
+    probe.once('error', () => resolve(false))
+  })
+}

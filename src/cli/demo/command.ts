@@ -1,0 +1,126 @@
+import { existsSync } from 'node:fs'
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { Command } from 'commander'
+import type { Client } from '../../client/client.ts'
+import { readConfig } from '../../protocol/config-text.ts'
+import type { Config } from '../../protocol/config.ts'
+import { DployError } from '../../protocol/errors.ts'
+import { overSocket } from '../connect.ts'
+import { makeOutput, type Output } from '../output.ts'
+import type { Progress } from '../view/progress.ts'
+import { watchDeployment } from '../view/watch-deployment.ts'
+import { Children } from './children.ts'
+import { demoConfig } from './config.ts'
+import { commitGreeting, hasCommit, makeSample } from './sample.ts'
+import { freePorts, startServers } from './servers.ts'
+import { startUsers } from './traffic.ts'
+
+/** Requests a second of the demo's users. */
+const usersRate = 100
+
+interface Options {
+  servers: string
+  once: boolean
+  json: boolean
+  plain: boolean
+  repository?: string
+}
+
+export function demoCommand(): Command {
+  return new Command('demo')
+    .description('see the whole of it on this machine: servers, balancer, application, two deployments under traffic')
+    .option('--servers <n>', 'how many servers', '4')
+    .option('--once', 'do it, take everything down, exit', false)
+    .option('--json', 'one JSON object a line', false)
+    .option('--plain', 'plain lines, also on a terminal', false)
+    .option('--repository <path>', "someone else's application instead of the sample: a git repository; its dploy.yml is the one of --config, or the one in it")
+    .addHelpText('after', '\nExamples:\n  $ dploy demo\n  $ dploy demo --servers 8 --once\n  $ dploy demo --repository ~/shop --config ~/shop/dploy.yml\n\nNeeds no root and no network. Uses HAProxy when it is installed, else a small balancer of its own.')
+    .action(async (options: Options, command: Command) => {
+      const { config } = command.optsWithGlobals<{ config?: string }>()
+      const output = makeOutput(options)
+      const count = Number(options.servers)
+      if (!Number.isInteger(count) || count < 1 || count > 100) throw new DployError('request.invalid', `"${options.servers}" is not a number of servers from 1 to 100`, { fix: 'For example: dploy demo --servers 8' })
+      const interrupt = new AbortController()
+      const stop = () => interrupt.abort(new DployError('deployment.cancelled', 'The demo was ended'))
+      for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop)
+      try {
+        await runDemo({ count, once: options.once, repository: options.repository, configFile: config, output, signal: interrupt.signal })
+      } catch (error) {
+        if (!interrupt.signal.aborted) throw error
+        process.exitCode = 130
+      } finally {
+        if (interrupt.signal.aborted && output.mode !== 'json') output.line('Everything is taken down.')
+      }
+    })
+}
+
+async function runDemo(demo: { count: number; once: boolean; repository: string | undefined; configFile: string | undefined; output: Output; signal: AbortSignal }): Promise<void> {
+  const { output, signal } = demo
+  const { startEmbedded, startDemoBalancer } = await import('../embed.ts')
+  await using directory = await temporaryDirectory()
+  const ownApplication = demo.repository === undefined
+  const repository = demo.repository === undefined ? await makeSample(directory.path) : resolve(demo.repository)
+  const wanted = await readDemoConfig(repository, demo.configFile)
+  const ports = await freePorts(demo.count)
+  const servers = ports.map((port, index) => ({ name: `web${index + 1}`, port }))
+  signal.throwIfAborted()
+
+  await using children = new Children()
+  await using balancer = await startDemoBalancer({ directory: directory.path, servers, health: wanted.service?.health.path ?? '/', tether: new URL('./tether.ts', import.meta.url) })
+  await mkdir(join(directory.path, 'control'), { recursive: true })
+  await using embedded = await startEmbedded(join(directory.path, 'control'), { tcp: { host: '127.0.0.1', port: 0 } })
+  await using connection = overSocket(embedded.socket)
+  const { client } = connection
+  const text = demoConfig(wanted, { servers, balancer: balancer.config, probe: balancer.url, repository })
+  await client.call('apply', { body: { text: JSON.stringify(text), fileName: demo.configFile ?? join(repository, 'dploy.yml'), base: repository } })
+  const started = await startServers(children, client, { directory: directory.path, control: embedded.plane.url!, servers })
+  say(output, `${demo.count} servers, each an agent in a directory of its own below ${directory.path}`)
+  say(output, `balancer  ${balancer.url}  (${balancer.description})`)
+
+  const params = { application: wanted.application, environment: 'demo' }
+  await deploy(client, params, output, signal)
+  await using users = startUsers(balancer.url, usersRate)
+  say(output, `\nUsers ask ${usersRate} times a second from here on.${ownApplication ? ' A line is changed and committed.' : ' The same revision is deployed again.'}\n`)
+  if (ownApplication) await commitGreeting(repository, 'Hello from the second revision', 'Greet differently')
+  await deploy(client, params, output, signal)
+  await users[Symbol.asyncDispose]()
+  if (output.mode === 'json') output.json({ type: 'users', sent: users.count.sent, failed: users.count.failed })
+  else output.line(`The users sent ${users.count.sent} requests; ${users.count.failed} failed.`)
+  if (users.count.failed > 0) process.exitCode = 1
+  if (demo.once) return
+
+  if (output.mode === 'json') output.json({ type: 'running', application: balancer.url, control: embedded.plane.url, servers: started })
+  output.line(`\nRunning:\n  application    ${balancer.url}\n  control plane  ${embedded.plane.url}`)
+  for (const server of started) output.line(`  ${server.name.padEnd(13)}  http://127.0.0.1:${server.port}  ${server.root}`)
+  output.line('\nCtrl-C ends all of it.')
+  await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+}
+
+async function deploy(client: Client, params: { application: string; environment: string }, output: Output, signal: AbortSignal): Promise<Progress> {
+  signal.throwIfAborted()
+  const deployment = await client.call('deploy', { params, body: { requestedBy: 'dploy demo' } })
+  const progress = await watchDeployment(client, deployment, output, signal)
+  if (progress.state !== 'succeeded') throw DployError.from(progress.failure ?? { code: 'internal', message: `The deployment is ${progress.state}`, fix: '' })
+  return progress
+}
+
+async function readDemoConfig(repository: string, file: string | undefined): Promise<Config> {
+  if (!(await hasCommit(repository))) {
+    throw new DployError('source.unreachable', `${repository} is not a git repository with a commit`, { where: repository, fix: `Run there: git init && git add --all && git commit -m "Begin"` })
+  }
+  const path = file === undefined ? join(repository, 'dploy.yml') : resolve(file)
+  if (!existsSync(path)) throw new DployError('config.missing', `There is no ${path}`, { where: repository, fix: `Run there: dploy init; or name one with --config` })
+  return readConfig(await readFile(path, 'utf8'), path)
+}
+
+async function temporaryDirectory(): Promise<AsyncDisposable & { path: string }> {
+  const path = await mkdtemp(join(tmpdir(), 'dploy-demo-'))
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true, maxRetries: 5 }) }
+}
+
+function say(output: Output, text: string): void {
+  if (output.mode !== 'json') output.line(text)
+}
+

@@ -1,0 +1,43 @@
+import type { BalancerConfig, Config, ConfigInput } from '../../protocol/config.ts'
+import { DployError } from '../../protocol/errors.ts'
+
+/**
+ * The application's dploy.yml with one environment, `demo`, in place of its own: the demo's servers and balancer. What
+ * the application says of its build, service, hooks and strategy stays. Written as a dploy.yml, which durations as
+ * milliseconds are not: they become text.
+ */
+export function demoConfig(config: Config, demo: { servers: { name: string; port: number }[]; balancer: BalancerConfig; probe: string; repository: string }): ConfigInput {
+  if (!config.service?.port) {
+    throw new DployError('config.invalid', 'The demo needs an application with a service and a port', { where: 'service.port', fix: 'Add service: with command and port to dploy.yml' })
+  }
+  const first = Object.values(config.environments)[0]!
+  const { service, build } = config
+  return {
+    application: config.application,
+    source: { repository: demo.repository, ...(config.source.subfolder === undefined ? {} : { subfolder: config.source.subfolder }) },
+    build: { ...build, timeout: ms(build.timeout) },
+    release: config.release,
+    service: {
+      ...service,
+      manager: service.manager === 'command' ? 'command' : 'process',
+      stop: { ...service.stop, timeout: ms(service.stop.timeout) },
+      health: { ...service.health, timeout: ms(service.health.timeout), answer_within: ms(service.health.answer_within), interval: ms(service.health.interval) },
+    },
+    hooks: Object.fromEntries(Object.entries(config.hooks).filter(([, hook]) => hook !== undefined).map(([name, hook]) => [name, { command: hook!.command, timeout: ms(hook!.timeout) }])),
+    ...(config.release_command ? { release_command: { command: config.release_command.command, timeout: ms(config.release_command.timeout) } } : {}),
+    variables: config.variables,
+    environments: {
+      demo: {
+        servers: demo.servers,
+        balancer: demo.balancer,
+        probe: { url: new URL(service.health.path, demo.probe).href, interval: '10ms' },
+        strategy: { ...first.strategy, bake: ms(Math.min(first.strategy.bake, 2_000)), bake_batch: ms(Math.min(first.strategy.bake_batch, 2_000)) },
+        variables: first.variables,
+      },
+    },
+  }
+}
+
+function ms(value: number): string {
+  return `${value}ms`
+}

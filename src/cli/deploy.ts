@@ -1,0 +1,43 @@
+import { Command } from 'commander'
+import { deployAndWatch } from './deployment.ts'
+import { makeOutput } from './output.ts'
+import { openSession, requester } from './session.ts'
+import { uploadDirectory } from './upload.ts'
+
+interface Options {
+  revision?: string
+  directory?: string
+  wait: boolean
+  plan: boolean
+  json: boolean
+  plain: boolean
+}
+
+export function deployCommand(): Command {
+  return new Command('deploy')
+    .description('deploy a revision to an environment')
+    .argument('[environment]', 'which one; not needed when dploy.yml has one only')
+    .option('-r, --revision <ref>', "branch, tag or commit; by default the environment's branch")
+    .option('--directory <dir>', 'deploy this directory (what CI built) instead of a revision')
+    .option('--wait', 'wait while another deployment holds the lock', false)
+    .option('--plan', 'show what would be done, change nothing', false)
+    .option('--json', 'one JSON object a line', false)
+    .option('--plain', 'plain lines, also on a terminal', false)
+    .addHelpText('after', '\nExamples:\n  $ dploy deploy production\n  $ dploy deploy staging --revision feature/cart\n  $ dploy deploy production --directory ./dist\n  $ dploy deploy production --plan\n\nExit code 0 only when the environment runs what was asked for.')
+    .action(async (environment: string | undefined, options: Options, command: Command) => {
+      const output = makeOutput(options)
+      await using session = await openSession(command, environment)
+      for (const warning of session.warnings) if (output.mode !== 'json') output.line(`warning: ${warning}`)
+      if (options.plan) {
+        const { printPlan } = await import('./plan.ts')
+        return printPlan(session, options.revision, output)
+      }
+      const artifact = options.directory === undefined ? undefined : await uploadDirectory(session.client, options.directory, session.project.config.build)
+      const start = () =>
+        session.client.call('deploy', {
+          params: session.params,
+          body: { ...(options.revision === undefined ? {} : { revision: options.revision }), ...(artifact === undefined ? {} : { artifact }), wait: options.wait, requestedBy: requester() },
+        })
+      await deployAndWatch(session, start, output)
+    })
+}

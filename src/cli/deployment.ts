@@ -1,0 +1,36 @@
+import type { Deployment } from '../protocol/deployment.ts'
+import type { Output } from './output.ts'
+import type { Session } from './session.ts'
+import { watchDeployment } from './view/watch-deployment.ts'
+
+/**
+ * Starts a deployment and shows it to its end. The exit code is 0 only if it succeeded. The first Ctrl-C asks it to stop
+ * (what was switched is switched back, which is shown too), the second leaves it alone.
+ */
+export async function deployAndWatch(session: Session, start: () => Promise<Deployment>, output: Output): Promise<void> {
+  const deployment = await start()
+  const leave = new AbortController()
+  let interrupts = 0
+  const interrupt = () => {
+    interrupts++
+    if (interrupts > 1) {
+      leave.abort(new Error('left'))
+      return
+    }
+    process.stderr.write('\nStopping; what was switched is switched back. Ctrl-C again to leave it.\n')
+    void session.client.call('cancel', { params: { number: deployment.number } }).catch(() => {})
+  }
+  process.on('SIGINT', interrupt)
+  process.on('SIGTERM', interrupt)
+  try {
+    const progress = await watchDeployment(session.client, deployment, output, leave.signal)
+    process.exitCode = progress.state === 'succeeded' ? 0 : 1
+  } catch (error) {
+    if (!leave.signal.aborted) throw error
+    process.stderr.write(`Left deployment ${deployment.number}. See what became of it: dploy deployments\n`)
+    process.exitCode = 130
+  } finally {
+    process.off('SIGINT', interrupt)
+    process.off('SIGTERM', interrupt)
+  }
+}

@@ -1,0 +1,50 @@
+import { Command, Option } from 'commander'
+import { DployError, reportOf } from '../protocol/errors.ts'
+import { agentCommand } from './agent/run.ts'
+import { completionCommand } from './completion.ts'
+import { demoCommand } from './demo/command.ts'
+import { deployCommand } from './deploy.ts'
+import { deploymentsCommand } from './deployments.ts'
+import { initCommand } from './init/command.ts'
+import { logsCommand } from './logs.ts'
+import { errorText } from './output.ts'
+import { planCommand } from './plan.ts'
+import { releasesCommand } from './releases.ts'
+import { rollbackCommand } from './rollback.ts'
+import { serveCommand } from './serve.ts'
+import { statusCommand } from './status.ts'
+import { unlockCommand } from './unlock.ts'
+import { version } from './version.ts'
+
+/** The command line, every command in a file of its own. */
+export function program(): Command {
+  const root = new Command('dploy')
+    .description('Puts code on many servers in seconds, that nobody notices, with a receipt that proves it.')
+    .version(version())
+    .addOption(new Option('--server <url>', 'control plane to talk to; by default the one of this repository').env('DPLOY_URL'))
+    .option('--config <file>', 'dploy.yml to use; by default the one here or above')
+    .configureHelp({ sortSubcommands: false, showGlobalOptions: true })
+    .showHelpAfterError('(dploy --help shows what there is)')
+    .addHelpText('after', '\nExamples:\n  $ dploy demo                         see it work on this machine\n  $ dploy init                         write a dploy.yml for this repository\n  $ dploy deploy production            deploy the branch of production\n  $ dploy rollback production          back to the release before, in a second')
+  for (const command of [
+    initCommand, demoCommand, planCommand, deployCommand, rollbackCommand, statusCommand, releasesCommand, deploymentsCommand,
+    logsCommand, unlockCommand, serveCommand, agentCommand, completionCommand,
+  ]) {
+    root.addCommand(command())
+  }
+  return root
+}
+
+async function main(): Promise<void> {
+  try {
+    await program().parseAsync()
+  } catch (error) {
+    const report = reportOf(error)
+    if (process.argv.includes('--json')) process.stdout.write(`${JSON.stringify({ type: 'result', state: 'failed', failure: report })}\n`)
+    process.stderr.write(`dploy: ${errorText(report)}\n`)
+    if (!(error instanceof DployError) && process.env.DPLOY_DEBUG) console.error(error)
+    process.exitCode = 1
+  }
+}
+
+if (import.meta.main) await main()

@@ -1,0 +1,52 @@
+import { Command } from 'commander'
+import type { Plan } from '../protocol/deployment.ts'
+import { formatDuration } from '../protocol/duration.ts'
+import { makeOutput, type Output } from './output.ts'
+import { openSession, type Session } from './session.ts'
+
+export function planCommand(): Command {
+  return new Command('plan')
+    .description('show what a deployment would do; changes nothing')
+    .argument('[environment]', 'which one; not needed when dploy.yml has one only')
+    .option('-r, --revision <ref>', "branch, tag or commit; by default the environment's branch")
+    .option('--json', 'one JSON object a line', false)
+    .addHelpText('after', '\nExamples:\n  $ dploy plan production\n  $ dploy plan production --revision v1.4 --json')
+    .action(async (environment: string | undefined, options: { revision?: string; json: boolean }, command: Command) => {
+      const output = makeOutput(options)
+      await using session = await openSession(command, environment)
+      await printPlan(session, options.revision, output)
+    })
+}
+
+/** Asks for the plan and prints it; exit code 1 when something stands in its way. */
+export async function printPlan(session: Session, revision: string | undefined, output: Output): Promise<void> {
+  const answer = await session.client.call('plan', { params: session.params, body: revision === undefined ? {} : { revision } })
+  if (answer.problems.length > 0) process.exitCode = 1
+  if (output.mode === 'json') return output.json({ type: 'plan', ...answer })
+  const { plan } = answer
+  output.line(`${plan.application} → ${plan.environment}`)
+  output.line(`revision  ${(answer.revision.commit ?? '').slice(0, 7)} ${answer.revision.subject} · ${answer.revision.author}`)
+  if (answer.commitsAhead.length > 0) {
+    output.line(`changes   ${answer.commitsAhead.length} ${answer.commitsAhead.length === 1 ? 'commit' : 'commits'} since release ${plan.from}:`)
+    for (const commit of answer.commitsAhead.slice(0, 10)) output.line(`            ${commit.commit!.slice(0, 7)} ${commit.subject} · ${commit.author}`)
+  }
+  for (const line of planLines(plan)) output.line(line)
+  for (const problem of answer.problems) output.line(`problem   ${problem.where === undefined ? '' : `${problem.where}: `}${problem.message}\n          next: ${problem.fix}`)
+}
+
+/** The steps of a plan, in words. */
+export function planLines(plan: Plan): string[] {
+  const count = plan.batches.flat().length
+  const lines = [`stage     ${count} ${count === 1 ? 'server' : 'servers'} at once, traffic untouched`]
+  if (plan.releaseCommand) lines.push(`once      on ${plan.releaseCommand.server}: ${plan.releaseCommand.command}`)
+  plan.batches.forEach((batch, index) => {
+    const names = batch.length > 6 ? `${batch.slice(0, 5).join(', ')} and ${batch.length - 5} more` : batch.join(', ')
+    const bake = plan.bakeBatch > 0 && index < plan.batches.length - 1 ? `, then keep serving for ${formatDuration(plan.bakeBatch)}` : ''
+    lines.push(`batch ${String(index + 1).padEnd(3)} ${names}: ${plan.perServer.join(', ')}${bake}`)
+  })
+  if (plan.bake > 0) lines.push(`bake      ${formatDuration(plan.bake)}`)
+  if (plan.unchanged.length > 0) lines.push(`unchanged ${plan.unchanged.join(', ')}`)
+  if (plan.unreachable.length > 0) lines.push(`absent    ${plan.unreachable.join(', ')}`)
+  for (const warning of plan.warnings) lines.push(`warning   ${warning}`)
+  return lines
+}

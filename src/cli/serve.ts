@@ -1,0 +1,40 @@
+import { mkdirSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { Command } from 'commander'
+import { DployError } from '../protocol/errors.ts'
+import { dataDirectory } from './connect.ts'
+import { makeOutput } from './output.ts'
+
+export function serveCommand(): Command {
+  return new Command('serve')
+    .description('run the control plane: agents and clients connect to it')
+    .option('--listen <host:port>', 'where agents and clients connect', '127.0.0.1:4800')
+    .option('--data <dir>', 'where it keeps everything; by default .dploy here')
+    .option('--json', 'one JSON object a line', false)
+    .addHelpText('after', '\nExamples:\n  $ dploy serve\n  $ dploy serve --listen 0.0.0.0:4800 --data /var/lib/dploy-control')
+    .action(async (options: { listen: string; data?: string; json: boolean }) => {
+      const output = makeOutput(options)
+      const { startServing } = await import('./embed.ts')
+      const data = options.data === undefined ? dataDirectory(process.cwd()) : resolve(options.data)
+      mkdirSync(data, { recursive: true, mode: 0o700 })
+      const stop = Promise.withResolvers<void>()
+      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.resolve())
+      await using plane = await startServing(data, { tcp: parseListen(options.listen), log: { level: 'info' } })
+      const firstToken = await plane.firstToken()
+      if (output.mode === 'json') output.json({ type: 'serving', url: plane.url, data, ...(firstToken === null ? {} : { token: firstToken }) })
+      else {
+        output.line(`dploy serves on ${plane.url}, data in ${data}`)
+        if (firstToken !== null) output.line(`API token (shown once): ${firstToken}`)
+        output.line(`\nAdd a server:  DPLOY_JOIN_TOKEN=${await plane.joinToken()} dploy agent run --join ${plane.url} --name NAME`)
+        output.line('In this directory, dploy deploy uses this control plane by itself. Ctrl-C stops it.')
+      }
+      await stop.promise
+    })
+}
+
+function parseListen(text: string): { host: string; port: number } {
+  const match = /^(?:\[([^\]]+)\]|([^:]*)):(\d+)$/.exec(text)
+  const port = Number(match?.[3])
+  if (!match || port > 65_535) throw new DployError('request.invalid', `"${text}" is not HOST:PORT`, { fix: 'For example: --listen 0.0.0.0:4800' })
+  return { host: match[1] ?? (match[2] || '0.0.0.0'), port }
+}

@@ -1,0 +1,47 @@
+import { userInfo, hostname } from 'node:os'
+import type { Command } from 'commander'
+import type { Client } from '../client/client.ts'
+import { connect } from './connect.ts'
+import { chooseEnvironment, readProject, type Project } from './project.ts'
+
+/** What most commands begin with: the dploy.yml, its environment, and a control plane that knows both. */
+export interface Session extends AsyncDisposable {
+  project: Project
+  client: Client
+  params: { application: string; environment: string }
+  embedded: boolean
+  warnings: string[]
+}
+
+/** Reads dploy.yml, connects, and tells the control plane of it. With `any`, a command that is about all environments takes the first. */
+export async function openSession(command: Command, environment: string | undefined, choice: { any: boolean } = { any: false }): Promise<Session> {
+  const options = command.optsWithGlobals<{ server?: string; config?: string }>()
+  const project = readProject(options.config, process.cwd())
+  const name = choice.any && environment === undefined ? Object.keys(project.config.environments)[0]! : chooseEnvironment(project, environment)
+  const connection = await connect({ server: options.server, base: project.base })
+  try {
+    const { warnings } = await connection.client.call('apply', { body: { text: project.text, fileName: project.file, base: project.base } })
+    return {
+      project,
+      client: connection.client,
+      embedded: connection.embedded,
+      params: { application: project.config.application, environment: name },
+      warnings,
+      [Symbol.asyncDispose]: () => connection[Symbol.asyncDispose](),
+    }
+  } catch (error) {
+    await connection[Symbol.asyncDispose]()
+    throw error
+  }
+}
+
+/** Who asks, for the record: `anna@laptop`. */
+export function requester(): string {
+  let user = 'unknown'
+  try {
+    user = userInfo().username
+  } catch {
+    // A user id without a name (in a container).
+  }
+  return `${user}@${hostname()}`
+}

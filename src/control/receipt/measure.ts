@@ -1,0 +1,70 @@
+import type { TrafficCounters } from '../../balancers/contract.ts'
+import type { Run } from '../deploy/run.ts'
+import type { Measure } from '../deploy/runner.ts'
+import { phasesOf } from './phases.ts'
+import { startProber } from './prober.ts'
+import { makeReceipt } from './receipt.ts'
+
+/** How long the balancer has to tell its counters. Milliseconds. */
+const countersTimeout = 2_000
+
+/**
+ * Measures a deployment: asks through the balancer while it runs, reads the balancer's counters before and after, and
+ * makes the receipt of it when it is over. What cannot be measured never stands in a deployment's way.
+ */
+export const measure: Measure = {
+  async start(run) {
+    const { probe } = run.environment
+    const prober = probe
+      ? startProber({
+          url: probe.url,
+          interval: probe.interval,
+          first: run.from === null,
+          onCounts: (counts) => run.event(null, { kind: 'traffic', ...counts }),
+        })
+      : null
+    const before = await counters(run)
+    return {
+      async finish() {
+        const samples = prober ? await prober.stop() : []
+        const failure = prober?.failure()
+        if (failure) run.note(null, `the probe ended early: ${failure.message}`)
+        await run.store.events.flush()
+        const deployment = await run.store.deployments.present(run.id)
+        const startedAt = deployment.startedAt ?? deployment.createdAt
+        const finishedAt = deployment.finishedAt ?? Date.now()
+        const receipt = makeReceipt({
+          deployment: {
+            id: run.id,
+            number: run.number,
+            kind: deployment.kind,
+            from: deployment.from,
+            to: deployment.release,
+            state: run.state as 'succeeded' | 'rolled_back' | 'failed' | 'cancelled',
+            startedAt,
+            finishedAt,
+          },
+          phases: phasesOf(await run.store.events.states(run.id), startedAt, finishedAt),
+          spans: run.spans,
+          servers: deployment.steps.map((step) => ({ ...step, roundTripMs: run.roundTrips.get(step.server) })),
+          samples,
+          counters: { before, after: await counters(run) },
+        })
+        await run.store.deployments.saveReceipt(run.id, receipt, Date.now())
+      },
+      async [Symbol.asyncDispose]() {
+        await prober?.[Symbol.asyncDispose]()
+      },
+    }
+  },
+}
+
+async function counters(run: Run): Promise<TrafficCounters | null> {
+  if (!run.balancer.capabilities.counts) return null
+  try {
+    return await run.balancer.counters(AbortSignal.timeout(countersTimeout))
+  } catch (error) {
+    run.note(null, `the balancer's counters cannot be read: ${(error as Error).message}`)
+    return null
+  }
+}
