@@ -38,5 +38,5 @@ suite('text in columns', () => {
     assert.deepEqual(columnWidths(rows, 14), [6, 6])
     assert.deepEqual(columnWidths(rows, 3), [4, 4])
   })
-  test('parts flow into lines', () => assert.deepEqual(flow(['one', 'two', 'three', 'a-very-long-part'], ' → ', 11), ['one → two', 'three', 'a-very-lon…']))
+  test('parts flow into lines', () => assert.deepEqual(flow(['one', 'two', 'three', 'a-very-long-part'], ' → ', 11), ['one → two →', 'three →', 'a-very-lon…']))
 })
