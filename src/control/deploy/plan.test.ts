@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { batchSize, plan, type Desired, type ObservedServer } from './plan.ts'
+
+const names = (count: number) => Array.from({ length: count }, (_, index) => `web${index + 1}`)
+
+const desired = (changes: Partial<Desired> = {}): Desired => ({
+  kind: 'deploy',
+  application: 'shop',
+  environment: 'production',
+  release: 2,
+  from: 1,
+  servers: names(8),
+  strategy: { kind: 'rolling', batch: '25%', max_failures: 0, max_unavailable: 0, bake: 2_000, bake_batch: 0 },
+  releaseCommand: null,
+  drains: true,
+  hasService: true,
+  ...changes,
+})
+
+const running = (current: number | null, releases: number[] = current === null ? [] : [current]): ObservedServer => ({ current, releases, running: current !== null })
+const all = (servers: readonly string[], seen: ObservedServer | null) => new Map(servers.map((name) => [name, seen]))
+
+test('rolling in quarters: four batches of two, each drained, activated, registered', () => {
+  const value = plan(desired(), all(names(8), running(1)))
+  assert.deepEqual(value.batches, [['web1', 'web2'], ['web3', 'web4'], ['web5', 'web6'], ['web7', 'web8']])
+  assert.deepEqual(value.perServer, ['drain', 'activate', 'register'])
+  assert.deepEqual(value.warnings, [])
+})
+
+test('servers that run the release already are left alone', () => {
+  const seen = all(names(8), running(1))
+  seen.set('web3', running(2, [1, 2]))
+  const value = plan(desired(), seen)
+  assert.deepEqual(value.unchanged, ['web3'])
+  assert.ok(!value.batches.flat().includes('web3'))
+  assert.ok(!value.stage.some((stage) => stage.server === 'web3'))
+})
+
+test('a server whose service does not run the release that current points at is switched', () => {
+  const seen = all(names(2), running(2))
+  seen.set('web2', { current: 2, releases: [2], running: false })
+  assert.deepEqual(plan(desired({ servers: names(2) }), seen).batches, [['web2']])
+})
+
+test('where nothing runs yet, all switch together', () => {
+  assert.deepEqual(plan(desired({ from: null }), all(names(8), running(null))).batches, [names(8)])
+})
+
+test('a server that cannot be reached is in no batch', () => {
+  const seen: Map<string, ObservedServer | null> = all(names(4), running(1))
+  seen.set('web2', null)
+  const value = plan(desired({ servers: names(4) }), seen)
+  assert.deepEqual(value.unreachable, ['web2'])
+  assert.deepEqual(value.batches.flat(), ['web1', 'web3', 'web4'])
+})
+
+test('a release that is kept on a server needs no bytes', () => {
+  const value = plan(desired({ kind: 'rollback', release: 1, from: 2 }), all(names(2), running(2, [1, 2])))
+  assert.ok(value.stage.every((stage) => stage.already))
+})
+
+test('the release command runs once, on the first server that switches, and not in a rollback', () => {
+  assert.deepEqual(plan(desired({ releaseCommand: 'migrate' }), all(names(8), running(1))).releaseCommand, { server: 'web1', command: 'migrate' })
+  assert.equal(plan(desired({ kind: 'rollback', releaseCommand: 'migrate' }), all(names(8), running(1))).releaseCommand, null)
+})
+
+test('without a balancer the plan says what users will see', () => {
+  const value = plan(desired({ drains: false }), all(names(8), running(1)))
+  assert.deepEqual(value.perServer, ['activate'])
+  assert.match(value.warnings.join(), /requests in flight are cut/)
+})
+
+test('switching all at once behind a balancer is warned about', () => {
+  const value = plan(desired({ strategy: { ...desired().strategy, kind: 'all-at-once' } }), all(names(8), running(1)))
+  assert.equal(value.batches.length, 1)
+  assert.match(value.warnings.join(), /nobody serves/)
+})
+
+test('the same input gives the same plan', () => {
+  assert.deepEqual(plan(desired(), all(names(8), running(1))), plan(desired(), all(names(8), running(1))))
+})
+
+test('a batch is at least one server and at most all of them', () => {
+  const cases: [number | string, number, number][] = [['25%', 8, 2], ['25%', 2, 1], ['25%', 3, 1], ['0%', 5, 1], ['100%', 5, 5], [3, 8, 3], [50, 8, 8], ['33%', 100, 33], ['25%', 0, 1]]
+  for (const [batch, count, size] of cases) assert.equal(batchSize(batch, count), size, `${batch} of ${count}`)
+})

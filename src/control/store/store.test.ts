@@ -1,0 +1,141 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { readConfig } from '../../protocol/config-text.ts'
+import type { DeploymentEvent } from '../../protocol/deployment.ts'
+import { lockTtl } from './locks.ts'
+import { openSqlite } from './sqlite.ts'
+import { openStore, type Store } from './store.ts'
+
+const text = `
+application: shop
+service: { command: node server.js, port: 3000 }
+environments:
+  production: { servers: [web1, { name: web2, port: 3001, tags: { role: web } }] }
+  staging: { servers: [stage1] }
+`
+
+async function withShop(): Promise<{ store: Store; environmentId: string; deployment(): Promise<string> }> {
+  const store = await openStore(openSqlite(':memory:'))
+  const config = readConfig(text)
+  await store.applications.apply(config, '/srv/source', 1_000)
+  const environment = await store.applications.environment('shop', 'production')
+  const deployment = () =>
+    store.deployments.create(
+      { environmentId: environment.id, kind: 'deploy', request: { revision: 'main', artifact: null, release: null, servers: null }, config, base: null, requestedBy: 'anna', releaseId: null, fromReleaseId: null },
+      2_000,
+    )
+  return { store, environmentId: environment.id, deployment }
+}
+
+const never = () => false
+
+test('applying a dploy.yml again updates it and keeps the ids', async () => {
+  const { store, environmentId } = await withShop()
+  await using _ = store
+  await store.applications.apply(readConfig(text.replace('web1, {', 'web3, {')), null, 5_000)
+  assert.equal((await store.applications.environment('shop', 'production')).id, environmentId)
+  assert.deepEqual((await store.applications.servers(environmentId)).map(({ name, port, tags }) => ({ name, port, tags })), [
+    { name: 'web3', port: null, tags: {} },
+    { name: 'web2', port: 3001, tags: { role: 'web' } },
+  ])
+})
+
+test('an unknown environment is told with those there are', async () => {
+  const { store } = await withShop()
+  await using _ = store
+  await assert.rejects(store.applications.environment('shop', 'prod'), { code: 'environment.unknown', message: /shop\/production, shop\/staging/ })
+})
+
+test('the lock is held by one, tells who holds it, and its token grows', async () => {
+  const { store, environmentId, deployment } = await withShop()
+  await using _ = store
+  const [first, second] = [await deployment(), await deployment()]
+  const fence = await store.locks.acquire(environmentId, first, 'host:1:1', 10_000, never)
+  await assert.rejects(store.locks.acquire(environmentId, second, 'host:2:1', 12_000, never), { code: 'environment.locked', message: /Deployment 1 by anna holds the lock since 2\.0 s/ })
+  await store.locks.release(environmentId, fence)
+  assert.equal(await store.locks.acquire(environmentId, second, 'host:2:1', 13_000, never), fence + 1)
+})
+
+test('a lock without heartbeat is taken over after its time, and the former holder is refused', async () => {
+  const { store, environmentId, deployment } = await withShop()
+  await using _ = store
+  const [first, second] = [await deployment(), await deployment()]
+  const stale = await store.locks.acquire(environmentId, first, 'host:1:1', 10_000, never)
+  await store.locks.heartbeat(environmentId, stale, 12_000)
+  await assert.rejects(store.locks.acquire(environmentId, second, 'host:2:1', 10_000 + lockTtl + 1, never), { code: 'environment.locked' })
+  const fence = await store.locks.acquire(environmentId, second, 'host:2:1', 12_000 + lockTtl + 1, never)
+  await assert.rejects(store.locks.heartbeat(environmentId, stale, 40_000), { code: 'lock.lost' })
+  await assert.rejects(store.deployments.transition(first, stale, 'queued', 'resolving', 40_000), { code: 'lock.lost' })
+  await store.deployments.transition(second, fence, 'queued', 'resolving', 40_000)
+  await store.locks.release(environmentId, stale)
+  assert.equal((await store.locks.holder(environmentId))?.deployment, second)
+})
+
+test('a holder that is known to be dead loses the lock at once', async () => {
+  const { store, environmentId, deployment } = await withShop()
+  await using _ = store
+  await store.locks.acquire(environmentId, await deployment(), 'host:1:1', 10_000, never)
+  await store.locks.acquire(environmentId, await deployment(), 'host:2:1', 10_001, (holder) => holder === 'host:1:1')
+})
+
+test('a lock that was forced open refuses what its holder still writes', async () => {
+  const { store, environmentId, deployment } = await withShop()
+  await using _ = store
+  const id = await deployment()
+  const fence = await store.locks.acquire(environmentId, id, 'host:1:1', 10_000, never)
+  assert.equal((await store.locks.force(environmentId))?.deployment, id)
+  await assert.rejects(store.deployments.transition(id, fence, 'queued', 'resolving', 11_000), { code: 'lock.lost' })
+})
+
+test('a transition says which state it comes from, and is refused from another', async () => {
+  const { store, environmentId, deployment } = await withShop()
+  await using _ = store
+  const id = await deployment()
+  const fence = await store.locks.acquire(environmentId, id, 'host:1:1', 10_000, never)
+  await store.deployments.transition(id, fence, 'queued', 'resolving', 11_000)
+  await assert.rejects(store.deployments.transition(id, fence, 'queued', 'resolving', 12_000), { code: 'deployment.conflict' })
+  assert.equal((await store.deployments.get(id)).startedAt, 11_000)
+})
+
+test('a reader of events gets each once, in order, stored or live', async () => {
+  const { store, deployment } = await withShop()
+  await using _ = store
+  const id = await deployment()
+  for (let count = 0; count < 20; count++) store.events.add(id, null, { kind: 'note', text: `stored ${count}` }, count)
+  await store.events.flush()
+  const stop = new AbortController()
+  const seen: DeploymentEvent[] = []
+  const reading = (async () => {
+    for await (const event of store.events.follow(id, 0, stop.signal)) {
+      seen.push(event)
+      if (seen.length === 40) return
+    }
+  })()
+  for (let count = 0; count < 20; count++) {
+    store.events.add(id, null, { kind: 'note', text: `live ${count}` }, 100 + count)
+    if (count % 7 === 0) await store.events.flush()
+  }
+  await reading
+  stop.abort()
+  assert.deepEqual(seen.map(({ data }) => (data.kind === 'note' ? data.text : '')), [...Array.from({ length: 20 }, (_, n) => `stored ${n}`), ...Array.from({ length: 20 }, (_, n) => `live ${n}`)])
+  assert.ok(seen.every((event, index) => index === 0 || event.seq > seen[index - 1]!.seq))
+})
+
+test('a join token is used as often as it may be, and no more when two come at once', async () => {
+  const { store } = await withShop()
+  await using _ = store
+  const token = await store.tokens.create('join', '', { uses: 1, expires: 50_000 }, 1_000)
+  const tries = await Promise.allSettled([store.tokens.useJoinToken(token, 2_000), store.tokens.useJoinToken(token, 2_000)])
+  assert.deepEqual(tries.map(({ status }) => status).sort(), ['fulfilled', 'rejected'])
+  const expired = await store.tokens.create('join', '', { uses: 5, expires: 50_000 }, 1_000)
+  await assert.rejects(store.tokens.useJoinToken(expired, 60_000), { code: 'agent.join_refused' })
+  assert.equal(await store.tokens.isApiToken(expired, 2_000), false)
+})
+
+test('a server name that has an agent is not taken over by another key', async () => {
+  const { store } = await withShop()
+  await using _ = store
+  const id = await store.servers.join('web1', 'key A', 1_000)
+  assert.equal(await store.servers.join('web1', 'key A', 2_000), id)
+  await assert.rejects(store.servers.join('web1', 'key B', 3_000), { code: 'agent.join_refused' })
+})
