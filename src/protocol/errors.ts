@@ -4,6 +4,7 @@
  */
 export const errorTable = {
   'config.missing': { status: 400, title: 'There is no dploy.yml here', fix: 'Run: dploy init' },
+  'config.exists': { status: 409, title: 'There is a dploy.yml here already', fix: 'Edit it, or move it away and run: dploy init' },
   'config.invalid': { status: 400, title: 'dploy.yml is not valid', fix: 'Correct the named line, then run: dploy plan' },
   'request.invalid': { status: 400, title: 'The request is not valid', fix: 'Correct the named field' },
   'not_found': { status: 404, title: 'There is no such thing', fix: 'Run: dploy status' },

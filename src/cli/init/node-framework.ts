@@ -12,6 +12,8 @@ export interface NodeFramework {
   start: string | null
   /** What to ship where the build puts all that it needs in one place. */
   ship: string[] | null
+  /** What has to follow the build script. */
+  afterBuild: string[]
   /** Whether the build already holds the packages it needs. */
   bundled: boolean
   cache: string[]
@@ -20,14 +22,14 @@ export interface NodeFramework {
   variables: Record<string, Explained<string>>
 }
 
-const plain: NodeFramework = { name: '', output: null, start: null, ship: null, bundled: false, cache: [], readsPort: false, variables: {} }
+const plain: NodeFramework = { name: '', output: null, start: null, ship: null, afterBuild: [], bundled: false, cache: [], readsPort: false, variables: {} }
 const everywhere = { value: '0.0.0.0', why: 'Listens on all addresses, for a balancer on another machine.' }
 
 /** The framework, by the packages it consists of. */
 export function frameworkOf(project: Project, found: NodePackage): NodeFramework {
   const has = (name: string) => name in found.dependencies || name in found.devDependencies
   const configured = (name: string) => ['.js', '.mjs', '.ts', '.mts', '.cjs'].map((ending) => project.text(name + ending)).join('\n')
-  if (has('next')) return next(configured('next.config'))
+  if (has('next')) return next(project, configured('next.config'))
   if (has('nuxt')) return { ...plain, name: 'Nuxt', start: 'node .output/server/index.mjs', ship: ['.output'], bundled: true, readsPort: true }
   if (has('@sveltejs/kit')) {
     if (has('@sveltejs/adapter-static')) return { ...plain, name: 'SvelteKit', output: 'build' }
@@ -66,10 +68,12 @@ function servesItself(found: NodePackage): boolean {
   return start === undefined || /^(npx )?(react-scripts|vite|gatsby|docusaurus|eleventy|@11ty|ng|vue-cli-service|parcel|vitepress|serve|http-server|npm run (dev|develop|serve))\b/.test(start)
 }
 
-function next(config: string): NodeFramework {
+function next(project: Project, config: string): NodeFramework {
   if (/output:\s*["']export["']/.test(config)) return { ...plain, name: 'Next.js', output: 'out', cache: ['.next/cache'] }
   if (/output:\s*["']standalone["']/.test(config)) {
-    return { ...plain, name: 'Next.js', start: 'node .next/standalone/server.js', ship: ['.next/standalone'], bundled: true, cache: ['.next/cache'], readsPort: true, variables: { HOSTNAME: everywhere } }
+    // Next leaves to the person what a content delivery network could serve.
+    const afterBuild = ['cp -R .next/static .next/standalone/.next/', ...(project.isDirectory('public') ? ['cp -R public .next/standalone/'] : [])]
+    return { ...plain, name: 'Next.js', start: 'node .next/standalone/server.js', ship: ['.next/standalone'], afterBuild, bundled: true, cache: ['.next/cache'], readsPort: true, variables: { HOSTNAME: everywhere } }
   }
   return { ...plain, name: 'Next.js', start: 'node_modules/.bin/next start', cache: ['.next/cache'], readsPort: true }
 }

@@ -1,4 +1,4 @@
-import { frameworkOf } from './node-framework.ts'
+import { frameworkOf, type NodeFramework } from './node-framework.ts'
 import { packageManagerOf, type PackageManager } from './package-manager.ts'
 import { portOf } from './port.ts'
 import { Project } from './project.ts'
@@ -20,9 +20,10 @@ export interface Workspace {
   name: string
 }
 
+const keptCache = 'Kept from one build to the next, which makes it faster.'
 const endings = ['.js', '.mjs', '.cjs', '.ts', '.mts']
 /** Packages with compiled parts: what was installed on a Mac does not run on Linux. */
-const compiled = ['bcrypt', 'argon2', 'sharp', 'better-sqlite3', 'sqlite3', 'canvas', 'prisma', '@prisma/client', 'node-sass', 'isolated-vm', 're2', 'usb', 'zeromq', 'libpq', 'pg-native', '@napi-rs/canvas', 'lightningcss', 'node-pty']
+const compiled = ['bcrypt', 'argon2', 'sharp', 'better-sqlite3', 'sqlite3', 'canvas', 'prisma', '@prisma/client', 'isolated-vm', 're2', 'usb', 'zeromq', 'libpq', 'pg-native', '@napi-rs/canvas', 'node-pty']
 
 /** The package.json of a directory; null if it has none that can be read. */
 export function nodePackageOf(project: Project): NodePackage | null {
@@ -39,31 +40,33 @@ export function recogniseNode(root: Project, workspace?: Workspace): Stack | nul
   const manager = packageManagerOf(root)
   const framework = frameworkOf(project, found)
   const at = workspace === undefined ? '' : `${workspace.path}/`
-  if (framework.output !== null) return site(found, manager, framework.name, at + framework.output, workspace)
+  if (framework.output !== null) return site(found, manager, framework, at, workspace)
   const start = startOf(project, found, manager, framework.start, workspace)
   return start === null ? null : server(project, found, manager, framework, start, at, workspace)
 }
 
-function site(found: NodePackage, manager: PackageManager, name: string, output: string, workspace: Workspace | undefined): Stack {
+function site(found: NodePackage, manager: PackageManager, framework: NodeFramework, at: string, workspace: Workspace | undefined): Stack {
+  const output = at + framework.output
   return {
-    name: `a site made by ${name}`,
+    name: `a site made by ${framework.name}`,
     build: {
       command: { value: [manager.install, ...buildScript(found, manager, workspace)].join(' && '), why: 'The site is made once; the servers get only its files, and need no Node.' },
       ship: { value: [output], why: 'Only the finished site.' },
+      ...(framework.cache.length === 0 ? {} : { cache: { value: framework.cache.map((path) => at + path), why: keptCache } }),
       // With CI set to true, react-scripts takes every warning for an error.
-      ...(name === 'Create React App' ? { variables: { CI: { value: 'false', why: 'Otherwise react-scripts takes warnings for errors.' } } } : {}),
+      ...(framework.name === 'Create React App' ? { variables: { CI: { value: 'false', why: 'Otherwise react-scripts takes warnings for errors.' } } } : {}),
     },
     service: staticService(output),
-    notes: [webServerNote(output)],
+    notes: [webServerNote(output), ...lockFileNotes(manager)],
   }
 }
 
-function server(project: Project, found: NodePackage, manager: PackageManager, framework: ReturnType<typeof frameworkOf>, start: string, at: string, workspace: Workspace | undefined): Stack {
+function server(project: Project, found: NodePackage, manager: PackageManager, framework: NodeFramework, start: string, at: string, workspace: Workspace | undefined): Stack {
   const { port, fixed } = framework.readsPort ? { port: usualPort, fixed: false } : portOf(project, endings, 3000)
   const migration = migrationOf(project, found, manager, workspace)
   const used = `${start} ${found.scripts['start'] ?? ''} ${migration ?? ''}`
   const keepsDevelopment = Object.keys(found.devDependencies).some((name) => new RegExp(`(^|[\\s/])${name.replace(/[/\\^$*+?.()|[\]{}]/g, '\\$&')}(\\s|$)`).test(used)) || 'prisma' in found.devDependencies
-  const installed = installation(found, manager, framework.bundled, keepsDevelopment, workspace)
+  const installed = installation(found, manager, framework, keepsDevelopment, workspace)
   const notes = ['The servers need Node, in the version that the application is made for.', ...installed.notes]
   if (fixed) notes.push('The application does not read PORT: only one instance can run on a server.')
   if ('fastify' in found.dependencies && !project.sources(endings).some((one) => /0\.0\.0\.0|["']::["']|\bHOST\b/.test(one.text))) {
@@ -75,7 +78,7 @@ function server(project: Project, found: NodePackage, manager: PackageManager, f
       ...(installed.build === null ? {} : { command: installed.build }),
       ...(framework.ship === null ? {} : { ship: { value: framework.ship.map((path) => at + path), why: 'The build puts all that it needs there.' } }),
       ...(installed.leaveOut.length + framework.cache.length === 0 ? {} : { leaveOut: { value: [...installed.leaveOut, ...framework.cache.map((path) => `${at}${path}/**`)], why: 'What a server does not need.' } }),
-      ...(framework.cache.length === 0 ? {} : { cache: { value: framework.cache.map((path) => at + path), why: 'Kept from one build to the next, which makes it faster.' } }),
+      ...(framework.cache.length === 0 ? {} : { cache: { value: framework.cache.map((path) => at + path), why: keptCache } }),
     },
     service: {
       command: { value: start, why: 'Starts the application; it has to stay in the foreground.' },
@@ -99,16 +102,16 @@ interface Installation {
 }
 
 /** Where the packages are installed: once in the build and shipped with it, or, with compiled parts, on each server. */
-function installation(found: NodePackage, manager: PackageManager, bundled: boolean, keepsDevelopment: boolean, workspace: Workspace | undefined): Installation {
+function installation(found: NodePackage, manager: PackageManager, framework: NodeFramework, keepsDevelopment: boolean, workspace: Workspace | undefined): Installation {
   const all = [...Object.keys(found.dependencies), ...Object.keys(found.devDependencies)]
-  const script = buildScript(found, manager, workspace)
+  const script = [...buildScript(found, manager, workspace), ...framework.afterBuild]
   if (all.length === 0 && workspace === undefined) {
     return { build: script.length === 0 ? null : { value: script.join(' && '), why: 'Runs once per revision.' }, afterStage: null, leaveOut: [], notes: [] }
   }
-  const notes = manager.lockFile === null ? [`There is no lock file: run ${manager.name} install and commit it, so that every build gets the same packages.`] : []
+  const notes = lockFileNotes(manager)
   const exactly = manager.lockFile === null ? 'Installs the packages' : `Installs exactly what ${manager.lockFile} says`
-  if (bundled) return { build: { value: [manager.install, ...script].join(' && '), why: `${exactly}, then builds. Runs once per revision.` }, afterStage: null, leaveOut: [], notes }
-  const native = compiled.filter((name) => all.includes(name))
+  if (framework.bundled) return { build: { value: [manager.install, ...script].join(' && '), why: `${exactly}, then builds. Runs once per revision.` }, afterStage: null, leaveOut: [], notes }
+  const native = compiled.filter((name) => name in found.dependencies || (name === 'prisma' && all.includes(name)))
   if (native.length > 0) {
     return {
       build: script.length === 0 ? null : { value: [manager.install, ...script].join(' && '), why: `${exactly}, then builds. Runs once per revision.` },
@@ -130,6 +133,10 @@ function installation(found: NodePackage, manager: PackageManager, bundled: bool
   }
 }
 
+function lockFileNotes(manager: PackageManager): string[] {
+  return manager.lockFile === null ? [`There is no lock file: run ${manager.name} install and commit it, so that every build gets the same packages.`] : []
+}
+
 function buildScript(found: NodePackage, manager: PackageManager, workspace: Workspace | undefined): string[] {
   return found.scripts['build'] === undefined ? [] : [manager.run('build', workspace)]
 }
@@ -145,7 +152,7 @@ function startOf(project: Project, found: NodePackage, manager: PackageManager, 
     if (/^nodemon\b/.test(script) && plain) return inWorkspace(script.replace(/^nodemon/, 'node'))
     if (plain && /^node\s/.test(script)) return inWorkspace(script)
     const program = script.split(/\s/)[0]!
-    if (plain && workspace === undefined && project.isDirectory('.') && binOf(program, found)) return `node_modules/.bin/${script}`
+    if (plain && workspace === undefined && binOf(program, found)) return `node_modules/.bin/${script}`
     return manager.run(name, workspace)
   }
   const main = project.json('package.json')?.['main']

@@ -1,4 +1,3 @@
-import { packageManagerOf } from './package-manager.ts'
 import type { Project } from './project.ts'
 import type { Explained, Stack } from './proposal.ts'
 import { healthPathOf } from './routes.ts'
@@ -17,7 +16,7 @@ export function recognisePhp(project: Project): Stack | null {
   ]
   return {
     name: laravel ? 'PHP with Laravel' : symfony ? 'PHP with Symfony' : 'PHP',
-    ...buildOf(project, composer !== null),
+    ...(composer === null ? {} : buildOf()),
     shared: sharedOf(project, laravel, symfony),
     service: {
       port: { value: 80, why: 'Where nginx listens on the server; the health check asks there.' },
@@ -37,20 +36,11 @@ export function recognisePhp(project: Project): Stack | null {
   }
 }
 
-function buildOf(project: Project, hasComposer: boolean): Pick<Stack, 'build'> {
-  const packages = project.json('package.json')
-  const scripts = packages?.['scripts'] as Record<string, unknown> | undefined
-  const commands: string[] = []
-  if (hasComposer) commands.push('composer install --no-dev --no-interaction --prefer-dist --optimize-autoloader')
-  if (typeof scripts?.['build'] === 'string') {
-    const manager = packageManagerOf(project)
-    commands.push(manager.install, manager.run('build'))
-  }
-  if (commands.length === 0) return {}
+function buildOf(): Pick<Stack, 'build'> {
   return {
     build: {
-      command: { value: commands.join(' && '), why: 'Libraries are installed once and shipped: the servers need no composer.' },
-      leaveOut: { value: ['tests/**', ...(commands.length > 1 ? ['node_modules/**'] : [])], why: 'What a server does not need.' },
+      command: { value: 'composer install --no-dev --no-interaction --prefer-dist --optimize-autoloader', why: 'Libraries are installed once and shipped: the servers need no composer.' },
+      leaveOut: { value: ['tests/**'], why: 'What a server does not need.' },
     },
   }
 }

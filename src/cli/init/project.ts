@@ -95,6 +95,11 @@ export class Project {
   }
 
   #stat(path: string) {
-    return statSync(join(this.directory, path), { throwIfNoEntry: false })
+    try {
+      return statSync(join(this.directory, path), { throwIfNoEntry: false })
+    } catch {
+      // No permission, or a link that leads in circles: nothing that could be recognised.
+      return undefined
+    }
   }
 }

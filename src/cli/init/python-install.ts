@@ -38,9 +38,10 @@ export function installOf(project: Project): PythonInstall {
   }
   if (/^\[project\]/m.test(pyproject)) {
     // Without a build system the project itself cannot be installed; its dependencies are then listed by hand.
-    const dependencies = [...(/^dependencies\s*=\s*\[([^]*?)^?\]\s*$/m.exec(pyproject)?.[1] ?? '').matchAll(/"([^"]+)"|'([^']+)'/g)].map((match) => match[1] ?? match[2]!)
+    const list = /^dependencies\s*=\s*\[((?:\s*(?:"[^"]*"|'[^']*')\s*,?|\s*#.*)*)\s*\]/m.exec(pyproject)?.[1] ?? ''
+    const dependencies = [...list.matchAll(/"([^"]+)"|'([^']+)'/g)].map((match) => match[1] ?? match[2]!)
     if (/^\[build-system\]/m.test(pyproject)) return { command: (extra) => pip(['.', ...extra].join(' ')), python, needs: venvNeeds, has }
-    if (dependencies.length > 0) return { command: (extra) => pip([...dependencies.map((one) => `'${one}'`), ...extra].join(' ')), python, needs: venvNeeds, has }
+    if (dependencies.length > 0) return { command: (extra) => pip([...dependencies.map((one) => `'${one.replaceAll("'", '"')}'`), ...extra].join(' ')), python, needs: venvNeeds, has }
   }
   return { command: (extra) => (extra.length === 0 ? null : pip(extra.join(' '))), python: '.venv/bin/python', needs: venvNeeds, has }
 }

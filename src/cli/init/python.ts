@@ -6,13 +6,10 @@ import { healthPathOf } from './routes.ts'
 
 /** Python: Django, an ASGI or WSGI application, or a program that serves by itself. */
 export function recognisePython(project: Project): Stack | null {
+  const stands = project.firstFile(['requirements.txt', 'pyproject.toml', 'Pipfile', 'setup.py', 'manage.py']) !== null || project.list().some((name) => name.endsWith('.py'))
+  if (!stands) return null
   const install = installOf(project)
   return django(project, install) ?? asgiOrWsgi(project, install) ?? ownServer(project, install)
-}
-
-/** Whether there is Python at all, for directories in which no application was found. */
-export function hasPython(project: Project): boolean {
-  return project.firstFile(['requirements.txt', 'pyproject.toml', 'Pipfile', 'setup.py']) !== null
 }
 
 const usualPort: Explained<number> = { value: 8000, why: 'Given to the process as PORT; the health check asks there.' }
