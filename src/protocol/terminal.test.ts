@@ -25,6 +25,11 @@ suite('text in columns', () => {
     assert.equal(printable('a\u001B'), 'a')
     assert.equal(printable('abc\u202Efdp'), 'abcfdp')
   })
+  test('a line of ten megabytes is cut at once', () => {
+    const began = performance.now()
+    assert.equal(fit('東a'.repeat(5_000_000), 7), '東a東a…')
+    assert.ok(performance.now() - began < 1_000)
+  })
   test('a cell is filled on the side that the alignment says', () => assert.equal(cell('7', 3, 'right'), '  7'))
 
   test('columns stand under one another, and lines have no trailing space', () => {

@@ -155,6 +155,11 @@ const explanations: Record<string, string> = {
   EHOSTUNREACH: 'the host cannot be reached',
   ENETUNREACH: 'the network cannot be reached',
   ETIMEDOUT: 'no connection in time',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'the certificate is self-signed, and not trusted here',
+  SELF_SIGNED_CERT_IN_CHAIN: 'the certificate ends in one that is not trusted here',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'the certificate comes without the one that it rests on',
+  CERT_HAS_EXPIRED: 'the certificate has expired',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'the certificate is for another host',
 }
 
 function explain(error: Error): string {
