@@ -1,0 +1,245 @@
+import { execFile } from 'node:child_process'
+import { closeSync, fsyncSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, statfsSync, symlinkSync, writeSync } from 'node:fs'
+import { join, resolve, sep } from 'node:path'
+import { promisify } from 'node:util'
+import { DployError } from '../protocol/errors.ts'
+import { decodeManifest, encodeEntries, type Digest, type Manifest } from '../protocol/manifest.ts'
+import { releaseSpecSchema, type ReleaseSpec } from '../protocol/release-spec.ts'
+import { ObjectStore, objectKey } from './object-store.ts'
+import { makeTree, seedShared } from './release-tree.ts'
+
+const run = promisify(execFile)
+
+/**
+ * Where one application's environment lives on a server:
+ *
+ *     current -> releases/41        what serves; switched by rename(2)
+ *     releases/41/                  hard links into the object store
+ *     shared/                       what outlives releases
+ *     .dploy/objects, manifests/DIGEST, releases/41.json, spare/
+ *
+ * A release counts once its tree stands under its number, which is the last thing that staging does.
+ */
+export class ApplicationDirectory {
+  readonly path: string
+  readonly store: ObjectStore
+  readonly #manifests = new Map<Digest, Manifest>()
+
+  /** Opens, and makes what is missing. `directory` is absolute, taken below `root`. Throws `path.unsafe`. */
+  constructor(root: string, directory: string) {
+    this.path = below(root, directory)
+    for (const part of ['releases', 'shared', '.dploy/manifests', '.dploy/releases']) mkdirSync(join(this.path, part), { recursive: true, mode: 0o755 })
+    this.store = new ObjectStore(join(this.path, '.dploy/objects'))
+    for (const name of readdirSync(join(this.path, 'releases'))) {
+      if (name.startsWith('.')) rmSync(join(this.path, 'releases', name), { recursive: true, force: true })
+    }
+  }
+
+  /** Number of the release that `current` points at; null if there is none. */
+  current(): number | null {
+    try {
+      const number = Number(/^releases\/(\d+)$/.exec(readlinkSync(join(this.path, 'current')))?.[1])
+      return Number.isSafeInteger(number) ? number : null
+    } catch {
+      return null
+    }
+  }
+
+  /** Numbers of the releases that are here whole, ascending. */
+  numbers(): number[] {
+    return readdirSync(join(this.path, 'releases'))
+      .filter((name) => /^\d+$/.test(name))
+      .map(Number)
+      .filter((number) => this.spec(number) !== null)
+      .sort((a, b) => a - b)
+  }
+
+  /** What a release was made from; null if it is not here. */
+  spec(number: number): ReleaseSpec | null {
+    try {
+      return releaseSpecSchema.parse(JSON.parse(readFileSync(join(this.path, '.dploy/releases', `${number}.json`), 'utf8')))
+    } catch {
+      return null
+    }
+  }
+
+  releasePath(number: number): string {
+    return join(this.path, 'releases', String(number))
+  }
+
+  /** A manifest that is kept here and has the content its name promises; null otherwise. */
+  manifest(digest: Digest): Manifest | null {
+    const known = this.#manifests.get(digest)
+    if (known) return known
+    try {
+      const manifest = decodeManifest(readFileSync(join(this.path, '.dploy/manifests', digest), 'utf8'))
+      if (manifest.digest !== digest) return null
+      this.#remember(manifest)
+      return manifest
+    } catch {
+      return null
+    }
+  }
+
+  saveManifest(manifest: Manifest): void {
+    const path = join(this.path, '.dploy/manifests', manifest.digest)
+    if (!lstatSync(path, { throwIfNoEntry: false })) writeAtomically(path, encodeEntries(manifest.entries))
+    this.#remember(manifest)
+  }
+
+  /**
+   * Makes the tree of a release, out of the spare one where there is one, and lets it count. `objectsNeedSync`: many
+   * objects came, and the file system is to be flushed as a whole.
+   */
+  async place(spec: ReleaseSpec, manifest: Manifest, objectsNeedSync: boolean): Promise<void> {
+    const staging = join(this.path, 'releases', `.staging-${spec.number}`)
+    rmSync(staging, { recursive: true, force: true })
+    const before = this.#takeSpare(staging)
+    const options = { store: this.store, manifest, shared: spec.shared, sharedDirectory: join(this.path, 'shared'), before }
+    makeTree(staging, options)
+    seedShared(options)
+    writeAtomically(join(this.path, '.dploy/releases', `${spec.number}.json`), JSON.stringify(spec))
+    rmSync(this.releasePath(spec.number), { recursive: true, force: true })
+    renameSync(staging, this.releasePath(spec.number))
+    await this.#flush(objectsNeedSync)
+  }
+
+  /** Checks a release that is here, and mends it from the store. */
+  check(spec: ReleaseSpec, manifest: Manifest): void {
+    makeTree(this.releasePath(spec.number), { store: this.store, manifest, shared: spec.shared, sharedDirectory: join(this.path, 'shared'), before: manifest })
+  }
+
+  /** Makes a release the current one, atomically. Throws `release.unknown`. */
+  switchTo(number: number): void {
+    if (!lstatSync(this.releasePath(number), { throwIfNoEntry: false })?.isDirectory()) throw new DployError('release.unknown', `The release ${number} is not staged here`)
+    const link = join(this.path, `.current-${process.pid}`)
+    rmSync(link, { force: true })
+    symlinkSync(`releases/${number}`, link)
+    renameSync(link, join(this.path, 'current'))
+    syncDirectory(this.path)
+  }
+
+  freeBytes(): number {
+    const stat = statfsSync(this.path)
+    return stat.bavail * stat.bsize
+  }
+
+  /**
+   * Removes releases beyond `keep` before the current one, never the current, a newer, or a protected one; then
+   * manifests and objects that nothing names. The last tree that goes becomes the spare for the next stage.
+   */
+  collect(keep: number, protect: readonly number[]): { removedReleases: number[]; removedObjects: number; freedBytes: number } {
+    const current = this.current()
+    const older = this.numbers().filter((number) => current === null || number < current)
+    const removed = older.slice(0, Math.max(0, older.length - keep)).filter((number) => !protect.includes(number))
+    for (const number of removed) {
+      const artifact = this.spec(number)?.artifact
+      if (artifact !== undefined && this.manifest(artifact)) this.#makeSpare(number, artifact)
+      rmSync(this.releasePath(number), { recursive: true, force: true })
+      rmSync(join(this.path, '.dploy/releases', `${number}.json`), { force: true })
+    }
+    return { removedReleases: removed, ...this.#collectObjects() }
+  }
+
+  /** Makes a spare tree of the current release, so that the next stage need not link everything. */
+  prepareSpare(): void {
+    const current = this.current()
+    const spec = current === null ? null : this.spec(current)
+    const manifest = spec === null ? null : this.manifest(spec.artifact)
+    if (!spec || !manifest || this.#spareManifest() !== null) return
+    const scratch = join(this.path, '.dploy/spare.new')
+    rmSync(scratch, { recursive: true, force: true })
+    makeTree(scratch, { store: this.store, manifest, shared: spec.shared, sharedDirectory: join(this.path, 'shared'), before: null })
+    this.#keepSpare(scratch, manifest.digest)
+  }
+
+  #collectObjects(): { removedObjects: number; freedBytes: number } {
+    const artifacts = new Set(this.numbers().map((number) => this.spec(number)!.artifact))
+    const spare = this.#spareManifest()
+    if (spare !== null) artifacts.add(spare)
+    const keep = new Set<string>()
+    for (const artifact of artifacts) for (const entry of this.manifest(artifact)?.entries ?? []) if (entry.kind === 'file') keep.add(objectKey(entry))
+    for (const name of readdirSync(join(this.path, '.dploy/manifests'))) {
+      if (artifacts.has(name)) continue
+      rmSync(join(this.path, '.dploy/manifests', name), { force: true })
+      this.#manifests.delete(name)
+    }
+    const { objects, bytes } = this.store.collect(keep)
+    return { removedObjects: objects, freedBytes: bytes }
+  }
+
+  #makeSpare(number: number, artifact: Digest): void {
+    const scratch = join(this.path, '.dploy/spare.new')
+    rmSync(scratch, { recursive: true, force: true })
+    renameSync(this.releasePath(number), scratch)
+    this.#keepSpare(scratch, artifact)
+  }
+
+  #keepSpare(tree: string, artifact: Digest): void {
+    rmSync(join(this.path, '.dploy/spare'), { recursive: true, force: true })
+    mkdirSync(join(this.path, '.dploy/spare'))
+    renameSync(tree, join(this.path, '.dploy/spare', artifact))
+  }
+
+  #spareManifest(): Digest | null {
+    try {
+      return readdirSync(join(this.path, '.dploy/spare'))[0] ?? null
+    } catch {
+      return null
+    }
+  }
+
+  /** Moves the spare tree to `path`; answers what it was made from, or null if there is none that can be trusted. */
+  #takeSpare(path: string): Manifest | null {
+    const artifact = this.#spareManifest()
+    const manifest = artifact === null ? null : this.manifest(artifact)
+    if (artifact === null || manifest === null) return null
+    renameSync(join(this.path, '.dploy/spare', artifact), path)
+    return manifest
+  }
+
+  /**
+   * Few objects were flushed one by one; the flush of a directory then forces the journal, with every link and rename
+   * that came before (ext4, xfs). Many are cheaper in one syncfs(2): see decisions.
+   */
+  async #flush(everything: boolean): Promise<void> {
+    if (everything) await run('sync', ['-f', this.path])
+    else syncDirectory(join(this.path, 'releases'))
+  }
+
+  #remember(manifest: Manifest): void {
+    this.#manifests.delete(manifest.digest)
+    this.#manifests.set(manifest.digest, manifest)
+    if (this.#manifests.size > 2) this.#manifests.delete(this.#manifests.keys().next().value!)
+  }
+}
+
+function below(root: string, directory: string): string {
+  const base = resolve(root)
+  const path = resolve(base, `.${sep}${directory}`)
+  if (directory.split('/').includes('..') || (path !== base && !path.startsWith(base === sep ? sep : base + sep)) || path === base) {
+    throw new DployError('path.unsafe', `The release directory ${JSON.stringify(directory)} is not below ${base}`)
+  }
+  return path
+}
+
+function writeAtomically(path: string, text: string): void {
+  const temporary = `${path}.new-${process.pid}`
+  const file = openSync(temporary, 'w', 0o600)
+  try {
+    writeSync(file, text)
+    fsyncSync(file)
+  } finally {
+    closeSync(file)
+  }
+  renameSync(temporary, path)
+}
+
+function syncDirectory(path: string): void {
+  const file = openSync(path, 'r')
+  try {
+    fsyncSync(file)
+  } finally {
+    closeSync(file)
+  }
+}

@@ -1,0 +1,187 @@
+import { createHash, randomBytes, type Hash } from 'node:crypto'
+import { chmodSync, closeSync, copyFileSync, fsyncSync, futimesSync, linkSync, lstatSync, mkdirSync, openSync, readdirSync, renameSync, rmSync, statSync, unlinkSync, utimesSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { DployError } from '../protocol/errors.ts'
+import type { Digest, FileEntry, Manifest } from '../protocol/manifest.ts'
+import type { PackedObject, PackSink } from '../protocol/pack.ts'
+
+/** Up to so many new objects are flushed one by one; more are flushed with the whole file system. */
+const flushSingly = 64
+
+/**
+ * The files of all releases, each once, by digest. Releases are hard links to them, so an application that writes into
+ * a file of its release would write into the store. Objects are read-only, and what is written all the same is seen
+ * without reading: the modification time carries a mark of the digest in its fraction of a second, which a write
+ * replaces. A changed object is dropped (the running release keeps its inode) and fetched again.
+ */
+export class ObjectStore {
+  readonly #directory: string
+
+  constructor(directory: string) {
+    this.#directory = directory
+    mkdirSync(join(directory, 'new'), { recursive: true })
+    for (const left of readdirSync(join(directory, 'new'))) rmSync(join(directory, 'new', left))
+  }
+
+  /** The objects of a manifest that are not here, and how many of them were but had been changed. */
+  missing(manifest: Manifest): { digests: Digest[]; sizes: number; repaired: number } {
+    const digests = new Set<Digest>()
+    let repaired = 0
+    let sizes = 0
+    for (const entry of manifest.entries) {
+      if (entry.kind !== 'file' || digests.has(entry.digest)) continue
+      const state = this.#state(entry)
+      if (state === 'intact') continue
+      if (state === 'changed') repaired++
+      sizes += entry.size
+      digests.add(entry.digest)
+    }
+    return { digests: [...digests], sizes, repaired }
+  }
+
+  /** Makes `path` a hard link to the entry's object. Throws `object.missing`. */
+  link(entry: FileEntry, path: string): void {
+    const source = this.#path(entry.digest, entry.executable)
+    try {
+      linkSync(source, path)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || !entry.executable) throw asDployError(error, entry)
+      // An executable has an inode of its own, since the mode belongs to the inode.
+      const plain = this.#path(entry.digest, false)
+      const temporary = this.#temporary()
+      try {
+        copyFileSync(plain, temporary)
+        chmodSync(temporary, 0o555)
+        const { mtimeMs } = statSync(plain)
+        setTime(temporary, entry.digest, mtimeMs)
+        renameSync(temporary, source)
+        linkSync(source, path)
+      } catch (cause) {
+        throw asDployError(cause, entry)
+      }
+    }
+  }
+
+  /** Takes the objects of a pack. An object becomes visible only once all its bytes are there and right. Throws `object.corrupt`, `server.disk_full`. */
+  writer(): PackSink & { objects: number; flush(): 'flushed' | 'needs sync' } {
+    const store = this
+    let current: { object: PackedObject; path: string; file: number; hash: Hash } | null = null
+    return {
+      objects: 0,
+      begin(object) {
+        const path = store.#temporary()
+        current = { object, path, file: openSync(path, 'wx', 0o444), hash: createHash('sha256') }
+      },
+      data(chunk) {
+        current!.hash.update(chunk)
+        try {
+          for (let at = 0; at < chunk.length; ) at += writeSync(current!.file, chunk, at)
+        } catch (error) {
+          abandon()
+          throw asDployError(error)
+        }
+      },
+      end() {
+        const { object, path, file, hash } = current!
+        const digest = hash.digest('hex')
+        if (digest !== object.digest) {
+          abandon()
+          throw new DployError('object.corrupt', `The object ${object.digest.slice(0, 12)} arrived with the content of ${digest.slice(0, 12)}`)
+        }
+        futimesSync(file, new Date(object.time), markedTime(digest, object.time))
+        if (this.objects < flushSingly) fsyncSync(file)
+        closeSync(file)
+        mkdirSync(join(store.#directory, digest.slice(0, 2)), { recursive: true })
+        renameSync(path, store.#path(digest, false))
+        this.objects++
+        current = null
+      },
+      flush() {
+        return this.objects <= flushSingly ? 'flushed' : 'needs sync'
+      },
+    }
+    function abandon(): void {
+      if (!current) return
+      closeSync(current.file)
+      rmSync(current.path, { force: true })
+      current = null
+    }
+  }
+
+  /** Removes every object that is not in `keep` (as `key` names them). Answers how many, and their bytes. */
+  collect(keep: ReadonlySet<string>): { objects: number; bytes: number } {
+    let objects = 0
+    let bytes = 0
+    for (const prefix of readdirSync(this.#directory)) {
+      if (prefix.length !== 2) continue
+      for (const name of readdirSync(join(this.#directory, prefix))) {
+        if (keep.has(name)) continue
+        const path = join(this.#directory, prefix, name)
+        const { size, nlink } = lstatSync(path)
+        unlinkSync(path)
+        objects++
+        if (nlink === 1) bytes += size
+      }
+    }
+    return { objects, bytes }
+  }
+
+  #state(entry: FileEntry): 'intact' | 'changed' | 'absent' {
+    if (entry.executable) {
+      const own = this.#check(entry, true)
+      if (own === 'intact') return own
+      const plain = this.#check(entry, false)
+      return plain === 'absent' ? own : plain
+    }
+    return this.#check(entry, false)
+  }
+
+  #check(entry: FileEntry, executable: boolean): 'intact' | 'changed' | 'absent' {
+    const path = this.#path(entry.digest, executable)
+    const stat = lstatSync(path, { throwIfNoEntry: false })
+    if (!stat) return 'absent'
+    if (stat.size === entry.size && hasMark(stat.mtimeMs, entry.digest)) return 'intact'
+    unlinkSync(path)
+    return 'changed'
+  }
+
+  #path(digest: Digest, executable: boolean): string {
+    return join(this.#directory, digest.slice(0, 2), executable ? `${digest}.x` : digest)
+  }
+
+  #temporary(): string {
+    return join(this.#directory, 'new', randomBytes(8).toString('hex'))
+  }
+}
+
+/** The name under which the store holds an entry's object. */
+export function objectKey(entry: FileEntry): string {
+  return entry.executable ? `${entry.digest}.x` : entry.digest
+}
+
+/** Whether a file's modification time still carries the mark of the digest. Milliseconds, as lstat gives them. */
+export function hasMark(mtimeMs: number, digest: Digest): boolean {
+  const fraction = mtimeMs / 1000 - Math.floor(mtimeMs / 1000)
+  return Math.round(fraction * 65_536) === markOf(digest)
+}
+
+/** 1 to 65535: a whole second, which tools like to set, is never a mark. */
+function markOf(digest: Digest): number {
+  return (Number.parseInt(digest.slice(0, 8), 16) % 65_535) + 1
+}
+
+/** Seconds; multiples of 2^-16 are exact in a double, so that lstat gives back what utimes was given. */
+function markedTime(digest: Digest, timeMs: number): number {
+  return Math.floor(timeMs / 1000) + markOf(digest) / 65_536
+}
+
+function setTime(path: string, digest: Digest, timeMs: number): void {
+  utimesSync(path, new Date(timeMs), markedTime(digest, timeMs))
+}
+
+function asDployError(error: unknown, entry?: FileEntry): unknown {
+  const { code } = error as NodeJS.ErrnoException
+  if (code === 'ENOSPC' || code === 'EDQUOT') return new DployError('server.disk_full', 'The disk is full', { cause: error })
+  if (code === 'ENOENT' && entry) return new DployError('object.missing', `The object of ${JSON.stringify(entry.path)} is not in the store`, { cause: error })
+  return error
+}

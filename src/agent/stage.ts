@@ -1,0 +1,85 @@
+import { zstdDecompressSync } from 'node:zlib'
+import type { Span } from '../protocol/agent-messages.ts'
+import { DployError } from '../protocol/errors.ts'
+import { applyDelta, decodeDelta, type Digest, type Manifest } from '../protocol/manifest.ts'
+import type { PackSink } from '../protocol/pack.ts'
+import type { ReleaseSpec } from '../protocol/release-spec.ts'
+import type { ApplicationDirectory } from './application-directory.ts'
+
+/** Left free on the disk whatever is staged. Bytes. */
+const reserve = 16 * 1024 * 1024
+/** A delta that unpacks to more than this is not one. Bytes. */
+const maxDelta = 256 * 1024 * 1024
+
+export interface StageOptions {
+  directory: ApplicationDirectory
+  spec: ReleaseSpec
+  /** The artifact that `delta` starts from. */
+  from: Digest | null
+  /** zstd of the text of a manifest delta. */
+  delta: Uint8Array
+  /** Asks the control plane for objects. */
+  fetchObjects(digests: Digest[], sink: PackSink, signal: AbortSignal): Promise<{ bytes: number }>
+  fetchManifest(digest: Digest, signal: AbortSignal): Promise<Manifest>
+  signal: AbortSignal
+}
+
+export interface Staged {
+  already: boolean
+  objects: number
+  bytes: number
+  repaired: number
+  spans: Span[]
+}
+
+/** Brings a release into its directory: manifest, missing objects, tree. Staging what is here only checks it. */
+export async function stageRelease(options: StageOptions): Promise<Staged> {
+  const { directory, spec, signal } = options
+  const began = performance.now()
+  const spans: Span[] = []
+  const span = (name: string, start: number) => spans.push({ name, start: start - began, end: performance.now() - began })
+
+  const manifest = await manifestOf(options)
+  const { digests, sizes, repaired } = directory.store.missing(manifest)
+  const here = directory.spec(spec.number)?.artifact === spec.artifact && directory.numbers().includes(spec.number)
+  const writer = directory.store.writer()
+  let bytes = 0
+  if (digests.length > 0) {
+    const start = performance.now()
+    checkSpace(directory, sizes)
+    bytes = (await options.fetchObjects(digests, writer, signal)).bytes
+    const still = directory.store.missing(manifest).digests
+    if (still.length > 0) throw new DployError('object.missing', `The control plane did not send ${still.length} objects, for example ${still[0]!.slice(0, 12)}`)
+    span('fetch', start)
+  }
+  signal.throwIfAborted()
+  const unpack = performance.now()
+  directory.saveManifest(manifest)
+  if (here) directory.check(spec, manifest)
+  else await directory.place(spec, manifest, writer.flush() === 'needs sync')
+  span('unpack', unpack)
+  return { already: here && digests.length === 0, objects: digests.length, bytes, repaired, spans }
+}
+
+async function manifestOf(options: StageOptions): Promise<Manifest> {
+  const { directory, spec, from, signal } = options
+  const known = directory.manifest(spec.artifact)
+  if (known) return known
+  const base = from === null ? null : directory.manifest(from)
+  if (from === null || base !== null) {
+    const delta = zstdDecompressSync(options.delta, { maxOutputLength: maxDelta }).toString('utf8')
+    const manifest = applyDelta(base, decodeDelta(delta))
+    if (manifest.digest === spec.artifact) return manifest
+  }
+  const manifest = await options.fetchManifest(spec.artifact, signal)
+  if (manifest.digest !== spec.artifact) throw new DployError('object.corrupt', 'The manifest that came is not that of the release')
+  return manifest
+}
+
+function checkSpace(directory: ApplicationDirectory, needed: number): void {
+  const free = directory.freeBytes()
+  if (free >= needed + reserve) return
+  const mb = (bytes: number) => `${(bytes / 1_000_000).toFixed(1)} MB`
+  throw new DployError('server.disk_full', `The release needs ${mb(needed + reserve)} below ${directory.path}, and ${mb(free)} are free`)
+}
+
