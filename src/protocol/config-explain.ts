@@ -24,6 +24,7 @@ export function explain(issue: z.core.$ZodIssue, root: unknown, base: Path = [])
     case 'unrecognized_keys':
       return issue.keys.slice(0, maxUnknownKeys).map((key) => explainUnknownKey(key, path, root))
     case 'invalid_union': {
+      if (issue.discriminator !== undefined) return [mustBe(path, root, kindsAt(path.slice(0, -1), root))]
       const branch = fittingBranch(issue, valueAt(path, root))
       return branch === null ? [mustBe(path, root)] : branch.flatMap((inner) => explain(inner, root, path))
     }
@@ -38,9 +39,8 @@ export function explain(issue: z.core.$ZodIssue, root: unknown, base: Path = [])
   }
 }
 
-function mustBe(path: Path, root: unknown): Explanation {
+function mustBe(path: Path, root: unknown, schema: JsonSchema = schemaAt(path, root) ?? {}): Explanation {
   const value = valueAt(path, root)
-  const schema = schemaAt(path, root) ?? {}
   const wanted = inWords(schema)
   if (value === undefined) {
     const example = schema.examples?.[0] ?? schema.default
@@ -51,6 +51,12 @@ function mustBe(path: Path, root: unknown): Explanation {
     return { path, part: 'key', message: `has no value; it must be ${wanted}${required ? '' : '. Remove the line if nothing is meant'}` }
   }
   return { path, part: typeof value === 'object' ? 'key' : 'value', message: `must be ${wanted}, not ${describeValue(value)}${hint(value, schema)}` }
+}
+
+/** The words by which the branches of a union are told apart. */
+function kindsAt(path: Path, root: unknown): JsonSchema {
+  const union = schemaAt(path, root)
+  return { enum: (union?.oneOf ?? union?.anyOf ?? []).map((branch) => branch.properties?.['kind']?.const) }
 }
 
 /** The slips that YAML's own typing leads to. */

@@ -1,4 +1,4 @@
-import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type Alias, type ErrorCode, type Node, type Pair, type Scalar, type YAMLMap, type YAMLSeq } from 'yaml'
+import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, visit, type Alias, type Document, type ErrorCode, type Node, type Pair, type Scalar, type YAMLMap, type YAMLSeq } from 'yaml'
 import type { ConfigProblem } from './config-problem.ts'
 import type { Path } from './config-schema.ts'
 
@@ -45,7 +45,11 @@ export function readYaml(text: string): ConfigYaml {
   if (syntax.length > 0) {
     const exhausted = syntax.find((error) => error.code === 'RESOURCE_EXHAUSTION')
     const shown = exhausted ? [exhausted] : onePerLine(syntax, (error) => positionOf(...error.pos).line).slice(0, maxSyntaxProblems)
-    const problems = shown.map((error) => ({ message: plainSyntax[error.code] ?? error.message, path: [], ...positionOf(...error.pos) }))
+    const problems = shown.map((error) => {
+      const begun = error.code === 'MISSING_CHAR' ? quoteBefore(document, error.pos[0]) : null
+      if (begun !== null) return { message: 'a quote begins here and is not closed', path: [], ...positionOf(begun, begun + 1) }
+      return { message: plainSyntax[error.code] ?? error.message, path: [], ...positionOf(...error.pos) }
+    })
     return { value: undefined, problems, lines, locate: () => problems[0]! }
   }
 
@@ -87,6 +91,17 @@ function problemOfText(text: string): ConfigProblem | null {
   if (at < 0) return null
   const before = text.slice(0, at).split(/\r?\n/)
   return { message: 'the file is not text in UTF-8: it has a control character or an invalid byte here', path: [], line: before.length, column: before.at(-1)!.length + 1, length: 1 }
+}
+
+/** Where the text in quotes begins that goes on until here: the end of the file says nothing about what is missing. */
+function quoteBefore(document: Document, end: number): number | null {
+  let begun: number | null = null
+  visit(document, {
+    Scalar: (_, node) => {
+      if ((node.type === 'QUOTE_DOUBLE' || node.type === 'QUOTE_SINGLE') && node.range && node.range[0] < end && node.range[2] >= end) begun = node.range[0]
+    },
+  })
+  return begun
 }
 
 function firstOf(lines: readonly string[]): number {

@@ -113,14 +113,14 @@ const service = z
     if (value.manager !== 'command' && value.command === undefined) {
       context.addIssue({ code: 'custom', path: ['command'], message: 'is missing: the command that starts the service' })
     }
-    if (value.port !== undefined && value.port + value.instances - 1 > 65_535) {
+    if (value.port !== undefined && value.instances > 1 && value.port + value.instances - 1 > 65_535) {
       context.addIssue({ code: 'custom', path: ['port'], message: `${value.instances} instances need the ports up to ${value.port + value.instances - 1}; the last port is 65535` })
     }
   })
 
 const commandWithTimeout = (timeout: string) => {
   const details = z.strictObject({
-    command: command.describe('The command line, run by sh in the release directory.'),
+    command: command.meta({ description: 'The command line, run by sh in the release directory.', examples: ['bin/prepare'] }),
     timeout: durationOr(timeout, 'After this its whole process group is ended.'),
   })
   return z.union([command, details]).transform((value) => (typeof value === 'string' ? { command: value, timeout: parseDuration(timeout) } : value))

@@ -24,7 +24,7 @@ for (const name of ['dploy.yml', 'dploy.yaml']) {
     const directory = temporary(t, { [name]: 'mine', 'index.html': '' })
     assert.throws(
       () => initConfig(directory),
-      (error) => error instanceof DployError && error.code === 'config.exists' && error.message.includes(join(directory, name)) && error.fix.includes('dploy init'),
+      (error) => error instanceof DployError && error.code === 'config.exists' && error.where === join(directory, name) && error.fix.includes('dploy init'),
     )
     assert.equal(readFileSync(join(directory, name), 'utf8'), 'mine')
   })

@@ -1,5 +1,5 @@
 import { statSync, writeFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 import { DployError } from '../../protocol/errors.ts'
 import { writeConfig } from './config-draft.ts'
 import type { Proposal } from './proposal.ts'
@@ -39,5 +39,5 @@ export function initConfig(directory: string): InitResult {
 }
 
 function exists(file: string): DployError {
-  return new DployError('config.exists', `${file} exists already; dploy init does not overwrite it`, { where: file })
+  return new DployError('config.exists', `${basename(file)} exists already; dploy init does not overwrite it`, { where: file })
 }
