@@ -136,7 +136,7 @@ const whole: [name: string, text: string, place: string, says: RegExp][] = [
   ['a NUL byte', 'application: a\n\0', '2:1', /^the file is not text in UTF-8/],
   ['bytes that are not UTF-8', Buffer.from([0x61, 0x3a, 0x20, 0xff, 0xfe]).toString('utf8'), '1:4', /^the file is not text in UTF-8/],
   ['a picture', Buffer.from('89504e470d0a1a0a0000000d49484452', 'hex').toString('utf8'), '1:1', /^the file is not text in UTF-8/],
-  ['ten megabytes', `application: shop\n${'# comment\n'.repeat(1_000_000)}`, '209715:1', /^the file is too large: over 2 MB$/],
+  ['ten megabytes', `application: shop\n${'# comment\n'.repeat(1_000_000)}`, '104857:1', /^the file is too large: over 1 MB$/],
 ]
 
 for (const [name, text, place, says] of whole) {

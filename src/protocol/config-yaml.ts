@@ -2,8 +2,8 @@ import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, visit, typ
 import type { ConfigProblem } from './config-problem.ts'
 import type { Path } from './config-schema.ts'
 
-/** Far over what anyone writes (10,000 servers with tags are 1 MB), far under what could hurt whoever reads it. */
-const maxBytes = 2 * 1024 * 1024
+/** Far over what anyone writes (10,000 servers with addresses are 600 KB), far under what could hurt whoever reads it. */
+const maxBytes = 1024 * 1024
 const maxDepth = 40
 /** Values after anchors are filled in, and the characters they hold together. */
 const maxValues = 300_000
