@@ -3,12 +3,14 @@ import { basename, join } from 'node:path'
 
 const maxFileBytes = 512 * 1024
 const maxSources = 400
+const maxFolders = 2000
 const skipped = new Set(['node_modules', 'vendor', 'dist', 'build', 'out', 'target', 'tmp', 'log', 'coverage', 'venv', 'env', '__pycache__', 'test', 'tests', 'spec', '__tests__'])
 
 /** A directory as the recognisers look at it: what is there, never an error for what is not. Reads within bounds. */
 export class Project {
   readonly directory: string
   readonly #texts = new Map<string, string | null>()
+  #folders = 0
   readonly #sources = new Map<string, { path: string; text: string }[]>()
 
   constructor(directory: string) {
@@ -77,6 +79,7 @@ export class Project {
     let found = this.#sources.get(key)
     if (found === undefined) {
       found = []
+      this.#folders = 0
       this.#collect('', 0, endings, found)
       this.#sources.set(key, found)
     }
@@ -84,6 +87,7 @@ export class Project {
   }
 
   #collect(folder: string, depth: number, endings: readonly string[], found: { path: string; text: string }[]): void {
+    if (this.#folders++ >= maxFolders) return
     const folders: string[] = []
     for (const name of this.list(folder === '' ? '.' : folder)) {
       if (found.length >= maxSources) return
