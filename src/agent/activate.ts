@@ -1,0 +1,133 @@
+import type { ServiceState, Span, StepEvent } from '../protocol/agent-messages.ts'
+import { DployError } from '../protocol/errors.ts'
+import type { ReleaseSpec } from '../protocol/release-spec.ts'
+import type { ApplicationDirectory } from './application-directory.ts'
+import { runCommand } from './command.ts'
+import { waitHealthy, watchHealth } from './health.ts'
+import type { ServiceManager, ServiceRelease } from './services/contract.ts'
+
+export interface ReleaseContext {
+  directory: ApplicationDirectory
+  spec: ReleaseSpec
+  manager: ServiceManager
+  /** The environment of the release's processes and commands, without PORT. */
+  env: Readonly<Record<string, string>>
+  ports: readonly number[]
+  signal: AbortSignal
+  emit(event: StepEvent): void
+}
+
+const noService: ServiceState = { state: 'none', release: null, since: null, pids: [], restarts: 0 }
+
+/**
+ * Makes a staged release the one that runs: hooks, switch, start, healthy. A release that runs already and is healthy
+ * is left alone. When it fails, the server stays as it is then.
+ */
+export async function activateRelease(context: ReleaseContext): Promise<{ already: boolean; spans: Span[]; service: ServiceState }> {
+  const { directory, spec, emit } = context
+  const spans: Span[] = []
+  const began = performance.now()
+  const timed = async <T>(name: string, work: () => Promise<T>): Promise<T> => {
+    const start = performance.now() - began
+    emit({ kind: 'progress', phase: name })
+    try {
+      return await work()
+    } finally {
+      spans.push({ name, start, end: performance.now() - began })
+    }
+  }
+
+  if (await runsAlready(context)) return { already: true, spans, service: await observe(context) }
+  if (spec.hooks.before_activate) await timed('before_activate', () => runHook(context, 'before_activate'))
+  if (spec.service) {
+    const { killed } = await timed('switch', () => context.manager.replace(serviceRelease(context), () => directory.switchTo(spec.number)))
+    if (killed) emit({ kind: 'note', text: `the old processes did not end within ${spec.service!.stop.timeout} ms of ${spec.service!.stop.signal} and were killed` })
+    const booting = performance.now()
+    emit({ kind: 'progress', phase: 'boot' })
+    const { accepting } = await untilFailure(context, (exited) => waitHealthy({ health: spec.service!.health, ports: context.ports, signal: context.signal, exited }))
+    spans.push({ name: 'boot', start: booting - began, end: accepting - began }, { name: 'health', start: accepting - began, end: performance.now() - began })
+  } else {
+    await timed('switch', async () => directory.switchTo(spec.number))
+  }
+  if (spec.hooks.after_activate) await timed('after_activate', () => runHook(context, 'after_activate'))
+  return { already: false, spans, service: await observe(context) }
+}
+
+/** Watches the running release until the time is up, or throws the moment that it ends or stops being healthy. */
+export async function watchRelease(context: ReleaseContext, duration: number): Promise<{ checks: number }> {
+  const { service } = context.spec
+  if (!service) return { checks: 0 }
+  return untilFailure(context, (exited) => watchHealth({ health: service.health, ports: context.ports, signal: context.signal, exited }, duration))
+}
+
+/** Runs a hook of the release in its directory. Throws `hook.failed` with the end of what it printed. */
+export async function runHook(context: ReleaseContext, name: 'after_stage' | 'before_activate' | 'after_activate'): Promise<void> {
+  const hook = context.spec.hooks[name]
+  if (!hook) return
+  const { code, printed } = await runInRelease(context, name, hook)
+  if (code !== 0) throw new DployError('hook.failed', `The hook ${name} ended with code ${code ?? 'none'}${printed}`)
+}
+
+/** Runs the release command. Throws `release.command_failed` with the end of what it printed. */
+export async function runReleaseCommand(context: ReleaseContext): Promise<{ seconds: number }> {
+  const command = context.spec.release_command
+  if (!command) return { seconds: 0 }
+  const { code, ms, printed } = await runInRelease(context, 'release_command', command)
+  if (code !== 0) throw new DployError('release.command_failed', `The release command ended with code ${code ?? 'none'}${printed}`)
+  return { seconds: ms / 1000 }
+}
+
+async function runsAlready(context: ReleaseContext): Promise<boolean> {
+  const { directory, spec } = context
+  if (directory.current() !== spec.number) return false
+  if (!spec.service) return true
+  const seen = await context.manager.observe()
+  if (seen.state !== 'running' || seen.release !== spec.number) return false
+  try {
+    await untilFailure(context, (exited) => waitHealthy({ health: spec.service!.health, ports: context.ports, signal: context.signal, exited }))
+    return true
+  } catch {
+    context.signal.throwIfAborted()
+    return false
+  }
+}
+
+async function observe(context: ReleaseContext): Promise<ServiceState> {
+  return context.spec.service ? context.manager.observe() : noService
+}
+
+/** Does something for as long as the service does not end by itself. */
+async function untilFailure<T>(context: ReleaseContext, work: (exited: Promise<never>) => Promise<T>): Promise<T> {
+  const stop = new AbortController()
+  const exited = context.manager.exited(AbortSignal.any([context.signal, stop.signal]))
+  exited.catch(() => {})
+  try {
+    return await work(exited)
+  } finally {
+    stop.abort(new DployError('deployment.cancelled', 'No longer looked at'))
+  }
+}
+
+function serviceRelease(context: ReleaseContext): ServiceRelease {
+  const { spec, directory, env, ports } = context
+  return { number: spec.number, path: directory.releasePath(spec.number), service: spec.service!, env, ports }
+}
+
+async function runInRelease(context: ReleaseContext, source: string, hook: { command: string; timeout: number }): Promise<{ code: number | null; ms: number; printed: string }> {
+  let tail = ''
+  const port: Record<string, string> = context.ports[0] === undefined ? {} : { PORT: String(context.ports[0]) }
+  const { code, ms } = await runCommand({
+    command: hook.command,
+    cwd: context.directory.releasePath(context.spec.number),
+    env: { ...context.env, ...port },
+    user: context.spec.service?.user,
+    timeout: hook.timeout,
+    signal: context.signal,
+    onOutput: (stream, text) => {
+      tail = (tail + text).slice(-2_000)
+      context.emit({ kind: 'output', source, stream, text })
+    },
+  })
+  const lines = tail.trimEnd().split('\n').slice(-10).join('\n')
+  return { code, ms, printed: lines === '' ? '' : `. It printed last:\n${lines}` }
+}

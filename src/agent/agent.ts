@@ -1,0 +1,300 @@
+import { randomUUID } from 'node:crypto'
+import { join } from 'node:path'
+import { createZstdDecompress } from 'node:zlib'
+import { agentMethods, helloParams, type AgentMethod, type AgentParams, type AgentResult, type CommandText, type StepEvent } from '../protocol/agent-messages.ts'
+import { DployError } from '../protocol/errors.ts'
+import { decodeManifest, type Digest, type Manifest } from '../protocol/manifest.ts'
+import { PackReader, type PackSink } from '../protocol/pack.ts'
+import { Peer, type CallContext, type Carrier } from '../protocol/peer.ts'
+import type { ReleaseSpec } from '../protocol/release-spec.ts'
+import { helloText, readPrivateKey, signText } from '../protocol/signature.ts'
+import { protocolNumber } from '../protocol/version.ts'
+import { activateRelease, runHook, runReleaseCommand, watchRelease, type ReleaseContext } from './activate.ts'
+import { ApplicationDirectory } from './application-directory.ts'
+import { admitCommand } from './command-gate.ts'
+import type { Identity } from './identity.ts'
+import type { Journal } from './journal.ts'
+import type { ServiceManager } from './services/contract.ts'
+import { openManager, type ManagerOptions } from './services/registry.ts'
+import { stageRelease } from './stage.ts'
+
+export interface AgentOptions {
+  identity: Identity
+  journal: Journal
+  stateDirectory: string
+  /** Release directories are taken below this one. */
+  root: string
+  version: string
+  keeper: ManagerOptions['keeper']
+  log(text: string): void
+}
+
+interface Place {
+  application: string
+  environment: string
+  directory: string
+}
+/** What a command's handler works with. */
+interface Call extends CallContext {
+  peer: Peer
+  step(event: StepEvent): void
+}
+type Methods = { [M in AgentMethod]: (params: AgentParams<M>, call: Call) => Promise<AgentResult<M>> }
+
+/** Methods that change something: journaled by command id, and one after the other for an application's environment. */
+const changing: ReadonlySet<AgentMethod> = new Set<AgentMethod>(['stage', 'release_command', 'activate', 'collect'])
+
+/** The agent of a server: obeys the control plane it joined, and remembers what it did. */
+export class Agent {
+  readonly #options: AgentOptions
+  readonly #instance = randomUUID()
+  readonly #directories = new Map<string, ApplicationDirectory>()
+  readonly #managers = new Map<string, { kind: string; manager: ServiceManager }>()
+  /** The last change that was begun, per application's environment. */
+  readonly #turns = new Map<string, Promise<unknown>>()
+  readonly #results = new Map<string, Promise<unknown>>()
+
+  constructor(options: AgentOptions) {
+    this.#options = options
+  }
+
+  /** Serves a connection until it ends; answers why it did. */
+  serve(carrier: Carrier): Promise<string> {
+    const peer: Peer = new Peer(carrier, {
+      hello: async (params) => this.#hello(helloParams.parse(params)),
+      command: (params, context) => this.#command(params, context, peer),
+    })
+    return peer.closed
+  }
+
+  /** Ends every service that this agent's process keepers keep. */
+  async stopServices(): Promise<void> {
+    await Promise.allSettled([...this.#managers.values()].map(({ manager }) => manager.stop()))
+  }
+
+  #hello(params: { nonce: string }) {
+    const { identity, version } = this.#options
+    return {
+      protocol: protocolNumber,
+      server: identity.server,
+      signature: signText(readPrivateKey(identity.privateKey), helloText(params.nonce, identity.server)),
+      version,
+      platform: `${process.platform}-${process.arch}`,
+      instance: this.#instance,
+      clock: Date.now(),
+    }
+  }
+
+  async #command(params: unknown, context: CallContext, peer: Peer): Promise<unknown> {
+    const { journal, identity, log } = this.#options
+    let command: CommandText
+    try {
+      command = admitCommand(params, context.body, {
+        controlKey: identity.controlKey,
+        server: identity.server,
+        epoch: (application, environment) => journal.epoch(application, environment),
+        raiseEpoch: (application, environment, epoch) => journal.raiseEpoch(application, environment, epoch),
+        now: Date.now,
+      })
+    } catch (error) {
+      log((error as Error).message)
+      throw error
+    }
+    const { method } = command
+    const parsed = agentMethods[method].params.safeParse(command.params)
+    if (!parsed.success) throw new DployError('protocol.invalid', `The parameters of ${method} are not valid: ${parsed.error.issues[0]?.path.join('.')} ${parsed.error.issues[0]?.message}`)
+    if (changing.has(method) && command.epoch <= 0) throw new DployError('command.refused', `The command is refused: ${method} needs a fencing token`)
+    const call: Call = { ...context, peer, step: (event) => void context.emit(event).catch(() => {}) }
+    const handle = this.#methods[method] as (params: unknown, call: Call) => Promise<unknown>
+    if (!changing.has(method)) return handle(parsed.data, call)
+    return this.#once(command, () => handle(parsed.data, call))
+  }
+
+  /** Does a change once: a repeated command is answered with what came of the first, or joins it while it runs. */
+  #once(command: CommandText, work: () => Promise<unknown>): Promise<unknown> {
+    const running = this.#results.get(command.id)
+    if (running) return running
+    const { journal } = this.#options
+    const place = `${command.application}/${command.environment}`
+    const turn = (this.#turns.get(place) ?? Promise.resolve()).catch(() => {})
+    const result = turn.then(async () => {
+      const past = journal.begin(command.id, command.method)
+      if (past.state === 'done') return past.result
+      // Staging and activating end in the same place however often they begin; a release command may not run twice.
+      if (past.state === 'interrupted' && command.method === 'release_command') throw new DployError('release.command_failed', 'The release command was cut off in the middle, and is not run again')
+      try {
+        const value = await work()
+        journal.end(command.id, value)
+        return value
+      } catch (error) {
+        if (command.method !== 'release_command') journal.forget(command.id)
+        throw error
+      }
+    })
+    this.#results.set(command.id, result)
+    this.#turns.set(place, result)
+    void result.catch(() => {}).finally(() => this.#results.delete(command.id))
+    return result
+  }
+
+  readonly #methods: Methods = {
+    observe: async (place) => this.#observe(place),
+
+    stage: async ({ release, local, from }, call) => {
+      const directory = this.#directory(release.directory)
+      const staged = await stageRelease({
+        directory,
+        spec: release,
+        from,
+        delta: call.body,
+        signal: call.signal,
+        fetchObjects: (digests, sink, signal) => fetchObjects(call.peer, release.id, digests, sink, signal),
+        fetchManifest: (artifact, signal) => fetchManifest(call.peer, release.id, artifact, signal),
+      })
+      if (!staged.already && release.hooks.after_stage) {
+        const start = staged.spans.at(-1)?.end ?? 0
+        const began = performance.now()
+        await runHook(this.#context(release, local, call), 'after_stage')
+        staged.spans.push({ name: 'after_stage', start, end: start + performance.now() - began })
+      }
+      return staged
+    },
+
+    release_command: ({ release, local }, call) => runReleaseCommand(this.#context(release, local, call)),
+
+    activate: async ({ release, local }, call) => {
+      if (!this.#directory(release.directory).numbers().includes(release.number)) throw new DployError('release.unknown', `The release ${release.number} is not staged on this server`)
+      return activateRelease(this.#context(release, local, call))
+    },
+
+    watch: ({ release, local, duration }, call) => watchRelease(this.#context(release, local, call), duration),
+
+    collect: async ({ keep, protect, ...place }) => {
+      const directory = this.#directory(place.directory)
+      const collected = directory.collect(keep, protect)
+      directory.prepareSpare()
+      return collected
+    },
+
+    logs: async ({ lines, follow, ...place }, call) => {
+      const manager = this.#managerOf(place)
+      await manager?.logs({ lines, follow, signal: call.signal }, (line) => void call.emit(line).catch(() => {}))
+      return {}
+    },
+  }
+
+  async #observe(place: Place): Promise<AgentResult<'observe'>> {
+    const directory = this.#directory(place.directory)
+    const current = directory.current()
+    const manager = this.#managerOf(place)
+    return {
+      current,
+      releases: directory.numbers().map((number) => {
+        const { id, artifact } = directory.spec(number)!
+        return { number, id, artifact }
+      }),
+      service: manager ? await manager.observe() : { state: 'none', release: null, since: null, pids: [], restarts: 0 },
+      freeBytes: directory.freeBytes(),
+    }
+  }
+
+  #directory(path: string): ApplicationDirectory {
+    let directory = this.#directories.get(path)
+    if (!directory) this.#directories.set(path, (directory = new ApplicationDirectory(this.#options.root, path)))
+    return directory
+  }
+
+  #context(spec: ReleaseSpec, local: { port?: number | undefined }, call: Call): ReleaseContext {
+    const { identity } = this.#options
+    const directory = this.#directory(spec.directory)
+    const port = local.port ?? spec.service?.port
+    return {
+      directory,
+      spec,
+      manager: this.#manager(spec, spec.service?.manager ?? 'auto'),
+      env: {
+        PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+        LANG: 'C.UTF-8',
+        HOME: process.env.HOME ?? '/',
+        DPLOY_APPLICATION: spec.application,
+        DPLOY_ENVIRONMENT: spec.environment,
+        DPLOY_SERVER: identity.name,
+        DPLOY_RELEASE: String(spec.number),
+        DPLOY_REVISION: spec.revision.commit ?? '',
+        ...spec.variables,
+      },
+      ports: port === undefined || !spec.service ? [] : Array.from({ length: spec.service.instances }, (_, index) => port + index),
+      signal: call.signal,
+      emit: call.step,
+    }
+  }
+
+  /** The manager that keeps what runs now; null if the current release has no service. */
+  #managerOf(place: Place): ServiceManager | null {
+    const directory = this.#directory(place.directory)
+    const current = directory.current()
+    const spec = current === null ? null : directory.spec(current)
+    if (spec?.service == null) return null
+    return this.#manager(spec, spec.service.manager)
+  }
+
+  #manager(spec: { application: string; environment: string; directory: string }, kind: 'auto' | 'systemd' | 'process' | 'command'): ServiceManager {
+    const { root, stateDirectory, keeper } = this.#options
+    const key = `${spec.application}/${spec.environment}`
+    const open = this.#managers.get(key)
+    if (open?.kind === kind) return open.manager
+    const place = {
+      application: spec.application,
+      environment: spec.environment,
+      directory: this.#directory(spec.directory).path,
+      stateDirectory: join(stateDirectory, 'services', `${spec.application}-${spec.environment}`),
+    }
+    const manager = openManager(kind, place, { keeper, ownsMachine: root === '/' })
+    this.#managers.set(key, { kind, manager })
+    void manager.ensure().catch((error: unknown) => this.#options.log(`${key}: ${(error as Error).message}`))
+    return manager
+  }
+}
+
+/** Objects from the control plane, as they come, into the store. Answers how many bytes travelled. */
+async function fetchObjects(peer: Peer, release: string, digests: Digest[], sink: PackSink, signal: AbortSignal): Promise<{ bytes: number }> {
+  const reader = new PackReader(sink)
+  const unpack = createZstdDecompress()
+  const unpacked = (async () => {
+    for await (const chunk of unpack) reader.push(chunk as Buffer)
+    reader.finish()
+  })()
+  unpacked.catch(() => {})
+  let bytes = 0
+  try {
+    await peer.call('objects', { release, digests }, {
+      signal,
+      onEvent: (_event, body) => {
+        bytes += body.length
+        unpack.write(Buffer.from(body))
+      },
+    })
+    unpack.end()
+    await unpacked
+  } finally {
+    unpack.destroy()
+  }
+  return { bytes }
+}
+
+async function fetchManifest(peer: Peer, release: string, artifact: Digest, signal: AbortSignal): Promise<Manifest> {
+  const unpack = createZstdDecompress()
+  const text = (async () => {
+    const parts: Buffer[] = []
+    for await (const chunk of unpack) parts.push(chunk as Buffer)
+    return Buffer.concat(parts).toString('utf8')
+  })()
+  text.catch(() => {})
+  try {
+    await peer.call('manifest', { release, artifact }, { signal, onEvent: (_event, body) => void unpack.write(Buffer.from(body)) })
+    unpack.end()
+    return decodeManifest(await text)
+  } finally {
+    unpack.destroy()
+  }
+}

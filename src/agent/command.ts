@@ -1,0 +1,114 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { StringDecoder } from 'node:string_decoder'
+import { DployError } from '../protocol/errors.ts'
+import { formatDuration } from '../protocol/duration.ts'
+
+/** Between asking a process group to end and ending it. Milliseconds. */
+const grace = 2_000
+/** How long output is still read after the command itself has ended, while a grandchild keeps the pipe open. Milliseconds. */
+const drainOutput = 200
+
+export interface CommandOptions {
+  /** A command line of the person's: handed to `sh -c` as one argument, with nothing put into it. */
+  command: string
+  cwd: string
+  /** The whole environment; nothing else is passed on. */
+  env: Readonly<Record<string, string>>
+  user?: string | undefined
+  /** Milliseconds. */
+  timeout: number
+  signal: AbortSignal
+  onOutput(stream: 'stdout' | 'stderr', text: string): void
+}
+
+/**
+ * Runs a command line in a process group of its own and waits for its end. When its time is up or the signal aborts,
+ * the whole group is ended. Throws `command.timeout`, or the signal's reason.
+ */
+export async function runCommand(options: CommandOptions): Promise<{ code: number | null; signal: string | null; ms: number }> {
+  options.signal.throwIfAborted()
+  const began = performance.now()
+  const ids = options.user === undefined ? {} : userIds(options.user)
+  const child = spawn('/bin/sh', ['-c', options.command], { cwd: options.cwd, env: options.env, detached: true, stdio: ['ignore', 'pipe', 'pipe'], ...ids })
+  const closed = readOutput(child, options.onOutput)
+  const exited = new Promise<{ code: number | null; signal: string | null }>((resolve, reject) => {
+    child.once('error', reject)
+    child.once('exit', (code, signal) => resolve({ code, signal }))
+  })
+  const stop = Promise.withResolvers<never>()
+  const timer = setTimeout(() => stop.reject(new DployError('command.timeout', `The command did not end within ${formatDuration(options.timeout)}: ${firstLine(options.command)}`)), options.timeout)
+  const abort = () => stop.reject(options.signal.reason)
+  options.signal.addEventListener('abort', abort, { once: true })
+  try {
+    const result = await Promise.race([exited, stop.promise])
+    await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, drainOutput))])
+    return { ...result, ms: performance.now() - began }
+  } catch (error) {
+    if (child.pid !== undefined) await endGroup(child.pid, 'SIGTERM', grace)
+    throw error
+  } finally {
+    clearTimeout(timer)
+    options.signal.removeEventListener('abort', abort)
+    child.stdout!.destroy()
+    child.stderr!.destroy()
+  }
+}
+
+/** Asks a process group to end with `signal`, and after `timeout` milliseconds ends it. Resolves when no member is left. */
+export async function endGroup(group: number, signal: NodeJS.Signals, timeout: number): Promise<{ killed: boolean }> {
+  if (!signalGroup(group, signal)) return { killed: false }
+  const deadline = performance.now() + timeout
+  let killed = false
+  for (let wait = 2; groupLives(group); wait = Math.min(wait * 1.5, 50)) {
+    if (!killed && performance.now() > deadline) {
+      killed = true
+      signalGroup(group, 'SIGKILL')
+    }
+    await new Promise((resolve) => setTimeout(resolve, wait))
+  }
+  return { killed }
+}
+
+/** User and group id of a user by name. Throws `service.manager_unavailable` if there is none. */
+export function userIds(name: string): { uid: number; gid: number } {
+  for (const line of readFileSync('/etc/passwd', 'utf8').split('\n')) {
+    const [user, , uid, gid] = line.split(':')
+    if (user === name) return { uid: Number(uid), gid: Number(gid) }
+  }
+  throw new DployError('service.manager_unavailable', `There is no user ${name} on this server`, { fix: `Create it there: useradd --system ${name}` })
+}
+
+/** Whether the group has a member. */
+function groupLives(group: number): boolean {
+  return signalGroup(group, 0)
+}
+
+function signalGroup(group: number, signal: NodeJS.Signals | 0): boolean {
+  try {
+    process.kill(-group, signal)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false
+    throw error
+  }
+}
+
+function readOutput(child: ChildProcess, onOutput: CommandOptions['onOutput']): Promise<unknown> {
+  return Promise.all(
+    (['stdout', 'stderr'] as const).map((name) => {
+      const decoder = new StringDecoder('utf8')
+      const stream = child[name]!
+      stream.on('data', (chunk: Buffer) => {
+        const text = decoder.write(chunk)
+        if (text !== '') onOutput(name, text)
+      })
+      return new Promise((resolve) => stream.once('close', resolve))
+    }),
+  )
+}
+
+function firstLine(command: string): string {
+  const line = command.split('\n')[0]!
+  return line.length > 80 ? `${line.slice(0, 79)}…` : line
+}

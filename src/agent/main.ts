@@ -1,0 +1,97 @@
+import { readFileSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { DployError } from '../protocol/errors.ts'
+import { Agent } from './agent.ts'
+import { keepConnected } from './connection.ts'
+import { joinControlPlane, readIdentity, type Identity } from './identity.ts'
+import { Journal } from './journal.ts'
+import { Keeper } from './services/keeper.ts'
+
+const usage = `dploy agent
+  run     --name NAME --state DIR --root DIR [--join URL]    the token in DPLOY_JOIN_TOKEN
+  keeper  DIR                                                (started by the agent itself)`
+
+async function run(args: string[]): Promise<void> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      name: { type: 'string', default: hostname() },
+      state: { type: 'string', default: '/var/lib/dploy' },
+      root: { type: 'string', default: '/' },
+      join: { type: 'string' },
+      /** Ends, with its services, when standard input does. */
+      tethered: { type: 'boolean', default: false },
+    },
+  })
+  const stateDirectory = resolve(values.state)
+  const identity = readIdentity(stateDirectory) ?? (await joinOnce(stateDirectory, values))
+  using journal = new Journal(stateDirectory)
+  const stop = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stop.abort())
+  if (values.tethered) process.stdin.on('end', () => stop.abort()).on('error', () => stop.abort()).resume()
+  const agent = new Agent({
+    identity,
+    journal,
+    stateDirectory,
+    root: resolve(values.root),
+    version: version(),
+    keeper: { file: process.execPath, args: [fileURLToPath(import.meta.url), 'keeper'] },
+    log,
+  })
+  await keepConnected({ control: identity.control, signal: stop.signal, serve: (carrier) => untilStopped(agent.serve(carrier), carrier, stop.signal), log })
+  if (values.tethered) await agent.stopServices()
+}
+
+async function joinOnce(stateDirectory: string, values: { name: string; join?: string | undefined }): Promise<Identity> {
+  const token = process.env.DPLOY_JOIN_TOKEN
+  if (values.join === undefined || !token) {
+    throw new DployError('agent.join_refused', `This agent has not joined a control plane yet (no identity in ${stateDirectory})`, { fix: 'Start it once with --join URL and DPLOY_JOIN_TOKEN' })
+  }
+  const identity = await joinControlPlane({ stateDirectory, control: values.join, token, name: values.name })
+  log(`joined ${identity.control} as ${identity.name}`)
+  return identity
+}
+
+async function untilStopped(closed: Promise<string>, carrier: { close(reason: string): void }, signal: AbortSignal): Promise<string> {
+  const stop = () => carrier.close('the agent stops')
+  signal.addEventListener('abort', stop, { once: true })
+  try {
+    return await closed
+  } finally {
+    signal.removeEventListener('abort', stop)
+  }
+}
+
+function log(text: string): void {
+  process.stderr.write(`${new Date().toISOString()} ${text}\n`)
+}
+
+/** From package.json in a checkout; the bundle has it put in. */
+function version(): string {
+  if (process.env.DPLOY_VERSION) return process.env.DPLOY_VERSION
+  const { version } = JSON.parse(readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8')) as { version: string }
+  return version
+}
+
+async function main(): Promise<void> {
+  const [command, ...args] = process.argv.slice(2)
+  delete process.env.NODE_COMPILE_CACHE
+  if (command === 'run') return run(args)
+  if (command === 'keeper' && args[0] !== undefined) return new Keeper(args[0]).run()
+  process.stderr.write(`${usage}\n`)
+  process.exitCode = 2
+}
+
+if (import.meta.main) {
+  try {
+    await main()
+    process.exit(process.exitCode ?? 0)
+  } catch (error) {
+    const report = error instanceof DployError ? `${error.message}\n  next: ${error.fix}` : String((error as Error).stack)
+    process.stderr.write(`dploy agent: ${report}\n`)
+    process.exit(1)
+  }
+}

@@ -1,0 +1,205 @@
+import { spawn } from 'node:child_process'
+import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
+import { connect, type Socket } from 'node:net'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { ServiceState } from '../../protocol/agent-messages.ts'
+import { DployError } from '../../protocol/errors.ts'
+import { userIds } from '../command.ts'
+import type { LogLine, ServiceManager, ServicePlace, ServiceRelease } from './contract.ts'
+import { keeperAnswerSchema, type KeeperRequest } from './keeper-messages.ts'
+import { followFile, lastLines } from './log-file.ts'
+import { releaseOf, startedAt } from './processes.ts'
+import { shortSocketPath } from './socket-path.ts'
+
+/** How long a keeper has to answer after it was started. Milliseconds. */
+const startTimeout = 10_000
+
+type Request = KeeperRequest extends infer R ? (R extends KeeperRequest ? Omit<R, 'id'> : never) : never
+type Answer = { killed?: boolean | undefined; service?: { release: number } | null | undefined; instances?: { pid: number | null; restarts: number }[] | undefined }
+
+/** Runs a service through dploy's own process keeper: where systemd is not PID 1 (containers, `dploy demo`). */
+export class ProcessManager implements ServiceManager {
+  readonly kind = 'process'
+  readonly #place: ServicePlace
+  readonly #keeper: { file: string; args: string[] }
+  readonly #directory: string
+  readonly #pending = new Map<number, { resolve(answer: Answer): void; reject(error: Error): void }>()
+  readonly #listeners = new Set<(exit: { pid: number; code: number | null; signal: string | null }) => void>()
+  #connecting: Promise<Socket> | null = null
+  #nextId = 1
+  #quitting = false
+
+  /** `keeper`: the command that runs a keeper, to which its directory is added. */
+  constructor(place: ServicePlace, keeper: { file: string; args: string[] }) {
+    this.#place = place
+    this.#keeper = keeper
+    this.#directory = place.stateDirectory
+    mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
+  }
+
+  async replace(release: ServiceRelease, flip: () => void): Promise<{ killed: boolean }> {
+    const { service } = release
+    const { killed } = await this.#ask({ op: 'stop' })
+    flip()
+    await this.#ask({
+      op: 'start',
+      service: {
+        release: release.number,
+        cwd: release.path,
+        command: service.command!,
+        env: { ...release.env },
+        ports: release.ports.length === 0 ? Array.from({ length: service.instances }, () => null) : [...release.ports],
+        ...(service.user === undefined ? {} : userIds(service.user)),
+        stopSignal: service.stop.signal,
+        stopTimeout: service.stop.timeout,
+      },
+    })
+    return { killed: killed ?? false }
+  }
+
+  /** Ends the service and its keeper. */
+  async stop(): Promise<void> {
+    const socket = await this.#dial()
+    if (!socket) return
+    const closed = new Promise((resolve) => socket.once('close', resolve))
+    this.#quitting = true
+    try {
+      await this.#ask({ op: 'quit' })
+      await closed
+    } finally {
+      this.#quitting = false
+    }
+  }
+
+  async ensure(): Promise<void> {
+    if (wantsService(join(this.#directory, 'keeper.json')) && !(await this.#dial())) await this.#start()
+  }
+
+  async observe(): Promise<ServiceState> {
+    if (!(await this.#dial())) return { state: 'stopped', release: null, since: null, pids: [], restarts: 0 }
+    const { service, instances } = await this.#ask({ op: 'observe' })
+    if (!service || !instances) return { state: 'stopped', release: null, since: null, pids: [], restarts: 0 }
+    const pids = instances.flatMap(({ pid }) => (pid === null ? [] : [pid]))
+    const releases = new Set(pids.map((pid) => releaseOf(pid, this.#place.directory)))
+    const since = pids.map(startedAt).filter((at) => at !== null)
+    return {
+      state: pids.length === instances.length ? 'running' : 'failed',
+      release: releases.size === 1 ? [...releases][0]! : null,
+      since: since.length > 0 ? Math.max(...since) : null,
+      pids,
+      restarts: instances.reduce((sum, { restarts }) => sum + restarts, 0),
+    }
+  }
+
+  async exited(signal: AbortSignal): Promise<never> {
+    const { promise, resolve, reject } = Promise.withResolvers<{ code: number | null; signal: string | null }>()
+    const abort = () => reject(signal.reason)
+    this.#listeners.add(resolve)
+    signal.addEventListener('abort', abort, { once: true })
+    try {
+      const { instances } = await this.#ask({ op: 'observe' })
+      if (instances?.some(({ pid }) => pid === null)) throw this.#exitError('has ended')
+      const exit = await promise
+      throw this.#exitError(exit.signal !== null ? `was ended by ${exit.signal}` : `ended with code ${exit.code ?? 'unknown'}`)
+    } finally {
+      this.#listeners.delete(resolve)
+      signal.removeEventListener('abort', abort)
+    }
+  }
+
+  async logs(options: { lines: number; follow: boolean; signal: AbortSignal }, onLine: (line: LogLine) => void): Promise<void> {
+    await followFile(this.#log, options, onLine)
+  }
+
+  get #log(): string {
+    return join(this.#directory, 'service.log')
+  }
+
+  #exitError(what: string): DployError {
+    const printed = lastLines(this.#log, 10)
+    return new DployError('service.exited', `The service ${what}${printed.length > 0 ? `. It printed last:\n${printed.join('\n')}` : ''}`)
+  }
+
+  async #ask(request: Request): Promise<Answer> {
+    const socket = (await this.#dial()) ?? (await this.#start())
+    const id = this.#nextId++
+    return new Promise((resolve, reject) => {
+      this.#pending.set(id, { resolve, reject })
+      socket.write(`${JSON.stringify({ ...request, id })}\n`)
+    })
+  }
+
+  /** A connection to the keeper; null when none runs. */
+  async #dial(): Promise<Socket | null> {
+    if (this.#connecting) return this.#connecting
+    const connecting = this.#connect()
+    this.#connecting = connecting
+    try {
+      return await connecting
+    } catch {
+      if (this.#connecting === connecting) this.#connecting = null
+      return null
+    }
+  }
+
+  async #connect(): Promise<Socket> {
+    using path = shortSocketPath(join(this.#directory, 'keeper.sock'))
+    const socket = connect(path.path)
+    await new Promise<void>((resolve, reject) => {
+      socket.once('connect', resolve)
+      socket.once('error', reject)
+    })
+    socket.on('error', () => {})
+    socket.on('close', () => {
+      this.#connecting = null
+      for (const { reject } of this.#pending.values()) reject(new DployError('service.manager_unavailable', 'The process keeper ended'))
+      this.#pending.clear()
+      this.#revive()
+    })
+    createInterface({ input: socket }).on('line', (line) => this.#receive(line)).on('error', () => {})
+    return socket
+  }
+
+  #receive(line: string): void {
+    const answer = keeperAnswerSchema.parse(JSON.parse(line))
+    if ('event' in answer) {
+      for (const listener of this.#listeners) listener(answer)
+      return
+    }
+    const pending = this.#pending.get(answer.id)
+    this.#pending.delete(answer.id)
+    if (answer.ok) pending?.resolve(answer)
+    else pending?.reject(new DployError('service.manager_unavailable', answer.message))
+  }
+
+  async #start(): Promise<Socket> {
+    const log = openSync(join(this.#directory, 'keeper.log'), 'a', 0o600)
+    const child = spawn(this.#keeper.file, [...this.#keeper.args, this.#directory], { detached: true, stdio: ['ignore', log, log], cwd: '/' })
+    closeSync(log)
+    child.once('error', () => {})
+    child.unref()
+    const deadline = Date.now() + startTimeout
+    while (Date.now() < deadline) {
+      const socket = await this.#dial()
+      if (socket) return socket
+      await delay(10)
+    }
+    throw new DployError('service.manager_unavailable', 'The process keeper does not answer', { where: this.#directory, fix: `Read ${join(this.#directory, 'keeper.log')}` })
+  }
+
+  /** A keeper that was killed is started again while the agent lives, so that its instances stay looked after. */
+  #revive(): void {
+    if (!this.#quitting) setTimeout(() => void this.ensure().catch(() => {}), 100).unref()
+  }
+}
+
+/** Whether the keeper that wrote this was to keep a service. */
+function wantsService(path: string): boolean {
+  try {
+    return (JSON.parse(readFileSync(path, 'utf8')) as { service: unknown }).service !== null
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,177 @@
+import { execFile, spawn } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { promisify } from 'node:util'
+import type { ServiceState } from '../../protocol/agent-messages.ts'
+import { DployError } from '../../protocol/errors.ts'
+import type { LogLine, ServiceManager, ServicePlace, ServiceRelease } from './contract.ts'
+import { releaseOf, startedAt, startTicks } from './processes.ts'
+import { environmentText, unitText } from './systemd-unit.ts'
+
+const run = promisify(execFile)
+
+const unitDirectory = '/etc/systemd/system'
+/** How often a running instance is looked at. Milliseconds. */
+const lookEvery = 50
+/** Room for `systemctl show` of many instances. Bytes. */
+const maxBuffer = 4 * 1024 * 1024
+
+/** Whether systemd is PID 1 here and this process may write units (sd_booted(3)). */
+export function systemdIsHere(): boolean {
+  return existsSync('/run/systemd/system') && process.getuid?.() === 0
+}
+
+/** Runs a service as systemd units: one, or with several instances one of a template each. */
+export class SystemdManager implements ServiceManager {
+  readonly kind = 'systemd'
+  readonly #place: ServicePlace
+  readonly #name: string
+
+  constructor(place: ServicePlace) {
+    this.#place = place
+    this.#name = `dploy-${place.application}-${place.environment}`
+    mkdirSync(place.stateDirectory, { recursive: true, mode: 0o700 })
+  }
+
+  async replace(release: ServiceRelease, flip: () => void): Promise<{ killed: boolean }> {
+    const before = this.#units()
+    const units = await this.#write(release)
+    const gone = before.filter((unit) => !units.includes(unit))
+    if (gone.length > 0) await this.#systemctl('disable', '--now', ...gone)
+    // The unit's working directory is `current`, which is looked up when it starts: one restart ends the old release and
+    // starts the new one.
+    flip()
+    const since = Date.now()
+    await this.#systemctl('restart', ...units)
+    if (before.length !== units.length || gone.length > 0 || !existsSync(this.#enabledMark)) {
+      await this.#systemctl('enable', '--quiet', ...units)
+      writeFileSync(this.#enabledMark, `${units.join('\n')}\n`)
+    }
+    return { killed: Date.now() - since >= release.service.stop.timeout }
+  }
+
+  async ensure(): Promise<void> {}
+
+  async stop(): Promise<void> {
+    const units = this.#units()
+    if (units.length === 0) return
+    await this.#systemctl('disable', '--now', '--quiet', ...units)
+    rmSync(this.#enabledMark, { force: true })
+  }
+
+  async observe(): Promise<ServiceState> {
+    const instances = await this.#show()
+    if (instances.length === 0) return { state: 'stopped', release: null, since: null, pids: [], restarts: 0 }
+    const pids = instances.flatMap(({ pid }) => (pid > 0 ? [pid] : []))
+    const releases = new Set(pids.map((pid) => releaseOf(pid, this.#place.directory)))
+    const since = pids.map(startedAt).filter((at) => at !== null)
+    const state = instances.every(({ active }) => active === 'active') ? 'running' : instances.every(({ active }) => active === 'inactive') ? 'stopped' : 'failed'
+    return {
+      state,
+      release: releases.size === 1 ? [...releases][0]! : null,
+      since: since.length > 0 ? Math.max(...since) : null,
+      pids,
+      restarts: instances.reduce((sum, { restarts }) => sum + restarts, 0),
+    }
+  }
+
+  async exited(signal: AbortSignal): Promise<never> {
+    const running = (await this.#show()).map(({ unit, pid, active }) => ({ unit, pid, active, ticks: startTicks(pid) }))
+    while (!signal.aborted) {
+      const ended = running.find(({ pid, ticks }) => pid === 0 || ticks === null || startTicks(pid) !== ticks)
+      if (ended) throw await this.#exitError(ended.unit, ended.pid)
+      await new Promise((resolve) => setTimeout(resolve, lookEvery))
+    }
+    throw signal.reason
+  }
+
+  async logs(options: { lines: number; follow: boolean; signal: AbortSignal }, onLine: (line: LogLine) => void): Promise<void> {
+    const units = this.#units().flatMap((unit) => ['--unit', unit])
+    if (units.length === 0) return
+    const args = ['--output=json', '--no-pager', '--quiet', `--lines=${options.lines}`, ...(options.follow ? ['--follow'] : []), ...units]
+    const child = spawn('journalctl', args, { stdio: ['ignore', 'pipe', 'ignore'], signal: options.signal, killSignal: 'SIGKILL' })
+    const closed = new Promise<void>((resolve) => {
+      child.once('error', () => resolve())
+      child.once('close', () => resolve())
+    })
+    for await (const line of createInterface({ input: child.stdout })) {
+      const entry = JSON.parse(line) as { __REALTIME_TIMESTAMP?: string; MESSAGE?: string | number[] | null }
+      // journalctl gives a message that is not UTF-8 as a list of bytes.
+      const text = Array.isArray(entry.MESSAGE) ? Buffer.from(entry.MESSAGE).toString('utf8') : (entry.MESSAGE ?? '')
+      onLine({ at: entry.__REALTIME_TIMESTAMP === undefined ? null : Math.floor(Number(entry.__REALTIME_TIMESTAMP) / 1000), text })
+    }
+    await closed
+  }
+
+  get #enabledMark(): string {
+    return join(this.#place.stateDirectory, 'units')
+  }
+
+  #units(): string[] {
+    try {
+      return readFileSync(this.#enabledMark, 'utf8').split('\n').filter((unit) => unit !== '')
+    } catch {
+      return []
+    }
+  }
+
+  /** Writes units and environment of a release; tells systemd only when a unit's text changed, since that is slow. */
+  async #write(release: ServiceRelease): Promise<string[]> {
+    const { service, ports } = release
+    const many = service.instances > 1
+    const instanceFiles = many ? join(this.#place.stateDirectory, 'instances') : null
+    const environmentFile = join(this.#place.stateDirectory, 'environment')
+    const port: Record<string, string> = ports[0] === undefined || many ? {} : { PORT: String(ports[0]) }
+    writePrivately(environmentFile, environmentText({ ...release.env, ...port }))
+    if (instanceFiles !== null) {
+      mkdirSync(instanceFiles, { recursive: true, mode: 0o700 })
+      for (let index = 0; index < service.instances; index++) writePrivately(join(instanceFiles, String(index + 1)), environmentText(ports[index] === undefined ? ({} as Record<string, string>) : { PORT: String(ports[index]) }))
+    }
+    const file = join(unitDirectory, `${this.#name}${many ? '@' : ''}.service`)
+    const text = unitText({ application: this.#place.application, environment: this.#place.environment, service, current: join(this.#place.directory, 'current'), environmentFile, instanceFiles })
+    if (!existsSync(file) || readFileSync(file, 'utf8') !== text) {
+      writeFileSync(`${file}.new`, text)
+      renameSync(`${file}.new`, file)
+      await this.#systemctl('daemon-reload')
+    }
+    return many ? Array.from({ length: service.instances }, (_, index) => `${this.#name}@${index + 1}.service`) : [`${this.#name}.service`]
+  }
+
+  async #show(): Promise<{ unit: string; active: string; pid: number; restarts: number }[]> {
+    const units = this.#units()
+    if (units.length === 0) return []
+    const text = await this.#systemctl('show', '--property=Id,ActiveState,MainPID,NRestarts', ...units)
+    return text
+      .trim()
+      .split('\n\n')
+      .map((block) => {
+        const values = Object.fromEntries(block.split('\n').map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]))
+        return { unit: values.Id ?? '', active: values.ActiveState ?? 'unknown', pid: Number(values.MainPID ?? 0), restarts: Number(values.NRestarts ?? 0) }
+      })
+  }
+
+  async #exitError(unit: string, pid: number): Promise<DployError> {
+    const [result, printed] = await Promise.all([
+      this.#systemctl('show', '--property=ExecMainCode,ExecMainStatus', '--value', unit).catch(() => ''),
+      run('journalctl', ['--output=cat', '--no-pager', '--quiet', '--lines=10', '--unit', unit, ...(pid > 0 ? [`_PID=${pid}`] : [])], { maxBuffer }).then(({ stdout }) => stdout.trimEnd(), () => ''),
+    ])
+    const status = result.trim().split('\n').at(-1)
+    return new DployError('service.exited', `The service ended${status && /^\d+$/.test(status) && status !== '0' ? ` with code ${status}` : ''}${printed === '' ? '' : `. It printed last:\n${printed}`}`)
+  }
+
+  async #systemctl(...args: string[]): Promise<string> {
+    try {
+      return (await run('systemctl', args, { maxBuffer })).stdout
+    } catch (error) {
+      const { stderr, code } = error as { stderr?: string; code?: string | number }
+      if (code === 'ENOENT') throw new DployError('service.manager_unavailable', 'There is no systemctl on this server')
+      throw new DployError('service.manager_unavailable', `systemctl ${args[0]} failed: ${(stderr ?? String(error)).trim()}`, { fix: `Run there: systemctl status ${this.#name}`, cause: error })
+    }
+  }
+}
+
+function writePrivately(path: string, text: string): void {
+  writeFileSync(`${path}.new`, text, { mode: 0o600 })
+  renameSync(`${path}.new`, path)
+}
