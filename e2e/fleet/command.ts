@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 
 export interface CommandResult {
-  /** The exit code; 128 + the signal's number stands nowhere here: a command ended by a signal has code null. */
+  /** The exit code, or null when a signal ended it. */
   code: number | null
   signal: NodeJS.Signals | null
   stdout: string
@@ -10,21 +10,18 @@ export interface CommandResult {
 
 export interface CommandOptions {
   stdin?: string | Buffer | undefined
-  /** Milliseconds after which the command is killed and an error is thrown. Default 30,000. */
+  /** Milliseconds after which the command, and all that it started, is killed and an error is thrown. Default 30,000. */
   timeout?: number | undefined
   env?: NodeJS.ProcessEnv | undefined
   signal?: AbortSignal | undefined
 }
 
-/** Runs a program to its end and gives back what it printed. Throws only when it cannot start or takes too long. */
+/** Runs a program to its end and gives back what it printed. Throws only when it cannot start, takes too long or is aborted. */
 export async function runCommand(file: string, args: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
-  const timeout = options.timeout ?? 30_000
-  const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], env: options.env ?? process.env, signal: options.signal })
-  let late = false
-  const timer = setTimeout(() => {
-    late = true
-    child.kill('SIGKILL')
-  }, timeout)
+  const { timeout = 30_000, env = process.env, signal } = options
+  signal?.throwIfAborted()
+  // In a group of its own: nsenter's child, and whatever a command started, must end with it.
+  const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], env, detached: true })
   const stdout: Buffer[] = []
   const stderr: Buffer[] = []
   child.stdout.on('data', (chunk: Buffer) => stdout.push(chunk))
@@ -32,16 +29,28 @@ export async function runCommand(file: string, args: readonly string[], options:
   // A command that does not read its input closes it early; that is its right.
   child.stdin.on('error', () => {})
   child.stdin.end(options.stdin ?? '')
+
+  let cause: unknown
+  const end = (reason: unknown): void => {
+    cause ??= reason
+    if (child.pid !== undefined) killGroup(child.pid)
+    // What left the group may hold these for ever.
+    child.stdout.destroy()
+    child.stderr.destroy()
+  }
+  const timer = setTimeout(() => end(new Error(`took longer than ${timeout} ms and was killed: ${shown(file, args)}\n${Buffer.concat(stderr).toString()}`)), timeout)
+  const abort = (): void => end(signal?.reason)
+  signal?.addEventListener('abort', abort, { once: true })
   try {
-    const { code, signal } = await new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve, reject) => {
+    const [code, by] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve, reject) => {
       child.once('error', reject)
-      child.once('close', (code, signal) => resolve({ code, signal }))
+      child.once('close', (code, by) => resolve([code, by]))
     })
-    const result = { code, signal, stdout: Buffer.concat(stdout).toString(), stderr: Buffer.concat(stderr).toString() }
-    if (late) throw new Error(`took longer than ${timeout} ms and was killed: ${shown(file, args)}\n${result.stderr}`)
-    return result
+    if (cause !== undefined) throw cause
+    return { code, signal: by, stdout: Buffer.concat(stdout).toString(), stderr: Buffer.concat(stderr).toString() }
   } finally {
     clearTimeout(timer)
+    signal?.removeEventListener('abort', abort)
   }
 }
 
@@ -53,6 +62,14 @@ export async function mustRun(file: string, args: readonly string[], options: Co
     throw new Error(`${shown(file, args)} ${how}\n${result.stderr.trim() || result.stdout.trim()}`)
   }
   return result.stdout
+}
+
+function killGroup(leader: number): void {
+  try {
+    process.kill(-leader, 'SIGKILL')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
 }
 
 function shown(file: string, args: readonly string[]): string {

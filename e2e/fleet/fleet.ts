@@ -4,10 +4,11 @@ import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { mustRun } from './command.ts'
+import { raiseLimits } from './limits.ts'
 import { makeBridge, makeServerNetwork, networkChooser } from './network.ts'
 import { ownerOf } from './owner.ts'
 import { baseRoot } from './root.ts'
-import { claimRun, readRun, runDirectory, saveRun, type Run } from './run.ts'
+import { claimRun, listRuns, readRun, runDirectory, saveRun, type Run } from './run.ts'
 import { Server } from './server.ts'
 import { sweepAbandoned, sweepRun } from './sweep.ts'
 
@@ -63,6 +64,7 @@ export class Fleet {
       writeFileSync(join(runDirectory(run.number), 'options.json'), JSON.stringify({ base, bind, sshd }))
       saveRun(run)
       const servers = run.servers.map((state) => new Server(run, state, { base, bind, sshd }))
+      raiseLimits(listRuns().reduce((sum, one) => sum + one.servers.length, 0))
       await makeKeys(run, servers)
       await makeBridge(run)
       await inParallel(availableParallelism() * 2, servers, async (server, index) => {

@@ -146,9 +146,10 @@ export class Server {
     return { file: 'nsenter', args: this.#entering(file, args), env: serverEnvironment }
   }
 
-  /** Writes a file on the server, with the directories above it. */
+  /** Writes a file on the server, with the directories above it. It is there completely or not at all. */
   async write(path: string, content: string | Buffer, mode = 0o644): Promise<void> {
-    await this.mustExec('install', ['-D', `--mode=${mode.toString(8)}`, '/dev/stdin', path], { stdin: content })
+    const script = 'mkdir -p -- "${1%/*}/" && cat >"$1.new" && chmod "$2" -- "$1.new" && mv -fT -- "$1.new" "$1"'
+    await this.mustExec('sh', ['-ec', script, 'sh', path, mode.toString(8)], { stdin: content })
   }
 
   async read(path: string): Promise<string> {

@@ -2,6 +2,7 @@ import { mkdirSync, rmSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Cgroup } from './cgroup.ts'
 import { removeDisks } from './disk.ts'
+import { restoreLimits } from './limits.ts'
 import { lockFile } from './lock.ts'
 import { processesIn, removeNetwork } from './network.ts'
 import { endOwner, isAlive } from './owner.ts'
@@ -19,6 +20,7 @@ export async function sweepRun(number: number): Promise<void> {
   for (const server of run.servers) await new Cgroup(bridgeOf(run), server.name).remove()
   await removeNetwork(run)
   rmSync(runDirectory(number), { recursive: true })
+  if (listRuns().length === 0) restoreLimits()
 }
 
 /** Takes down the fleets of processes that are no more. */
