@@ -1,8 +1,9 @@
 import type { ServiceState, Span, StepEvent } from '../protocol/agent-messages.ts'
+import { runCommand } from '../protocol/command-line.ts'
 import { DployError } from '../protocol/errors.ts'
 import type { ReleaseSpec } from '../protocol/release-spec.ts'
 import type { ApplicationDirectory } from './application-directory.ts'
-import { runCommand } from './command.ts'
+import { userIds } from './user.ts'
 import { waitHealthy, watchHealth } from './health.ts'
 import type { ServiceManager, ServiceRelease } from './services/contract.ts'
 
@@ -120,7 +121,7 @@ async function runInRelease(context: ReleaseContext, source: string, hook: { com
     command: hook.command,
     cwd: context.directory.releasePath(context.spec.number),
     env: { ...context.env, ...port },
-    user: context.spec.service?.user,
+    ids: context.spec.service?.user === undefined ? undefined : userIds(context.spec.service.user),
     timeout: hook.timeout,
     signal: context.signal,
     onOutput: (stream, text) => {

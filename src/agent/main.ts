@@ -1,9 +1,9 @@
-import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
-import { join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { DployError } from '../protocol/errors.ts'
+import { version } from '../protocol/product-version.ts'
 import { Agent } from './agent.ts'
 import { keepConnected } from './connection.ts'
 import { joinControlPlane, readIdentity, type Identity } from './identity.ts'
@@ -67,13 +67,6 @@ async function untilStopped(closed: Promise<string>, carrier: { close(reason: st
 
 function log(text: string): void {
   process.stderr.write(`${new Date().toISOString()} ${text}\n`)
-}
-
-/** From package.json in a checkout; the bundle has it put in. */
-function version(): string {
-  if (process.env.DPLOY_VERSION) return process.env.DPLOY_VERSION
-  const { version } = JSON.parse(readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8')) as { version: string }
-  return version
 }
 
 async function main(): Promise<void> {

@@ -14,7 +14,7 @@ import { rollbackCommand } from './rollback.ts'
 import { serveCommand } from './serve.ts'
 import { statusCommand } from './status.ts'
 import { unlockCommand } from './unlock.ts'
-import { version } from './version.ts'
+import { version } from '../protocol/product-version.ts'
 
 /** The command line, every command in a file of its own. */
 export function program(): Command {

@@ -14,8 +14,17 @@ export function socketCarrier(socket: WebSocket, options: { pingEvery?: number }
   const pingEvery = options.pingEvery ?? 5_000
   let heard = true
   const waiting: (() => void)[] = []
+  // The first frames may come with the answer to the handshake, before anybody listens.
+  const early: { head: unknown; body: Uint8Array }[] = []
+  let onFrame: Carrier['onFrame'] | null = null
   const carrier: Carrier = {
-    onFrame: () => {},
+    get onFrame() {
+      return onFrame ?? (() => {})
+    },
+    set onFrame(listener) {
+      onFrame = listener
+      for (const { head, body } of early.splice(0)) listener(head, body)
+    },
     onClose: () => {},
     async send(head, body) {
       if (socket.readyState !== socket.OPEN) throw new DployError('connection.closed', 'The connection is not open')
@@ -43,7 +52,8 @@ export function socketCarrier(socket: WebSocket, options: { pingEvery?: number }
     try {
       if (!binary) throw new DployError('protocol.invalid', 'A text message came where frames are expected')
       const frame = decodeFrame(data)
-      carrier.onFrame(frame.head, frame.body)
+      if (onFrame) onFrame(frame.head, frame.body)
+      else early.push(frame)
     } catch (error) {
       socket.close(1002, error instanceof Error ? error.message.slice(0, 100) : 'invalid frame')
     }

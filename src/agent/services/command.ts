@@ -5,7 +5,7 @@ import * as z from 'zod'
 import type { ServiceState } from '../../protocol/agent-messages.ts'
 import { DployError } from '../../protocol/errors.ts'
 import { serviceSpecSchema } from '../../protocol/release-spec.ts'
-import { runCommand } from '../command.ts'
+import { runCommand } from '../../protocol/command-line.ts'
 import type { LogLine, ServiceManager, ServicePlace, ServiceRelease } from './contract.ts'
 
 /** How long the person's own status and log commands may take. Milliseconds. */

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
 import type { Client } from '../../client/client.ts'
 import { readConfig } from '../../protocol/config-text.ts'
@@ -63,12 +64,12 @@ async function runDemo(demo: { count: number; once: boolean; repository: string 
   const ownApplication = demo.repository === undefined
   const repository = demo.repository === undefined ? await makeSample(directory.path) : resolve(demo.repository)
   const wanted = await readDemoConfig(repository, demo.configFile)
-  const ports = await freePorts(demo.count)
+  const [front, ...ports] = await freePorts(demo.count + 1)
   const servers = ports.map((port, index) => ({ name: `web${index + 1}`, port }))
   signal.throwIfAborted()
 
   await using children = new Children()
-  await using balancer = await startDemoBalancer({ directory: directory.path, servers, health: wanted.service?.health.path ?? '/', tether: new URL('./tether.ts', import.meta.url) })
+  await using balancer = await startDemoBalancer({ directory: directory.path, port: front!, servers, health: wanted.service?.health.path ?? '/', tether: fileURLToPath(new URL('./tether.ts', import.meta.url)) })
   await mkdir(join(directory.path, 'control'), { recursive: true })
   await using embedded = await startEmbedded(join(directory.path, 'control'), { tcp: { host: '127.0.0.1', port: 0 } })
   await using connection = overSocket(embedded.socket)

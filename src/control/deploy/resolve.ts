@@ -22,10 +22,12 @@ export async function build(run: Run): Promise<void> {
   if (!revision) throw new DployError('internal', 'A deployment is building without a revision')
   let artifact = request.artifact
   if (artifact === null) {
-    const built = await run.options.artifacts.build(config, base, revision, {
-      signal: run.signal,
-      onOutput: (stream, text) => run.event(null, { kind: 'output', source: 'build', stream, text }),
-    })
+    const made = () =>
+      run.options.artifacts.build(config, base, revision, {
+        signal: run.signal,
+        onOutput: (stream, text) => run.event(null, { kind: 'output', source: 'build', stream, text }),
+      })
+    const built = await (config.build.command === undefined ? made() : run.timed('build_command', made))
     artifact = built.artifact
     run.note(null, built.cached ? 'built before; nothing to build' : 'built')
   } else if (!(await run.options.artifacts.has(artifact))) {

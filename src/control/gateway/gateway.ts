@@ -15,8 +15,8 @@ const helloTimeout = 10_000
 
 /** Where an agent's objects and manifests come from. */
 export interface ObjectSource {
-  /** Chunks of one zstd stream: a pack of these objects. */
-  pack(digests: string[], signal: AbortSignal): AsyncIterable<Uint8Array>
+  /** Chunks of one zstd stream: a pack of these objects of an artifact. */
+  pack(artifact: string, digests: string[], signal: AbortSignal): AsyncIterable<Uint8Array>
   /** The canonical text of a manifest, compressed with zstd. */
   manifest(digest: string): Promise<Uint8Array>
 }
@@ -121,9 +121,9 @@ export class Gateway {
 
   async #sendObjects(params: unknown, context: CallContext, serverId: string): Promise<unknown> {
     const { release, digests } = controlMethods.objects.params.parse(params)
-    await this.#mayHave(release, serverId)
+    const { spec } = await this.#mayHave(release, serverId)
     let bytes = 0
-    for await (const chunk of this.#options.objects.pack(digests, context.signal)) {
+    for await (const chunk of this.#options.objects.pack(spec.artifact, digests, context.signal)) {
       context.signal.throwIfAborted()
       bytes += chunk.length
       await context.emit({}, chunk)

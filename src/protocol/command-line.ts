@@ -1,8 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
-import { readFileSync } from 'node:fs'
 import { StringDecoder } from 'node:string_decoder'
-import { DployError } from '../protocol/errors.ts'
-import { formatDuration } from '../protocol/duration.ts'
+import { formatDuration } from './duration.ts'
+import { DployError } from './errors.ts'
 
 /** Between asking a process group to end and ending it. Milliseconds. */
 const grace = 2_000
@@ -15,7 +14,8 @@ export interface CommandOptions {
   cwd: string
   /** The whole environment; nothing else is passed on. */
   env: Readonly<Record<string, string>>
-  user?: string | undefined
+  /** Run as this user and group. */
+  ids?: { uid: number; gid: number } | undefined
   /** Milliseconds. */
   timeout: number
   signal: AbortSignal
@@ -29,8 +29,7 @@ export interface CommandOptions {
 export async function runCommand(options: CommandOptions): Promise<{ code: number | null; signal: string | null; ms: number }> {
   options.signal.throwIfAborted()
   const began = performance.now()
-  const ids = options.user === undefined ? {} : userIds(options.user)
-  const child = spawn('/bin/sh', ['-c', options.command], { cwd: options.cwd, env: options.env, detached: true, stdio: ['ignore', 'pipe', 'pipe'], ...ids })
+  const child = spawn('/bin/sh', ['-c', options.command], { cwd: options.cwd, env: options.env, detached: true, stdio: ['ignore', 'pipe', 'pipe'], ...options.ids })
   const closed = readOutput(child, options.onOutput)
   const exited = new Promise<{ code: number | null; signal: string | null }>((resolve, reject) => {
     child.once('error', reject)
@@ -68,15 +67,6 @@ export async function endGroup(group: number, signal: NodeJS.Signals, timeout: n
     await new Promise((resolve) => setTimeout(resolve, wait))
   }
   return { killed }
-}
-
-/** User and group id of a user by name. Throws `service.manager_unavailable` if there is none. */
-export function userIds(name: string): { uid: number; gid: number } {
-  for (const line of readFileSync('/etc/passwd', 'utf8').split('\n')) {
-    const [user, , uid, gid] = line.split(':')
-    if (user === name) return { uid: Number(uid), gid: Number(gid) }
-  }
-  throw new DployError('service.manager_unavailable', `There is no user ${name} on this server`, { fix: `Create it there: useradd --system ${name}` })
 }
 
 /** Whether the group has a member. */

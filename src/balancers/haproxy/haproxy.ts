@@ -1,0 +1,244 @@
+import { distance } from 'fastest-levenshtein'
+import type { BalancerConfig } from '../../protocol/config.ts'
+import { formatDuration } from '../../protocol/duration.ts'
+import { DployError } from '../../protocol/errors.ts'
+import type { Balancer, BalancerDriver, DrainOptions, RegisterOptions, ServerTraffic, TrafficCounters } from '../contract.ts'
+import { RuntimeApi } from './runtime-api.ts'
+import { parseStatistics, type StatRow } from './statistics.ts'
+
+/** Between two looks while somebody waits: at first, and later. Milliseconds. */
+const lookEvery = 5
+const lookLater = 40
+const eager = 300
+/** How often drains are held against what HAProxy says, so that a reload does not undo them. Milliseconds. */
+const assertEvery = 200
+
+type Wanted = 'drain' | 'maint'
+
+/**
+ * HAProxy through its Runtime API.
+ *
+ * A drained server goes to `maint` once nothing is in flight: HAProxy then does not check it, and does not call it down
+ * while it restarts. HAProxy has no command that checks a server now; leaving `maint` counts it as up (health = rise) and
+ * the next regular check confirms or takes it out (seen with 2.6; `srv_update_status` in its source). The service was
+ * found healthy by its agent just before, so registering does not wait for that check: at `inter 2s` it would cost a
+ * second a batch. A server that HAProxy calls down all the same is waited for until it is up.
+ */
+class Haproxy implements Balancer {
+  readonly kind = 'haproxy'
+  readonly capabilities = { countsInFlight: true, counts: true, drains: true }
+  readonly #apis: RuntimeApi[]
+  readonly #backends: string[]
+  /** Servers that are kept out of traffic, and in which state. */
+  readonly #wanted = new Map<string, Wanted>()
+  #looking: Promise<ServerTraffic[]> | null = null
+  #commands: { text: string; done: PromiseWithResolvers<void> }[] = []
+  #sending = false
+  #asserting: NodeJS.Timeout | null = null
+  readonly #closed = new AbortController()
+
+  constructor(config: Extract<BalancerConfig, { kind: 'haproxy' }>) {
+    this.#apis = config.address.map((address) => new RuntimeApi(address))
+    this.#backends = config.backend
+  }
+
+  async check(servers: readonly string[], signal: AbortSignal): Promise<void> {
+    await Promise.all(
+      this.#apis.map(async (api) => {
+        const rows = await this.#rows(api, signal)
+        const backends = [...new Set(rows.map((row) => row.pxname!))]
+        for (const backend of this.#backends) {
+          if (!backends.includes(backend)) throw new DployError('balancer.unknown_backend', `HAProxy at ${api.address} has no backend ${backend}; it has ${backends.join(', ') || 'none'}${nearest(backend, backends)}`, { where: api.address })
+          const names = rows.filter((row) => row.pxname === backend && row.type === '2').map((row) => row.svname!)
+          for (const server of servers) {
+            if (!names.includes(server)) throw new DployError('balancer.unknown_server', `The backend ${backend} of HAProxy at ${api.address} has no server ${server}; it has ${names.join(', ') || 'none'}${nearest(server, names)}`, { where: api.address })
+          }
+        }
+        const [backend, server] = [this.#backends[0]!, servers[0]]
+        if (server === undefined) return
+        // Reading a weight changes nothing and needs the level that setting a state needs.
+        const answer = await api.ask(`get weight ${backend}/${server}`, signal)
+        if (/permission denied/i.test(answer)) throw refused(api, answer)
+        const level = await api.ask('show cli level', signal)
+        if (/^(user|operator)\b/.test(level.trim())) throw refused(api, `its level is ${level.trim()}`)
+      }),
+    )
+  }
+
+  async read(servers: readonly string[], signal: AbortSignal): Promise<ServerTraffic[]> {
+    const all = await this.#look(signal)
+    return servers.map((server) => {
+      const found = all.find((one) => one.server === server)
+      if (!found) throw new DployError('balancer.unknown_server', `HAProxy has no server ${server} in ${this.#backends.join(', ')}`, { where: this.#apis[0]!.address })
+      return found
+    })
+  }
+
+  async drain(server: string, options: DrainOptions): Promise<{ inFlight: number }> {
+    await this.#want(server, 'drain', options.signal)
+    const began = performance.now()
+    let last = -1
+    for (;;) {
+      const [seen] = await this.read([server], options.signal)
+      if (seen!.inFlight !== last) options.onProgress?.((last = seen!.inFlight))
+      if (last === 0 || performance.now() - began >= options.timeout) break
+      await pause(began, options.signal)
+    }
+    await this.#want(server, 'maint', options.signal)
+    return { inFlight: last }
+  }
+
+  async register(server: string, options: RegisterOptions): Promise<void> {
+    this.#wanted.delete(server)
+    this.#stopAssertingIfIdle()
+    await this.#set(server, 'ready', options.signal)
+    const began = performance.now()
+    for (;;) {
+      const [seen] = await this.read([server], options.signal)
+      if (seen!.up && seen!.admission === 'ready') return
+      if (performance.now() - began >= options.timeout) {
+        throw new DployError('balancer.not_up', `HAProxy does not see ${server} as up after ${formatDuration(options.timeout)}: ${seen!.check ?? 'no check'}`, { where: server })
+      }
+      await pause(began, options.signal)
+    }
+  }
+
+  async counters(signal: AbortSignal): Promise<TrafficCounters> {
+    const total: TrafficCounters = { requests: 0, serverErrors: 0, connectionErrors: 0, responseErrors: 0, retries: 0, redispatches: 0 }
+    for (const api of this.#apis) {
+      for (const row of await this.#rows(api, signal)) {
+        if (row.type !== '1' || !this.#backends.includes(row.pxname!)) continue
+        total.requests += number(row.req_tot === '' ? row.stot : row.req_tot)
+        total.serverErrors += number(row.hrsp_5xx)
+        total.connectionErrors += number(row.econ)
+        total.responseErrors += number(row.eresp)
+        total.retries += number(row.wretr)
+        total.redispatches += number(row.wredis)
+      }
+    }
+    return total
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#asserting) clearInterval(this.#asserting)
+    this.#closed.abort()
+  }
+
+  async #want(server: string, wanted: Wanted, signal: AbortSignal): Promise<void> {
+    this.#wanted.set(server, wanted)
+    this.#asserting ??= setInterval(() => void this.#assert().catch(() => {}), assertEvery)
+    this.#asserting.unref()
+    await this.#set(server, wanted, signal)
+  }
+
+  /** A reload starts HAProxy anew, without the states that were set. */
+  async #assert(): Promise<void> {
+    const { signal } = this.#closed
+    for (const seen of await this.#look(signal)) {
+      const wanted = this.#wanted.get(seen.server)
+      if (wanted === undefined) continue
+      const right = wanted === 'maint' ? seen.admission === 'out' : seen.admission !== 'ready'
+      if (!right) await this.#set(seen.server, wanted, signal)
+    }
+  }
+
+  #stopAssertingIfIdle(): void {
+    if (this.#wanted.size > 0 || !this.#asserting) return
+    clearInterval(this.#asserting)
+    this.#asserting = null
+  }
+
+  #set(server: string, state: Wanted | 'ready', signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted()
+    const done = Promise.withResolvers<void>()
+    for (const backend of this.#backends) this.#commands.push({ text: `set server ${backend}/${server} state ${state}`, done })
+    if (!this.#sending) {
+      this.#sending = true
+      queueMicrotask(() => void this.#send())
+    }
+    return done.promise
+  }
+
+  /** What was asked for at the same time goes in one connection to each HAProxy. */
+  async #send(): Promise<void> {
+    const commands = this.#commands
+    this.#commands = []
+    this.#sending = false
+    const waiting = new Set(commands.map(({ done }) => done))
+    try {
+      await Promise.all(
+        this.#apis.map(async (api) => {
+          const answer = (await api.ask(commands.map(({ text }) => text).join(';'), this.#closed.signal)).trim()
+          if (answer === '') return
+          if (/no such server/i.test(answer)) throw new DployError('balancer.unknown_server', `HAProxy at ${api.address}: ${answer}`, { where: api.address })
+          if (/no such backend/i.test(answer)) throw new DployError('balancer.unknown_backend', `HAProxy at ${api.address}: ${answer}`, { where: api.address })
+          throw refused(api, answer)
+        }),
+      )
+      for (const done of waiting) done.resolve()
+    } catch (error) {
+      for (const done of waiting) done.reject(error)
+    }
+  }
+
+  /** What all HAProxies say of all servers; callers at the same time share one look. */
+  #look(signal: AbortSignal): Promise<ServerTraffic[]> {
+    signal.throwIfAborted()
+    this.#looking ??= this.#readAll().finally(() => (this.#looking = null))
+    return this.#looking
+  }
+
+  async #readAll(): Promise<ServerTraffic[]> {
+    const rows = (await Promise.all(this.#apis.map((api) => this.#rows(api, this.#closed.signal)))).flat().filter((row) => row.type === '2' && this.#backends.includes(row.pxname!))
+    return [...Map.groupBy(rows, (row) => row.svname!)].map(([server, own]) => merge(server, own))
+  }
+
+  async #rows(api: RuntimeApi, signal: AbortSignal): Promise<StatRow[]> {
+    // Type 6: backends (2) and servers (4).
+    return parseStatistics(await api.ask('show stat -1 6 -1', signal))
+  }
+}
+
+export const haproxyDriver: BalancerDriver<'haproxy'> = { kind: 'haproxy', open: (config) => new Haproxy(config) }
+
+/** The worst that any HAProxy or backend says of a server counts. */
+function merge(server: string, rows: readonly StatRow[]): ServerTraffic {
+  const admissions = rows.map(admissionOf)
+  const first = rows.find((row) => !isUp(row)) ?? rows[0]!
+  return {
+    server,
+    admission: admissions.includes('ready') ? (admissions.every((one) => one === 'ready') ? 'ready' : 'draining') : admissions.includes('draining') ? 'draining' : 'out',
+    up: rows.every(isUp),
+    inFlight: rows.reduce((sum, row) => sum + number(row.scur) + number(row.qcur), 0),
+    check: first.check_status ? `${first.status} (${first.check_status}${first.check_code ? ` ${first.check_code}` : ''})` : (first.status ?? null),
+  }
+}
+
+/** `status` is UP, DOWN, MAINT, DRAIN, NOLB or `no check`, with details behind: `UP 1/2`, `MAINT (via a/b)`. */
+function admissionOf(row: StatRow): ServerTraffic['admission'] {
+  if (row.status!.startsWith('MAINT')) return 'out'
+  if (row.status!.startsWith('DRAIN') || row.status!.startsWith('NOLB')) return 'draining'
+  return 'ready'
+}
+
+function isUp(row: StatRow): boolean {
+  return row.status!.startsWith('UP') || row.status!.startsWith('no check') || row.status!.startsWith('DRAIN')
+}
+
+function number(text: string | undefined): number {
+  return text === undefined || text === '' ? 0 : Number(text)
+}
+
+async function pause(began: number, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted()
+  await new Promise((resolve) => setTimeout(resolve, performance.now() - began < eager ? lookEvery : lookLater))
+}
+
+function nearest(name: string, names: readonly string[]): string {
+  const best = names.map((one) => ({ one, far: distance(one, name) })).sort((a, b) => a.far - b.far)[0]
+  return best && best.far <= 2 ? `; did you mean ${best.one}?` : ''
+}
+
+function refused(api: RuntimeApi, why: string): DployError {
+  return new DployError('balancer.refused', `HAProxy at ${api.address} refuses commands: ${why.split('\n')[0]}`, { where: api.address, fix: 'Give its control socket "level admin" in haproxy.cfg: stats socket … level admin' })
+}

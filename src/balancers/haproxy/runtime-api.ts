@@ -1,0 +1,54 @@
+import { connect } from 'node:net'
+import { DployError } from '../../protocol/errors.ts'
+
+/** How long HAProxy has to answer a command. Milliseconds. */
+const answerTimeout = 5_000
+
+/** The Runtime API of one HAProxy (management.txt, chapter 9.3): a command a connection, its answer until HAProxy closes. */
+export class RuntimeApi {
+  readonly address: string
+  readonly #target: { path: string } | { host: string; port: number }
+
+  /** `unix:/path`, `/path`, `tcp:host:port` or `host:port`. */
+  constructor(address: string) {
+    this.address = address
+    this.#target = parseAddress(address)
+  }
+
+  /** Sends a command, or several joined by `;`, and answers what HAProxy says. Throws `balancer.unreachable`. */
+  ask(command: string, signal: AbortSignal): Promise<string> {
+    signal.throwIfAborted()
+    return new Promise((resolve, reject) => {
+      const socket = connect(this.#target)
+      const chunks: Buffer[] = []
+      const abort = () => socket.destroy(signal.reason as Error)
+      signal.addEventListener('abort', abort, { once: true })
+      socket.setTimeout(answerTimeout, () => socket.destroy(new Error(`no answer within ${answerTimeout / 1000} s`)))
+      socket.on('data', (chunk) => chunks.push(chunk))
+      socket.on('error', (error) => reject(signal.aborted ? signal.reason : this.#unreachable(error)))
+      socket.on('close', () => {
+        signal.removeEventListener('abort', abort)
+        resolve(Buffer.concat(chunks).toString('utf8'))
+      })
+      socket.end(`${command}\n`)
+    })
+  }
+
+  #unreachable(error: NodeJS.ErrnoException): DployError {
+    const why =
+      error.code === 'ENOENT' ? 'there is no such socket'
+      : error.code === 'EACCES' || error.code === 'EPERM' ? 'the socket may not be opened by this user'
+      : error.code === 'ECONNREFUSED' ? 'nothing listens there'
+      : error.message
+    const fix = error.code === 'EACCES' || error.code === 'EPERM' ? 'Run dploy as a user of the group that the socket belongs to (stats socket … group … mode 660)' : 'Check balancer.address in dploy.yml against "stats socket" in haproxy.cfg'
+    return new DployError('balancer.unreachable', `HAProxy at ${this.address} cannot be reached: ${why}`, { where: this.address, fix, cause: error })
+  }
+}
+
+function parseAddress(address: string): { path: string } | { host: string; port: number } {
+  const plain = address.replace(/^unix:(\/\/(?=\/))?/, '')
+  if (plain.startsWith('/')) return { path: plain }
+  const match = /^(?:tcp:(?:\/\/)?)?(?:\[([^\]]+)\]|([^:/]+)):(\d{1,5})$/.exec(address)
+  if (!match) throw new DployError('balancer.unreachable', `${JSON.stringify(address)} is no address of a Runtime API`, { where: 'balancer.address', fix: 'Write unix:/run/haproxy/admin.sock or tcp:HOST:PORT' })
+  return { host: match[1] ?? match[2]!, port: Number(match[3]) }
+}

@@ -1,0 +1,17 @@
+import type { BalancerConfig } from '../protocol/config.ts'
+import { builtinDriver } from './builtin/driver.ts'
+import type { Balancer, BalancerDriver } from './contract.ts'
+import { haproxyDriver } from './haproxy/haproxy.ts'
+import { noneDriver } from './none/none.ts'
+
+/** Every driver by its kind. A new one is a folder, and a line here. */
+const drivers: { [K in BalancerConfig['kind']]: BalancerDriver<K> } = {
+  haproxy: haproxyDriver,
+  builtin: builtinDriver,
+  none: noneDriver,
+}
+
+/** The balancer that dploy.yml describes. Opens no connection yet. */
+export function openBalancer(config: BalancerConfig): Balancer {
+  return (drivers[config.kind] as BalancerDriver<BalancerConfig['kind']>).open(config)
+}

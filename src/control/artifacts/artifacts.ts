@@ -1,0 +1,228 @@
+import { createHash } from 'node:crypto'
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { extname, join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import { Worker } from 'node:worker_threads'
+import { createZstdDecompress, zstdCompressSync } from 'node:zlib'
+import type { BuildConfig, Config } from '../../protocol/config.ts'
+import { DployError, type ErrorReport } from '../../protocol/errors.ts'
+import { makeManifest, objectsOf, type Digest, type Entry, type Manifest } from '../../protocol/manifest.ts'
+import { PackReader } from '../../protocol/pack.ts'
+import type { Revision } from '../../protocol/release-spec.ts'
+import type { ArtifactSource } from '../deploy/run.ts'
+import { git } from '../sources/git.ts'
+import { GitMirror } from '../sources/git-mirror.ts'
+import { revisionTree, type TreeItem } from '../sources/revision-tree.ts'
+import { BlobIndex } from './blob-index.ts'
+import { readBlobs } from './blobs.ts'
+import { buildTree } from './build.ts'
+import { Manifests } from './manifests.ts'
+import { ObjectStore } from './object-store.ts'
+import { PackCache } from './pack-cache.ts'
+import type { ScanOptions } from './scan.ts'
+import { selection } from './selection.ts'
+
+/** How many commits between two are listed. */
+const maxCommits = 50
+
+export interface Built {
+  artifact: Digest
+  /** Nothing had to be built. */
+  cached: boolean
+  /** How many files were read to make the manifest; the others were known. */
+  read: number
+}
+
+/** Sources, artifacts and what is sent of them: everything of it below one data directory. */
+export class Artifacts implements ArtifactSource, Disposable {
+  readonly #data: string
+  readonly #mirrors = new Map<string, GitMirror>()
+  readonly #blobs: BlobIndex
+  readonly #building = new Map<string, Promise<Built>>()
+  readonly store: ObjectStore
+  readonly manifests: Manifests
+  readonly packs: PackCache
+
+  constructor(data: string) {
+    this.#data = data
+    mkdirSync(join(data, 'artifacts'), { recursive: true, mode: 0o700 })
+    this.store = new ObjectStore(join(data, 'objects'))
+    this.manifests = new Manifests(join(data, 'manifests'))
+    this.packs = new PackCache(this.store, join(data, 'packs'))
+    this.#blobs = new BlobIndex(join(data, 'blobs.db'))
+  }
+
+  resolve(config: Config, base: string | null, ref: string | null, branch: string | null, signal: AbortSignal): Promise<Revision> {
+    return this.#mirror(config, base).resolve(ref, branch, signal)
+  }
+
+  between(config: Config, base: string | null, from: string, to: string): Promise<Revision[]> {
+    return this.#mirror(config, base).between(from, to, maxCommits, AbortSignal.timeout(10_000)).catch(() => [])
+  }
+
+  /** Builds the artifact of a revision, once for the same tree and build definition, also when asked for twice at a time. */
+  async build(config: Config, base: string | null, revision: Revision, options: { signal: AbortSignal; onOutput: (stream: 'stdout' | 'stderr', text: string) => void }): Promise<Built> {
+    if (revision.commit === null) throw new DployError('internal', 'A revision without a commit is not built')
+    const mirror = this.#mirror(config, base)
+    const tree = await revisionTree(mirror.path, revision.commit, config.source.subfolder, options.signal)
+    const key = createHash('sha256').update(JSON.stringify([1, tree.oid, config.build.command, config.build.ship, config.build.leave_out, config.build.variables])).digest('hex')
+    const known = this.#built(key)
+    if (known !== null) return { artifact: known, cached: true, read: 0 }
+    let building = this.#building.get(key)
+    if (!building) {
+      building = (config.build.command === undefined ? this.#fromTree(mirror, tree.items, config.build, options.signal) : this.#fromBuild(mirror, tree.oid, config, revision.commit, options)).then((built) => {
+        this.#remember(key, built.artifact)
+        return built
+      })
+      this.#building.set(key, building)
+      void building.catch(() => {}).finally(() => this.#building.delete(key))
+    }
+    return building
+  }
+
+  async has(artifact: Digest): Promise<boolean> {
+    if (!this.manifests.has(artifact)) return false
+    return [...objectsOf(this.manifests.get(artifact))].every(([digest, size]) => this.store.has(digest, size))
+  }
+
+  async delta(from: Digest | null, to: Digest): Promise<Uint8Array> {
+    // A manifest that is gone from here cannot be a base; the agent then asks for the whole.
+    const base = from !== null && this.manifests.has(from) ? this.manifests.get(from) : null
+    return this.packs.delta(base, this.manifests.get(to))
+  }
+
+  /** Chunks of a pack of some of an artifact's objects. Throws `object.missing` for one that is not the artifact's. */
+  async *pack(artifact: Digest, digests: string[], signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    const own = objectsOf(this.manifests.get(artifact))
+    const foreign = digests.find((digest) => !own.has(digest))
+    if (foreign !== undefined) throw new DployError('object.missing', `The object ${foreign.slice(0, 12)} does not belong to this release`)
+    yield* this.packs.pack(digests, signal)
+  }
+
+  /** A manifest's canonical text, compressed with zstd. */
+  async manifest(artifact: Digest): Promise<Uint8Array> {
+    return zstdCompressSync(this.manifests.text(artifact))
+  }
+
+  async offer(manifest: Manifest): Promise<Digest[]> {
+    const missing = [...objectsOf(manifest)].filter(([digest, size]) => !this.store.has(digest, size)).map(([digest]) => digest)
+    if (missing.length === 0) this.manifests.save(manifest)
+    return missing
+  }
+
+  async receive(pack: AsyncIterable<Uint8Array>): Promise<number> {
+    const writer = this.store.writer()
+    const reader = new PackReader(writer)
+    try {
+      await pipeline(pack, createZstdDecompress(), async (source: AsyncIterable<Buffer>) => {
+        for await (const chunk of source) reader.push(chunk)
+      })
+      reader.finish()
+    } catch (error) {
+      if (error instanceof DployError) throw error
+      throw new DployError('protocol.invalid', `The upload cannot be read: ${(error as Error).message}`, { cause: error })
+    }
+    await this.store.flush()
+    return writer.objects
+  }
+
+  /** Makes an artifact of a directory, without git. */
+  async fromDirectory(directory: string, build: Pick<BuildConfig, 'ship' | 'leave_out'>, signal: AbortSignal): Promise<Built> {
+    const cache = join(this.#data, 'artifacts', `directory-${createHash('sha256').update(directory).digest('hex').slice(0, 16)}.json`)
+    return this.#save(await this.#scan({ directory, ship: build.ship, leaveOut: build.leave_out, store: this.store.directory, cache }, signal))
+  }
+
+  [Symbol.dispose](): void {
+    this.packs.clear()
+    this.#blobs[Symbol.dispose]()
+  }
+
+  /** Straight from git: no checkout, and only blobs that were never seen are read. */
+  async #fromTree(mirror: GitMirror, all: TreeItem[], build: BuildConfig, signal: AbortSignal): Promise<Built> {
+    const shipped = selection(build.ship, build.leave_out)
+    const items = all.filter(({ path }) => shipped(path))
+    const known = this.#blobs.find([...new Set(items.map(({ oid }) => oid))])
+    for (const [oid, digest] of known) if (!this.store.has(digest)) known.delete(oid)
+    const links = items.filter(({ kind }) => kind === 'link')
+    const names = new Map(items.filter(({ kind }) => kind === 'file').map(({ oid, path }) => [oid, path]))
+    const fresh = [...names.keys()].filter((oid) => !known.has(oid))
+    const read = await readBlobs(mirror.path, fresh, this.store, (oid) => names.get(oid) ?? oid, signal)
+    await this.store.flush()
+    this.#blobs.add(read)
+    const targets = await linkTargets(mirror.path, links, signal)
+    const entries = items.map((item): Entry => {
+      if (item.kind === 'link') return { kind: 'link', path: item.path, target: targets.get(item.oid)! }
+      return { kind: 'file', path: item.path, executable: item.executable, size: item.size, digest: known.get(item.oid) ?? read.get(item.oid)! }
+    })
+    return this.#save({ entries, read: read.size })
+  }
+
+  async #fromBuild(mirror: GitMirror, tree: string, config: Config, commit: string, options: { signal: AbortSignal; onOutput: (stream: 'stdout' | 'stderr', text: string) => void }): Promise<Built> {
+    const { build } = config
+    await using built = await buildTree({
+      mirror: mirror.path,
+      tree,
+      build,
+      env: { DPLOY_APPLICATION: config.application, DPLOY_REVISION: commit },
+      directory: this.#data,
+      application: config.application,
+      ...options,
+    })
+    return this.#save(await this.#scan({ directory: built.path, ship: build.ship, leaveOut: build.leave_out, store: this.store.directory, cache: null }, options.signal))
+  }
+
+  async #save(scanned: { entries: Entry[]; read: number }): Promise<Built> {
+    if (scanned.entries.length === 0) throw new DployError('build.nothing_to_ship')
+    const manifest = makeManifest(scanned.entries)
+    this.manifests.save(manifest)
+    return { artifact: manifest.digest, cached: false, read: scanned.read }
+  }
+
+  #scan(options: ScanOptions, signal: AbortSignal): Promise<{ entries: Entry[]; read: number }> {
+    const worker = new Worker(new URL(`./scan-worker${extname(import.meta.url)}`, import.meta.url), { workerData: options, name: 'dploy scan' })
+    const { promise, resolve, reject } = Promise.withResolvers<{ entries: Entry[]; read: number }>()
+    const abort = () => reject(signal.reason)
+    signal.addEventListener('abort', abort, { once: true })
+    worker.once('message', (message: { ok: true; entries: Entry[]; read: number } | { ok: false; error: ErrorReport }) => (message.ok ? resolve(message) : reject(DployError.from(message.error))))
+    worker.once('error', reject)
+    worker.once('exit', () => reject(new DployError('internal', 'The scan ended without a result')))
+    return promise.finally(() => {
+      signal.removeEventListener('abort', abort)
+      void worker.terminate()
+    })
+  }
+
+  #mirror(config: Config, base: string | null): GitMirror {
+    const { repository } = config.source
+    const mirror = new GitMirror(join(this.#data, 'mirrors'), repository, base)
+    const known = this.#mirrors.get(mirror.path)
+    if (known) return known
+    this.#mirrors.set(mirror.path, mirror)
+    return mirror
+  }
+
+  #built(key: string): Digest | null {
+    try {
+      const digest = readFileSync(join(this.#data, 'artifacts', key), 'utf8')
+      const manifest = this.manifests.get(digest)
+      return [...objectsOf(manifest)].every(([object, size]) => this.store.has(object, size)) ? digest : null
+    } catch {
+      return null
+    }
+  }
+
+  #remember(key: string, digest: Digest): void {
+    const path = join(this.#data, 'artifacts', key)
+    writeFileSync(`${path}.${process.pid}`, digest)
+    renameSync(`${path}.${process.pid}`, path)
+  }
+}
+
+/** Where links lead: the content of their blobs. */
+async function linkTargets(mirror: string, links: readonly TreeItem[], signal: AbortSignal): Promise<Map<string, string>> {
+  const targets = new Map<string, string>()
+  for (const { oid } of links) {
+    if (!targets.has(oid)) targets.set(oid, (await git(['cat-file', 'blob', oid], { cwd: mirror, signal })).toString('utf8'))
+  }
+  return targets
+}

@@ -1,0 +1,133 @@
+import { execFile } from 'node:child_process'
+import { createHash, randomBytes } from 'node:crypto'
+import { closeSync, fsyncSync, lstatSync, mkdirSync, openSync, readdirSync, readSync, renameSync, rmSync, statSync, unlinkSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { DployError } from '../../protocol/errors.ts'
+import type { Digest } from '../../protocol/manifest.ts'
+import type { PackedObject, PackSink } from '../../protocol/pack.ts'
+
+/** How much of a file is read at once. Bytes. */
+const chunkBytes = 256 * 1024
+/** Up to so many new objects are flushed one by one. */
+const flushSingly = 64
+
+/** The control plane's objects, each once, by digest. An object's modification time says when it was first seen. */
+export class ObjectStore {
+  readonly directory: string
+  #unflushed = 0
+
+  constructor(directory: string) {
+    this.directory = directory
+    mkdirSync(join(directory, 'new'), { recursive: true, mode: 0o700 })
+  }
+
+  has(digest: Digest, size?: number): boolean {
+    const stat = lstatSync(this.path(digest), { throwIfNoEntry: false })
+    return stat !== undefined && (size === undefined || stat.size === size)
+  }
+
+  /** Size in bytes and epoch milliseconds of its first sight. Throws `object.missing`. */
+  stat(digest: Digest): { size: number; time: number } {
+    const stat = statSync(this.path(digest), { throwIfNoEntry: false })
+    if (!stat) throw new DployError('object.missing', `The object ${digest.slice(0, 12)} is not in the store of the control plane`)
+    return { size: stat.size, time: Math.floor(stat.mtimeMs) }
+  }
+
+  path(digest: Digest): string {
+    return join(this.directory, digest.slice(0, 2), digest)
+  }
+
+  /** Begins an object whose digest is not known yet. `done` answers it. */
+  begin(): { write(chunk: Uint8Array): void; done(): { digest: Digest; size: number }; abandon(): void } {
+    const path = join(this.directory, 'new', randomBytes(8).toString('hex'))
+    const file = openSync(path, 'wx', 0o600)
+    const hash = createHash('sha256')
+    let size = 0
+    let open = true
+    const close = () => {
+      if (open) closeSync(file)
+      open = false
+    }
+    return {
+      write: (chunk) => {
+        hash.update(chunk)
+        size += chunk.length
+        for (let at = 0; at < chunk.length; ) at += writeSync(file, chunk, at)
+      },
+      done: () => {
+        const digest = hash.digest('hex')
+        if (this.has(digest, size)) {
+          close()
+          unlinkSync(path)
+          return { digest, size }
+        }
+        if (this.#unflushed++ < flushSingly) fsyncSync(file)
+        close()
+        mkdirSync(join(this.directory, digest.slice(0, 2)), { recursive: true })
+        renameSync(path, this.path(digest))
+        return { digest, size }
+      },
+      abandon: () => {
+        close()
+        rmSync(path, { force: true })
+      },
+    }
+  }
+
+  /** Takes the objects of a pack, each verified before it is visible. Throws `object.corrupt`. */
+  writer(): PackSink & { objects: number } {
+    let current: { object: PackedObject; into: ReturnType<ObjectStore['begin']> } | null = null
+    const store = this
+    return {
+      objects: 0,
+      begin(object) {
+        current = { object, into: store.begin() }
+      },
+      data: (chunk) => current!.into.write(chunk),
+      end() {
+        const { object, into } = current!
+        const { digest } = into.done()
+        if (digest !== object.digest) throw new DployError('object.corrupt', `The object ${object.digest.slice(0, 12)} arrived with the content of ${digest.slice(0, 12)}`)
+        this.objects++
+        current = null
+      },
+    }
+  }
+
+  /** Resolves when every object that was taken is on disk: many are cheaper to flush with the whole file system. */
+  async flush(): Promise<void> {
+    const many = this.#unflushed > flushSingly
+    this.#unflushed = 0
+    if (many) await promisify(execFile)('sync', ['-f', this.directory])
+  }
+
+  /** An object's bytes, a piece at a time. */
+  *read(digest: Digest): Generator<Buffer> {
+    const file = openSync(this.path(digest), 'r')
+    try {
+      for (;;) {
+        const buffer = Buffer.allocUnsafe(chunkBytes)
+        const length = readSync(file, buffer)
+        if (length === 0) return
+        yield length === chunkBytes ? buffer : buffer.subarray(0, length)
+      }
+    } finally {
+      closeSync(file)
+    }
+  }
+
+  /** Removes what is not in `keep` and is older than `olderThan` (epoch milliseconds); answers how many. */
+  collect(keep: ReadonlySet<Digest>, olderThan: number): number {
+    let removed = 0
+    for (const prefix of readdirSync(this.directory)) {
+      if (prefix.length !== 2) continue
+      for (const name of readdirSync(join(this.directory, prefix))) {
+        if (keep.has(name) || this.stat(name).time > olderThan) continue
+        unlinkSync(this.path(name))
+        removed++
+      }
+    }
+    return removed
+  }
+}

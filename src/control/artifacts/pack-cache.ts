@@ -1,0 +1,131 @@
+import { createHash } from 'node:crypto'
+import { createReadStream, createWriteStream } from 'node:fs'
+import { mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { constants, createZstdCompress, zstdCompressSync } from 'node:zlib'
+import { diffManifests, encodeDelta, type Digest, type Manifest } from '../../protocol/manifest.ts'
+import { packHeader } from '../../protocol/pack.ts'
+import type { ObjectStore } from './object-store.ts'
+
+/** Objects of up to so many bytes together are packed in memory, more in a file. */
+const inMemory = 8 * 1024 * 1024
+/** Kept packs, in memory and as files, together. Bytes. */
+const keepMemory = 64 * 1024 * 1024
+const keepFiles = 1024 * 1024 * 1024
+/** A frame's body. Bytes. */
+const chunkBytes = 256 * 1024
+
+type Pack = { bytes: Buffer; size: number } | { file: string; size: number }
+
+/**
+ * What is sent to servers, compressed once: however many servers lack the same objects, or stand at the same release,
+ * one computation serves all of them.
+ */
+export class PackCache {
+  readonly #store: ObjectStore
+  readonly #directory: string
+  readonly #packs = new Map<string, Promise<Pack>>()
+  readonly #deltas = new Map<string, Promise<Buffer>>()
+  /** How many packs were computed: what tests and the receipt's curious look at. */
+  computed = 0
+
+  constructor(store: ObjectStore, directory: string) {
+    this.#store = store
+    this.#directory = directory
+    mkdirSync(directory, { recursive: true, mode: 0o700 })
+    // They are named by process: what a killed one left is of no use to anybody.
+    for (const name of readdirSync(directory)) if (!lives(Number(name.split('-')[0]))) rmSync(join(directory, name), { force: true })
+  }
+
+  /** The chunks of one zstd stream: a pack of these objects. Throws `object.missing`. */
+  async *pack(digests: readonly Digest[], signal: AbortSignal): AsyncGenerator<Buffer> {
+    const pack = await this.#once(this.#packs, createHash('sha256').update([...digests].sort().join('')).digest('hex'), (key) => this.#compute(key, digests))
+    if ('bytes' in pack) {
+      for (let start = 0; start < pack.bytes.length; start += chunkBytes) yield pack.bytes.subarray(start, start + chunkBytes)
+      return
+    }
+    for await (const chunk of createReadStream(pack.file, { highWaterMark: chunkBytes, signal })) yield chunk as Buffer
+  }
+
+  /** What turns one manifest into another, compressed with zstd. */
+  delta(from: Manifest | null, to: Manifest): Promise<Buffer> {
+    return this.#once(this.#deltas, `${from?.digest ?? ''}:${to.digest}`, async () => {
+      if (this.#deltas.size > 64) this.#deltas.delete(this.#deltas.keys().next().value!)
+      return zstdCompressSync(encodeDelta(diffManifests(from, to)))
+    })
+  }
+
+  /** Forgets all packs and removes their files. */
+  clear(): void {
+    this.#packs.clear()
+    for (const name of readdirSync(this.#directory)) if (name.startsWith(`${process.pid}-`)) rmSync(join(this.#directory, name), { force: true })
+  }
+
+  #once<T>(cache: Map<string, Promise<T>>, key: string, compute: (key: string) => Promise<T>): Promise<T> {
+    const known = cache.get(key)
+    if (known) {
+      cache.delete(key)
+      cache.set(key, known)
+      return known
+    }
+    const value = compute(key)
+    cache.set(key, value)
+    value.catch(() => cache.delete(key))
+    return value
+  }
+
+  async #compute(key: string, digests: readonly Digest[]): Promise<Pack> {
+    this.computed++
+    const objects = digests.map((digest) => ({ digest, ...this.#store.stat(digest) }))
+    const total = objects.reduce((sum, { size }) => sum + size, 0)
+    const store = this.#store
+    function* content() {
+      for (const object of objects) {
+        yield packHeader(object)
+        yield* store.read(object.digest)
+      }
+    }
+    const level = total < 1024 * 1024 ? 9 : 3
+    const compress = createZstdCompress({ params: { [constants.ZSTD_c_compressionLevel]: level } })
+    if (total <= inMemory) {
+      const chunks: Buffer[] = []
+      await pipeline(Readable.from(content()), compress, async (source: AsyncIterable<Buffer>) => {
+        for await (const chunk of source) chunks.push(chunk)
+      })
+      const bytes = Buffer.concat(chunks)
+      await this.#makeRoom()
+      return { bytes, size: bytes.length }
+    }
+    const file = join(this.#directory, `${process.pid}-${key}`)
+    const output = createWriteStream(file, { mode: 0o600 })
+    await pipeline(Readable.from(content()), compress, output)
+    await this.#makeRoom()
+    return { file, size: output.bytesWritten }
+  }
+
+  /** Drops the packs that were used least lately, until the rest fits. A file that is still read lives on until its end. */
+  async #makeRoom(): Promise<void> {
+    let memory = 0
+    let files = 0
+    for (const [key, value] of [...this.#packs].reverse()) {
+      const pack = await Promise.race([value.catch(() => null), Promise.resolve(null)])
+      if (pack === null) continue
+      if ('bytes' in pack) memory += pack.size
+      else files += pack.size
+      if (memory <= keepMemory && files <= keepFiles) continue
+      this.#packs.delete(key)
+      if ('file' in pack) rmSync(pack.file, { force: true })
+    }
+  }
+}
+
+function lives(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}

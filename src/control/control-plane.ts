@@ -1,0 +1,73 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import pino, { type Logger } from 'pino'
+import { openBalancer } from '../balancers/registry.ts'
+import { serveApi } from './api/server.ts'
+import { makeHandlers } from './api/handlers.ts'
+import { Artifacts } from './artifacts/artifacts.ts'
+import { lockData } from './data-lock.ts'
+import { Converger } from './deploy/converger.ts'
+import { Deployer } from './deploy/deployer.ts'
+import { holderOfThisProcess } from './deploy/holder.ts'
+import { Gateway } from './gateway/gateway.ts'
+import { controlKey } from './key.ts'
+import { measure } from './receipt/measure.ts'
+import { openSqlite } from './store/sqlite.ts'
+import { openStore } from './store/store.ts'
+import { version } from '../protocol/product-version.ts'
+
+export interface ControlPlaneOptions {
+  /** Directory in which everything is kept. */
+  data: string
+  /** Where agents and clients with a token connect; without it only the socket serves. */
+  tcp?: { host: string; port: number } | undefined
+  /** Unix socket for this machine's user. */
+  socket?: string | undefined
+  /** Refuse to start beside another that serves from the same data. */
+  exclusive?: boolean | undefined
+  log?: { level: 'silent' | 'info' | 'debug' } | undefined
+}
+
+export interface ControlPlane extends AsyncDisposable {
+  url: string | null
+  /** The first API token, made now; null if there has been one. */
+  firstToken(): Promise<string | null>
+  /** A join token for one server, valid for an hour. */
+  joinToken(): Promise<string>
+}
+
+/** How often deployments that a dead process left behind are looked for. Milliseconds. */
+const recoverEvery = 5_000
+
+/** Starts a control plane: the one place that names its store, drivers, clock and log. */
+export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
+  mkdirSync(options.data, { recursive: true, mode: 0o700 })
+  const log: Logger = pino({ level: options.log?.level ?? 'silent', base: null }, pino.destination(2))
+  await using cleanup = new AsyncDisposableStack()
+  if (options.exclusive) cleanup.use(lockData(options.data))
+  const store = cleanup.use(await openStore(openSqlite(join(options.data, 'dploy.db'))))
+  const artifacts = cleanup.use(new Artifacts(options.data))
+  const key = controlKey(options.data)
+  const gateway = new Gateway({ store, key, objects: artifacts, log })
+  const deployer = new Deployer({ store, servers: gateway, artifacts, openBalancer, log, holder: holderOfThisProcess() }, measure)
+  const converger = cleanup.use(new Converger({ store, gateway, deployer, log }))
+  gateway.onConnect = (link) => converger.look(link.server.id)
+  deployer.onEnd = (id) => converger.after(id)
+  cleanup.defer(() => gateway.close())
+  cleanup.defer(() => deployer.stop())
+  const context = { store, gateway, deployer, artifacts, openBalancer, controlKey: key.publicKey, version: version(), log }
+  const api = cleanup.use(await serveApi(context, makeHandlers(context), { tcp: options.tcp, socket: options.socket }))
+  await deployer.recover()
+  const recovery = setInterval(() => void deployer.recover().catch((error: unknown) => log.error({ err: error }, 'recovery failed')), recoverEvery)
+  recovery.unref()
+  cleanup.defer(() => clearInterval(recovery))
+  const whole = cleanup.move()
+  return {
+    url: api.url,
+    async firstToken() {
+      return (await store.tokens.hasApiToken()) ? null : store.tokens.create('api', 'first token', { uses: null, expires: null }, Date.now())
+    },
+    joinToken: () => store.tokens.create('join', 'printed by dploy serve', { uses: 1, expires: Date.now() + 3_600_000 }, Date.now()),
+    [Symbol.asyncDispose]: () => whole.disposeAsync(),
+  }
+}

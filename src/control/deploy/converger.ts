@@ -1,0 +1,118 @@
+import type { Logger } from 'pino'
+import { DployError, reportOf } from '../../protocol/errors.ts'
+import type { Gateway } from '../gateway/gateway.ts'
+import type { Store } from '../store/store.ts'
+import type { Deployer } from './deployer.ts'
+import { directoryOf } from './observe.ts'
+
+/** Servers that connect within this time converge together. Milliseconds. */
+const gather = 500
+/** A server whose converging failed is left alone this long, or until it connects again. Milliseconds. */
+const patience = 60_000
+
+/**
+ * Brings servers that do not run what their environment wants to it: those that connect (new, rebooted, cut off during
+ * a deployment), and all connected ones after a deployment.
+ */
+export class Converger implements Disposable {
+  readonly #options: { store: Store; gateway: Gateway; deployer: Deployer; log: Logger }
+  readonly #timers = new Map<string, NodeJS.Timeout>()
+  readonly #failed = new Map<string, number>()
+
+  constructor(options: { store: Store; gateway: Gateway; deployer: Deployer; log: Logger }) {
+    this.#options = options
+  }
+
+  /** A server has connected. */
+  look(serverId: string): void {
+    this.#failed.delete(serverId)
+    void this.#lookAll(serverId).catch((error: unknown) => this.#options.log.error({ err: error }, 'looking at a server failed'))
+  }
+
+  /** A deployment is over: cleans up on its servers, and brings those that it left out. */
+  after(deploymentId: string): void {
+    void this.#after(deploymentId).catch((error: unknown) => this.#options.log.warn({ err: error }, 'cleaning up after a deployment failed'))
+  }
+
+  [Symbol.dispose](): void {
+    for (const timer of this.#timers.values()) clearTimeout(timer)
+  }
+
+  async #lookAll(serverId: string): Promise<void> {
+    for (const environment of await this.#options.store.applications.environmentsOf(serverId)) this.#soon(environment.id)
+  }
+
+  #soon(environmentId: string): void {
+    if (this.#timers.has(environmentId)) return
+    const timer = setTimeout(() => {
+      this.#timers.delete(environmentId)
+      void this.#converge(environmentId).catch((error: unknown) => this.#options.log.warn({ err: error }, 'converging failed'))
+    }, gather)
+    timer.unref()
+    this.#timers.set(environmentId, timer)
+  }
+
+  async #converge(environmentId: string): Promise<void> {
+    const { store, deployer, log } = this.#options
+    const environment = await store.applications.environmentById(environmentId)
+    if (environment.wantedRelease === null) return
+    // While a deployment is under way it decides; it asks for a look again at its end.
+    if ((await store.deployments.unfinished(environmentId)).length > 0) return
+    const wanted = await store.releases.get(environment.wantedRelease)
+    const drifted = await this.#drifted(environmentId, wanted.number)
+    if (drifted.length === 0) return
+    log.info({ environment: `${environment.application}/${environment.name}`, servers: drifted.map(({ name }) => name), release: wanted.number }, 'converging')
+    try {
+      const id = await deployer.submit({
+        environment,
+        kind: 'converge',
+        request: { revision: null, artifact: null, release: wanted.id, servers: drifted.map(({ name }) => name) },
+        requestedBy: 'dploy (converge)',
+        wait: false,
+      })
+      if ((await deployer.done(id)) !== 'succeeded') for (const server of drifted) this.#failed.set(server.id, Date.now())
+    } catch (error) {
+      if (!(error instanceof DployError && error.code === 'environment.locked')) throw error
+    }
+  }
+
+  async #drifted(environmentId: string, wanted: number): Promise<{ id: string; name: string }[]> {
+    const { store, gateway } = this.#options
+    const environment = await store.applications.environmentById(environmentId)
+    const place = { application: environment.application, environment: environment.name, directory: directoryOf(environment.config) }
+    const servers = await store.applications.servers(environmentId)
+    const answers = await Promise.all(
+      servers.map(async (server) => {
+        const link = gateway.link(server.id)
+        if (!link || Date.now() - (this.#failed.get(server.id) ?? 0) < patience) return null
+        try {
+          const seen = await link.command('observe', place, { application: place.application, environment: place.environment, epoch: 0, signal: AbortSignal.timeout(5_000) })
+          const runs = seen.current === wanted && (seen.service.state === 'none' || seen.service.state === 'unknown' || seen.service.release === wanted)
+          return runs ? null : server
+        } catch (error) {
+          this.#options.log.warn({ server: server.name, error: reportOf(error) }, 'cannot be observed')
+          return null
+        }
+      }),
+    )
+    return answers.filter((server) => server !== null)
+  }
+
+  /** Old releases and objects go when nobody waits for anything any more. */
+  async #after(deploymentId: string): Promise<void> {
+    const { store, gateway } = this.#options
+    const row = await store.deployments.get(deploymentId)
+    const environment = await store.applications.environmentById(row.environmentId)
+    this.#soon(environment.id)
+    if (row.state !== 'succeeded' || (await store.deployments.unfinished(environment.id)).length > 0) return
+    const place = { application: environment.application, environment: environment.name, directory: directoryOf(row.config) }
+    const protect = [row.releaseId, row.fromReleaseId].filter((id) => id !== null)
+    const numbers = await Promise.all(protect.map(async (id) => (await store.releases.get(id)).number))
+    for (const server of await store.applications.servers(environment.id)) {
+      const link = gateway.link(server.id)
+      void link
+        ?.command('collect', { ...place, keep: row.config.release.keep, protect: numbers }, { application: place.application, environment: place.environment, epoch: row.fence, signal: AbortSignal.timeout(60_000) })
+        .catch((error: unknown) => this.#options.log.info({ server: server.name, error: reportOf(error) }, 'not collected'))
+    }
+  }
+}
