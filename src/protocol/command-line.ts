@@ -1,4 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
 import { StringDecoder } from 'node:string_decoder'
 import { formatDuration } from './duration.ts'
 import { DployError } from './errors.ts'
@@ -69,9 +70,41 @@ export async function endGroup(group: number, signal: NodeJS.Signals, timeout: n
   return { killed }
 }
 
-/** Whether the group has a member. */
+/**
+ * The text for `sh -c`. A shell that only starts one program and waits for it is a process too many, and one that signals
+ * do not pass through; so a command that is plainly one program replaces it. Anything that could be shell syntax stays.
+ */
+export function shellText(command: string): string {
+  const words = command.trim().split(' ')
+  const plain = words.every((word) => /^[A-Za-z0-9_./:,@%+=-]+$/.test(word)) && !words[0]!.includes('=')
+  return plain && !shellWords.has(words[0]!) ? `exec ${command.trim()}` : command
+}
+
+/** Builtins and reserved words (dash(1)) that a plain-looking command may begin with. */
+const shellWords = new Set(
+  '. : alias bg break case cd command continue do done echo elif else esac eval exec exit export fc fg fi for function getopts hash if jobs kill local printf pwd read readonly return set shift test then time times trap true false type ulimit umask unalias unset until wait while'.split(' '),
+)
+
+/** Whether the group has a member that still runs. A zombie does not, however late its parent waits for it. */
 function groupLives(group: number): boolean {
-  return signalGroup(group, 0)
+  if (!signalGroup(group, 0)) return false
+  let names: string[]
+  try {
+    names = readdirSync('/proc')
+  } catch {
+    return true
+  }
+  return names.some((name) => {
+    if (!/^\d+$/.test(name)) return false
+    try {
+      const stat = readFileSync(`/proc/${name}/stat`, 'latin1')
+      // proc_pid_stat(5): after the name in brackets come state, parent, process group.
+      const [state, , processGroup] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+      return processGroup === String(group) && state !== 'Z' && state !== 'X'
+    } catch {
+      return false
+    }
+  })
 }
 
 function signalGroup(group: number, signal: NodeJS.Signals | 0): boolean {

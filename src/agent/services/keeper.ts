@@ -4,7 +4,7 @@ import { createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import * as z from 'zod'
-import { endGroup } from '../../protocol/command-line.ts'
+import { endGroup, shellText } from '../../protocol/command-line.ts'
 import { instanceSchema, keeperRequestSchema, keptServiceSchema, type Instance, type KeeperAnswer, type KeeperRequest, type KeptService } from './keeper-messages.ts'
 import { startTicks } from './processes.ts'
 import { shortSocketPath } from './socket-path.ts'
@@ -121,7 +121,7 @@ export class Keeper {
     const instance = this.#instances[index]!
     const log = openSync(join(this.#directory, 'service.log'), 'a', 0o600)
     const began = Date.now()
-    const child = spawn('/bin/sh', ['-c', service.command], {
+    const child = spawn('/bin/sh', ['-c', shellText(service.command)], {
       cwd: service.cwd,
       env: { ...service.env, ...(instance.port === null ? {} : { PORT: String(instance.port) }) },
       detached: true,

@@ -1,3 +1,4 @@
+import { shellText } from '../../protocol/command-line.ts'
 import type { ServiceSpec } from '../../protocol/release-spec.ts'
 
 /** What a unit is made of. */
@@ -26,7 +27,7 @@ StartLimitIntervalSec=0
 Type=exec
 WorkingDirectory=${escapePath(options.current)}
 EnvironmentFile=${escapePath(options.environmentFile)}
-${options.instanceFiles === null ? '' : `EnvironmentFile=${escapePath(options.instanceFiles)}/%i\n`}ExecStart=/bin/sh -c ${quoteArgument(service.command!)}
+${options.instanceFiles === null ? '' : `EnvironmentFile=${escapePath(options.instanceFiles)}/%i\n`}ExecStart=/bin/sh -c ${quoteArgument(shellText(service.command!))}
 ${service.user === undefined ? '' : `User=${service.user}\n`}Restart=always
 RestartSec=1
 KillMode=control-group

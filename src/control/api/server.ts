@@ -130,7 +130,7 @@ function acceptAgents(context: ApiContext, server: FastifyInstance): void {
     }
     sockets.handleUpgrade(request, socket, head, (webSocket) => context.gateway.accept(webSocket, `${request.socket.remoteAddress}:${request.socket.remotePort}`))
   })
-  server.addHook('onClose', async () => {
+  server.addHook('preClose', async () => {
     for (const client of sockets.clients) client.terminate()
     sockets.close()
   })

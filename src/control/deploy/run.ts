@@ -53,7 +53,7 @@ export class Run {
   readonly signal: AbortSignal
   /** Aborts when the lock is lost. */
   readonly lease: AbortSignal
-  readonly startedAt: number
+  startedAt: number
   /** What the control plane itself did, for the receipt; relative to the start. */
   readonly spans: Span[] = []
   /** Measured round trip of each server's connection, milliseconds. */
@@ -102,7 +102,9 @@ export class Run {
 
   /** Moves the deployment to its next state, stored before anything else happens. */
   async transition(to: DeploymentState, changes: Parameters<Store['deployments']['transition']>[5] = {}): Promise<void> {
-    await this.store.deployments.transition(this.id, this.fence, this.state, to, Date.now(), changes)
+    const now = Date.now()
+    if (this.state === 'queued') this.startedAt = now
+    await this.store.deployments.transition(this.id, this.fence, this.state, to, now, changes)
     this.state = to
   }
 

@@ -40,10 +40,16 @@ export function verdictOf(sample: Sample, usual: Usual): Verdict {
   return usual.ms !== null && sample.ms >= usual.ms + stallMs ? 'stalled' : 'good'
 }
 
-/** Where nothing served before: the samples from the first good answer on. Before it there was nobody to notice. */
+/**
+ * Where nothing served before: the samples from the first good answer on. Before it arrived there was nobody to notice,
+ * even if a balancer kept some request waiting until there was.
+ */
 export function served(samples: readonly Sample[]): readonly Sample[] {
-  const first = samples.findIndex((sample) => sample.status !== null && sample.status < 400)
-  return first < 0 ? [] : samples.slice(first)
+  const good = samples.filter((sample) => sample.status !== null && sample.status < 400)
+  if (good.length === 0) return []
+  const first = good.reduce((earliest, sample) => (sample.at + sample.ms < earliest.at + earliest.ms ? sample : earliest))
+  const arrival = first.at + first.ms
+  return samples.filter((sample) => sample === first || sample.at >= arrival)
 }
 
 /** The smallest value that at least the share `q` of the values does not exceed. NaN of nothing. */
