@@ -194,8 +194,8 @@ suite('what users noticed', () => {
     const later = new LiveTraffic(true)
     later.add(Array.from({ length: 150 }, () => ({ at: start, ms: 1, status: 503, error: null })))
     assert.equal(later.counts.seen, 0)
-    later.add(Array.from({ length: 150 }, () => ({ at: start, ms: 1, status: 200, error: null })))
-    later.add([{ at: start, ms: 400, status: 200, error: null }])
+    later.add(Array.from({ length: 150 }, (_, index) => ({ at: start + index, ms: 1, status: 200, error: null })))
+    later.add([{ at: start + 200, ms: 400, status: 200, error: null }])
     assert.deepEqual(later.counts, { seen: 151, failed: 0, stalled: 1, slowestMs: 400 })
   })
 
