@@ -1,0 +1,35 @@
+// A small application for tests: tells which version it is; misbehaves when version.txt says so, word by word:
+//   boot=MS         listens only after so long
+//   unhealthy       its health check always fails
+//   dies=MS         ends so long after its first healthy answer
+//   deaf            ignores SIGTERM
+import http from 'node:http'
+import { readFileSync } from 'node:fs'
+
+const text = readFileSync(new URL('version.txt', import.meta.url), 'utf8').trim()
+const word = (name) => text.split(/\s+/).find((one) => one === name || one.startsWith(`${name}=`))
+const number = (name) => (word(name) === undefined ? null : Number(word(name).split('=')[1]))
+
+let dying = false
+const server = http.createServer((request, response) => {
+  response.setHeader('x-release', process.env.DPLOY_RELEASE ?? '')
+  if (request.url === '/healthz') {
+    response.statusCode = word('unhealthy') ? 500 : 200
+    response.end(response.statusCode === 200 ? 'ok\n' : 'not ok\n')
+    if (response.statusCode === 200 && number('dies') !== null && !dying) {
+      dying = true
+      setTimeout(() => process.exit(3), number('dies'))
+    }
+    return
+  }
+  if (request.method === 'POST') return request.pipe(response)
+  response.end(`${text.split(/\s+/)[0]} release ${process.env.DPLOY_RELEASE} on ${process.env.DPLOY_SERVER}\n`)
+})
+// Longer than the balancer keeps its connections.
+server.keepAliveTimeout = 75_000
+setTimeout(() => server.listen(Number(process.env.PORT), () => console.log(`listening: ${text}`)), number('boot') ?? 0)
+process.on('SIGTERM', () => {
+  if (word('deaf')) return
+  server.close(() => process.exit(0))
+  setInterval(() => server.closeIdleConnections(), 20)
+})

@@ -1,0 +1,31 @@
+import { mkdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
+import { version } from './protocol/product-version.ts'
+
+/** Makes `dist/agent.mjs`: the agent as one file, which is all that a server needs beside Node. Answers its path. */
+export async function bundleAgent(directory: string): Promise<{ path: string; bytes: number }> {
+  const path = join(directory, 'agent.mjs')
+  await mkdir(directory, { recursive: true })
+  await build({
+    entryPoints: [fileURLToPath(new URL('./agent/main.ts', import.meta.url))],
+    outfile: path,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node24',
+    minify: true,
+    // ws is CommonJS and asks for Node's own modules by require.
+    banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
+    external: ['bufferutil', 'utf-8-validate'],
+    define: { 'process.env.DPLOY_VERSION': JSON.stringify(version()) },
+    logLevel: 'error',
+  })
+  return { path, bytes: (await stat(path)).size }
+}
+
+if (import.meta.main) {
+  const { path, bytes } = await bundleAgent(fileURLToPath(new URL('../dist', import.meta.url)))
+  process.stdout.write(`${path}: ${Math.round(bytes / 1024)} KB\n`)
+}
