@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import { unavailable } from '../fleet/fleet.ts'
+import { startUsers } from '../traffic/users.ts'
+import { World } from '../world.ts'
+
+const reason = unavailable()
+
+describe('a fleet of 8 systemd servers behind HAProxy, under load', { skip: reason ?? false, concurrency: 1, timeout: 300_000 }, () => {
+  let world: World
+
+  before(async () => {
+    world = await World.up({ servers: 8 })
+    const first = await world.dploy('deploy', 'production')
+    assert.equal(first.result.state, 'succeeded', first.result.failure?.message)
+  })
+  after(async () => world?.[Symbol.asyncDispose]())
+
+  const allRun = async (text: string) => {
+    for (const answer of await world.answers()) assert.match(answer, new RegExp(`^${text} `))
+  }
+
+  test('a deployment is not noticed', async (context) => {
+    await world.commit({ 'version.txt': 'two\n' }, 'Two')
+    await using users = startUsers({ url: world.url, rate: 100 })
+    const { code, result } = await world.dploy('deploy', 'production')
+    const seen = await users.stop()
+    assert.equal(result.state, 'succeeded', result.failure?.message)
+    assert.equal(code, 0)
+    await allRun('two')
+    seen.noRequestFailed()
+    assert.equal(result.receipt!.traffic.failed, 0)
+    assert.equal(result.receipt!.servers.filter(({ outcome }) => outcome === 'switched').length, 8)
+    context.diagnostic(`${result.seconds} s with 1 s bake, overhead ${Math.round(result.receipt!.overheadMs)} ms; users: ${seen.answers.length} requests, ${seen.stalled.length} stalled, p99 ${seen.quantile(0.99).toFixed(1)} ms`)
+  })
+
+  test('only what a server lacks travels', async () => {
+    const { result } = await world.dploy('deploy', 'production')
+    assert.equal(result.state, 'succeeded')
+    assert.equal(result.receipt!.servers.reduce((sum, { objects }) => sum + objects, 0), 0)
+    assert.ok(result.receipt!.bytes < 8 * 200, `${result.receipt!.bytes} bytes`)
+  })
+
+  test('a rollback moves no bytes and is not noticed', async (context) => {
+    await world.commit({ 'version.txt': 'three\n' }, 'Three')
+    assert.equal((await world.dploy('deploy', 'production')).result.state, 'succeeded')
+    await allRun('three')
+    await using users = startUsers({ url: world.url, rate: 100 })
+    const { code, result } = await world.dploy('rollback', 'production')
+    const seen = await users.stop()
+    assert.equal(code, 0)
+    assert.equal(result.state, 'succeeded', result.failure?.message)
+    assert.equal(result.receipt!.bytes, 0)
+    await allRun('two')
+    seen.noRequestFailed()
+    context.diagnostic(`${result.seconds} s; users: ${seen.answers.length} requests, ${seen.stalled.length} stalled`)
+  })
+
+  test('a revision that never becomes healthy is rolled back, and nobody notices', async (context) => {
+    await world.configure({ service: { health: { path: '/healthz', timeout: '2s' } } })
+    await world.commit({ 'version.txt': 'four unhealthy\n' }, 'Never healthy')
+    await using users = startUsers({ url: world.url, rate: 100 })
+    const { code, result } = await world.dploy('deploy', 'production')
+    const seen = await users.stop()
+    assert.equal(code, 1)
+    assert.equal(result.state, 'rolled_back')
+    assert.equal(result.failure!.code, 'service.unhealthy')
+    assert.match(result.failure!.where!, /^web\d$/)
+    await allRun('two')
+    seen.noRequestFailed()
+    assert.equal(result.receipt!.traffic.failed, 0)
+    context.diagnostic(`${result.seconds} s; users: ${seen.answers.length} requests, ${seen.stalled.length} stalled; ${result.failure!.message}`)
+  })
+
+  test('a revision that ends 2 s after its first healthy answer is rolled back in its bake time, and nobody notices', async (context) => {
+    await world.configure({ strategy: { bake: '4s' } })
+    await world.commit({ 'version.txt': 'five dies=2000\n' }, 'Dies after 2 s')
+    await using users = startUsers({ url: world.url, rate: 100 })
+    const { code, result } = await world.dploy('deploy', 'production')
+    const seen = await users.stop()
+    assert.equal(code, 1)
+    assert.equal(result.state, 'rolled_back', result.failure?.message)
+    assert.equal(result.failure!.code, 'service.exited')
+    await allRun('two')
+    seen.noRequestFailed()
+    context.diagnostic(`${result.seconds} s; users: ${seen.answers.length} requests, ${seen.stalled.length} stalled, slowest ${seen.quantile(1).toFixed(0)} ms; ${result.failure!.message.split('\n')[0]}`)
+  })
+
+  test('when staging fails on one server, no server has changed', async () => {
+    await world.configure()
+    await world.commit({ 'version.txt': 'six\n', 'big.txt': `${'x'.repeat(1000)}\n` }, 'Six')
+    const victim = world.servers[4]!
+    await victim.mustExec('sh', ['-c', 'mv /srv/shop/.dploy/objects /srv/shop/.dploy/objects.away && touch /srv/shop/.dploy/objects'])
+    const { result } = await world.dploy('deploy', 'production')
+    assert.equal(result.state, 'failed')
+    assert.equal(result.failure!.where, victim.name)
+    await allRun('two')
+    await victim.mustExec('sh', ['-c', 'rm /srv/shop/.dploy/objects && mv /srv/shop/.dploy/objects.away /srv/shop/.dploy/objects'])
+    assert.equal((await world.dploy('deploy', 'production')).result.state, 'succeeded')
+    await allRun('six')
+  })
+
+  test('while one deployment runs, a second is told by whom, or waits', async () => {
+    await world.commit({ 'version.txt': 'seven\n' }, 'Seven')
+    const running = world.start('deploy', 'production')
+    await running.until((event) => event.data.state === 'activating')
+    const refused = await world.dploy('deploy', 'production')
+    assert.equal(refused.result.failure!.code, 'environment.locked')
+    assert.match(refused.result.failure!.message, /Deployment \d+ by .+ holds the lock .+ it is (activating|baking)/)
+    const waiting = world.dploy('deploy', 'production', '--wait')
+    assert.equal((await running.outcome).result.state, 'succeeded')
+    assert.equal((await waiting).result.state, 'succeeded')
+    await allRun('seven')
+  })
+
+  test('a server that was off during a deployment converges when it returns', async () => {
+    await world.configure({ strategy: { max_unavailable: 1 }, extra: {} })
+    const absent = world.servers[2]!
+    await absent.kill()
+    await world.commit({ 'version.txt': 'eight\n' }, 'Eight')
+    const { result } = await world.dploy('deploy', 'production')
+    assert.equal(result.state, 'succeeded', result.failure?.message)
+    assert.equal(result.receipt!.servers.find(({ name }) => name === absent.name)!.outcome, 'unreachable')
+    await absent.boot()
+    for (let tries = 0; tries < 100 && !(await world.answers()).every((answer) => answer.startsWith('eight ')); tries++) await new Promise((resolve) => setTimeout(resolve, 200))
+    await allRun('eight')
+  })
+})
