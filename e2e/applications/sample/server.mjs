@@ -1,6 +1,6 @@
 // A small application for tests: tells which version it is; misbehaves when version.txt says so, word by word:
 //   boot=MS         listens only after so long
-//   unhealthy       its health check always fails
+//   unhealthy       its health check always fails; unhealthy=NAME: on that server
 //   dies=MS         ends so long after its first healthy answer
 //   deaf            ignores SIGTERM
 import http from 'node:http'
@@ -14,7 +14,7 @@ let dying = false
 const server = http.createServer((request, response) => {
   response.setHeader('x-release', process.env.DPLOY_RELEASE ?? '')
   if (request.url === '/healthz') {
-    response.statusCode = word('unhealthy') ? 500 : 200
+    response.statusCode = word('unhealthy') === 'unhealthy' || word('unhealthy') === `unhealthy=${process.env.DPLOY_SERVER}` ? 500 : 200
     response.end(response.statusCode === 200 ? 'ok\n' : 'not ok\n')
     if (response.statusCode === 200 && number('dies') !== null && !dying) {
       dying = true
