@@ -104,7 +104,9 @@ export class Agent {
     const parsed = agentMethods[method].params.safeParse(command.params)
     if (!parsed.success) throw new DployError('protocol.invalid', `The parameters of ${method} are not valid: ${parsed.error.issues[0]?.path.join('.')} ${parsed.error.issues[0]?.message}`)
     if (changing.has(method) && command.epoch <= 0) throw new DployError('command.refused', `The command is refused: ${method} needs a fencing token`)
-    const call: Call = { ...context, peer, step: (event) => void context.emit(event).catch(() => {}) }
+    // What changes something goes on when the control plane is gone: the next one asks what came of it.
+    const signal = changing.has(method) ? onlyCancelled(context.signal) : context.signal
+    const call: Call = { ...context, signal, peer, step: (event) => void context.emit(event).catch(() => {}) }
     const handle = this.#methods[method] as (params: unknown, call: Call) => Promise<unknown>
     if (!changing.has(method)) return handle(parsed.data, call)
     return this.#once(command, () => handle(parsed.data, call))
@@ -254,6 +256,16 @@ export class Agent {
     void manager.ensure().catch((error: unknown) => this.#options.log(`${key}: ${(error as Error).message}`))
     return manager
   }
+}
+
+/** Aborts when the caller cancels, but not when the connection ends. */
+function onlyCancelled(signal: AbortSignal): AbortSignal {
+  const controller = new AbortController()
+  signal.addEventListener('abort', () => {
+    const reason: unknown = signal.reason
+    if (!(reason instanceof DployError) || reason.code !== 'connection.closed') controller.abort(reason)
+  })
+  return controller.signal
 }
 
 /** Objects from the control plane, as they come, into the store. Answers how many bytes travelled. */

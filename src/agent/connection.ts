@@ -6,9 +6,9 @@ import { socketCarrier } from '../protocol/socket-carrier.ts'
 
 /** Between attempts to connect: the first, and the longest that it grows to. Milliseconds. */
 const firstDelay = 200
-const longestDelay = 15_000
+const longestDelay = 5_000
 /** A connection that lasted this long starts the delays anew. Milliseconds. */
-const lasted = 10_000
+const lasted = 1_000
 
 /**
  * Keeps a connection to the control plane until the signal aborts: dials, hands the open carrier to `serve`, waits for

@@ -13,6 +13,9 @@ export type Output<N extends RouteName> = z.output<Routes[N]['response']>
 export type StreamName = { [N in RouteName]: Routes[N] extends { stream: 'events' } ? N : never }[RouteName]
 export type CallName = { [N in RouteName]: Routes[N] extends { stream: string } ? never : N }[RouteName]
 
+/** How long a stream waits for a control plane that went away. Milliseconds. */
+const patience = 60_000
+
 export interface ClientOptions {
   /** Where the API is: `https://dploy.example.org`. */
   url: string
@@ -41,6 +44,7 @@ export class Client {
   async *stream<N extends StreamName>(name: N, input: Input<N>, options: { signal?: AbortSignal } = {}): AsyncGenerator<Output<N>> {
     const route: Route = routes[name]
     let lastId: string | undefined
+    let lost: number | null = null
     for (;;) {
       try {
         const response = await this.#request(route, input as unknown as Parts, { signal: options.signal, lastId, accept: 'text/event-stream' })
@@ -48,13 +52,18 @@ export class Client {
           if (event.name === 'end') return
           if (event.name === 'problem') throw problemOf(JSON.parse(event.data) as unknown, 500)
           lastId = event.id ?? lastId
+          lost = null
           yield route.response.parse(JSON.parse(event.data)) as Output<N>
         }
       } catch (error) {
-        if (options.signal?.aborted || error instanceof DployError) throw error
+        if (options.signal?.aborted) throw error
+        const gone = error instanceof DployError && error.code === 'connection.closed'
+        if (error instanceof DployError && (!gone || lastId === undefined)) throw error
       }
-      if (lastId === undefined) throw new DployError('connection.closed', `The connection to ${this.#options.url} ended`)
-      await new Promise((resolve) => setTimeout(resolve, 500))
+      // A control plane that was killed comes back and goes on; so does its stream, after the last event that came.
+      lost ??= Date.now()
+      if (lastId === undefined || Date.now() - lost > patience) throw new DployError('connection.closed', `The connection to ${this.#options.url} ended`)
+      await new Promise((resolve) => setTimeout(resolve, 200))
     }
   }
 
