@@ -21,3 +21,14 @@ test('a file of src has at most 400 lines', () => {
     assert.ok(lines <= 401, `${file} has ${lines} lines: split it by its nouns`)
   }
 })
+
+test('the lock file names every optional package that one of its packages wants', () => {
+  // `npm ci` refuses a lock file from which a platform's package is missing, as npm leaves it when the registry lacks that version.
+  const lock = JSON.parse(readFileSync(join(top, 'package-lock.json'), 'utf8')) as { packages: Record<string, { optionalDependencies?: Record<string, string> }> }
+  for (const [path, entry] of Object.entries(lock.packages)) {
+    for (const name of Object.keys(entry.optionalDependencies ?? {})) {
+      const found = `${path}/node_modules/${name}` in lock.packages || `node_modules/${name}` in lock.packages
+      assert.ok(found, `${path || 'package.json'} wants ${name}, which package-lock.json does not have: choose a version of which every platform's package is published`)
+    }
+  }
+})

@@ -90,7 +90,7 @@ function wantedEntries(options: TreeOptions): Map<string, Entry> {
   const wanted = new Map<string, Entry>()
   const { shared } = options
   for (const entry of options.manifest.entries) {
-    if (shared.length > 0 && shared.some((path) => entry.path === path || entry.path.startsWith(`${path}/`))) continue
+    if (shared.some((path) => entry.path === path || entry.path.startsWith(`${path}/`))) continue
     wanted.set(entry.path, entry)
   }
   for (const path of shared) {
