@@ -197,7 +197,7 @@ frontend in
   default_backend shop
 backend shop
   balance roundrobin
-  http-request disable-l7-retry unless METH_GET
+  http-request disable-l7-retry unless METH_GET || { req.hdr(idempotency-key) -m found }
   option httpchk GET /healthz
   default-server inter 1s fall 2 rise 1
 ${servers}

@@ -3,7 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import type { Answer, UsersOptions } from './users.ts'
 
 /** Asks at a fixed rate, whatever the answers do, and keeps what came of each request. */
-const { url, rate, seconds } = workerData as Required<UsersOptions>
+const { url, rate, seconds, idempotent } = workerData as Required<UsersOptions>
 const kept = new Agent({ keepAlive: true, maxSockets: 64 })
 const answers: Answer[] = []
 const open = new Set<Promise<void>>()
@@ -19,7 +19,8 @@ function ask(index: number): Promise<void> {
       answers.push({ at, ms: performance.now() - began - at, status, text, post })
       resolve()
     }
-    const asked = request(url, { method: post ? 'POST' : 'GET', agent: index % 2 === 0 ? kept : false, timeout: 10_000 }, (response) => {
+    const headers = post && idempotent ? { 'idempotency-key': `key-${index}` } : {}
+    const asked = request(url, { method: post ? 'POST' : 'GET', headers, agent: index % 2 === 0 ? kept : false, timeout: 10_000 }, (response) => {
       let text = ''
       response.on('data', (chunk: Buffer) => (text += chunk.toString()))
       response.on('end', () => end(response.statusCode ?? null, text))

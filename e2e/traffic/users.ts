@@ -9,6 +9,8 @@ export interface UsersOptions {
   rate?: number
   /** They stop by themselves after so long. */
   seconds?: number
+  /** Their POSTs carry an Idempotency-Key: a balancer may repeat them when a server ends in the middle of one. */
+  idempotent?: boolean
 }
 
 export interface Answer {
@@ -56,7 +58,7 @@ export class Seen {
 export function startUsers(options: UsersOptions): AsyncDisposable & { stop(): Promise<Seen> } {
   const { hostname } = new URL(options.url)
   if (hostname !== 'localhost' && !hostname.startsWith('127.') && !hostname.startsWith('10.')) throw new Error(`No traffic is sent to ${hostname}`)
-  const worker = new Worker(new URL('./users-worker.ts', import.meta.url), { workerData: { rate: 100, seconds: 120, ...options } })
+  const worker = new Worker(new URL('./users-worker.ts', import.meta.url), { workerData: { rate: 100, seconds: 120, idempotent: false, ...options } })
   const answers = once(worker, 'message').then(([seen]) => new Seen(seen as Answer[]))
   answers.catch(() => {})
   return {
