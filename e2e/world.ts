@@ -21,6 +21,8 @@ export interface WorldOptions {
   service?: Record<string, unknown>
   extra?: Record<string, unknown>
   port?: number
+  /** More sections for HAProxy's configuration, such as another frontend: its servers are given. */
+  haproxy?: (servers: readonly Server[]) => string
 }
 
 /** The last line of `--json`, and all events before it. */
@@ -158,6 +160,11 @@ export class World implements AsyncDisposable {
     return this.#options.port ?? 3000
   }
 
+  /** The process of the control plane. */
+  get controlPid(): number {
+    return this.#control!.pid!
+  }
+
   async startControl(): Promise<void> {
     const log = join(this.directory, 'control.log')
     const child = spawn(process.execPath, [program, 'serve', '--listen', `${this.fleet.hostAddress}:${this.#controlPort}`, '--data', join(this.repository, '.dploy'), '--json'], { cwd: this.directory, stdio: ['ignore', 'pipe', 'pipe'] })
@@ -201,7 +208,7 @@ backend shop
   option httpchk GET /healthz
   default-server inter 1s fall 2 rise 1
 ${servers}
-`)
+${this.#options.haproxy?.(this.servers) ?? ''}`)
     this.#haproxy = spawn('/usr/sbin/haproxy', ['-db', '-f', config], { stdio: 'ignore' })
     for (let tries = 0; tries < 500; tries++) {
       if (await run('test', ['-S', socket]).then(() => true, () => false)) return
@@ -284,7 +291,7 @@ WantedBy=multi-user.target
   }
 }
 
-async function freePorts(count: number): Promise<number[]> {
+export async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(
     Array.from({ length: count }, async () => {
       const server = createServer().listen(0, '127.0.0.1')

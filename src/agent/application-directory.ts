@@ -9,6 +9,8 @@ import { ObjectStore, objectKey } from './object-store.ts'
 import { makeTree, seedShared } from './release-tree.ts'
 
 const run = promisify(execFile)
+/** Parsed manifests that are kept: what runs, what came before, what is staged, and the spare tree's. */
+const keepParsed = 4
 
 /**
  * Where one application's environment lives on a server:
@@ -65,6 +67,12 @@ export class ApplicationDirectory {
 
   releasePath(number: number): string {
     return join(this.path, 'releases', String(number))
+  }
+
+  /** What the next release's tree will be made from; null if there is no spare tree. */
+  spareManifest(): Manifest | null {
+    const artifact = this.#spareArtifact()
+    return artifact === null ? null : this.manifest(artifact)
   }
 
   /** A manifest that is kept here and has the content its name promises; null otherwise. */
@@ -146,7 +154,7 @@ export class ApplicationDirectory {
     const current = this.current()
     const spec = current === null ? null : this.spec(current)
     const manifest = spec === null ? null : this.manifest(spec.artifact)
-    if (!spec || !manifest || this.#spareManifest() !== null) return
+    if (!spec || !manifest || this.#spareArtifact() !== null) return
     const scratch = join(this.path, '.dploy/spare.new')
     rmSync(scratch, { recursive: true, force: true })
     makeTree(scratch, { store: this.store, manifest, shared: spec.shared, sharedDirectory: join(this.path, 'shared'), before: null })
@@ -155,7 +163,7 @@ export class ApplicationDirectory {
 
   #collectObjects(): { removedObjects: number; freedBytes: number } {
     const artifacts = new Set(this.numbers().map((number) => this.spec(number)!.artifact))
-    const spare = this.#spareManifest()
+    const spare = this.#spareArtifact()
     if (spare !== null) artifacts.add(spare)
     const keep = new Set<string>()
     for (const artifact of artifacts) for (const entry of this.manifest(artifact)?.entries ?? []) if (entry.kind === 'file') keep.add(objectKey(entry))
@@ -181,7 +189,7 @@ export class ApplicationDirectory {
     renameSync(tree, join(this.path, '.dploy/spare', artifact))
   }
 
-  #spareManifest(): Digest | null {
+  #spareArtifact(): Digest | null {
     try {
       return readdirSync(join(this.path, '.dploy/spare'))[0] ?? null
     } catch {
@@ -191,10 +199,8 @@ export class ApplicationDirectory {
 
   /** Moves the spare tree to `path`; answers what it was made from, or null if there is none that can be trusted. */
   #takeSpare(path: string): Manifest | null {
-    const artifact = this.#spareManifest()
-    const manifest = artifact === null ? null : this.manifest(artifact)
-    if (artifact === null || manifest === null) return null
-    renameSync(join(this.path, '.dploy/spare', artifact), path)
+    const manifest = this.spareManifest()
+    if (manifest !== null) renameSync(join(this.path, '.dploy/spare', manifest.digest), path)
     return manifest
   }
 
@@ -210,7 +216,7 @@ export class ApplicationDirectory {
   #remember(manifest: Manifest): void {
     this.#manifests.delete(manifest.digest)
     this.#manifests.set(manifest.digest, manifest)
-    if (this.#manifests.size > 2) this.#manifests.delete(this.#manifests.keys().next().value!)
+    if (this.#manifests.size > keepParsed) this.#manifests.delete(this.#manifests.keys().next().value!)
   }
 }
 

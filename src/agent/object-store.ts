@@ -2,7 +2,7 @@ import { createHash, randomBytes, type Hash } from 'node:crypto'
 import { chmodSync, closeSync, copyFileSync, fsyncSync, futimesSync, linkSync, lstatSync, mkdirSync, openSync, readdirSync, renameSync, rmSync, statSync, unlinkSync, utimesSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { DployError } from '../protocol/errors.ts'
-import type { Digest, FileEntry, Manifest } from '../protocol/manifest.ts'
+import type { Digest, Entry, FileEntry } from '../protocol/manifest.ts'
 import type { PackedObject, PackSink } from '../protocol/pack.ts'
 
 /** Up to so many new objects are flushed one by one; more are flushed with the whole file system. */
@@ -23,12 +23,12 @@ export class ObjectStore {
     for (const left of readdirSync(join(directory, 'new'))) rmSync(join(directory, 'new', left))
   }
 
-  /** The objects of a manifest that are not here, and how many of them were but had been changed. */
-  missing(manifest: Manifest): { digests: Digest[]; sizes: number; repaired: number } {
+  /** Of the objects of entries, those that are not here, and how many of them were but had been changed. */
+  missing(entries: readonly Entry[]): { digests: Digest[]; sizes: number; repaired: number } {
     const digests = new Set<Digest>()
     let repaired = 0
     let sizes = 0
-    for (const entry of manifest.entries) {
+    for (const entry of entries) {
       if (entry.kind !== 'file' || digests.has(entry.digest)) continue
       const state = this.#state(entry)
       if (state === 'intact') continue
@@ -39,8 +39,9 @@ export class ObjectStore {
     return { digests: [...digests], sizes, repaired }
   }
 
-  /** Makes `path` a hard link to the entry's object. Throws `object.missing`. */
+  /** Makes `path` a hard link to the entry's object. Throws `object.missing`, also when the object had been changed. */
   link(entry: FileEntry, path: string): void {
+    if (this.#state(entry) !== 'intact') throw new DployError('object.missing', `The object of ${JSON.stringify(entry.path)} is not in the store`)
     const source = this.#path(entry.digest, entry.executable)
     try {
       linkSync(source, path)
@@ -63,11 +64,13 @@ export class ObjectStore {
   }
 
   /** Takes the objects of a pack. An object becomes visible only once all its bytes are there and right. Throws `object.corrupt`, `server.disk_full`. */
-  writer(): PackSink & { objects: number; flush(): 'flushed' | 'needs sync' } {
+  writer(): PackSink & { objects: number; received: ReadonlySet<Digest>; flush(): 'flushed' | 'needs sync' } {
     const store = this
     let current: { object: PackedObject; path: string; file: number; hash: Hash } | null = null
+    const received = new Set<Digest>()
     return {
       objects: 0,
+      received,
       begin(object) {
         const path = store.#temporary()
         current = { object, path, file: openSync(path, 'wx', 0o444), hash: createHash('sha256') }
@@ -94,6 +97,7 @@ export class ObjectStore {
         mkdirSync(join(store.#directory, digest.slice(0, 2)), { recursive: true })
         renameSync(path, store.#path(digest, false))
         this.objects++
+        received.add(digest)
         current = null
       },
       flush() {
@@ -146,7 +150,7 @@ export class ObjectStore {
   }
 
   #path(digest: Digest, executable: boolean): string {
-    return join(this.#directory, digest.slice(0, 2), executable ? `${digest}.x` : digest)
+    return `${this.#directory}/${digest.slice(0, 2)}/${digest}${executable ? '.x' : ''}`
   }
 
   #temporary(): string {

@@ -1,6 +1,6 @@
 import { chmodSync, cpSync, lstatSync, mkdirSync, readdirSync, readlinkSync, rmSync, symlinkSync, type Stats } from 'node:fs'
 import { dirname, join } from 'node:path'
-import type { Digest, Entry, FileEntry, Manifest } from '../protocol/manifest.ts'
+import { diffManifests, type Entry, type FileEntry, type Manifest } from '../protocol/manifest.ts'
 import { hasMark, type ObjectStore } from './object-store.ts'
 
 export interface TreeOptions {
@@ -23,12 +23,12 @@ export function makeTree(path: string, options: TreeOptions): { linked: number }
   mkdirSync(path, { recursive: true, mode: 0o755 })
   const wanted = wantedEntries(options)
   const directories = directoriesOf(wanted)
-  const trusted = options.before === null ? null : filesOf(options.before)
+  const changed = options.before === null ? null : changedPaths(options.before, options.manifest)
   const present = new Set<string>()
   const visit = (directory: string) => {
     for (const item of readdirSync(join(path, directory), { withFileTypes: true })) {
       const name = directory === '' ? item.name : `${directory}/${item.name}`
-      const full = join(path, name)
+      const full = `${path}/${name}`
       if (item.isDirectory()) {
         if (!directories.has(name)) rmSync(full, { recursive: true, force: true })
         else {
@@ -38,7 +38,7 @@ export function makeTree(path: string, options: TreeOptions): { linked: number }
         continue
       }
       const entry = wanted.get(name)
-      if (entry !== undefined && isRight(full, entry, trusted)) present.add(name)
+      if (entry !== undefined && isRight(full, entry, changed)) present.add(name)
       else rmSync(full, { force: true })
     }
   }
@@ -120,18 +120,18 @@ function directoriesOf(wanted: ReadonlyMap<string, Entry>): Set<string> {
   return directories
 }
 
-function filesOf(manifest: Manifest): Map<string, Digest> {
-  const files = new Map<string, Digest>()
-  for (const entry of manifest.entries) if (entry.kind === 'file') files.set(entry.path, entry.digest)
-  return files
+function changedPaths(before: Manifest, after: Manifest): Set<string> {
+  const { changed } = diffManifests(before, after)
+  return new Set(changed.map(({ path }) => path))
 }
 
-function isRight(full: string, entry: Entry, trusted: ReadonlyMap<string, Digest> | null): boolean {
+/** `changed`: paths whose content is another than the tree was made with; null: nothing is known of the tree's content. */
+function isRight(full: string, entry: Entry, changed: ReadonlySet<string> | null): boolean {
   const stat: Stats = lstatSync(full)
   if (entry.kind === 'link') return stat.isSymbolicLink() && readlinkSync(full) === entry.target
   if (entry.kind === 'directory' || !stat.isFile()) return false
   // The mark alone has 16 bits: enough to notice a write, not enough to tell two versions of a file apart.
-  if (trusted === null || trusted.get(entry.path) !== entry.digest) return false
+  if (changed === null || changed.has(entry.path)) return false
   return stat.size === entry.size && hasMark(stat.mtimeMs, entry.digest) && ((stat.mode & 0o111) !== 0) === entry.executable
 }
 

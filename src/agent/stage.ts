@@ -1,7 +1,7 @@
 import { zstdDecompressSync } from 'node:zlib'
 import type { Span } from '../protocol/agent-messages.ts'
 import { DployError } from '../protocol/errors.ts'
-import { applyDelta, decodeDelta, type Digest, type Manifest } from '../protocol/manifest.ts'
+import { applyDelta, decodeDelta, diffManifests, type Digest, type Entry, type Manifest } from '../protocol/manifest.ts'
 import type { PackSink } from '../protocol/pack.ts'
 import type { ReleaseSpec } from '../protocol/release-spec.ts'
 import type { ApplicationDirectory } from './application-directory.ts'
@@ -40,25 +40,40 @@ export async function stageRelease(options: StageOptions): Promise<Staged> {
   const span = (name: string, start: number) => spans.push({ name, start: start - began, end: performance.now() - began })
 
   const manifest = await manifestOf(options)
-  const { digests, sizes, repaired } = directory.store.missing(manifest)
   const here = directory.spec(spec.number)?.artifact === spec.artifact && directory.numbers().includes(spec.number)
   const writer = directory.store.writer()
-  let bytes = 0
-  if (digests.length > 0) {
+  const total = { objects: 0, bytes: 0, repaired: 0 }
+  const bring = async (entries: readonly Entry[]) => {
+    const { digests, sizes, repaired } = directory.store.missing(entries)
+    total.repaired += repaired
+    if (digests.length === 0) return
     const start = performance.now()
     checkSpace(directory, sizes)
-    bytes = (await options.fetchObjects(digests, writer, signal)).bytes
-    const still = directory.store.missing(manifest).digests
+    total.bytes += (await options.fetchObjects(digests, writer, signal)).bytes
+    total.objects += digests.length
+    const still = digests.filter((digest) => !writer.received.has(digest))
     if (still.length > 0) throw new DployError('object.missing', `The control plane did not send ${still.length} objects, for example ${still[0]!.slice(0, 12)}`)
     span('fetch', start)
   }
-  signal.throwIfAborted()
-  const unpack = performance.now()
-  directory.saveManifest(manifest)
-  if (here) directory.check(spec, manifest)
-  else await directory.place(spec, manifest, writer.flush() === 'needs sync')
-  span('unpack', unpack)
-  return { already: here && digests.length === 0, objects: digests.length, bytes, repaired, spans }
+  const unpack = async () => {
+    signal.throwIfAborted()
+    const start = performance.now()
+    directory.saveManifest(manifest)
+    if (here) directory.check(spec, manifest)
+    else await directory.place(spec, manifest, writer.flush() === 'needs sync')
+    span('unpack', start)
+  }
+  // What a tree that is here has already, unpacking looks at file by file. What it finds changed is asked for then.
+  const base = here ? manifest : directory.spareManifest()
+  await bring(base === null ? manifest.entries : diffManifests(base, manifest).changed)
+  try {
+    await unpack()
+  } catch (error) {
+    if (!(error instanceof DployError) || error.code !== 'object.missing') throw error
+    await bring(manifest.entries)
+    await unpack()
+  }
+  return { already: here && total.objects === 0, ...total, spans }
 }
 
 async function manifestOf(options: StageOptions): Promise<Manifest> {

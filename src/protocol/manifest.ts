@@ -137,13 +137,27 @@ export function diffManifests(from: Manifest | null, to: Manifest): ManifestDelt
   return { removed, changed }
 }
 
-/** Applies a delta. The caller compares the digest of the result with the one it was promised. */
+/**
+ * Applies a delta. The caller compares the digest of the result with the one it was promised. One pass over `from`,
+ * of which only what the delta touches is checked again. Throws as `makeManifest` does.
+ */
 export function applyDelta(from: Manifest | null, delta: ManifestDelta): Manifest {
-  const entries = new Map<string, Entry>()
-  for (const entry of from?.entries ?? []) entries.set(entry.path, entry)
-  for (const path of delta.removed) entries.delete(path)
-  for (const entry of delta.changed) entries.set(entry.path, entry)
-  return makeManifest(entries.values())
+  const old = from?.entries ?? []
+  const changed = delta.changed.toSorted(byPath)
+  const removed = new Set(delta.removed)
+  const entries: Entry[] = []
+  let index = 0
+  for (const entry of changed) {
+    while (index < old.length && old[index]!.path < entry.path) {
+      if (!removed.has(old[index]!.path)) entries.push(old[index]!)
+      index++
+    }
+    if (old[index]?.path === entry.path) index++
+    entries.push(entry)
+  }
+  for (; index < old.length; index++) if (!removed.has(old[index]!.path)) entries.push(old[index]!)
+  checkChanged(entries, changed)
+  return { digest: createHash('sha256').update(encodeEntries(entries)).digest('hex'), entries }
 }
 
 /** Whether two entries of the same path are the same thing. */
@@ -192,26 +206,58 @@ function problemOfTarget(path: string, target: string): string | null {
   return null
 }
 
+/** As `checkEntries`, where all but `changed` was checked before. */
+function checkChanged(sorted: readonly Entry[], changed: readonly Entry[]): void {
+  const at = (path: string): Entry | undefined => sorted[lowerBound(sorted, path)]
+  for (const [index, entry] of changed.entries()) {
+    checkEntry(entry, changed[index - 1]?.path)
+    for (let slash = entry.path.lastIndexOf('/'); slash > 0; slash = entry.path.lastIndexOf('/', slash - 1)) {
+      const parent = entry.path.slice(0, slash)
+      const found = at(parent)
+      if (found?.path === parent && found.kind !== 'directory') throw underNoDirectory(entry.path, parent)
+    }
+    if (entry.kind === 'directory') continue
+    const below = at(`${entry.path}/`)
+    if (below?.path.startsWith(`${entry.path}/`)) throw underNoDirectory(below.path, entry.path)
+  }
+}
+
+/** Index of the first entry whose path is not before `path`. */
+function lowerBound(sorted: readonly Entry[], path: string): number {
+  let [low, high] = [0, sorted.length]
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (sorted[middle]!.path < path) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+function checkEntry(entry: Entry, previous: string | undefined): void {
+  checkPath(entry.path)
+  if (entry.path === previous) throw new DployError('source.unsafe', `The path ${JSON.stringify(entry.path)} stands twice`, { where: entry.path })
+  if (entry.kind !== 'link') return
+  const problem = problemOfTarget(entry.path, entry.target)
+  if (problem !== null) throw new DployError('source.unsafe', `${JSON.stringify(entry.path)} ${problem}`, { where: entry.path })
+}
+
+function underNoDirectory(path: string, parent: string): DployError {
+  return new DployError('source.unsafe', `${JSON.stringify(path)} lies under ${JSON.stringify(parent)}, which is no directory`, { where: path })
+}
+
 function checkEntries(sorted: readonly Entry[]): void {
   const notDirectories = new Set<string>()
   for (const entry of sorted) if (entry.kind !== 'directory') notDirectories.add(entry.path)
-  let previous = ''
+  let previous: string | undefined
   let checkedParent = ''
   for (const entry of sorted) {
-    checkPath(entry.path)
-    if (entry.path === previous) throw new DployError('source.unsafe', `The path ${JSON.stringify(entry.path)} stands twice`, { where: entry.path })
+    checkEntry(entry, previous)
     previous = entry.path
-    if (entry.kind === 'link') {
-      const problem = problemOfTarget(entry.path, entry.target)
-      if (problem !== null) throw new DployError('source.unsafe', `${JSON.stringify(entry.path)} ${problem}`, { where: entry.path })
-    }
     const slash = entry.path.lastIndexOf('/')
     const parent = slash < 0 ? '' : entry.path.slice(0, slash)
     if (parent === checkedParent) continue
     for (let at = parent.length; at > 0; at = parent.lastIndexOf('/', at - 1)) {
-      if (notDirectories.has(parent.slice(0, at))) {
-        throw new DployError('source.unsafe', `${JSON.stringify(entry.path)} lies under ${JSON.stringify(parent.slice(0, at))}, which is no directory`, { where: entry.path })
-      }
+      if (notDirectories.has(parent.slice(0, at))) throw underNoDirectory(entry.path, parent.slice(0, at))
     }
     checkedParent = parent
   }

@@ -81,7 +81,8 @@ class Haproxy implements Balancer {
     for (;;) {
       const [seen] = await this.read([server], options.signal)
       if (seen!.inFlight !== last) options.onProgress?.((last = seen!.inFlight))
-      if (last === 0 || performance.now() - began >= options.timeout) break
+      // A look that others share may have begun before HAProxy knew of the drain: then 0 in flight says nothing.
+      if ((last === 0 && seen!.admission !== 'ready') || performance.now() - began >= options.timeout) break
       await pause(began, options.signal)
     }
     await this.#want(server, 'maint', options.signal)

@@ -3,11 +3,17 @@ import { DployError } from '../../protocol/errors.ts'
 
 /** How long HAProxy has to answer a command. Milliseconds. */
 const answerTimeout = 5_000
+/** Commands that are on their way at the same time. HAProxy takes ten connections to a control socket by default, for all who ask. */
+const atOnce = 3
+/** Before a connection is tried again that HAProxy's queue had no room for. Milliseconds. */
+const retryEvery = 20
 
 /** The Runtime API of one HAProxy (management.txt, chapter 9.3): a command a connection, its answer until HAProxy closes. */
 export class RuntimeApi {
   readonly address: string
   readonly #target: { path: string } | { host: string; port: number }
+  #open = 0
+  readonly #waiting: (() => void)[] = []
 
   /** `unix:/path`, `/path`, `tcp:host:port` or `host:port`. */
   constructor(address: string) {
@@ -16,7 +22,28 @@ export class RuntimeApi {
   }
 
   /** Sends a command, or several joined by `;`, and answers what HAProxy says. Throws `balancer.unreachable`. */
-  ask(command: string, signal: AbortSignal): Promise<string> {
+  async ask(command: string, signal: AbortSignal): Promise<string> {
+    if (this.#open >= atOnce) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    this.#open++
+    try {
+      const end = performance.now() + answerTimeout
+      for (;;) {
+        try {
+          return await this.#askOnce(command, signal)
+        } catch (error) {
+          // A unix socket whose queue is full: nothing was sent (connect(2), EAGAIN).
+          const full = error instanceof DployError && (error.cause as NodeJS.ErrnoException | undefined)?.code === 'EAGAIN'
+          if (!full || performance.now() > end) throw error
+          await new Promise((resolve) => setTimeout(resolve, retryEvery))
+        }
+      }
+    } finally {
+      this.#open--
+      this.#waiting.shift()?.()
+    }
+  }
+
+  #askOnce(command: string, signal: AbortSignal): Promise<string> {
     signal.throwIfAborted()
     return new Promise((resolve, reject) => {
       const socket = connect(this.#target)

@@ -1,0 +1,155 @@
+// How long deployments take, phase by phase, beside rsync and a restart on the same servers in the same run.
+// Run: bench/run speed            (root on Debian; about four minutes; 2.5 GB of memory)
+//      bench/run speed small      only the small application; `large`: only the large one; `--rounds N`: 3 by default
+import { readFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { randomBytes } from 'node:crypto'
+import { unavailable } from '../e2e/fleet/fleet.ts'
+import { freePorts, World, type Outcome } from '../e2e/world.ts'
+import { startUsers, type Seen } from '../e2e/traffic/users.ts'
+import { Rsync, rsyncSections } from './rsync.ts'
+
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { rounds: { type: 'string', default: '3' } } })
+const rounds = Number(values.rounds)
+const missing = unavailable()
+if (missing !== null) throw new Error(`The fleet cannot run here: ${missing}`)
+const wanted = (part: string) => positionals.length === 0 || positionals.includes(part)
+const failures: string[] = []
+if (wanted('small')) await small()
+if (wanted('large')) await large()
+for (const failure of failures) process.stdout.write(`NOT REACHED: ${failure}\n`)
+process.exitCode = failures.length === 0 ? 0 : 1
+
+interface Sample {
+  /** Of the whole command, with the start of the program. Seconds. */
+  command: number
+  deployment: number
+  seen: Seen
+  outcome: Outcome
+  /** Of all servers together, and of the control plane. Seconds of processor time. */
+  servers: number
+  control: number
+}
+
+/** A one-line change to 4 and to 32 servers, in batches of 25 % with drain, under load; and rsync to all 32 at once. */
+async function small(): Promise<void> {
+  const four = await smallOn(4)
+  const thirtyTwo = await smallOn(32)
+  const [few, many] = [median(four.dploy, 'deployment'), median(thirtyTwo.dploy, 'deployment')]
+  const cost = (samples: Sample[]) => median(samples, 'servers') + median(samples, 'control')
+  say(`\n32 servers over 4: ${(many / few).toFixed(2)} times the time (${many.toFixed(2)} s, ${few.toFixed(2)} s)`)
+  const perServer = median(thirtyTwo.dploy, 'servers') / 32
+  say(`The servers share this machine's ${cores()} cores. A deployment to 32 costs them ${median(thirtyTwo.dploy, 'servers').toFixed(2)} s of processor time (${(perServer * 1000).toFixed(0)} ms each: agent, systemd,`)
+  say(`the application's end and start), to 4 ${median(four.dploy, 'servers').toFixed(2)} s; the control plane ${median(thirtyTwo.dploy, 'control').toFixed(2)} and ${median(four.dploy, 'control').toFixed(2)} s. On ${cores()} cores that alone takes`)
+  const [floorFew, floorMany] = [cost(four.dploy) / cores(), cost(thirtyTwo.dploy) / cores()]
+  say(`${floorMany.toFixed(2)} s and ${floorFew.toFixed(2)} s. Over it: ${(many - floorMany).toFixed(2)} s and ${(few - floorFew).toFixed(2)} s, which is what would be left if every server had processors of its own.`)
+  const slowest = Math.max(...thirtyTwo.dploy.map(({ command }) => command))
+  const fastest = Math.min(...thirtyTwo.rsync.map(({ commands }) => commands))
+  say(`\ndploy, rolling with drain, the whole command: ${median(thirtyTwo.dploy, 'command').toFixed(2)} s; rsync and restart of all at once: ${median(thirtyTwo.rsync, 'commands').toFixed(2)} s, all serving after ${median(thirtyTwo.rsync, 'serving').toFixed(2)} s`)
+  if (median(thirtyTwo.dploy, 'command') >= median(thirtyTwo.rsync, 'commands')) failures.push('32 servers, rolling: slower than rsync and restart of all at once')
+  say(`slowest of dploy ${slowest.toFixed(2)} s, fastest of rsync ${fastest.toFixed(2)} s`)
+  for (const { seen } of thirtyTwo.dploy) if (seen.failed.length > 0) failures.push(`a deployment to 32 servers failed ${seen.failed.length} requests`)
+}
+
+async function smallOn(count: number) {
+  say(`\n# Small application, one-line change, ${count} servers, batches of 25 % with drain, 100 requests/s`)
+  const [frontend] = await freePorts(1)
+  await using world = await World.up({ servers: count, strategy: { bake: '0s' }, haproxy: rsyncSections(frontend!) })
+  await succeed(world)
+  const rsync = await Rsync.prepare(world)
+  const result = { dploy: [] as Sample[], rsync: [] as { commands: number; serving: number }[] }
+  for (let round = 1; round <= rounds; round++) {
+    await world.commit({ 'version.txt': `round ${round}\n` }, `Round ${round}`)
+    const sample = await measured(world)
+    result.dploy.push(sample)
+    report(`dploy ${round}`, sample)
+    for (const connections of ['new', 'open'] as const) {
+      await using users = startUsers({ url: `http://127.0.0.1:${frontend}/`, rate: 100 })
+      const times = await rsync.deploy(`${connections}${round}`, { connections })
+      const seen = await users.stop()
+      if (connections === 'new') result.rsync.push(times)
+      say(`rsync ${round}, ${connections} connections: commands ${times.commands.toFixed(2)} s, all serving ${times.serving.toFixed(2)} s; users: ${noticed(seen)}`)
+    }
+  }
+  return result
+}
+
+/** A one-line change in 20,000 files and 200 MB, to 8 servers. */
+async function large(): Promise<void> {
+  say('\n# 20,000 files, 200 MB, one-line change, 8 servers, batches of 25 % with drain, 100 requests/s')
+  await using world = await World.up({ servers: 8, strategy: { bake: '0s' } })
+  const files: Record<string, string> = {}
+  for (let index = 0; index < 20_000; index++) files[`data/${Math.floor(index / 200)}/${index}.txt`] = `line ${index}\n${randomBytes(3_700).toString('hex')}\n`.padEnd(10_000, 'dploy ')
+  await world.commit(files, 'Large')
+  const first = await succeed(world)
+  say(`first: ${first.result.seconds.toFixed(2)} s, ${mega(first.result.receipt!.bytes / 8)} to each`)
+  const samples: Sample[] = []
+  for (let round = 1; round <= rounds; round++) {
+    await world.commit({ 'data/7/1400.txt': `${files['data/7/1400.txt']}round ${round}\n` }, `Round ${round}`)
+    const sample = await measured(world)
+    samples.push(sample)
+    report(`dploy ${round}`, sample)
+    const most = Math.max(...sample.outcome.result.receipt!.servers.map(({ bytes }) => bytes))
+    say(`  sent to a server: ${(most / 1000).toFixed(1)} KB at most`)
+    if (most >= 100_000) failures.push(`20,000 files: ${most} bytes were sent to a server`)
+    if (sample.seen.failed.length > 0) failures.push(`20,000 files: ${sample.seen.failed.length} requests failed`)
+  }
+  say(`median ${median(samples, 'deployment').toFixed(2)} s; the whole command ${median(samples, 'command').toFixed(2)} s`)
+  if (median(samples, 'deployment') >= 1.5) failures.push('20,000 files: 1.5 s or more')
+}
+
+async function succeed(world: World): Promise<Outcome> {
+  const outcome = await world.dploy('deploy', 'production')
+  if (outcome.result.state !== 'succeeded') throw new Error(`The deployment ended as ${outcome.result.state}: ${outcome.result.failure?.message}`)
+  return outcome
+}
+
+async function measured(world: World): Promise<Sample> {
+  await using users = startUsers({ url: world.url, rate: 100 })
+  const cpu = () => world.servers.reduce((sum, server) => sum + server.cpuSeconds, 0)
+  const before = { servers: cpu(), control: processSeconds(world.controlPid) }
+  const began = performance.now()
+  const outcome = await succeed(world)
+  const command = (performance.now() - began) / 1000
+  const [servers, control] = [cpu() - before.servers, processSeconds(world.controlPid) - before.control]
+  return { command, deployment: outcome.result.seconds, outcome, servers, control, seen: await users.stop() }
+}
+
+function report(name: string, { command, deployment, outcome, servers, control, seen }: Sample): void {
+  const receipt = outcome.result.receipt!
+  say(`${name}: ${deployment.toFixed(2)} s, whole command ${command.toFixed(2)} s; processor time: servers ${servers.toFixed(2)} s, control plane ${control.toFixed(2)} s; users: ${noticed(seen)}`)
+  say(`  phases: ${receipt.phases.map(({ name: phase, start, end }) => `${phase} ${Math.round(end - start)}`).join(', ')} ms; overhead over the floor ${Math.round(receipt.overheadMs)} ms`)
+  const spans = new Map<string, number[]>()
+  for (const server of receipt.servers) for (const span of server.spans) spans.set(span.name, [...(spans.get(span.name) ?? []), span.end - span.start])
+  say(`  on a server (median, most): ${[...spans].map(([span, times]) => `${span} ${Math.round(middle(times))}/${Math.round(Math.max(...times))}`).join(', ')} ms`)
+}
+
+function noticed(seen: Seen): string {
+  return `${seen.answers.length} requests, ${seen.failed.length} failed, ${seen.stalled.length} stalled, slowest ${seen.quantile(1).toFixed(0)} ms`
+}
+
+/** Processor time of a process so far, from /proc/PID/stat (proc(5)): utime and stime, in hundredths of a second. */
+function processSeconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ')
+  return (Number(fields[11]) + Number(fields[12])) / 100
+}
+
+function cores(): number {
+  return navigator.hardwareConcurrency
+}
+
+function median<K extends string>(samples: readonly Record<K, unknown>[], key: K): number {
+  return middle(samples.map((sample) => sample[key] as number))
+}
+
+function middle(numbers: number[]): number {
+  return numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0
+}
+
+function mega(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(1)} MB`
+}
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`)
+}
