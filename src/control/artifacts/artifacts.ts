@@ -6,16 +6,17 @@ import { Worker } from 'node:worker_threads'
 import { createZstdDecompress, zstdCompressSync } from 'node:zlib'
 import type { BuildConfig, Config } from '../../protocol/config.ts'
 import { DployError, type ErrorReport } from '../../protocol/errors.ts'
-import { makeManifest, objectsOf, type Digest, type Entry, type Manifest } from '../../protocol/manifest.ts'
+import { applyDelta, makeManifest, objectsOf, type Digest, type Entry, type Manifest } from '../../protocol/manifest.ts'
 import { PackReader } from '../../protocol/pack.ts'
 import type { Revision } from '../../protocol/release-spec.ts'
 import type { ArtifactSource } from '../deploy/run.ts'
 import { git } from '../sources/git.ts'
 import { GitMirror } from '../sources/git-mirror.ts'
-import { revisionTree, type TreeItem } from '../sources/revision-tree.ts'
+import { treeChanges, treeItems, treeOf, type TreeItem } from '../sources/revision-tree.ts'
 import { BlobIndex } from './blob-index.ts'
 import { readBlobs } from './blobs.ts'
 import { buildTree } from './build.ts'
+import { LastTree } from './last-tree.ts'
 import { Manifests } from './manifests.ts'
 import { ObjectStore } from './object-store.ts'
 import { PackCache } from './pack-cache.ts'
@@ -64,13 +65,13 @@ export class Artifacts implements ArtifactSource, Disposable {
   async build(config: Config, base: string | null, revision: Revision, options: { signal: AbortSignal; onOutput: (stream: 'stdout' | 'stderr', text: string) => void }): Promise<Built> {
     if (revision.commit === null) throw new DployError('internal', 'A revision without a commit is not built')
     const mirror = this.#mirror(config, base)
-    const tree = await revisionTree(mirror.path, revision.commit, config.source.subfolder, options.signal)
-    const key = createHash('sha256').update(JSON.stringify([1, tree.oid, config.build.command, config.build.ship, config.build.leave_out, config.build.variables])).digest('hex')
+    const tree = await treeOf(mirror.path, revision.commit, config.source.subfolder, options.signal)
+    const key = createHash('sha256').update(JSON.stringify([1, tree, config.build.command, config.build.ship, config.build.leave_out, config.build.variables])).digest('hex')
     const known = this.#built(key)
     if (known !== null) return { artifact: known, cached: true, read: 0 }
     let building = this.#building.get(key)
     if (!building) {
-      building = (config.build.command === undefined ? this.#fromTree(mirror, tree.items, config.build, options.signal) : this.#fromBuild(mirror, tree.oid, config, revision.commit, options)).then((built) => {
+      building = (config.build.command === undefined ? this.#fromTree(mirror, tree, config, options.signal) : this.#fromBuild(mirror, tree, config, revision.commit, options)).then((built) => {
         this.#remember(key, built.artifact)
         return built
       })
@@ -129,7 +130,8 @@ export class Artifacts implements ArtifactSource, Disposable {
   /** Makes an artifact of a directory, without git. */
   async fromDirectory(directory: string, build: Pick<BuildConfig, 'ship' | 'leave_out'>, signal: AbortSignal): Promise<Built> {
     const cache = join(this.#data, 'artifacts', `directory-${createHash('sha256').update(directory).digest('hex').slice(0, 16)}.json`)
-    return this.#save(await this.#scan({ directory, ship: build.ship, leaveOut: build.leave_out, store: this.store.directory, cache }, signal))
+    const { entries, read } = await this.#scan({ directory, ship: build.ship, leaveOut: build.leave_out, store: this.store.directory, cache }, signal)
+    return this.#save(makeManifest(entries), read)
   }
 
   [Symbol.dispose](): void {
@@ -138,8 +140,19 @@ export class Artifacts implements ArtifactSource, Disposable {
   }
 
   /** Straight from git: no checkout, and only blobs that were never seen are read. */
-  async #fromTree(mirror: GitMirror, all: TreeItem[], build: BuildConfig, signal: AbortSignal): Promise<Built> {
-    const shipped = selection(build.ship, build.leave_out)
+  async #fromTree(mirror: GitMirror, tree: string, config: Config, signal: AbortSignal): Promise<Built> {
+    const { ship, leave_out: leaveOut } = config.build
+    const last = new LastTree(this.#data, [mirror.path, config.source.subfolder, ship, leaveOut])
+    const before = last.read()
+    const changes = before !== null && this.manifests.has(before.artifact) ? await treeChanges(mirror.path, before.tree, tree, signal) : null
+    const { entries, read } = await this.#entriesOf(mirror, changes?.items ?? (await treeItems(mirror.path, tree, signal)), selection(ship, leaveOut), signal)
+    const manifest = changes === null ? makeManifest(entries) : applyDelta(this.manifests.get(before!.artifact), { removed: changes.removed, changed: entries })
+    const built = this.#save(manifest, read)
+    last.write({ tree, artifact: built.artifact })
+    return built
+  }
+
+  async #entriesOf(mirror: GitMirror, all: readonly TreeItem[], shipped: (path: string) => boolean, signal: AbortSignal): Promise<{ entries: Entry[]; read: number }> {
     const items = all.filter(({ path }) => shipped(path))
     const known = this.#blobs.find([...new Set(items.map(({ oid }) => oid))])
     for (const [oid, digest] of known) if (!this.store.has(digest)) known.delete(oid)
@@ -154,7 +167,7 @@ export class Artifacts implements ArtifactSource, Disposable {
       if (item.kind === 'link') return { kind: 'link', path: item.path, target: targets.get(item.oid)! }
       return { kind: 'file', path: item.path, executable: item.executable, size: item.size, digest: known.get(item.oid) ?? read.get(item.oid)! }
     })
-    return this.#save({ entries, read: read.size })
+    return { entries, read: read.size }
   }
 
   async #fromBuild(mirror: GitMirror, tree: string, config: Config, commit: string, options: { signal: AbortSignal; onOutput: (stream: 'stdout' | 'stderr', text: string) => void }): Promise<Built> {
@@ -168,14 +181,14 @@ export class Artifacts implements ArtifactSource, Disposable {
       application: config.application,
       ...options,
     })
-    return this.#save(await this.#scan({ directory: built.path, ship: build.ship, leaveOut: build.leave_out, store: this.store.directory, cache: null }, options.signal))
+    const { entries, read } = await this.#scan({ directory: built.path, ship: build.ship, leaveOut: build.leave_out, store: this.store.directory, cache: null }, options.signal)
+    return this.#save(makeManifest(entries), read)
   }
 
-  async #save(scanned: { entries: Entry[]; read: number }): Promise<Built> {
-    if (scanned.entries.length === 0) throw new DployError('build.nothing_to_ship')
-    const manifest = makeManifest(scanned.entries)
+  #save(manifest: Manifest, read: number): Built {
+    if (manifest.entries.length === 0) throw new DployError('build.nothing_to_ship')
     this.manifests.save(manifest)
-    return { artifact: manifest.digest, cached: false, read: scanned.read }
+    return { artifact: manifest.digest, cached: false, read }
   }
 
   #scan(options: ScanOptions, signal: AbortSignal): Promise<{ entries: Entry[]; read: number }> {
