@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { DployError } from '../../protocol/errors.ts'
 
 export interface GitOptions {
@@ -32,7 +33,7 @@ export async function git(args: readonly string[], options: GitOptions = {}): Pr
   const code = await new Promise<number | null>((resolve, reject) => {
     child.once('error', (error: NodeJS.ErrnoException) => {
       if (options.signal?.aborted) reject(options.signal.reason)
-      else reject(error.code === 'ENOENT' ? new DployError('source.unreachable', 'git is not installed here', { fix: 'Install git' }) : error)
+      else reject(error.code === 'ENOENT' && (options.cwd === undefined || existsSync(options.cwd)) ? new DployError('source.unreachable', 'git is not installed here', { fix: 'Install git' }) : error)
     })
     child.once('close', resolve)
   })
