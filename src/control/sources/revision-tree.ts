@@ -19,15 +19,13 @@ export interface TreeChanges {
   items: TreeItem[]
 }
 
-/** More changes than these are not worth asking for one by one. */
-const maxChanges = 500
-
 /**
  * Names the whole content of a commit, or of one folder of it: the same tree is the same code, whatever commit it is in.
  * Throws `source.revision_unknown` for a folder that is not there.
  */
 export async function treeOf(mirror: string, commit: string, subfolder: string | undefined, signal: AbortSignal): Promise<string> {
-  const name = subfolder === undefined ? `${commit}^{tree}` : `${commit}:${subfolder.replace(/^\.\/|\/+$/g, '')}`
+  const folder = (subfolder ?? '').replace(/^(?:\.(?:\/+|$))+|\/+$/g, '')
+  const name = folder === '' ? `${commit}^{tree}` : `${commit}:${folder}`
   try {
     const oid = (await git(['rev-parse', '--verify', '--quiet', '--end-of-options', name], { cwd: mirror, signal })).toString().trim()
     // A file has a name of that form too.
@@ -35,7 +33,7 @@ export async function treeOf(mirror: string, commit: string, subfolder: string |
     return oid
   } catch (error) {
     if (!(error instanceof GitError)) throw error
-    throw new DployError('source.revision_unknown', subfolder === undefined ? `The tree of ${commit} cannot be read` : `There is no folder ${subfolder} in ${commit.slice(0, 7)}`, { where: 'source.subfolder', cause: error })
+    throw new DployError('source.revision_unknown', folder === '' ? `The tree of ${commit} cannot be read` : `There is no folder ${subfolder} in ${commit.slice(0, 7)}`, { where: 'source.subfolder', cause: error })
   }
 }
 
@@ -44,52 +42,64 @@ export async function treeOf(mirror: string, commit: string, subfolder: string |
  * be shipped.
  */
 export async function treeItems(mirror: string, tree: string, signal: AbortSignal): Promise<TreeItem[]> {
-  return parseListing(await git(['ls-tree', '-r', '-z', '-l', '--end-of-options', tree], { cwd: mirror, signal }))
-}
-
-/** What has changed between two trees; null when `from` is not here, or when it is so much that all of it is read sooner. Throws as `treeItems`. */
-export async function treeChanges(mirror: string, from: string, to: string, signal: AbortSignal): Promise<TreeChanges | null> {
-  let raw: Buffer
+  let listing: Buffer
   try {
-    raw = await git(['diff-tree', '-r', '-z', '--no-renames', '--end-of-options', from, to], { cwd: mirror, signal })
+    listing = await git(['ls-tree', '-r', '-z', '-l', '--end-of-options', tree], { cwd: mirror, signal })
   } catch (error) {
-    if (error instanceof GitError) return null
-    throw error
+    if (!(error instanceof GitError)) throw error
+    throw new DployError('source.unsafe', `The tree ${tree} cannot be read: ${error.problem}`, { where: tree, fix: 'Run git fsck in the repository', cause: error })
   }
-  // `:mode mode oid oid STATUS NUL path NUL`, one after the other.
-  const removed: string[] = []
-  const changed: string[] = []
-  const decoder = new TextDecoder('utf-8', { fatal: true })
-  for (let start = 0; start < raw.length; ) {
-    const middle = raw.indexOf(0, start)
-    const end = raw.indexOf(0, middle + 1)
-    const path = decodePath(decoder, raw.subarray(middle + 1, end))
-    if (raw[middle - 1] === 'D'.charCodeAt(0)) removed.push(path)
-    else changed.push(path)
-    start = end + 1
-  }
-  if (changed.length > maxChanges) return null
-  if (changed.length === 0) return { removed, items: [] }
-  return { removed, items: parseListing(await git(['ls-tree', '-z', '-l', '--end-of-options', to, ...changed], { cwd: mirror, signal })) }
-}
-
-function parseListing(listing: Buffer): TreeItem[] {
   const items: TreeItem[] = []
   const decoder = new TextDecoder('utf-8', { fatal: true })
   for (let start = 0; start < listing.length; ) {
     const end = listing.indexOf(0, start)
     const tab = listing.indexOf(9, start)
-    const [mode, type, oid, size] = listing.toString('latin1', start, tab).split(/ +/)
-    const path = decodePath(decoder, listing.subarray(tab + 1, end))
+    const [mode, , oid, size] = listing.toString('latin1', start, tab).split(/ +/)
+    items.push(itemOf(decodePath(decoder, listing.subarray(tab + 1, end)), mode!, oid!, Number(size)))
     start = end + 1
-    if (mode === '160000') {
-      throw new DployError('source.unsupported', `${JSON.stringify(path)} is a submodule, which dploy does not fetch`, { where: path, fix: 'Vendor its files, or build in CI and deploy with --directory' })
-    }
-    checkPath(path)
-    if (type !== 'blob') throw new DployError('source.unsupported', `${JSON.stringify(path)} is of a kind that dploy does not know (mode ${mode})`, { where: path })
-    items.push({ path, kind: mode === '120000' ? 'link' : 'file', executable: mode === '100755', oid: oid!, size: Number(size) })
   }
   return items
+}
+
+/** What has changed between two trees; null when one of them cannot be read. Throws as `treeItems`. */
+export async function treeChanges(mirror: string, from: string, to: string, signal: AbortSignal): Promise<TreeChanges | null> {
+  try {
+    const raw = await git(['diff-tree', '-r', '-z', '--no-renames', '--end-of-options', from, to], { cwd: mirror, signal })
+    const changes = parseChanges(raw)
+    if (changes.items.length === 0) return changes
+    // Asked by id: a path would be taken for a pattern, and normalized.
+    const sizes = (await git(['cat-file', '--batch-check=%(objectsize)'], { cwd: mirror, signal, input: changes.items.map(({ oid }) => `${oid}\n`).join('') })).toString().split('\n')
+    for (const [index, item] of changes.items.entries()) item.size = Number(sizes[index])
+    return changes.items.every(({ size }) => Number.isSafeInteger(size)) ? changes : null
+  } catch (error) {
+    if (error instanceof GitError) return null
+    throw error
+  }
+}
+
+/** `:mode mode oid oid STATUS NUL path NUL`, one after the other. Sizes are not in it. */
+function parseChanges(raw: Buffer): TreeChanges {
+  const changes: TreeChanges = { removed: [], items: [] }
+  const decoder = new TextDecoder('utf-8', { fatal: true })
+  for (let start = 0; start < raw.length; ) {
+    const middle = raw.indexOf(0, start)
+    const end = raw.indexOf(0, middle + 1)
+    const path = decodePath(decoder, raw.subarray(middle + 1, end))
+    const [, mode, , oid, status] = raw.toString('latin1', start, middle).split(' ')
+    if (status === 'D') changes.removed.push(path)
+    else changes.items.push(itemOf(path, mode!, oid!, 0))
+    start = end + 1
+  }
+  return changes
+}
+
+function itemOf(path: string, mode: string, oid: string, size: number): TreeItem {
+  if (mode === '160000') {
+    throw new DployError('source.unsupported', `${JSON.stringify(path)} is a submodule, which dploy does not fetch`, { where: path, fix: 'Vendor its files, or build in CI and deploy with --directory' })
+  }
+  checkPath(path)
+  if (!/^(?:100[0-7]{3}|120000)$/.test(mode)) throw new DployError('source.unsupported', `${JSON.stringify(path)} is of a kind that dploy does not know (mode ${mode})`, { where: path })
+  return { path, kind: mode === '120000' ? 'link' : 'file', executable: mode === '100755', oid, size }
 }
 
 function decodePath(decoder: InstanceType<typeof TextDecoder>, bytes: Buffer): string {
