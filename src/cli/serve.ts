@@ -1,4 +1,3 @@
-import { mkdirSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { Command } from 'commander'
 import { DployError } from '../protocol/errors.ts'
@@ -16,7 +15,6 @@ export function serveCommand(): Command {
       const output = makeOutput(options)
       const { startServing } = await import('./embed.ts')
       const data = options.data === undefined ? dataDirectory(process.cwd()) : resolve(options.data)
-      mkdirSync(data, { recursive: true, mode: 0o700 })
       const stop = Promise.withResolvers<void>()
       for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.resolve())
       await using plane = await startServing(data, { tcp: parseListen(options.listen), log: { level: 'info' } })

@@ -1,10 +1,10 @@
-import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import pino, { type Logger } from 'pino'
 import { openBalancer } from '../balancers/registry.ts'
 import { serveApi } from './api/server.ts'
 import { makeHandlers } from './api/handlers.ts'
 import { Artifacts } from './artifacts/artifacts.ts'
+import { makeDataDirectory } from './data-directory.ts'
 import { lockData } from './data-lock.ts'
 import { Converger } from './deploy/converger.ts'
 import { Deployer } from './deploy/deployer.ts'
@@ -41,7 +41,7 @@ const recoverEvery = 5_000
 
 /** Starts a control plane: the one place that names its store, drivers, clock and log. */
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
-  mkdirSync(options.data, { recursive: true, mode: 0o700 })
+  makeDataDirectory(options.data)
   const log: Logger = pino({ level: options.log?.level ?? 'silent', base: null }, pino.destination(2))
   await using cleanup = new AsyncDisposableStack()
   if (options.exclusive) cleanup.use(lockData(options.data))
