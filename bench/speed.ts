@@ -1,6 +1,7 @@
 // How long deployments take, phase by phase, beside rsync and a restart on the same servers in the same run.
 // Run: bench/run speed            (root on Debian; about four minutes; 2.5 GB of memory)
 //      bench/run speed small      only the small application; `large`: only the large one; `--rounds N`: 3 by default
+import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { randomBytes } from 'node:crypto'
@@ -118,6 +119,8 @@ async function measured(world: World): Promise<Sample> {
 
 /** Waits until the servers have done what comes after a deployment (old releases, the next one's tree), which here all share two cores. */
 async function quiet(world: World): Promise<void> {
+  // All servers' disks are one here, and what the last deployment wrote is still on its way to it.
+  await new Promise((resolve) => spawn('sync').once('close', resolve))
   const end = performance.now() + 30_000
   for (let before = Infinity; performance.now() < end; ) {
     const now = world.servers.reduce((sum, server) => sum + server.cpuSeconds, 0)

@@ -41,14 +41,14 @@ export class Cgroup {
     return 0
   }
 
-  /** Removes the groups. The kernel lets go of a dead process' group a moment late: waits up to 5 s. */
+  /** Removes the groups. The kernel lets go of a dead process' group a moment late: waits up to 20 s. */
   async remove(): Promise<void> {
     for (const directory of this.#directories) {
       for (let attempt = 0; existsSync(directory); attempt += 1) {
         try {
           removeTree(directory)
         } catch (error) {
-          if (attempt === 250) throw error
+          if (attempt === 1_000) throw error
           await delay(20)
         }
       }
