@@ -38,7 +38,10 @@ class Builtin implements Balancer {
     let last = -1
     for (;;) {
       const [seen] = await this.read([server], options.signal)
-      if (seen!.inFlight !== last) options.onProgress?.((last = seen!.inFlight))
+      if (seen!.inFlight !== last) {
+        last = seen!.inFlight
+        options.onProgress?.(last)
+      }
       if (last === 0 || performance.now() - began >= options.timeout) break
       await new Promise((resolve) => setTimeout(resolve, lookEvery))
     }

@@ -19,6 +19,10 @@ export interface HaproxyFixture {
   tether?: { file: string; args: string[] } | undefined
   /** Another HAProxy binary than the one in PATH. */
   binary?: string
+  /** Changes the text of the configuration. */
+  configure?: (text: string) => string
+  /** A master process that starts the worker and reloads, as systemd runs it. */
+  masterWorker?: boolean
 }
 
 /** A HAProxy of one's own, for the demo, tests and benchmarks, with the settings that production should have. */
@@ -42,14 +46,23 @@ export async function startHaproxy(options: HaproxyFixture): Promise<RunningHapr
   if (binary === null) throw new DployError('balancer.unreachable', 'HAProxy is not installed', { fix: 'On Debian: apt-get install haproxy' })
   const config = join(options.directory, 'haproxy.cfg')
   const socket = join(options.directory, 'haproxy.sock')
-  await writeFile(config, haproxyConfig(options, socket))
-  let child = await start(binary, ['-db', '-f', config], socket, options.tether)
+  const master = join(options.directory, 'master.sock')
+  const text = haproxyConfig(options, socket)
+  await writeFile(config, options.configure?.(text) ?? text)
+  let child = await start(binary, [...(options.masterWorker ? ['-W', '-S', master] : []), '-db', '-f', config], socket, options.tether)
   return {
     url: `http://${options.bind}`,
     address: `unix:${socket}`,
     async reload() {
       const old = child
       const pid = await workerPid(socket)
+      if (options.masterWorker) {
+        // Not by SIGUSR2, which systemd sends: a master that is still starting itself again loses it. Its socket then refuses.
+        const asked = async () => await say(master, 'reload').then(() => true, () => false)
+        while (!(await asked())) await new Promise((resolve) => setTimeout(resolve, 10))
+        while ((await workerPid(socket).catch(() => pid)) === pid) await new Promise((resolve) => setTimeout(resolve, 10))
+        return
+      }
       child = await start(binary, ['-db', '-f', config, '-x', socket, '-sf', String(pid)], socket, options.tether, pid)
       await new Promise<void>((resolve) => (old.exitCode !== null ? resolve() : old.once('exit', () => resolve())))
     },
@@ -126,17 +139,19 @@ async function start(binary: string, args: string[], socket: string, tether: Hap
 }
 
 /** The process id that HAProxy tells of itself. */
-function workerPid(socket: string): Promise<number> {
+async function workerPid(socket: string): Promise<number> {
+  const match = /^Pid: (\d+)$/m.exec(await say(socket, 'show info'))
+  if (!match) throw new Error('no answer')
+  return Number(match[1])
+}
+
+function say(socket: string, command: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const connection = connect(socket)
     let text = ''
     connection.on('data', (chunk) => (text += chunk.toString('utf8')))
     connection.once('error', reject)
-    connection.once('close', () => {
-      const match = /^Pid: (\d+)$/m.exec(text)
-      if (match) resolve(Number(match[1]))
-      else reject(new Error('no answer'))
-    })
-    connection.end('show info\n')
+    connection.once('close', () => resolve(text))
+    connection.end(`${command}\n`)
   })
 }

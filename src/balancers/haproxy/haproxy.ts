@@ -13,7 +13,17 @@ const eager = 300
 /** How often drains are held against what HAProxy says, so that a reload does not undo them. Milliseconds. */
 const assertEvery = 200
 
+/** Type 6: backends (2) and servers (4). */
+const showServers = 'show stat -1 6 -1'
+
 type Wanted = 'drain' | 'maint'
+
+/** What all HAProxies say at one moment. */
+interface Look {
+  servers: ServerTraffic[]
+  /** Their process ids: a reload changes them. */
+  processes: string
+}
 
 /**
  * HAProxy through its Runtime API.
@@ -31,7 +41,7 @@ class Haproxy implements Balancer {
   readonly #backends: string[]
   /** Servers that are kept out of traffic, and in which state. */
   readonly #wanted = new Map<string, Wanted>()
-  #looking: Promise<ServerTraffic[]> | null = null
+  #looking: Promise<Look> | null = null
   #commands: { text: string; done: PromiseWithResolvers<void> }[] = []
   #sending = false
   #asserting: NodeJS.Timeout | null = null
@@ -66,23 +76,26 @@ class Haproxy implements Balancer {
   }
 
   async read(servers: readonly string[], signal: AbortSignal): Promise<ServerTraffic[]> {
-    const all = await this.#look(signal)
-    return servers.map((server) => {
-      const found = all.find((one) => one.server === server)
-      if (!found) throw new DployError('balancer.unknown_server', `HAProxy has no server ${server} in ${this.#backends.join(', ')}`, { where: this.#apis[0]!.address })
-      return found
-    })
+    const look = await this.#look(signal)
+    return servers.map((server) => this.#find(server, look))
   }
 
   async drain(server: string, options: DrainOptions): Promise<{ inFlight: number }> {
+    const first = await this.#look(options.signal)
+    let last = this.#find(server, first).inFlight
+    let told = -1
     await this.#want(server, 'drain', options.signal)
     const began = performance.now()
-    let last = -1
     for (;;) {
-      const [seen] = await this.read([server], options.signal)
-      if (seen!.inFlight !== last) options.onProgress?.((last = seen!.inFlight))
-      // A look that others share may have begun before HAProxy knew of the drain: then 0 in flight says nothing.
-      if ((last === 0 && seen!.admission !== 'ready') || performance.now() - began >= options.timeout) break
+      const look = await this.#look(options.signal)
+      const seen = this.#find(server, look)
+      // What is in flight in a process that a reload replaced cannot be asked for any more: it gets all of its time.
+      last = look.processes === first.processes ? seen.inFlight : Math.max(last, seen.inFlight)
+      if (last !== told) options.onProgress?.(last)
+      told = last
+      // A look that others share may have begun before HAProxy knew of the drain: then 0 in flight says nothing. A server
+      // that is down gets nothing either way, and HAProxy calls it DOWN, not DRAIN.
+      if ((last === 0 && (seen.admission !== 'ready' || !seen.up)) || performance.now() - began >= options.timeout) break
       await pause(began, options.signal)
     }
     await this.#want(server, 'maint', options.signal)
@@ -90,6 +103,7 @@ class Haproxy implements Balancer {
   }
 
   async register(server: string, options: RegisterOptions): Promise<void> {
+    await this.read([server], options.signal)
     this.#wanted.delete(server)
     this.#stopAssertingIfIdle()
     await this.#set(server, 'ready', options.signal)
@@ -135,7 +149,7 @@ class Haproxy implements Balancer {
   /** A reload starts HAProxy anew, without the states that were set. */
   async #assert(): Promise<void> {
     const { signal } = this.#closed
-    for (const seen of await this.#look(signal)) {
+    for (const seen of (await this.#look(signal)).servers) {
       const wanted = this.#wanted.get(seen.server)
       if (wanted === undefined) continue
       const right = wanted === 'maint' ? seen.admission === 'out' : seen.admission !== 'ready'
@@ -183,20 +197,30 @@ class Haproxy implements Balancer {
   }
 
   /** What all HAProxies say of all servers; callers at the same time share one look. */
-  #look(signal: AbortSignal): Promise<ServerTraffic[]> {
+  #look(signal: AbortSignal): Promise<Look> {
     signal.throwIfAborted()
     this.#looking ??= this.#readAll().finally(() => (this.#looking = null))
     return this.#looking
   }
 
-  async #readAll(): Promise<ServerTraffic[]> {
-    const rows = (await Promise.all(this.#apis.map((api) => this.#rows(api, this.#closed.signal)))).flat().filter((row) => row.type === '2' && this.#backends.includes(row.pxname!))
-    return [...Map.groupBy(rows, (row) => row.svname!)].map(([server, own]) => merge(server, own))
+  async #readAll(): Promise<Look> {
+    const answers = await Promise.all(this.#apis.map((api) => api.ask(`show info;${showServers}`, this.#closed.signal)))
+    const rows = answers.flatMap((answer) => parseStatistics(answer.slice(Math.max(0, answer.indexOf('# pxname,'))))).filter((row) => row.type === '2' && this.#backends.includes(row.pxname!))
+    return {
+      servers: [...Map.groupBy(rows, (row) => row.svname!)].map(([server, own]) => merge(server, own)),
+      processes: answers.map((answer) => /^Pid: (\d+)$/m.exec(answer)?.[1]).join(),
+    }
+  }
+
+  #find(server: string, look: Look): ServerTraffic {
+    const found = look.servers.find((one) => one.server === server)
+    if (found) return found
+    const names = look.servers.map((one) => one.server)
+    throw new DployError('balancer.unknown_server', `HAProxy has no server ${server} in ${this.#backends.join(', ')}; it has ${names.join(', ') || 'none'}${nearest(server, names)}`, { where: this.#apis[0]!.address })
   }
 
   async #rows(api: RuntimeApi, signal: AbortSignal): Promise<StatRow[]> {
-    // Type 6: backends (2) and servers (4).
-    return parseStatistics(await api.ask('show stat -1 6 -1', signal))
+    return parseStatistics(await api.ask(showServers, signal))
   }
 }
 

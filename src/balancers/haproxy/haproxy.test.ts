@@ -1,0 +1,159 @@
+import assert from 'node:assert/strict'
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, test } from 'node:test'
+import type { BalancerConfig } from '../../protocol/config.ts'
+import type { Backend } from '../contract-backend.ts'
+import { balancerContract, coded, contractWorld, freePort, inFlight, reads, soon, until, type ContractFixture } from '../contract-suite.ts'
+import { Users } from '../contract-users.ts'
+import { openBalancer } from '../registry.ts'
+import { haproxyBinary, startHaproxy, type HaproxyFixture, type RunningHaproxy } from './fixture.ts'
+
+type Config = Extract<BalancerConfig, { kind: 'haproxy' }>
+
+const skip = haproxyBinary() === null ? 'HAProxy is not installed' : false
+const wrong = (change: Partial<Config>) => (config: BalancerConfig) => ({ ...(config as Config), ...change })
+
+balancerContract({
+  name: 'HAProxy',
+  skip,
+  capabilities: { countsInFlight: true, counts: true, drains: true },
+  seesServersDown: true,
+  closesIdleConnections: false,
+  start: (backends, directory) => start(backends, directory),
+  mistakes: [
+    { what: 'a backend that HAProxy does not have', code: 'balancer.unknown_backend', names: /no backend wep; it has web.*did you mean web\?/, make: wrong({ backend: ['wep'] }) },
+    { what: 'a socket that does not exist', code: 'balancer.unreachable', names: /\/nowhere\.sock cannot be reached: there is no such socket/, make: wrong({ address: ['unix:/nowhere.sock'] }) },
+    { what: 'a TCP address where nothing listens', code: 'balancer.unreachable', names: /tcp:127\.0\.0\.1:1 cannot be reached: nothing listens there/, make: wrong({ address: ['tcp:127.0.0.1:1'] }) },
+  ],
+})
+
+describe('HAProxy', { skip }, () => {
+  for (const [how, masterWorker] of [['that starts a new process (-sf)', false], ['of a master and its worker', true]] as const) {
+    test(`a reload ${how} does not undo a drain`, async () => {
+      await using here = await contractWorld({ closesIdleConnections: false, start: (backends, directory) => start(backends, directory, { masterWorker }) })
+      const { haproxy } = here.fixture as Fixture
+      const options = { timeout: 10_000, signal: soon() }
+      await here.balancer.drain('web2', options)
+      await haproxy.reload()
+      await reads(here, 'web2', (seen) => seen.admission === 'out')
+      assert.deepEqual(new Set(await here.users.names(20)), new Set(['web1', 'web3']))
+      await here.balancer.register('web2', options)
+      assert.ok((await here.users.names(20)).includes('web2'))
+      await haproxy.reload()
+      await until(async () => assert.ok((await here.users.names(20)).includes('web2')))
+    })
+  }
+
+  test('a request in flight gets all of its time when a reload in the middle of the drain hides it', async () => {
+    await using here = await contractWorld({ closesIdleConnections: false, start: (backends, directory) => start(backends, directory, { masterWorker: true }) })
+    const { slow, backend } = await inFlight(here)
+    const waiting = Promise.withResolvers<void>()
+    let over = false
+    const drained = here.balancer.drain(backend.name, { timeout: 2_000, signal: soon(), onProgress: (count) => count === 1 && waiting.resolve() }).finally(() => (over = true))
+    await waiting.promise
+    await (here.fixture as Fixture).haproxy.reload()
+    await reads(here, backend.name, (seen) => seen.admission !== 'ready' && seen.inFlight === 0)
+    assert.ok(!(await here.users.names(20)).includes(backend.name))
+    assert.equal(over, false)
+    backend.release()
+    assert.equal((await slow).status, 200)
+    assert.deepEqual(await drained, { inFlight: 1 })
+  })
+
+  test('several HAProxies are drained together, and each of them has to know the server', async () => {
+    await using here = await contractWorld({ closesIdleConnections: false, start })
+    const second = join(here.directory, 'second')
+    await mkdir(second)
+    await using other = await start(here.backends, second)
+    using others = new Users(other.url, { connections: 4, repeat: false })
+    await until(async () => assert.equal(new Set(await others.names(9)).size, 3))
+    const both: Config = { ...(here.fixture.config as Config), address: [...(here.fixture.config as Config).address, ...(other.config as Config).address] }
+    await using balancer = openBalancer(both)
+    await balancer.check(['web1', 'web2', 'web3'], soon())
+
+    const slow = others.get('/hold')
+    const backend = await Promise.race(here.backends.map(async (one) => (await one.holding(), one)))
+    let over = false
+    const drained = balancer.drain(backend.name, { timeout: 10_000, signal: soon() }).finally(() => (over = true))
+    await reads({ balancer }, backend.name, (seen) => seen.admission === 'draining' && seen.inFlight === 1)
+    for (const users of [here.users, others]) assert.ok(!(await users.names(20)).includes(backend.name))
+    assert.equal(over, false, 'the first HAProxy has nothing in flight, but the second has')
+    backend.release()
+    assert.equal((await slow).status, 200)
+    assert.deepEqual(await drained, { inFlight: 0 })
+
+    const before = (await balancer.counters(soon()))!
+    await Promise.all([here.users.names(5), others.names(7)])
+    await until(async () => assert.equal((await balancer.counters(soon()))!.requests - before.requests, 12))
+
+    await using third = await startHaproxy({ directory: await made(here.directory, 'third'), bind: `127.0.0.1:${await freePort()}`, backend: 'web', servers: here.backends.slice(0, 2), healthPath: '/healthz' })
+    await using three = openBalancer({ ...both, address: [...both.address, third.address] })
+    await assert.rejects(three.check(['web1', 'web3'], soon()), coded('balancer.unknown_server', /third.* has no server web3; it has web1, web2/))
+  })
+
+  test('a server that stands in several backends is taken out of all', async () => {
+    const ports = [await freePort(), await freePort()]
+    const configure = (text: string) => `${text}
+frontend api-in
+  bind 127.0.0.1:${ports[1]}
+  default_backend api
+${text.slice(text.indexOf('\nbackend web\n')).replace('backend web', 'backend api')}`
+    await using here = await contractWorld({ closesIdleConnections: false, start: (backends, directory) => start(backends, directory, { configure }) })
+    using api = new Users(`http://127.0.0.1:${ports[1]}`, { connections: 4, repeat: false })
+    await until(async () => assert.equal(new Set(await api.names(9)).size, 3))
+    await using balancer = openBalancer({ ...(here.fixture.config as Config), backend: ['web', 'api'] })
+    await balancer.check(['web1', 'web2', 'web3'], soon())
+    const slow = api.get('/hold')
+    const backend = await Promise.race(here.backends.map(async (one) => (await one.holding(), one)))
+    const drained = balancer.drain(backend.name, { timeout: 10_000, signal: soon() })
+    await reads({ balancer }, backend.name, (seen) => seen.admission === 'draining' && seen.inFlight === 1)
+    for (const users of [here.users, api]) assert.ok(!(await users.names(20)).includes(backend.name))
+    backend.release()
+    assert.equal((await slow).status, 200)
+    assert.deepEqual(await drained, { inFlight: 0 })
+    await balancer.register(backend.name, { timeout: 10_000, signal: soon() })
+    for (const users of [here.users, api]) assert.ok((await users.names(20)).includes(backend.name))
+  })
+
+  test('the Runtime API is reached by TCP as well', async () => {
+    const port = await freePort()
+    const configure = (text: string) => text.replace('  stats timeout', `  stats socket ipv4@127.0.0.1:${port} level admin\n  stats timeout`)
+    await using here = await contractWorld({ closesIdleConnections: false, start: (backends, directory) => start(backends, directory, { configure }) })
+    await using balancer = openBalancer({ kind: 'haproxy', address: [`tcp:127.0.0.1:${port}`], backend: ['web'] })
+    await balancer.check(['web1', 'web2', 'web3'], soon())
+    await balancer.drain('web1', { timeout: 10_000, signal: soon() })
+    assert.ok(!(await here.users.names(20)).includes('web1'))
+    await balancer.register('web1', { timeout: 10_000, signal: soon() })
+    assert.ok((await here.users.names(20)).includes('web1'))
+  })
+
+  for (const level of ['operator', 'user']) {
+    test(`a socket of level ${level} is reported before anything is switched`, async () => {
+      await using here = await contractWorld({ closesIdleConnections: false, start: (backends, directory) => start(backends, directory, { configure: (text) => text.replace('level admin', `level ${level}`) }) })
+      const refused = (error: unknown) => coded('balancer.refused', /refuses commands/)(error) && /level admin/.test((error as { fix: string }).fix)
+      await assert.rejects(here.balancer.check(['web1'], soon()), refused)
+      await assert.rejects(here.balancer.drain('web1', { timeout: 1_000, signal: soon() }), refused)
+      assert.equal(new Set(await here.users.names(9)).size, 3)
+    })
+  }
+})
+
+interface Fixture extends ContractFixture {
+  haproxy: RunningHaproxy
+}
+
+async function start(servers: readonly Backend[], directory: string, options: Partial<HaproxyFixture> = {}): Promise<Fixture> {
+  const haproxy = await startHaproxy({ directory, bind: `127.0.0.1:${await freePort()}`, backend: 'web', servers: [...servers], healthPath: '/healthz', checkInterval: '100ms', ...options })
+  return {
+    url: haproxy.url,
+    config: { kind: 'haproxy', address: [haproxy.address], backend: ['web'] },
+    haproxy,
+    [Symbol.asyncDispose]: () => haproxy[Symbol.asyncDispose](),
+  }
+}
+
+async function made(directory: string, name: string): Promise<string> {
+  await mkdir(join(directory, name))
+  return join(directory, name)
+}
