@@ -20,6 +20,8 @@ export interface CommandOptions {
   /** Milliseconds. */
   timeout: number
   signal: AbortSignal
+  /** Nothing that the command started in its group may outlive it. */
+  endGroup?: boolean
   onOutput(stream: 'stdout' | 'stderr', text: string): void
 }
 
@@ -42,6 +44,7 @@ export async function runCommand(options: CommandOptions): Promise<{ code: numbe
   options.signal.addEventListener('abort', abort, { once: true })
   try {
     const result = await Promise.race([exited, stop.promise])
+    if (options.endGroup === true) await endGroup(child.pid!, 'SIGTERM', grace)
     await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, drainOutput))])
     return { ...result, ms: performance.now() - began }
   } catch (error) {

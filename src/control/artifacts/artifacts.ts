@@ -10,9 +10,10 @@ import { applyDelta, makeManifest, objectsOf, type Digest, type Entry, type Mani
 import { PackReader } from '../../protocol/pack.ts'
 import type { Revision } from '../../protocol/release-spec.ts'
 import type { ArtifactSource } from '../deploy/run.ts'
-import { git } from '../sources/git.ts'
 import { GitMirror } from '../sources/git-mirror.ts'
+import { linkTargets } from '../sources/link-targets.ts'
 import { treeChanges, treeItems, treeOf, type TreeItem } from '../sources/revision-tree.ts'
+import { SharedWork } from '../sources/shared-work.ts'
 import { BlobIndex } from './blob-index.ts'
 import { readBlobs } from './blobs.ts'
 import { buildTree } from './build.ts'
@@ -21,7 +22,7 @@ import { Manifests } from './manifests.ts'
 import { ObjectStore } from './object-store.ts'
 import { PackCache } from './pack-cache.ts'
 import type { ScanOptions } from './scan.ts'
-import { selection } from './selection.ts'
+import { selection, type Selection } from './selection.ts'
 
 /** How many commits between two are listed. */
 const maxCommits = 50
@@ -34,12 +35,20 @@ export interface Built {
   read: number
 }
 
+type OnOutput = (stream: 'stdout' | 'stderr', text: string) => void
+
+/** A build that runs, and who is told what it prints. */
+interface Building {
+  work: SharedWork<Built>
+  listeners: Set<OnOutput>
+}
+
 /** Sources, artifacts and what is sent of them: everything of it below one data directory. */
 export class Artifacts implements ArtifactSource, Disposable {
   readonly #data: string
   readonly #mirrors = new Map<string, GitMirror>()
   readonly #blobs: BlobIndex
-  readonly #building = new Map<string, Promise<Built>>()
+  readonly #building = new Map<string, Building>()
   readonly store: ObjectStore
   readonly manifests: Manifests
   readonly packs: PackCache
@@ -61,24 +70,40 @@ export class Artifacts implements ArtifactSource, Disposable {
     return this.#mirror(config, base).between(from, to, maxCommits, AbortSignal.timeout(10_000)).catch(() => [])
   }
 
-  /** Builds the artifact of a revision, once for the same tree and build definition, also when asked for twice at a time. */
-  async build(config: Config, base: string | null, revision: Revision, options: { signal: AbortSignal; onOutput: (stream: 'stdout' | 'stderr', text: string) => void }): Promise<Built> {
-    if (revision.commit === null) throw new DployError('internal', 'A revision without a commit is not built')
+  /**
+   * Builds the artifact of a revision, once for the same tree and build definition, also when asked for twice at a time: it
+   * ends early when nobody waits for it any more. Throws as `treeOf`, `treeItems`, `readBlobs` and `buildTree` do.
+   */
+  async build(config: Config, base: string | null, revision: Revision, options: { signal: AbortSignal; onOutput: OnOutput }): Promise<Built> {
+    const { commit } = revision
+    if (commit === null) throw new DployError('internal', 'A revision without a commit is not built')
+    const { build, source, application } = config
     const mirror = this.#mirror(config, base)
-    const tree = await treeOf(mirror.path, revision.commit, config.source.subfolder, options.signal)
-    const key = createHash('sha256').update(JSON.stringify([1, tree, config.build.command, config.build.ship, config.build.leave_out, config.build.variables])).digest('hex')
+    const tree = await treeOf(mirror.path, commit, source.subfolder, options.signal)
+    // The application is told to the build command.
+    const key = createHash('sha256').update(JSON.stringify([2, tree, build.command === undefined ? null : [build.command, application], build.ship, build.leave_out, build.variables])).digest('hex')
     const known = this.#built(key)
     if (known !== null) return { artifact: known, cached: true, read: 0 }
     let building = this.#building.get(key)
-    if (!building) {
-      building = (config.build.command === undefined ? this.#fromTree(mirror, tree, config, options.signal) : this.#fromBuild(mirror, tree, config, revision.commit, options)).then((built) => {
+    if (!building || building.work.abandoned) {
+      const listeners = new Set<OnOutput>()
+      const onOutput: OnOutput = (stream, text) => listeners.forEach((listener) => listener(stream, text))
+      const make = async (signal: AbortSignal) => {
+        const built = await (build.command === undefined ? this.#fromTree(mirror, tree, config, signal) : this.#fromBuild(mirror, tree, config, commit, { signal, onOutput }))
         this.#remember(key, built.artifact)
         return built
-      })
-      this.#building.set(key, building)
-      void building.catch(() => {}).finally(() => this.#building.delete(key))
+      }
+      const begun: Building = { work: new SharedWork(make), listeners }
+      this.#building.set(key, begun)
+      void begun.work.ended.then(() => this.#building.get(key) === begun && this.#building.delete(key))
+      building = begun
     }
-    return building
+    building.listeners.add(options.onOutput)
+    try {
+      return await building.work.join(options.signal)
+    } finally {
+      building.listeners.delete(options.onOutput)
+    }
   }
 
   async has(artifact: Digest): Promise<boolean> {
@@ -120,6 +145,7 @@ export class Artifacts implements ArtifactSource, Disposable {
       })
       reader.finish()
     } catch (error) {
+      writer.abandon()
       if (error instanceof DployError) throw error
       throw new DployError('protocol.invalid', `The upload cannot be read: ${(error as Error).message}`, { cause: error })
     }
@@ -144,25 +170,37 @@ export class Artifacts implements ArtifactSource, Disposable {
     const { ship, leave_out: leaveOut } = config.build
     const last = new LastTree(this.#data, [mirror.path, config.source.subfolder, ship, leaveOut])
     const before = last.read()
-    const changes = before !== null && this.manifests.has(before.artifact) ? await treeChanges(mirror.path, before.tree, tree, signal) : null
+    // Asked for the same tree again, objects of its artifact are missing: then all of it is looked at.
+    const base = before !== null && before.tree !== tree ? this.#sound(before.artifact) : null
+    const changes = base === null ? null : await treeChanges(mirror.path, before!.tree, tree, signal)
     const { entries, read } = await this.#entriesOf(mirror, changes?.items ?? (await treeItems(mirror.path, tree, signal)), selection(ship, leaveOut), signal)
-    const manifest = changes === null ? makeManifest(entries) : applyDelta(this.manifests.get(before!.artifact), { removed: changes.removed, changed: entries })
+    const manifest = changes === null ? makeManifest(entries) : applyDelta(base, { removed: changes.removed, changed: entries })
     const built = this.#save(manifest, read)
     last.write({ tree, artifact: built.artifact })
     return built
   }
 
-  async #entriesOf(mirror: GitMirror, all: readonly TreeItem[], shipped: (path: string) => boolean, signal: AbortSignal): Promise<{ entries: Entry[]; read: number }> {
-    const items = all.filter(({ path }) => shipped(path))
-    const known = this.#blobs.find([...new Set(items.map(({ oid }) => oid))])
-    for (const [oid, digest] of known) if (!this.store.has(digest)) known.delete(oid)
+  /** The manifest of an artifact, unless it is missing or damaged. */
+  #sound(artifact: Digest): Manifest | null {
+    try {
+      return this.manifests.get(artifact)
+    } catch {
+      return null
+    }
+  }
+
+  async #entriesOf(mirror: GitMirror, all: readonly TreeItem[], shipped: Selection, signal: AbortSignal): Promise<{ entries: Entry[]; read: number }> {
+    const items = all.filter(({ path }) => shipped.ships(path))
     const links = items.filter(({ kind }) => kind === 'link')
+    const targets = await linkTargets(mirror.path, links, signal)
+    const sizes = new Map(items.map(({ oid, size }) => [oid, size]))
+    const known = this.#blobs.find([...sizes.keys()])
+    for (const [oid, digest] of known) if (!this.store.has(digest, sizes.get(oid))) known.delete(oid)
     const names = new Map(items.filter(({ kind }) => kind === 'file').map(({ oid, path }) => [oid, path]))
     const fresh = [...names.keys()].filter((oid) => !known.has(oid))
     const read = await readBlobs(mirror.path, fresh, this.store, (oid) => names.get(oid) ?? oid, signal)
     await this.store.flush()
     this.#blobs.add(read)
-    const targets = await linkTargets(mirror.path, links, signal)
     const entries = items.map((item): Entry => {
       if (item.kind === 'link') return { kind: 'link', path: item.path, target: targets.get(item.oid)! }
       return { kind: 'file', path: item.path, executable: item.executable, size: item.size, digest: known.get(item.oid) ?? read.get(item.oid)! }
@@ -170,7 +208,7 @@ export class Artifacts implements ArtifactSource, Disposable {
     return { entries, read: read.size }
   }
 
-  async #fromBuild(mirror: GitMirror, tree: string, config: Config, commit: string, options: { signal: AbortSignal; onOutput: (stream: 'stdout' | 'stderr', text: string) => void }): Promise<Built> {
+  async #fromBuild(mirror: GitMirror, tree: string, config: Config, commit: string, options: { signal: AbortSignal; onOutput: OnOutput }): Promise<Built> {
     const { build } = config
     await using built = await buildTree({
       mirror: mirror.path,
@@ -191,7 +229,8 @@ export class Artifacts implements ArtifactSource, Disposable {
     return { artifact: manifest.digest, cached: false, read }
   }
 
-  #scan(options: ScanOptions, signal: AbortSignal): Promise<{ entries: Entry[]; read: number }> {
+  async #scan(options: ScanOptions, signal: AbortSignal): Promise<{ entries: Entry[]; read: number }> {
+    signal.throwIfAborted()
     const worker = new Worker(new URL(`./scan-worker${extname(import.meta.url)}`, import.meta.url), { workerData: options, name: 'dploy scan' })
     const { promise, resolve, reject } = Promise.withResolvers<{ entries: Entry[]; read: number }>()
     const abort = () => reject(signal.reason)
@@ -229,13 +268,4 @@ export class Artifacts implements ArtifactSource, Disposable {
     writeFileSync(`${path}.${process.pid}`, digest)
     renameSync(`${path}.${process.pid}`, path)
   }
-}
-
-/** Where links lead: the content of their blobs. */
-async function linkTargets(mirror: string, links: readonly TreeItem[], signal: AbortSignal): Promise<Map<string, string>> {
-  const targets = new Map<string, string>()
-  for (const { oid } of links) {
-    if (!targets.has(oid)) targets.set(oid, (await git(['cat-file', 'blob', oid], { cwd: mirror, signal })).toString('utf8'))
-  }
-  return targets
 }

@@ -1,84 +1,56 @@
 import { DployError } from '../../protocol/errors.ts'
 import type { Digest } from '../../protocol/manifest.ts'
-import { git } from '../sources/git.ts'
+import { readBatch, type BlobSink } from '../sources/blob-batch.ts'
+import type { TreeItem } from '../sources/revision-tree.ts'
 import type { ObjectStore } from './object-store.ts'
 
-/** A git-lfs pointer begins with this (git-lfs, docs/spec.md). */
+/** A git-lfs pointer begins with this, and is smaller than that (git-lfs, docs/spec.md). */
 const lfsPointer = Buffer.from('version https://git-lfs.github.com/spec/')
+const lfsPointerBytes = 1_024
 
 /**
- * Reads blobs out of a repository into the store, all with one `git cat-file --batch`, in bounded memory. Answers the
- * digest of each. `nameOf` tells a blob's path for errors. Throws `source.unsupported` for git-lfs pointers.
+ * Reads blobs out of a repository into the store. Answers the digest of each. `nameOf` tells a blob's path for errors.
+ * Throws `source.unsupported` for git-lfs pointers, and as `readBatch`.
  */
 export async function readBlobs(mirror: string, oids: readonly string[], store: ObjectStore, nameOf: (oid: string) => string, signal: AbortSignal): Promise<Map<string, Digest>> {
   const digests = new Map<string, Digest>()
-  if (oids.length === 0) return digests
-  const reader = new BatchReader(store, digests, nameOf)
-  try {
-    await git(['cat-file', '--batch', '--buffer'], { cwd: mirror, signal, input: `${oids.join('\n')}\n`, onData: (chunk) => reader.push(chunk) })
-  } finally {
-    reader.abandon()
+  const begin = (oid: string, size: number): BlobSink => {
+    const into = store.begin()
+    const pointer = pointerCheck(size, nameOf(oid))
+    return {
+      write(chunk) {
+        into.write(chunk)
+        pointer.write(chunk)
+      },
+      done() {
+        pointer.done()
+        digests.set(oid, into.done().digest)
+      },
+      abandon: () => into.abandon(),
+    }
   }
-  if (reader.problem) throw reader.problem
+  await readBatch(mirror, oids, begin, nameOf, signal)
   return digests
 }
 
-/** Cuts the output of `cat-file --batch` (`<oid> <type> <size> LF <contents> LF`) into objects. */
-class BatchReader {
-  problem: unknown = null
-  readonly #store: ObjectStore
-  readonly #digests: Map<string, Digest>
-  readonly #nameOf: (oid: string) => string
-  #header = Buffer.alloc(0)
-  #current: { oid: string; left: number; begin: Buffer; size: number; into: ReturnType<ObjectStore['begin']> } | null = null
+/** Throws `source.unsupported` when one of these files is a git-lfs pointer. */
+export async function refusePointers(mirror: string, items: readonly TreeItem[], signal: AbortSignal): Promise<void> {
+  const names = new Map(items.filter(({ kind, size }) => kind === 'file' && size >= lfsPointer.length && size < lfsPointerBytes).map(({ oid, path }) => [oid, path]))
+  const nameOf = (oid: string) => names.get(oid) ?? oid
+  await readBatch(mirror, [...names.keys()], (oid, size) => pointerCheck(size, nameOf(oid)), nameOf, signal)
+}
 
-  constructor(store: ObjectStore, digests: Map<string, Digest>, nameOf: (oid: string) => string) {
-    this.#store = store
-    this.#digests = digests
-    this.#nameOf = nameOf
-  }
-
-  push(chunk: Buffer): void {
-    if (this.problem !== null) return
-    try {
-      let rest = chunk
-      while (rest.length > 0) rest = this.#current ? this.#content(rest) : this.#readHeader(rest)
-    } catch (error) {
-      this.problem = error
-    }
-  }
-
-  abandon(): void {
-    this.#current?.into.abandon()
-    this.#current = null
-  }
-
-  #readHeader(chunk: Buffer): Buffer {
-    const end = chunk.indexOf(10)
-    this.#header = Buffer.concat([this.#header, end < 0 ? chunk : chunk.subarray(0, end)])
-    if (end < 0) return chunk.subarray(chunk.length)
-    const [oid, type, size] = this.#header.toString('latin1').split(' ')
-    this.#header = Buffer.alloc(0)
-    if (type !== 'blob') throw new DployError('source.unreachable', `The mirror lacks the content of ${this.#nameOf(oid!)}`, { where: oid, fix: 'Remove the mirror below .dploy/mirrors, then deploy again' })
-    this.#current = { oid: oid!, left: Number(size) + 1, begin: Buffer.alloc(0), size: Number(size), into: this.#store.begin() }
-    return chunk.subarray(end + 1)
-  }
-
-  #content(chunk: Buffer): Buffer {
-    const current = this.#current!
-    const part = chunk.subarray(0, current.left)
-    current.left -= part.length
-    // The last byte is the line feed that ends the record.
-    const content = current.left === 0 ? part.subarray(0, part.length - 1) : part
-    if (current.begin.length < lfsPointer.length) current.begin = Buffer.concat([current.begin, content.subarray(0, lfsPointer.length - current.begin.length)])
-    current.into.write(content)
-    if (current.left === 0) {
-      if (current.size < 1_024 && current.begin.equals(lfsPointer)) {
-        throw new DployError('source.unsupported', `${JSON.stringify(this.#nameOf(current.oid))} is a git-lfs pointer, not the file itself; dploy does not fetch from git-lfs`, { where: this.#nameOf(current.oid), fix: 'Fetch it in the build command (git lfs pull in CI) and deploy with --directory, or take the file out of git-lfs' })
-      }
-      this.#digests.set(current.oid, current.into.done().digest)
-      this.#current = null
-    }
-    return chunk.subarray(part.length)
+/** Looks at the beginning of a blob. `done` throws `source.unsupported` when that is a git-lfs pointer's. */
+function pointerCheck(size: number, name: string): BlobSink {
+  let begin = Buffer.alloc(0)
+  return {
+    write(chunk) {
+      if (begin.length < lfsPointer.length) begin = Buffer.concat([begin, chunk.subarray(0, lfsPointer.length - begin.length)])
+    },
+    done() {
+      if (size >= lfsPointerBytes || !begin.equals(lfsPointer)) return
+      throw new DployError('source.unsupported', `${JSON.stringify(name)} is a git-lfs pointer, not the file itself; dploy does not fetch from git-lfs`, { where: name, fix: 'Fetch it in the build command (git lfs pull in CI) and deploy with --directory, take the file out of git-lfs, or leave it out: build.leave_out' })
+    },
+    abandon() {},
   }
 }

@@ -1,10 +1,15 @@
-import { cp, lstat, mkdir, mkdtemp, rename, rm } from 'node:fs/promises'
+import { cp, lstat, mkdir, rename, rm } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
 import { dirname, join, resolve, sep } from 'node:path'
 import { runCommand } from '../../protocol/command-line.ts'
 import type { BuildConfig } from '../../protocol/config.ts'
 import { DployError } from '../../protocol/errors.ts'
-import { git } from '../sources/git.ts'
+import { git, GitError } from '../sources/git.ts'
+import { linkTargets } from '../sources/link-targets.ts'
+import { treeItems } from '../sources/revision-tree.ts'
+import { refusePointers } from './blobs.ts'
+import { scratchDirectory, scratchName } from './scratch.ts'
+import { selection } from './selection.ts'
 
 export interface BuildOptions {
   mirror: string
@@ -23,16 +28,16 @@ export interface BuildOptions {
 
 /**
  * Checks a tree out into a clean directory and runs the build command there, with a clean environment. What comes of it
- * stays until it is disposed of. Throws `build.failed`, `build.timeout`.
+ * stays until it is disposed of. Throws `build.failed`, `build.timeout`; `source.unsupported` and `source.unsafe` for a tree
+ * that cannot be checked out whole.
  */
 export async function buildTree(options: BuildOptions): Promise<AsyncDisposable & { path: string }> {
-  await mkdir(join(options.directory, 'builds'), { recursive: true, mode: 0o700 })
-  const scratch = await mkdtemp(join(options.directory, 'builds', 'build-'))
+  const scratch = join(scratchDirectory(join(options.directory, 'builds')), scratchName())
   const path = join(scratch, 'tree')
   const caches = join(options.directory, 'build-caches', options.application)
   const dispose = async () => rm(scratch, { recursive: true, force: true, maxRetries: 3 })
   try {
-    await mkdir(path)
+    await mkdir(path, { recursive: true, mode: 0o700 })
     await checkOut(options, path, join(scratch, 'index'))
     await moveCaches(options.build.cache, caches, path)
     try {
@@ -49,9 +54,20 @@ export async function buildTree(options: BuildOptions): Promise<AsyncDisposable 
 }
 
 async function checkOut(options: BuildOptions, path: string, index: string): Promise<void> {
-  const env = { GIT_DIR: options.mirror, GIT_WORK_TREE: path, GIT_INDEX_FILE: index }
-  await git(['-c', 'core.autocrlf=false', '-c', 'core.symlinks=true', 'read-tree', options.tree], { env, cwd: path, signal: options.signal })
-  await git(['-c', 'core.autocrlf=false', '-c', 'core.symlinks=true', 'checkout-index', '--all', '--force', '--quiet'], { env, cwd: path, signal: options.signal })
+  const { mirror, tree, signal } = options
+  const items = await treeItems(mirror, tree, signal)
+  const { ships } = selection(undefined, options.build.leave_out)
+  await refusePointers(mirror, items.filter((item) => ships(item.path)), signal)
+  await linkTargets(mirror, items.filter(({ kind }) => kind === 'link'), signal)
+  const run = { env: { GIT_DIR: mirror, GIT_WORK_TREE: path, GIT_INDEX_FILE: index }, cwd: path, signal }
+  const settings = ['-c', 'core.autocrlf=false', '-c', 'core.symlinks=true']
+  try {
+    await git([...settings, 'read-tree', tree], run)
+    await git([...settings, 'checkout-index', '--all', '--force', '--quiet'], run)
+  } catch (error) {
+    if (!(error instanceof GitError)) throw error
+    throw new DployError('source.unsafe', `The tree cannot be checked out: ${error.problem}`, { cause: error })
+  }
 }
 
 async function runBuild(options: BuildOptions, path: string): Promise<void> {
@@ -64,6 +80,7 @@ async function runBuild(options: BuildOptions, path: string): Promise<void> {
       env: { PATH: process.env.PATH ?? '/usr/bin:/bin', HOME: homedir(), LANG: 'C.UTF-8', TMPDIR: tmpdir(), CI: 'true', ...options.env, ...build.variables },
       timeout: build.timeout,
       signal: options.signal,
+      endGroup: true,
       onOutput: (stream, text) => {
         tail = (tail + text).slice(-2_000)
         options.onOutput(stream, text)
@@ -89,17 +106,29 @@ async function moveCaches(cache: readonly string[], from: string, to: string): P
   }
 }
 
-/** What is shipped of a cached folder is copied; hard links would let the next build write into what was shipped. */
+/**
+ * What is shipped of a cached folder is copied; hard links would let the next build write into what was shipped. Of builds
+ * at the same time, the last to end is the one whose caches are kept.
+ */
 async function keepCaches(build: BuildConfig, from: string, to: string): Promise<void> {
   for (const name of build.cache) {
     const source = inside(from, name)
     if (!(await there(source))) continue
     const target = inside(to, name)
-    await rm(target, { recursive: true, force: true })
     await mkdir(dirname(target), { recursive: true })
+    const fresh = `${target}.${scratchName()}`
     const shipped = build.ship === undefined || build.ship.some((path) => name === path || name.startsWith(`${path}/`) || path.startsWith(`${name}/`) || path === '.')
-    if (shipped) await cp(source, target, { recursive: true, verbatimSymlinks: true, preserveTimestamps: true })
-    else await rename(source, target)
+    try {
+      if (shipped) await cp(source, fresh, { recursive: true, verbatimSymlinks: true, preserveTimestamps: true })
+      else await rename(source, fresh)
+      await rm(target, { recursive: true, force: true })
+      await rename(fresh, target)
+    } catch (error) {
+      await rm(fresh, { recursive: true, force: true })
+      const { code } = error as NodeJS.ErrnoException
+      // Another build of the application has put its own there.
+      if (code !== 'ENOTEMPTY' && code !== 'EEXIST') throw error
+    }
   }
 }
 

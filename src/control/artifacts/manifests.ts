@@ -1,4 +1,5 @@
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, readdirSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { DployError } from '../../protocol/errors.ts'
 import { decodeManifest, digestPattern, encodeEntries, type Digest, type Manifest } from '../../protocol/manifest.ts'
@@ -29,11 +30,16 @@ export class Manifests {
     }
   }
 
+  /** Throws `object.missing`; `object.corrupt` for one that is damaged, which is forgotten then. */
   get(digest: Digest): Manifest {
     const known = this.#parsed.get(digest)
     if (known) return known
-    const manifest = decodeManifest(this.text(digest).toString('utf8'))
-    if (manifest.digest !== digest) throw new DployError('object.corrupt', `The manifest of artifact ${digest.slice(0, 12)} is damaged`, { where: join(this.#directory, digest) })
+    const text = this.text(digest)
+    if (createHash('sha256').update(text).digest('hex') !== digest) {
+      rmSync(join(this.#directory, digest), { force: true })
+      throw new DployError('object.corrupt', `The manifest of artifact ${digest.slice(0, 12)} is damaged, and was removed`, { where: join(this.#directory, digest), fix: 'Deploy the revision again' })
+    }
+    const manifest = decodeManifest(text.toString('utf8'))
     this.#remember(manifest)
     return manifest
   }
@@ -43,7 +49,7 @@ export class Manifests {
     if (!existsSync(path)) {
       const temporary = `${path}.${process.pid}`
       const file = openSync(temporary, 'w', 0o600)
-      writeSync(file, encodeEntries(manifest.entries))
+      writeFileSync(file, encodeEntries(manifest.entries))
       fsyncSync(file)
       closeSync(file)
       renameSync(temporary, path)

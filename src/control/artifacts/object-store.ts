@@ -1,11 +1,12 @@
-import { execFile } from 'node:child_process'
-import { createHash, randomBytes } from 'node:crypto'
+import { execFile, execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { closeSync, fsyncSync, lstatSync, mkdirSync, openSync, readdirSync, readSync, renameSync, rmSync, statSync, unlinkSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { DployError } from '../../protocol/errors.ts'
 import type { Digest } from '../../protocol/manifest.ts'
 import type { PackedObject, PackSink } from '../../protocol/pack.ts'
+import { scratchDirectory, scratchName } from './scratch.ts'
 
 /** How much of a file is read at once. Bytes. */
 const chunkBytes = 256 * 1024
@@ -19,7 +20,7 @@ export class ObjectStore {
 
   constructor(directory: string) {
     this.directory = directory
-    mkdirSync(join(directory, 'new'), { recursive: true, mode: 0o700 })
+    scratchDirectory(join(directory, 'new'))
   }
 
   has(digest: Digest, size?: number): boolean {
@@ -38,9 +39,9 @@ export class ObjectStore {
     return join(this.directory, digest.slice(0, 2), digest)
   }
 
-  /** Begins an object whose digest is not known yet. `done` answers it. */
+  /** Begins an object whose digest is not known yet. `done` answers it; `abandon` does nothing after that. */
   begin(): { write(chunk: Uint8Array): void; done(): { digest: Digest; size: number }; abandon(): void } {
-    const path = join(this.directory, 'new', randomBytes(8).toString('hex'))
+    const path = join(this.directory, 'new', scratchName())
     const file = openSync(path, 'wx', 0o600)
     const hash = createHash('sha256')
     let size = 0
@@ -69,14 +70,15 @@ export class ObjectStore {
         return { digest, size }
       },
       abandon: () => {
+        if (!open) return
         close()
         rmSync(path, { force: true })
       },
     }
   }
 
-  /** Takes the objects of a pack, each verified before it is visible. Throws `object.corrupt`. */
-  writer(): PackSink & { objects: number } {
+  /** Takes the objects of a pack, each verified before it counts. `abandon` forgets one that is not whole. Throws `object.corrupt`. */
+  writer(): PackSink & { objects: number; abandon(): void } {
     let current: { object: PackedObject; into: ReturnType<ObjectStore['begin']> } | null = null
     const store = this
     return {
@@ -92,14 +94,39 @@ export class ObjectStore {
         this.objects++
         current = null
       },
+      abandon() {
+        current?.into.abandon()
+        current = null
+      },
     }
   }
 
   /** Resolves when every object that was taken is on disk: many are cheaper to flush with the whole file system. */
   async flush(): Promise<void> {
+    if (this.#takeUnflushed()) await promisify(execFile)('sync', ['-f', this.directory])
+  }
+
+  /** As `flush`, for workers. */
+  flushSync(): void {
+    if (this.#takeUnflushed()) execFileSync('sync', ['-f', this.directory])
+  }
+
+  #takeUnflushed(): boolean {
     const many = this.#unflushed > flushSingly
     this.#unflushed = 0
-    if (many) await promisify(execFile)('sync', ['-f', this.directory])
+    return many
+  }
+
+  /** An object's bytes, a piece at a time; verified when the last was read. Throws `object.corrupt`, and forgets the object then. */
+  *verified(digest: Digest): Generator<Buffer> {
+    const hash = createHash('sha256')
+    for (const chunk of this.read(digest)) {
+      hash.update(chunk)
+      yield chunk
+    }
+    if (hash.digest('hex') === digest) return
+    rmSync(this.path(digest), { force: true })
+    throw new DployError('object.corrupt', `The object ${digest.slice(0, 12)} in the store of the control plane is damaged, and was removed`, { where: this.path(digest), fix: 'Deploy again: it is read anew; if it comes back, check the disk' })
   }
 
   /** An object's bytes, a piece at a time. */

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto'
-import { createReadStream, createWriteStream } from 'node:fs'
-import { mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { createReadStream, createWriteStream, openSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -8,6 +7,7 @@ import { constants, createZstdCompress, zstdCompressSync } from 'node:zlib'
 import { diffManifests, encodeDelta, type Digest, type Manifest } from '../../protocol/manifest.ts'
 import { packHeader } from '../../protocol/pack.ts'
 import type { ObjectStore } from './object-store.ts'
+import { scratchDirectory, scratchName } from './scratch.ts'
 
 /** Objects of up to so many bytes together are packed in memory, more in a file. */
 const inMemory = 8 * 1024 * 1024
@@ -33,20 +33,18 @@ export class PackCache {
 
   constructor(store: ObjectStore, directory: string) {
     this.#store = store
-    this.#directory = directory
-    mkdirSync(directory, { recursive: true, mode: 0o700 })
-    // They are named by process: what a killed one left is of no use to anybody.
-    for (const name of readdirSync(directory)) if (!lives(Number(name.split('-')[0]))) rmSync(join(directory, name), { force: true })
+    this.#directory = scratchDirectory(directory)
   }
 
-  /** The chunks of one zstd stream: a pack of these objects. Throws `object.missing`. */
+  /** The chunks of one zstd stream: a pack of these objects, each verified. Throws `object.missing`, `object.corrupt`. */
   async *pack(digests: readonly Digest[], signal: AbortSignal): AsyncGenerator<Buffer> {
-    const pack = await this.#once(this.#packs, createHash('sha256').update([...digests].sort().join('')).digest('hex'), (key) => this.#compute(key, digests))
+    const pack = await this.#once(this.#packs, createHash('sha256').update([...digests].sort().join('')).digest('hex'), () => this.#compute(digests))
     if ('bytes' in pack) {
       for (let start = 0; start < pack.bytes.length; start += chunkBytes) yield pack.bytes.subarray(start, start + chunkBytes)
       return
     }
-    for await (const chunk of createReadStream(pack.file, { highWaterMark: chunkBytes, signal })) yield chunk as Buffer
+    // Opened at once: making room for another pack may remove its name.
+    for await (const chunk of createReadStream('', { fd: openSync(pack.file, 'r'), highWaterMark: chunkBytes, signal })) yield chunk as Buffer
   }
 
   /** What turns one manifest into another, compressed with zstd. */
@@ -59,24 +57,24 @@ export class PackCache {
 
   /** Forgets all packs and removes their files. */
   clear(): void {
+    for (const pack of this.#packs.values()) void pack.then(remove, () => {})
     this.#packs.clear()
-    for (const name of readdirSync(this.#directory)) if (name.startsWith(`${process.pid}-`)) rmSync(join(this.#directory, name), { force: true })
   }
 
-  #once<T>(cache: Map<string, Promise<T>>, key: string, compute: (key: string) => Promise<T>): Promise<T> {
+  #once<T>(cache: Map<string, Promise<T>>, key: string, compute: () => Promise<T>): Promise<T> {
     const known = cache.get(key)
     if (known) {
       cache.delete(key)
       cache.set(key, known)
       return known
     }
-    const value = compute(key)
+    const value = compute()
     cache.set(key, value)
-    value.catch(() => cache.delete(key))
+    value.catch(() => cache.get(key) === value && cache.delete(key))
     return value
   }
 
-  async #compute(key: string, digests: readonly Digest[]): Promise<Pack> {
+  async #compute(digests: readonly Digest[]): Promise<Pack> {
     this.computed++
     const objects = digests.map((digest) => ({ digest, ...this.#store.stat(digest) }))
     const total = objects.reduce((sum, { size }) => sum + size, 0)
@@ -84,7 +82,7 @@ export class PackCache {
     function* content() {
       for (const object of objects) {
         yield packHeader(object)
-        yield* store.read(object.digest)
+        yield* store.verified(object.digest)
       }
     }
     const level = total < 1024 * 1024 ? 9 : 3
@@ -98,9 +96,14 @@ export class PackCache {
       await this.#makeRoom()
       return { bytes, size: bytes.length }
     }
-    const file = join(this.#directory, `${process.pid}-${key}`)
+    const file = join(this.#directory, scratchName())
     const output = createWriteStream(file, { mode: 0o600 })
-    await pipeline(Readable.from(content()), compress, output)
+    try {
+      await pipeline(Readable.from(content()), compress, output)
+    } catch (error) {
+      rmSync(file, { force: true })
+      throw error
+    }
     await this.#makeRoom()
     return { file, size: output.bytesWritten }
   }
@@ -116,16 +119,11 @@ export class PackCache {
       else files += pack.size
       if (memory <= keepMemory && files <= keepFiles) continue
       this.#packs.delete(key)
-      if ('file' in pack) rmSync(pack.file, { force: true })
+      remove(pack)
     }
   }
 }
 
-function lives(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
-  }
+function remove(pack: Pack): void {
+  if ('file' in pack) rmSync(pack.file, { force: true })
 }
