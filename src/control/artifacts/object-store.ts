@@ -1,6 +1,6 @@
 import { execFile, execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { closeSync, fsyncSync, lstatSync, mkdirSync, openSync, readdirSync, readSync, renameSync, rmSync, statSync, unlinkSync, writeSync } from 'node:fs'
+import { closeSync, fsyncSync, ftruncateSync, lstatSync, mkdirSync, openSync, readdirSync, readSync, renameSync, rmSync, statSync, unlinkSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { DployError } from '../../protocol/errors.ts'
@@ -10,6 +10,9 @@ import { scratchDirectory, scratchName } from './scratch.ts'
 
 /** How much of a file is read at once. Bytes. */
 const chunkBytes = 256 * 1024
+/** From so many zeros in one piece on, a hole is left in the file. Bytes. */
+const leastHole = 64 * 1024
+const zeros = Buffer.alloc(1024 * 1024)
 /** Up to so many new objects are flushed one by one. */
 const flushSingly = 64
 
@@ -45,6 +48,7 @@ export class ObjectStore {
     const file = openSync(path, 'wx', 0o600)
     const hash = createHash('sha256')
     let size = 0
+    let endsInHole = false
     let open = true
     const close = () => {
       if (open) closeSync(file)
@@ -53,8 +57,11 @@ export class ObjectStore {
     return {
       write: (chunk) => {
         hash.update(chunk)
+        // Nothing but zeros: a hole takes no room on the disk, and no time.
+        const hole = chunk.length >= leastHole && chunk.length <= zeros.length && zeros.compare(chunk, 0, chunk.length, 0, chunk.length) === 0
+        endsInHole = hole
+        for (let at = 0; !hole && at < chunk.length; ) at += writeSync(file, chunk, at, chunk.length - at, size + at)
         size += chunk.length
-        for (let at = 0; at < chunk.length; ) at += writeSync(file, chunk, at)
       },
       done: () => {
         const digest = hash.digest('hex')
@@ -63,6 +70,7 @@ export class ObjectStore {
           unlinkSync(path)
           return { digest, size }
         }
+        if (endsInHole) ftruncateSync(file, size)
         if (this.#unflushed++ < flushSingly) fsyncSync(file)
         close()
         mkdirSync(join(this.directory, digest.slice(0, 2)), { recursive: true })

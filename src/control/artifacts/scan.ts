@@ -1,7 +1,7 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, renameSync, writeFileSync, type Stats } from 'node:fs'
 import { join, relative, resolve, sep } from 'node:path'
 import { DployError } from '../../protocol/errors.ts'
-import { checkPath, type Digest, type Entry } from '../../protocol/manifest.ts'
+import { checkPath, digestPattern, type Digest, type Entry } from '../../protocol/manifest.ts'
 import { targetOf } from '../sources/link-targets.ts'
 import { ObjectStore } from './object-store.ts'
 import { scratchName } from './scratch.ts'
@@ -75,7 +75,7 @@ export function scanDirectory(options: ScanOptions, now: () => number = Date.now
     else if (stat.isFile()) {
       const executable = (stat.mode & 0o100) !== 0
       const known = before[child]
-      if (known?.[0] === seen(stat) && store.has(known[1], stat.size)) {
+      if (Array.isArray(known) && known[0] === seen(stat) && digestPattern.test(known[1]) && store.has(known[1], stat.size)) {
         after[child] = known
         entries.push({ kind: 'file', path: child, executable, size: stat.size, digest: known[1] })
       } else {
@@ -157,7 +157,7 @@ function insideTarget(directory: string, path: string, target: string): string {
 
 function readCache(path: string): Remembered {
   try {
-    return JSON.parse(readFileSync(path, 'utf8')) as Remembered
+    return (JSON.parse(readFileSync(path, 'utf8')) ?? {}) as Remembered
   } catch {
     return {}
   }
