@@ -26,7 +26,10 @@ type Pack = { bytes: Buffer; size: number } | { file: string; size: number }
 export class PackCache {
   readonly #store: ObjectStore
   readonly #directory: string
+  /** The one used least lately stands first, as in all maps here. */
   readonly #packs = new Map<string, Promise<Pack>>()
+  /** Those of them that are computed. */
+  readonly #ready = new Map<Promise<Pack>, Pack>()
   readonly #deltas = new Map<string, Promise<Buffer>>()
   /** How many packs were computed: what tests and the receipt's curious look at. */
   computed = 0
@@ -38,7 +41,7 @@ export class PackCache {
 
   /** The chunks of one zstd stream: a pack of these objects, each verified. Throws `object.missing`, `object.corrupt`. */
   async *pack(digests: readonly Digest[], signal: AbortSignal): AsyncGenerator<Buffer> {
-    const pack = await this.#once(this.#packs, createHash('sha256').update([...digests].sort().join('')).digest('hex'), () => this.#compute(digests))
+    const pack = await this.#once(this.#packs, createHash('sha256').update([...digests].sort().join('')).digest('hex'), () => this.#keep(this.#compute(digests)))
     if ('bytes' in pack) {
       for (let start = 0; start < pack.bytes.length; start += chunkBytes) yield pack.bytes.subarray(start, start + chunkBytes)
       return
@@ -57,8 +60,8 @@ export class PackCache {
 
   /** Forgets all packs and removes their files. */
   clear(): void {
-    for (const pack of this.#packs.values()) void pack.then(remove, () => {})
     this.#packs.clear()
+    this.#makeRoom()
   }
 
   #once<T>(cache: Map<string, Promise<T>>, key: string, compute: () => Promise<T>): Promise<T> {
@@ -72,6 +75,15 @@ export class PackCache {
     cache.set(key, value)
     value.catch(() => cache.get(key) === value && cache.delete(key))
     return value
+  }
+
+  #keep(computing: Promise<Pack>): Promise<Pack> {
+    const kept = computing.then((pack) => {
+      this.#ready.set(kept, pack)
+      this.#makeRoom()
+      return pack
+    })
+    return kept
   }
 
   async #compute(digests: readonly Digest[]): Promise<Pack> {
@@ -93,7 +105,6 @@ export class PackCache {
         for await (const chunk of source) chunks.push(chunk)
       })
       const bytes = Buffer.concat(chunks)
-      await this.#makeRoom()
       return { bytes, size: bytes.length }
     }
     const file = join(this.#directory, scratchName())
@@ -104,26 +115,26 @@ export class PackCache {
       rmSync(file, { force: true })
       throw error
     }
-    await this.#makeRoom()
     return { file, size: output.bytesWritten }
   }
 
-  /** Drops the packs that were used least lately, until the rest fits. A file that is still read lives on until its end. */
-  async #makeRoom(): Promise<void> {
+  /** Drops what was forgotten, and the packs used least lately until the rest fits. A file that is still read lives on until its end. */
+  #makeRoom(): void {
     let memory = 0
     let files = 0
+    const keep = new Set<Promise<Pack>>()
     for (const [key, value] of [...this.#packs].reverse()) {
-      const pack = await Promise.race([value.catch(() => null), Promise.resolve(null)])
-      if (pack === null) continue
-      if ('bytes' in pack) memory += pack.size
-      else files += pack.size
-      if (memory <= keepMemory && files <= keepFiles) continue
-      this.#packs.delete(key)
-      remove(pack)
+      const pack = this.#ready.get(value)
+      if (!pack) continue
+      const fits = 'bytes' in pack ? (memory += pack.size) <= keepMemory : (files += pack.size) <= keepFiles
+      // Somebody waits for the one that was asked for last, however large it is.
+      if (fits || keep.size === 0) keep.add(value)
+      else this.#packs.delete(key)
+    }
+    for (const [value, pack] of this.#ready) {
+      if (keep.has(value)) continue
+      this.#ready.delete(value)
+      if ('file' in pack) rmSync(pack.file, { force: true })
     }
   }
-}
-
-function remove(pack: Pack): void {
-  if ('file' in pack) rmSync(pack.file, { force: true })
 }
