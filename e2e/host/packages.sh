@@ -8,6 +8,8 @@ need() { # PROGRAM PACKAGE
 }
 need git git
 need haproxy haproxy
+need nginx nginx
+need caddy caddy
 need debootstrap debootstrap
 need systemd-nspawn systemd-container
 need sshd openssh-server

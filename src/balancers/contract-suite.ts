@@ -256,7 +256,7 @@ export async function contractWorld(subject: Pick<ContractSubject, 'start' | 'cl
   const backends: Backend[] = []
   for (let number = 1; number <= count; number++) backends.push(stack.use(await Backend.start(`web${number}`)))
   const fixture = stack.use(await subject.start(backends, directory))
-  const users = stack.use(new Users(fixture.url, { connections: 12, repeat: subject.closesIdleConnections }))
+  const users = stack.use(new Users(fixture.url, { repeat: subject.closesIdleConnections }))
   const balancer = stack.use(openBalancer(fixture.config))
   await until(async () => assert.equal(new Set(await users.names(4 * count)).size, count))
   const all = stack.move()

@@ -10,9 +10,10 @@ export class Users implements Disposable {
    * `repeat`: a GET whose kept connection was closed before any answer is sent again on another one, as every browser
    * does (RFC 9112, 9.3.1). For balancers that close idle connections when they reload.
    */
-  constructor(url: string, options: { connections: number; repeat: boolean }) {
+  constructor(url: string, options: { repeat: boolean }) {
     this.#url = url
-    this.#agent = new Agent({ keepAlive: true, maxSockets: options.connections })
+    // Without maxSockets: a request that waited for a connection does not say that it was a kept one (reusedSocket).
+    this.#agent = new Agent({ keepAlive: true })
     this.#repeat = options.repeat
   }
 

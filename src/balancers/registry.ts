@@ -2,11 +2,13 @@ import type { BalancerConfig } from '../protocol/config.ts'
 import { builtinDriver } from './builtin/driver.ts'
 import type { Balancer, BalancerDriver } from './contract.ts'
 import { haproxyDriver } from './haproxy/haproxy.ts'
+import { nginxDriver } from './nginx/nginx.ts'
 import { noneDriver } from './none/none.ts'
 
 /** Every driver by its kind. A new one is a folder, and a line here. */
 const drivers: { [K in BalancerConfig['kind']]: BalancerDriver<K> } = {
   haproxy: haproxyDriver,
+  nginx: nginxDriver,
   builtin: builtinDriver,
   none: noneDriver,
 }

@@ -154,6 +154,12 @@ const oneOrMore = (one: z.ZodString, title: string, meta: { description: string;
 
 const runtimeAddress = 'the address of a Runtime API, such as unix:/run/haproxy/admin.sock or tcp:10.0.0.2:9999'
 const backendName = 'the name of a backend'
+const upstreamName = 'the name of an upstream'
+const hostPort = 'HOST:PORT, as the balancer writes it'
+const serverAddress = text(hostPort, /^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}$/)
+const serverAddresses = z.record(name, oneOrMore(serverAddress, hostPort, { description: 'Where the balancer reaches this server; several for several instances.', examples: ['10.0.0.11:3000'] }))
+const checkPath = urlPath.optional().meta({ description: 'Asked on the server before it is put back, and has to answer 200 to 399; by default its port has to take a connection.', examples: ['/healthz'] })
+
 const balancer = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('haproxy').describe('HAProxy, by its Runtime API.'),
@@ -162,6 +168,19 @@ const balancer = z.discriminatedUnion('kind', [
       examples: ['unix:/run/haproxy/admin.sock'],
     }),
     backend: oneOrMore(text(backendName, /^[A-Za-z0-9._:-]+$/), backendName, { description: 'The backends that the servers stand in.', examples: ['web'] }),
+  }),
+  z.strictObject({
+    kind: z.literal('nginx').describe('nginx on the machine of the control plane, by its upstream file and a reload.'),
+    upstream_file: absolutePath.meta({ description: 'The file in which the upstream stands. dploy changes nothing in it but the word "down".', examples: ['/etc/nginx/conf.d/shop-upstream.conf'] }),
+    upstream: oneOrMore(text(upstreamName, /^[A-Za-z0-9._:-]+$/), upstreamName, { description: 'The upstreams in that file that the servers stand in.', examples: ['shop'] }),
+    servers: serverAddresses
+      .default({})
+      .meta({ description: 'The addresses in the upstream by the name of the server, where neither the host is that name nor a comment behind the line begins with it.', examples: [{ web1: '10.0.0.11:3000' }] }),
+    check: checkPath,
+    test: command.default('nginx -T').meta({ description: 'Tests the configuration before a reload; -T rather than -t, so that dploy sees that nginx reads the file.', examples: ['sudo nginx -T'] }),
+    reload: command.default('nginx -s reload').meta({ description: 'Makes nginx read its configuration again.', examples: ['sudo systemctl reload nginx'] }),
+    pid_file: absolutePath.default('/run/nginx.pid').describe('Where nginx writes the process id of its master.'),
+    reload_timeout: durationOr('10s', 'How long nginx may take to start new workers.'),
   }),
   z.strictObject({
     kind: z.literal('builtin').describe('The small balancer of dploy demo.'),
@@ -208,7 +227,7 @@ const environment = z
     servers: z.array(server).default([]).meta({ title: 'a list of servers', description: 'The servers: names, or their details.', examples: [['web1', 'web2']] }),
     balancer: balancer
       .prefault({ kind: 'none' })
-      .meta({ title: 'a mapping whose key "kind" is "haproxy", "builtin" or "none"', description: 'What takes servers out of traffic and puts them back.' }),
+      .meta({ title: 'a mapping whose key "kind" is "haproxy", "nginx", "builtin" or "none"', description: 'What takes servers out of traffic and puts them back.' }),
     probe: probe.optional().meta({
       title: 'an http or https address, or a mapping with url and interval',
       description: 'An address of the application through the balancer, asked at least every 50 ms during a deployment.',

@@ -66,7 +66,7 @@ describe('HAProxy', { skip }, () => {
     const second = join(here.directory, 'second')
     await mkdir(second)
     await using other = await start(here.backends, second)
-    using others = new Users(other.url, { connections: 4, repeat: false })
+    using others = new Users(other.url, { repeat: false })
     await until(async () => assert.equal(new Set(await others.names(9)).size, 3))
     const both: Config = { ...(here.fixture.config as Config), address: [...(here.fixture.config as Config).address, ...(other.config as Config).address] }
     await using balancer = openBalancer(both)
@@ -100,7 +100,7 @@ frontend api-in
   default_backend api
 ${text.slice(text.indexOf('\nbackend web\n')).replace('backend web', 'backend api')}`
     await using here = await contractWorld({ closesIdleConnections: false, start: (backends, directory) => start(backends, directory, { configure }) })
-    using api = new Users(`http://127.0.0.1:${ports[1]}`, { connections: 4, repeat: false })
+    using api = new Users(`http://127.0.0.1:${ports[1]}`, { repeat: false })
     await until(async () => assert.equal(new Set(await api.names(9)).size, 3))
     await using balancer = openBalancer({ ...(here.fixture.config as Config), backend: ['web', 'api'] })
     await balancer.check(['web1', 'web2', 'web3'], soon())

@@ -1,0 +1,153 @@
+import type { BalancerConfig } from '../../protocol/config.ts'
+import { formatDuration } from '../../protocol/duration.ts'
+import { DployError } from '../../protocol/errors.ts'
+import { answers } from '../answers.ts'
+import type { Balancer, BalancerDriver, DrainOptions, RegisterOptions, ServerTraffic } from '../contract.ts'
+import { socketAddresses } from './addresses.ts'
+import { connectionsTo, workersOf } from './processes.ts'
+import { Reloads } from './reloads.ts'
+import { Upstream } from './upstream.ts'
+
+/** Between two looks while somebody waits. Milliseconds. */
+const lookEvery = 20
+/**
+ * How long nothing may be in flight before a server counts as drained. A worker that was just told to shut down may still
+ * be reading a request, for which it then picks a server by its old list. Milliseconds.
+ */
+const settle = 60
+/** How often the file is held against what was drained, in case somebody else writes it. Milliseconds. */
+const assertEvery = 500
+
+/**
+ * nginx on this machine: a server is marked `down` in the upstream file, and nginx reloads. New workers then never send
+ * it anything; in flight is what old workers still have open towards it. They close their idle connections when they are
+ * told to shut down, so what is left are requests (and WebSockets).
+ *
+ * A reload also closes the idle connections of users. One who sends a request at that moment has to send it again, which
+ * browsers and most clients do by themselves; nginx 1.27.4 and later keep such connections open (`keepalive_min_timeout`).
+ *
+ * nginx (without Plus) does not check servers by itself: whether one is up, this driver asks the server.
+ */
+class Nginx implements Balancer {
+  readonly kind = 'nginx'
+  readonly capabilities = { countsInFlight: true, counts: false, drains: true }
+  readonly #config: Extract<BalancerConfig, { kind: 'nginx' }>
+  readonly #upstream: Upstream
+  readonly #reloads: Reloads
+  /** Servers that are kept out of traffic. */
+  readonly #drained = new Set<string>()
+  /** Those of them for which nginx has not reloaded yet. */
+  readonly #pending = new Set<string>()
+  #asserting: NodeJS.Timeout | null = null
+
+  constructor(config: Extract<BalancerConfig, { kind: 'nginx' }>) {
+    this.#config = config
+    this.#upstream = new Upstream(config)
+    this.#reloads = new Reloads(config, this.#upstream)
+  }
+
+  async check(servers: readonly string[], signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted()
+    const upstreams = await this.#upstream.read()
+    for (const server of servers) await socketAddresses(upstreams.entriesOf(server))
+    await this.#upstream.checkWritable()
+    await this.#reloads.master()
+    await this.#reloads.test(signal)
+  }
+
+  async read(servers: readonly string[], signal: AbortSignal): Promise<ServerTraffic[]> {
+    signal.throwIfAborted()
+    const upstreams = await this.#upstream.read()
+    return await Promise.all(
+      servers.map(async (server) => {
+        const entries = upstreams.entriesOf(server)
+        const inFlight = await this.#inFlight(server)
+        const checks = await Promise.all(entries.map((entry) => answers(entry.address, this.#config.check)))
+        const down = entries.every((entry) => entry.down) && !this.#pending.has(server)
+        const worst = checks.find((check) => !check.up) ?? checks[0]!
+        return { server, admission: down ? (inFlight > 0 ? 'draining' : 'out') : 'ready', up: worst.up, inFlight, check: worst.check }
+      }),
+    )
+  }
+
+  async drain(server: string, options: DrainOptions): Promise<{ inFlight: number }> {
+    options.signal.throwIfAborted()
+    await this.#out(server, options.signal)
+    const began = performance.now()
+    let quietSince = Number.POSITIVE_INFINITY
+    let last = -1
+    for (;;) {
+      const inFlight = await this.#inFlight(server)
+      options.signal.throwIfAborted()
+      if (inFlight !== last) options.onProgress?.(inFlight)
+      last = inFlight
+      const now = performance.now()
+      quietSince = inFlight === 0 ? Math.min(quietSince, now) : Number.POSITIVE_INFINITY
+      if (now - quietSince >= settle || now - began >= options.timeout) return { inFlight }
+      await new Promise((resolve) => setTimeout(resolve, lookEvery))
+    }
+  }
+
+  async register(server: string, options: RegisterOptions): Promise<void> {
+    options.signal.throwIfAborted()
+    const entries = (await this.#upstream.read()).entriesOf(server)
+    await socketAddresses(entries)
+    const began = performance.now()
+    for (;;) {
+      const bad = (await Promise.all(entries.map((entry) => answers(entry.address, this.#config.check)))).find((check) => !check.up)
+      options.signal.throwIfAborted()
+      if (!bad) break
+      if (performance.now() - began >= options.timeout) throw new DployError('balancer.not_up', `${server} is not up after ${formatDuration(options.timeout)}, so nginx does not get it back: ${bad.check}`, { where: server, fix: 'Check the address in the upstream, and balancer.check in dploy.yml' })
+      await new Promise((resolve) => setTimeout(resolve, lookEvery))
+    }
+    this.#drained.delete(server)
+    this.#stopAssertingIfIdle()
+    await this.#reloads.apply(server, false, options.signal)
+  }
+
+  async counters(): Promise<null> {
+    return null
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#drained.clear()
+    this.#stopAssertingIfIdle()
+    await this.#reloads.idle()
+  }
+
+  async #out(server: string, signal: AbortSignal): Promise<void> {
+    // A change that cannot be made would fail those that are bundled with it.
+    await socketAddresses((await this.#upstream.read()).entriesOf(server))
+    this.#pending.add(server)
+    try {
+      await this.#reloads.apply(server, true, signal)
+    } finally {
+      this.#pending.delete(server)
+    }
+    this.#drained.add(server)
+    this.#asserting ??= setInterval(() => void this.#assert().catch(() => {}), assertEvery)
+    this.#asserting.unref()
+  }
+
+  /** Somebody else (a configuration management) may write the file as it was before. */
+  async #assert(): Promise<void> {
+    const upstreams = await this.#upstream.read()
+    for (const server of this.#drained) {
+      if (upstreams.entriesOf(server).every((entry) => entry.down)) continue
+      await this.#reloads.apply(server, true, new AbortController().signal)
+    }
+  }
+
+  #stopAssertingIfIdle(): void {
+    if (this.#drained.size > 0 || !this.#asserting) return
+    clearInterval(this.#asserting)
+    this.#asserting = null
+  }
+
+  async #inFlight(server: string): Promise<number> {
+    const entries = (await this.#upstream.read()).entriesOf(server)
+    return await connectionsTo(await socketAddresses(entries), await workersOf(await this.#reloads.master()))
+  }
+}
+
+export const nginxDriver: BalancerDriver<'nginx'> = { kind: 'nginx', open: (config) => new Nginx(config) }
