@@ -167,7 +167,7 @@ for (const [name, items, codeOfTree, codeOfBuild = codeOfTree] of hostile) {
   }
 }
 
-test('a git-lfs pointer and a submodule that are left out harm nobody', async () => {
+test('a git-lfs pointer that is left out harms nobody', async () => {
   using world = new TemporaryArtifacts()
   const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${'1'.repeat(64)}\nsize 12345\n`
   world.repository.commit({ 'a.psd': pointer, 'b': `${pointer}${'x'.repeat(2_000)}`, 'c': 'version https://git-lfs.github.com/specification' })

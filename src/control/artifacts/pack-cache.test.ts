@@ -11,7 +11,7 @@ import { ObjectStore } from './object-store.ts'
 import { PackCache } from './pack-cache.ts'
 import { TemporaryArtifacts } from './temporary-artifacts.ts'
 
-const signal = AbortSignal.timeout(55_000)
+const signal = AbortSignal.timeout(300_000)
 const digestOf = (content: string | Uint8Array) => createHash('sha256').update(content).digest('hex')
 
 function workplace(context: TestContext) {

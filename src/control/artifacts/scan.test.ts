@@ -12,7 +12,7 @@ import { Artifacts } from './artifacts.ts'
 import { ObjectStore } from './object-store.ts'
 import { scanDirectory, type ScanOptions } from './scan.ts'
 
-const signal = AbortSignal.timeout(55_000)
+const signal = AbortSignal.timeout(300_000)
 const digestOf = (content: string | Uint8Array) => createHash('sha256').update(content).digest('hex')
 
 /** A directory to scan and a place for what comes of it. */

@@ -9,7 +9,7 @@ import { Artifacts, type Built } from './artifacts.ts'
 export class TemporaryArtifacts implements Disposable {
   readonly repository = new TemporaryRepository()
   readonly data = join(this.repository.top, 'data')
-  readonly signal = AbortSignal.timeout(55_000)
+  readonly signal = AbortSignal.timeout(300_000)
   /** What builds printed. */
   output = ''
   artifacts = new Artifacts(this.data)

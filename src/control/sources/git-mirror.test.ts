@@ -10,7 +10,7 @@ import type { DployError } from '../../protocol/errors.ts'
 import { GitMirror } from './git-mirror.ts'
 import { TemporaryRepository } from './temporary-repository.ts'
 
-const signal = AbortSignal.timeout(55_000)
+const signal = AbortSignal.timeout(300_000)
 const mirrorOf = (repository: TemporaryRepository, url = repository.path) => new GitMirror(join(repository.top, 'mirrors'), url, null)
 const unknown = { code: 'source.revision_unknown' }
 

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { TemporaryRepository } from './temporary-repository.ts'
 import { treeChanges, treeItems, treeOf } from './revision-tree.ts'
 
-const signal = AbortSignal.timeout(55_000)
+const signal = AbortSignal.timeout(300_000)
 
 test('a folder of a monorepo is a tree of its own, the same in every commit that leaves it alone', async () => {
   using repository = new TemporaryRepository()
