@@ -3,7 +3,7 @@ import { closeSync, fsyncSync, lstatSync, mkdirSync, openSync, readdirSync, read
 import { join, resolve, sep } from 'node:path'
 import { promisify } from 'node:util'
 import { DployError } from '../protocol/errors.ts'
-import { decodeManifest, encodeEntries, type Digest, type Manifest } from '../protocol/manifest.ts'
+import { decodeManifest, textOf, type Digest, type Manifest } from '../protocol/manifest.ts'
 import { releaseSpecSchema, type ReleaseSpec } from '../protocol/release-spec.ts'
 import { ObjectStore, objectKey } from './object-store.ts'
 import { makeTree, seedShared } from './release-tree.ts'
@@ -91,7 +91,7 @@ export class ApplicationDirectory {
 
   saveManifest(manifest: Manifest): void {
     const path = join(this.path, '.dploy/manifests', manifest.digest)
-    if (!lstatSync(path, { throwIfNoEntry: false })) writeAtomically(path, encodeEntries(manifest.entries))
+    if (!lstatSync(path, { throwIfNoEntry: false })) writeAtomically(path, textOf(manifest))
     this.#remember(manifest)
   }
 

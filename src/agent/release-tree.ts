@@ -1,6 +1,6 @@
 import { chmodSync, cpSync, lstatSync, mkdirSync, readdirSync, readlinkSync, rmSync, symlinkSync, type Stats } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { diffManifests, type Entry, type FileEntry, type Manifest } from '../protocol/manifest.ts'
+import { diffManifests, type FileEntry, type LinkEntry, type Manifest } from '../protocol/manifest.ts'
 import { hasMark, type ObjectStore } from './object-store.ts'
 
 export interface TreeOptions {
@@ -21,37 +21,30 @@ export interface TreeOptions {
  */
 export function makeTree(path: string, options: TreeOptions): { linked: number } {
   mkdirSync(path, { recursive: true, mode: 0o755 })
-  const wanted = wantedEntries(options)
-  const directories = directoriesOf(wanted)
   const changed = options.before === null ? null : changedPaths(options.before, options.manifest)
-  const present = new Set<string>()
-  const visit = (directory: string) => {
-    for (const item of readdirSync(join(path, directory), { withFileTypes: true })) {
-      const name = directory === '' ? item.name : `${directory}/${item.name}`
-      const full = `${path}/${name}`
-      if (item.isDirectory()) {
-        if (!directories.has(name)) rmSync(full, { recursive: true, force: true })
-        else {
-          present.add(name)
-          visit(name)
-        }
-        continue
+  let linked = 0
+  const visit = (full: string, wanted: Folder) => {
+    const present = new Set<string>()
+    for (const name of readdirSync(full)) {
+      const want = wanted.get(name)
+      const at = `${full}/${name}`
+      if (want !== undefined && (want instanceof Map ? lstatSync(at).isDirectory() : isRight(at, want, changed))) present.add(name)
+      else rmSync(at, { recursive: true, force: true })
+    }
+    for (const [name, want] of wanted) {
+      const at = `${full}/${name}`
+      if (want instanceof Map) {
+        if (!present.has(name)) mkdirSync(at, { mode: 0o755 })
+        visit(at, want)
+      } else if (present.has(name)) continue
+      else if (want.kind === 'link') symlinkSync(want.target, at)
+      else {
+        options.store.link(want, at)
+        linked++
       }
-      const entry = wanted.get(name)
-      if (entry !== undefined && isRight(full, entry, changed)) present.add(name)
-      else rmSync(full, { force: true })
     }
   }
-  visit('')
-  for (const directory of directories) if (!present.has(directory)) mkdirSync(join(path, directory), { mode: 0o755, recursive: true })
-  let linked = 0
-  for (const [name, entry] of wanted) {
-    if (present.has(name)) continue
-    if (entry.kind === 'file') {
-      options.store.link(entry, join(path, name))
-      linked++
-    } else if (entry.kind === 'link') symlinkSync(entry.target, join(path, name))
-  }
+  visit(path, wantedTree(options))
   return { linked }
 }
 
@@ -86,38 +79,38 @@ export function seedShared(options: TreeOptions): void {
   }
 }
 
-function wantedEntries(options: TreeOptions): Map<string, Entry> {
-  const wanted = new Map<string, Entry>()
+/** What a folder has to hold, by name. */
+type Folder = Map<string, FileEntry | LinkEntry | Folder>
+
+function wantedTree(options: TreeOptions): Folder {
   const { shared } = options
+  const top: Folder = new Map()
+  const folders = new Map<string, Folder>([['', top]])
+  const folderOf = (path: string): Folder => {
+    const known = folders.get(path)
+    if (known) return known
+    const slash = path.lastIndexOf('/')
+    const parent = folderOf(slash < 0 ? '' : path.slice(0, slash))
+    const folder: Folder = new Map()
+    parent.set(path.slice(slash + 1), folder)
+    folders.set(path, folder)
+    return folder
+  }
   for (const entry of options.manifest.entries) {
     if (shared.some((path) => entry.path === path || entry.path.startsWith(`${path}/`))) continue
-    wanted.set(entry.path, entry)
+    if (entry.kind === 'directory') folderOf(entry.path)
+    else put(entry)
   }
   for (const path of shared) {
     // releases/41/a/b -> ../../../shared/a/b: relative, so that the whole directory can be moved.
-    const target = `${'../'.repeat(path.split('/').length + 1)}shared/${path}`
-    wanted.set(path, { kind: 'link', path, target })
+    put({ kind: 'link', path, target: `${'../'.repeat(path.split('/').length + 1)}shared/${path}` })
   }
-  return wanted
-}
+  return top
 
-/** Every directory that the entries need, parents before children. */
-function directoriesOf(wanted: ReadonlyMap<string, Entry>): Set<string> {
-  const directories = new Set<string>()
-  const add = (path: string) => {
-    if (path === '' || path === '.' || directories.has(path)) return
-    const slash = path.lastIndexOf('/')
-    if (slash > 0) add(path.slice(0, slash))
-    directories.add(path)
+  function put(entry: FileEntry | LinkEntry): void {
+    const slash = entry.path.lastIndexOf('/')
+    folderOf(slash < 0 ? '' : entry.path.slice(0, slash)).set(entry.path.slice(slash + 1), entry)
   }
-  for (const [path, entry] of wanted) {
-    if (entry.kind === 'directory') add(path)
-    else {
-      const slash = path.lastIndexOf('/')
-      if (slash > 0) add(path.slice(0, slash))
-    }
-  }
-  return directories
 }
 
 function changedPaths(before: Manifest, after: Manifest): Set<string> {
@@ -126,10 +119,10 @@ function changedPaths(before: Manifest, after: Manifest): Set<string> {
 }
 
 /** `changed`: paths whose content is another than the tree was made with; null: nothing is known of the tree's content. */
-function isRight(full: string, entry: Entry, changed: ReadonlySet<string> | null): boolean {
+function isRight(full: string, entry: FileEntry | LinkEntry, changed: ReadonlySet<string> | null): boolean {
   const stat: Stats = lstatSync(full)
   if (entry.kind === 'link') return stat.isSymbolicLink() && readlinkSync(full) === entry.target
-  if (entry.kind === 'directory' || !stat.isFile()) return false
+  if (!stat.isFile()) return false
   // The mark alone has 16 bits: enough to notice a write, not enough to tell two versions of a file apart.
   if (changed === null || changed.has(entry.path)) return false
   return stat.size === entry.size && hasMark(stat.mtimeMs, entry.digest) && ((stat.mode & 0o111) !== 0) === entry.executable

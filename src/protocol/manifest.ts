@@ -48,7 +48,24 @@ export const digestPattern = /^[0-9a-f]{64}$/
 export function makeManifest(entries: Iterable<Entry>): Manifest {
   const sorted = [...entries].sort(byPath)
   checkEntries(sorted)
-  return { digest: createHash('sha256').update(encodeEntries(sorted)).digest('hex'), entries: sorted }
+  return named(sorted)
+}
+
+/** The texts of manifests that were just made, until somebody asks for them. */
+const texts = new WeakMap<Manifest, string>()
+
+function named(entries: Entry[]): Manifest {
+  const text = encodeEntries(entries)
+  const manifest = { digest: createHash('sha256').update(text).digest('hex'), entries }
+  texts.set(manifest, text)
+  return manifest
+}
+
+/** The canonical text of a manifest, to be kept: it is not made again the first time that it is asked for. */
+export function textOf(manifest: Manifest): string {
+  const text = texts.get(manifest)
+  texts.delete(manifest)
+  return text ?? encodeEntries(manifest.entries)
 }
 
 /**
@@ -157,7 +174,7 @@ export function applyDelta(from: Manifest | null, delta: ManifestDelta): Manifes
   }
   for (; index < old.length; index++) if (!removed.has(old[index]!.path)) entries.push(old[index]!)
   checkChanged(entries, changed)
-  return { digest: createHash('sha256').update(encodeEntries(entries)).digest('hex'), entries }
+  return named(entries)
 }
 
 /** Whether two entries of the same path are the same thing. */

@@ -2,7 +2,7 @@ import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, re
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { DployError } from '../../protocol/errors.ts'
-import { decodeManifest, digestPattern, encodeEntries, type Digest, type Manifest } from '../../protocol/manifest.ts'
+import { decodeManifest, digestPattern, textOf, type Digest, type Manifest } from '../../protocol/manifest.ts'
 
 /** Parsed manifests that are kept. */
 const keepParsed = 4
@@ -49,7 +49,7 @@ export class Manifests {
     if (!existsSync(path)) {
       const temporary = `${path}.${process.pid}`
       const file = openSync(temporary, 'w', 0o600)
-      writeFileSync(file, encodeEntries(manifest.entries))
+      writeFileSync(file, textOf(manifest))
       fsyncSync(file)
       closeSync(file)
       renameSync(temporary, path)
