@@ -14,8 +14,19 @@ const run = promisify(execFile)
 const unitDirectory = '/etc/systemd/system'
 /** How often a running instance is looked at. Milliseconds. */
 const lookEvery = 50
+/** How long what systemd said of processes that still run is believed. Milliseconds. */
+const believed = 5_000
 /** Room for `systemctl show` of many instances. Bytes. */
 const maxBuffer = 4 * 1024 * 1024
+
+interface Unit {
+  unit: string
+  active: string
+  pid: number
+  /** When its main process began; null if it has none. */
+  ticks: string | null
+  restarts: number
+}
 
 /** Whether systemd is PID 1 here and this process may write units (sd_booted(3)). */
 export function systemdIsHere(): boolean {
@@ -27,6 +38,7 @@ export class SystemdManager implements ServiceManager {
   readonly kind = 'systemd'
   readonly #place: ServicePlace
   readonly #name: string
+  #shown: { at: number; units: Unit[] } | null = null
 
   constructor(place: ServicePlace) {
     this.#place = place
@@ -42,8 +54,13 @@ export class SystemdManager implements ServiceManager {
     // The unit's working directory is `current`, which is looked up when it starts: one restart ends the old release and
     // starts the new one.
     flip()
+    this.#shown = null
     const since = Date.now()
-    await this.#systemctl('restart', ...units)
+    try {
+      await this.#systemctl('restart', ...units)
+    } finally {
+      this.#shown = null
+    }
     if (before.length !== units.length || gone.length > 0 || !existsSync(this.#enabledMark)) {
       await this.#systemctl('enable', '--quiet', ...units)
       writeFileSync(this.#enabledMark, `${units.join('\n')}\n`)
@@ -56,6 +73,7 @@ export class SystemdManager implements ServiceManager {
   async stop(): Promise<void> {
     const units = this.#units()
     if (units.length === 0) return
+    this.#shown = null
     await this.#systemctl('disable', '--now', '--quiet', ...units)
     rmSync(this.#enabledMark, { force: true })
   }
@@ -77,7 +95,7 @@ export class SystemdManager implements ServiceManager {
   }
 
   async exited(signal: AbortSignal): Promise<never> {
-    const running = (await this.#show()).map(({ unit, pid, active }) => ({ unit, pid, active, ticks: startTicks(pid) }))
+    const running = await this.#show()
     while (!signal.aborted) {
       const ended = running.find(({ pid, ticks }) => pid === 0 || ticks === null || startTicks(pid) !== ticks)
       if (ended) throw await this.#exitError(ended.unit, ended.pid)
@@ -138,17 +156,24 @@ export class SystemdManager implements ServiceManager {
     return many ? Array.from({ length: service.instances }, (_, index) => `${this.#name}@${index + 1}.service`) : [`${this.#name}.service`]
   }
 
-  async #show(): Promise<{ unit: string; active: string; pid: number; restarts: number }[]> {
+  /** What systemd says of the units. Not asked again while the same processes run: each time costs a process here. */
+  async #show(): Promise<Unit[]> {
     const units = this.#units()
     if (units.length === 0) return []
+    const shown = this.#shown
+    const same = shown?.units.every(({ active, pid, ticks }) => active === 'active' && ticks !== null && startTicks(pid) === ticks)
+    if (shown && same && performance.now() - shown.at < believed) return shown.units
     const text = await this.#systemctl('show', '--property=Id,ActiveState,MainPID,NRestarts', ...units)
-    return text
+    const seen = text
       .trim()
       .split('\n\n')
-      .map((block) => {
+      .map((block): Unit => {
         const values = Object.fromEntries(block.split('\n').map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]))
-        return { unit: values.Id ?? '', active: values.ActiveState ?? 'unknown', pid: Number(values.MainPID ?? 0), restarts: Number(values.NRestarts ?? 0) }
+        const pid = Number(values.MainPID ?? 0)
+        return { unit: values.Id ?? '', active: values.ActiveState ?? 'unknown', pid, ticks: startTicks(pid), restarts: Number(values.NRestarts ?? 0) }
       })
+    this.#shown = { at: performance.now(), units: seen }
+    return seen
   }
 
   async #exitError(unit: string, pid: number): Promise<DployError> {
