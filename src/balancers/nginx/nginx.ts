@@ -1,22 +1,12 @@
 import type { BalancerConfig } from '../../protocol/config.ts'
-import { formatDuration } from '../../protocol/duration.ts'
-import { DployError } from '../../protocol/errors.ts'
 import { answers } from '../answers.ts'
 import type { Balancer, BalancerDriver, DrainOptions, RegisterOptions, ServerTraffic } from '../contract.ts'
+import { KeptOut } from '../kept-out.ts'
+import { untilAnswers, untilQuiet } from '../waiting.ts'
 import { socketAddresses } from './addresses.ts'
 import { connectionsTo, workersOf } from './processes.ts'
 import { Reloads } from './reloads.ts'
 import { Upstream } from './upstream.ts'
-
-/** Between two looks while somebody waits. Milliseconds. */
-const lookEvery = 20
-/**
- * How long nothing may be in flight before a server counts as drained. A worker that was just told to shut down may still
- * be reading a request, for which it then picks a server by its old list. Milliseconds.
- */
-const settle = 60
-/** How often the file is held against what was drained, in case somebody else writes it. Milliseconds. */
-const assertEvery = 500
 
 /**
  * nginx on this machine: a server is marked `down` in the upstream file, and nginx reloads. New workers then never send
@@ -34,11 +24,9 @@ class Nginx implements Balancer {
   readonly #config: Extract<BalancerConfig, { kind: 'nginx' }>
   readonly #upstream: Upstream
   readonly #reloads: Reloads
-  /** Servers that are kept out of traffic. */
-  readonly #drained = new Set<string>()
-  /** Those of them for which nginx has not reloaded yet. */
+  readonly #keptOut = new KeptOut((servers) => this.#assert(servers))
+  /** Servers that the file may name as down already while nginx has not reloaded yet. */
   readonly #pending = new Set<string>()
-  #asserting: NodeJS.Timeout | null = null
 
   constructor(config: Extract<BalancerConfig, { kind: 'nginx' }>) {
     this.#config = config
@@ -73,35 +61,15 @@ class Nginx implements Balancer {
   async drain(server: string, options: DrainOptions): Promise<{ inFlight: number }> {
     options.signal.throwIfAborted()
     await this.#out(server, options.signal)
-    const began = performance.now()
-    let quietSince = Number.POSITIVE_INFINITY
-    let last = -1
-    for (;;) {
-      const inFlight = await this.#inFlight(server)
-      options.signal.throwIfAborted()
-      if (inFlight !== last) options.onProgress?.(inFlight)
-      last = inFlight
-      const now = performance.now()
-      quietSince = inFlight === 0 ? Math.min(quietSince, now) : Number.POSITIVE_INFINITY
-      if (now - quietSince >= settle || now - began >= options.timeout) return { inFlight }
-      await new Promise((resolve) => setTimeout(resolve, lookEvery))
-    }
+    return await untilQuiet(() => this.#inFlight(server), options)
   }
 
   async register(server: string, options: RegisterOptions): Promise<void> {
     options.signal.throwIfAborted()
     const entries = (await this.#upstream.read()).entriesOf(server)
     await socketAddresses(entries)
-    const began = performance.now()
-    for (;;) {
-      const bad = (await Promise.all(entries.map((entry) => answers(entry.address, this.#config.check)))).find((check) => !check.up)
-      options.signal.throwIfAborted()
-      if (!bad) break
-      if (performance.now() - began >= options.timeout) throw new DployError('balancer.not_up', `${server} is not up after ${formatDuration(options.timeout)}, so nginx does not get it back: ${bad.check}`, { where: server, fix: 'Check the address in the upstream, and balancer.check in dploy.yml' })
-      await new Promise((resolve) => setTimeout(resolve, lookEvery))
-    }
-    this.#drained.delete(server)
-    this.#stopAssertingIfIdle()
+    await untilAnswers(server, entries.map((entry) => entry.address), this.#config.check, options)
+    this.#keptOut.delete(server)
     await this.#reloads.apply(server, false, options.signal)
   }
 
@@ -110,8 +78,7 @@ class Nginx implements Balancer {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#drained.clear()
-    this.#stopAssertingIfIdle()
+    this.#keptOut[Symbol.dispose]()
     await this.#reloads.idle()
   }
 
@@ -124,24 +91,14 @@ class Nginx implements Balancer {
     } finally {
       this.#pending.delete(server)
     }
-    this.#drained.add(server)
-    this.#asserting ??= setInterval(() => void this.#assert().catch(() => {}), assertEvery)
-    this.#asserting.unref()
+    this.#keptOut.add(server)
   }
 
   /** Somebody else (a configuration management) may write the file as it was before. */
-  async #assert(): Promise<void> {
+  async #assert(servers: ReadonlySet<string>): Promise<void> {
     const upstreams = await this.#upstream.read()
-    for (const server of this.#drained) {
-      if (upstreams.entriesOf(server).every((entry) => entry.down)) continue
-      await this.#reloads.apply(server, true, new AbortController().signal)
-    }
-  }
-
-  #stopAssertingIfIdle(): void {
-    if (this.#drained.size > 0 || !this.#asserting) return
-    clearInterval(this.#asserting)
-    this.#asserting = null
+    const lost = [...servers].filter((server) => !upstreams.entriesOf(server).every((entry) => entry.down))
+    await Promise.all(lost.map((server) => this.#reloads.apply(server, true, new AbortController().signal)))
   }
 
   async #inFlight(server: string): Promise<number> {

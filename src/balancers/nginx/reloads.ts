@@ -2,56 +2,36 @@ import { readFile, realpath } from 'node:fs/promises'
 import type { BalancerConfig } from '../../protocol/config.ts'
 import { formatDuration } from '../../protocol/duration.ts'
 import { DployError } from '../../protocol/errors.ts'
+import { Changes } from '../changes.ts'
 import { lastLines, runOperatorCommand } from '../operator-command.ts'
 import { isMaster, workersOf } from './processes.ts'
 import type { Upstream } from './upstream.ts'
 
-/** How long changes are collected for one reload: a batch's servers come within moments of each other. Milliseconds. */
-const collectFor = 15
 /** Between two looks at the workers. Milliseconds. */
 const lookEvery = 10
 /** How long testing or reloading may take. Milliseconds. */
 const commandTimeout = 30_000
 
-/** Whose turn it is to change files and reload, by the pid file of the nginx: drivers of several environments share one. */
-const turns = new Map<string, Promise<void>>()
-
-interface Change {
-  server: string
-  down: boolean
-  done: PromiseWithResolvers<void>
-}
-
 /** Brings changes into nginx: what is asked for at the same time, by one reload. */
 export class Reloads {
   readonly #config: Extract<BalancerConfig, { kind: 'nginx' }>
   readonly #upstream: Upstream
-  #changes: Change[] = []
-  #running: Promise<void> | null = null
+  readonly #changes: Changes
 
   constructor(config: Extract<BalancerConfig, { kind: 'nginx' }>, upstream: Upstream) {
     this.#config = config
     this.#upstream = upstream
+    this.#changes = new Changes(config.pid_file, (changes) => this.#bringIn(changes))
   }
 
   /** Resolves when new workers have the change and the old ones take nothing new. Throws `balancer.refused`; the file is then as before. */
   async apply(server: string, down: boolean, signal: AbortSignal): Promise<void> {
-    const done = Promise.withResolvers<void>()
-    this.#changes.push({ server, down, done })
-    this.#running ??= this.#run().finally(() => (this.#running = null))
-    const aborted = Promise.withResolvers<never>()
-    const abort = () => aborted.reject(signal.reason)
-    signal.addEventListener('abort', abort, { once: true })
-    try {
-      await Promise.race([done.promise, aborted.promise])
-    } finally {
-      signal.removeEventListener('abort', abort)
-    }
+    await this.#changes.apply(server, down, signal)
   }
 
   /** Resolves when nothing is under way. */
   async idle(): Promise<void> {
-    await this.#running
+    await this.#changes.idle()
   }
 
   /** The process id of nginx. Throws `balancer.unreachable`. */
@@ -74,33 +54,6 @@ export class Reloads {
     if (files.length === 0) return
     const real = await Promise.all([this.#upstream.path, ...files].map((path) => realpath(path).catch(() => path)))
     if (!real.slice(1).includes(real[0]!)) throw this.#refused(`nginx does not read ${this.#upstream.path}; it reads ${files.join(', ')}`, 'Include the file in the configuration of nginx, or correct balancer.upstream_file in dploy.yml')
-  }
-
-  async #run(): Promise<void> {
-    await new Promise((resolve) => setTimeout(resolve, collectFor))
-    while (this.#changes.length > 0) {
-      await this.#inTurn(async () => {
-        const changes = this.#changes
-        this.#changes = []
-        try {
-          await this.#bringIn(new Map(changes.map(({ server, down }) => [server, down])))
-          for (const { done } of changes) done.resolve()
-        } catch (error) {
-          for (const { done } of changes) {
-            done.promise.catch(() => {})
-            done.reject(error)
-          }
-        }
-      })
-    }
-  }
-
-  async #inTurn(work: () => Promise<void>): Promise<void> {
-    const key = this.#config.pid_file
-    const turn = (turns.get(key) ?? Promise.resolve()).then(work)
-    turns.set(key, turn)
-    await turn
-    if (turns.get(key) === turn) turns.delete(key)
   }
 
   async #bringIn(changes: ReadonlyMap<string, boolean>): Promise<void> {
