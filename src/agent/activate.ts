@@ -45,7 +45,9 @@ export async function activateRelease(context: ReleaseContext): Promise<{ alread
     if (killed) emit({ kind: 'note', text: `the old processes did not end within ${spec.service!.stop.timeout} ms of ${spec.service!.stop.signal} and were killed` })
     const booting = performance.now()
     emit({ kind: 'progress', phase: 'boot' })
-    const { accepting } = await untilFailure(context, (exited) => waitHealthy({ health: spec.service!.health, ports: context.ports, signal: context.signal, exited }))
+    const { accepting } = await untilFailure(context, (exited) => waitHealthy({ health: spec.service!.health, ports: context.ports, signal: context.signal, exited })).catch((error: unknown) => {
+      throw explained(error)
+    })
     spans.push({ name: 'boot', start: booting - began, end: accepting - began }, { name: 'health', start: accepting - began, end: performance.now() - began })
   } else {
     await timed('switch', async () => directory.switchTo(spec.number))
@@ -107,6 +109,15 @@ async function untilFailure<T>(context: ReleaseContext, work: (exited: Promise<n
   } finally {
     stop.abort(new DployError('deployment.cancelled', 'No longer looked at'))
   }
+}
+
+/** What ends most services that end at once is the port, which the former process left a moment ago. */
+function explained(error: unknown): unknown {
+  if (!(error instanceof DployError) || error.code !== 'service.exited' || !/EADDRINUSE|address already in use/i.test(error.message)) return error
+  return new DployError('service.exited', error.message, {
+    fix: 'Find who has the port (there: ss -ltnp). If it is nobody, the application binds without SO_REUSEADDR and cannot restart within a minute: set it (Python: allow_reuse_address = True)',
+    cause: error,
+  })
 }
 
 function serviceRelease(context: ReleaseContext): ServiceRelease {

@@ -28,5 +28,7 @@ export function makeOutput(options: { json: boolean; plain?: boolean }): Output 
 
 /** An error for people: what happened, where, the next command. */
 export function errorText(error: ErrorReport | DployError): string {
-  return `${error.where === undefined ? '' : `${error.where}: `}${error.message}\n  next: ${error.fix}\n  (${error.code})`
+  // What reads files says the place itself, with the line.
+  const where = error.where === undefined || error.message.startsWith(error.where) ? '' : `${error.where}: `
+  return `${where}${error.message}\n  next: ${error.fix}\n  (${error.code})`
 }

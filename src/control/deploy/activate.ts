@@ -35,9 +35,8 @@ export async function keepServing(run: Run, failures: Failures): Promise<void> {
   await run.transition('succeeded')
 }
 
-/** What one server does: out of traffic, new release, back into traffic. Throws where it stops; the server then stays drained. */
-export async function activateServer(run: Run, server: EnvironmentServer, release: Release, signal: AbortSignal, states: { draining: StepState; activating: StepState; registering: StepState }): Promise<Span[]> {
-  const spans: Span[] = []
+/** What one server does: out of traffic, new release, back into traffic. Throws where it stops; the server then stays drained. What it did until then stands in `spans`. */
+export async function activateServer(run: Run, server: EnvironmentServer, release: Release, signal: AbortSignal, states: { draining: StepState; activating: StepState; registering: StepState }, spans: Span[] = []): Promise<Span[]> {
   const timed = async <T>(name: string, work: () => Promise<T>): Promise<T> => {
     const start = run.elapsed()
     try {
@@ -75,15 +74,16 @@ const over: ReadonlySet<StepState> = new Set<StepState>(['switched', 'unchanged'
 
 async function switchServer(run: Run, server: EnvironmentServer, failures: Failures, watch: Watch): Promise<void> {
   const signal = AbortSignal.any([run.signal, failures.signal])
+  const spans: Span[] = []
   try {
-    const spans = await activateServer(run, server, run.release!, signal, { draining: 'draining', activating: 'activating', registering: 'registering' })
+    await activateServer(run, server, run.release!, signal, { draining: 'draining', activating: 'activating', registering: 'registering' }, spans)
     await run.step(server, 'switched', { spans })
     watch.start(server, run.release!)
   } catch (error) {
     run.signal.throwIfAborted()
     if (failures.signal.aborted) return
     failures.add(server, error)
-    await run.step(server, 'quarantined', { failure: reportOf(error, server.name) })
+    await run.step(server, 'quarantined', { failure: reportOf(error, server.name), spans })
   }
 }
 
