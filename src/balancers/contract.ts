@@ -29,8 +29,8 @@ export interface DrainOptions {
   /** Milliseconds after which draining gives up waiting. */
   timeout: number
   signal: AbortSignal
-  /** Called when the number of requests in flight changes. */
-  onProgress?: (inFlight: number) => void
+  /** Called when the number of requests in flight changes. Null: some may be, and the balancer does not say how many. */
+  onProgress?: (inFlight: number | null) => void
 }
 
 export interface RegisterOptions {
@@ -61,17 +61,30 @@ export interface Balancer extends AsyncDisposable {
   read(servers: readonly string[], signal: AbortSignal): Promise<ServerTraffic[]>
   /**
    * Lets nothing new reach the server, waits until nothing is in flight, then takes it out so that the balancer's own
-   * check does not complain while it restarts. Resolves with the requests still in flight when the time was up (0: drained).
+   * check does not complain while it restarts. Resolves with the requests still in flight when the time was up (0: drained;
+   * null: some may be, and the balancer does not say how many).
    */
-  drain(server: string, options: DrainOptions): Promise<{ inFlight: number }>
+  drain(server: string, options: DrainOptions): Promise<{ inFlight: number | null }>
   /** Puts the server back and resolves when the balancer itself sees it up. Throws `balancer.not_up`. */
   register(server: string, options: RegisterOptions): Promise<void>
   /** Null where `capabilities.counts` is false. */
   counters(signal: AbortSignal): Promise<TrafficCounters | null>
+  /** What the last `check` saw of the balancer's settings that makes such a deployment slow or cuts requests; for people. */
+  advice?(pace: Pace): string[]
 }
+
+/** What of a deployment's plan matters to a balancer. Milliseconds. */
+export interface Pace {
+  batches: number
+  drain: number
+  register: number
+}
+
+/** What a server's agent told of itself, for drivers that find it at the balancer by that. Null: no agent has told yet. */
+export type FactsOf = (server: string) => Promise<{ instanceId?: string | undefined } | null>
 
 /** Makes a balancer from its part of dploy.yml. One per kind; listed in registry.ts. Opens no connection by itself. */
 export interface BalancerDriver<K extends BalancerConfig['kind']> {
   kind: K
-  open(config: Extract<BalancerConfig, { kind: K }>): Balancer
+  open(config: Extract<BalancerConfig, { kind: K }>, factsOf: FactsOf): Balancer
 }

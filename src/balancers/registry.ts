@@ -1,6 +1,7 @@
 import type { BalancerConfig } from '../protocol/config.ts'
+import { awsDriver } from './aws/aws.ts'
 import { builtinDriver } from './builtin/driver.ts'
-import type { Balancer, BalancerDriver } from './contract.ts'
+import type { Balancer, BalancerDriver, FactsOf } from './contract.ts'
 import { haproxyDriver } from './haproxy/haproxy.ts'
 import { nginxDriver } from './nginx/nginx.ts'
 import { noneDriver } from './none/none.ts'
@@ -9,11 +10,12 @@ import { noneDriver } from './none/none.ts'
 const drivers: { [K in BalancerConfig['kind']]: BalancerDriver<K> } = {
   haproxy: haproxyDriver,
   nginx: nginxDriver,
+  aws: awsDriver,
   builtin: builtinDriver,
   none: noneDriver,
 }
 
 /** The balancer that dploy.yml describes. Opens no connection yet. */
-export function openBalancer(config: BalancerConfig): Balancer {
-  return (drivers[config.kind] as BalancerDriver<BalancerConfig['kind']>).open(config)
+export function openBalancer(config: BalancerConfig, factsOf: FactsOf = async () => null): Balancer {
+  return (drivers[config.kind] as BalancerDriver<BalancerConfig['kind']>).open(config, factsOf)
 }

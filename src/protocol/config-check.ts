@@ -1,4 +1,4 @@
-import type { Config, EnvironmentConfig, ServerConfig, ServiceConfig } from './config.ts'
+import type { BalancerConfig, Config, EnvironmentConfig, ServerConfig, ServiceConfig } from './config.ts'
 import { formatPath } from './config-problem.ts'
 import type { Path } from './config-schema.ts'
 
@@ -100,6 +100,7 @@ function checkEnvironment(config: Config, name: string, environment: Environment
   if (drains && environment.probe === undefined) {
     findings.push(warning(at(), 'has a balancer but no probe: without an address to ask, the receipt cannot prove that nobody noticed'))
   }
+  if (balancer.kind === 'aws') findings.push(...checkAws(balancer, servers, at('balancer')))
   if (servers.length > 0 && strategy.max_failures >= servers.length) {
     findings.push(warning(at('strategy', 'max_failures'), `is ${strategy.max_failures} of ${servers.length} servers: a release that runs nowhere would not be rolled back`))
   }
@@ -107,6 +108,19 @@ function checkEnvironment(config: Config, name: string, environment: Environment
     const last = (server.port ?? 0) + (config.service?.instances ?? 1) - 1
     if (server.port !== undefined && last > 65_535) findings.push(error(at('servers', index, 'port'), `${config.service?.instances} instances need the ports up to ${last}; the last port is 65535`))
   })
+  return findings
+}
+
+function checkAws(balancer: Extract<BalancerConfig, { kind: 'aws' }>, servers: readonly ServerConfig[], path: Path): ConfigFinding[] {
+  const findings: ConfigFinding[] = []
+  const groups = balancer.target_groups ?? []
+  if (groups.length === 0 && balancer.classic === undefined) findings.push(error(path, 'needs the key "target_groups" or "classic": what the servers stand in'))
+  const region = balancer.region ?? groups[0]?.split(':')[3]
+  const elsewhere = groups.find((arn) => arn.split(':')[3] !== region)
+  if (elsewhere !== undefined) findings.push(error([...path, 'target_groups'], `are in ${region} and in ${elsewhere.split(':')[3]}: one environment has one region`))
+  for (const name of Object.keys(balancer.targets)) {
+    if (!servers.some((server) => server.name === name)) findings.push(warning([...path, 'targets', name], `is not used: there is no server "${name}" here`))
+  }
   return findings
 }
 

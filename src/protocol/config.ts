@@ -160,6 +160,10 @@ const serverAddress = text(hostPort, /^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):\d
 const serverAddresses = z.record(name, oneOrMore(serverAddress, hostPort, { description: 'Where the balancer reaches this server; several for several instances.', examples: ['10.0.0.11:3000'] }))
 const checkPath = urlPath.optional().meta({ description: 'Asked on the server before it is put back, and has to answer 200 to 399; by default its port has to take a connection.', examples: ['/healthz'] })
 
+const targetGroup = 'the ARN of a target group'
+const classicName = 'the name of a Classic Load Balancer'
+const awsTarget = 'an instance id or an IP address, when not on the port of the target group with its port: i-0598c7d356eba48d7:3000'
+const handlerName = 'the "@id" of a reverse_proxy handler, or its path: /config/apps/http/servers/srv0/routes/0/handle/0'
 const balancer = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('haproxy').describe('HAProxy, by its Runtime API.'),
@@ -181,6 +185,20 @@ const balancer = z.discriminatedUnion('kind', [
     reload: command.default('nginx -s reload').meta({ description: 'Makes nginx read its configuration again.', examples: ['sudo systemctl reload nginx'] }),
     pid_file: absolutePath.default('/run/nginx.pid').describe('Where nginx writes the process id of its master.'),
     reload_timeout: durationOr('10s', 'How long nginx may take to start new workers.'),
+  }),
+  z.strictObject({
+    kind: z.literal('aws').describe('Elastic Load Balancing of AWS: target groups of Application and Network Load Balancers, and Classic Load Balancers.'),
+    target_groups: oneOrMore(text(targetGroup, /^arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]+:\d{12}:targetgroup\/[^\s/]+\/[^\s/]+$/), targetGroup, {
+      description: 'The target groups that the servers stand in, each by its ARN.',
+      examples: ['arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/shop/73e2d6bc24d8a067'],
+    }).optional(),
+    classic: oneOrMore(text(classicName, /^[A-Za-z0-9][A-Za-z0-9-]{0,31}$/), classicName, { description: 'The Classic Load Balancers that the servers stand in.', examples: ['shop'] }).optional(),
+    targets: z
+      .record(name, oneOrMore(text(awsTarget, /^(?:i-[0-9a-f]{8,17}|[0-9.]{7,15}|\[[0-9A-Fa-f:.]+\])(?::[1-9]\d{0,4})?$/), awsTarget, { description: 'What AWS calls this server; several for several ports.', examples: ['i-0598c7d356eba48d7'] }))
+      .default({})
+      .meta({ description: 'What AWS calls the servers, by their names; by default the instance id that each server reads from its own metadata.', examples: [{ web1: 'i-0598c7d356eba48d7' }] }),
+    region: text('the name of a region', /^[a-z]{2}[a-z0-9-]+$/).optional().meta({ description: 'By default that of the target groups; for classic alone that of the environment (AWS_REGION).', examples: ['eu-central-1'] }),
+    endpoint: z.url({ protocol: /^https?$/ }).optional().meta({ title: 'an http or https address', description: 'Where the API of Elastic Load Balancing is, when not at its public address: a VPC endpoint.', examples: ['https://vpce-0d2f.elasticloadbalancing.eu-central-1.vpce.amazonaws.com'] }),
   }),
   z.strictObject({
     kind: z.literal('builtin').describe('The small balancer of dploy demo.'),
@@ -227,7 +245,7 @@ const environment = z
     servers: z.array(server).default([]).meta({ title: 'a list of servers', description: 'The servers: names, or their details.', examples: [['web1', 'web2']] }),
     balancer: balancer
       .prefault({ kind: 'none' })
-      .meta({ title: 'a mapping whose key "kind" is "haproxy", "nginx", "builtin" or "none"', description: 'What takes servers out of traffic and puts them back.' }),
+      .meta({ title: 'a mapping whose key "kind" is "haproxy", "nginx", "aws", "builtin" or "none"', description: 'What takes servers out of traffic and puts them back.' }),
     probe: probe.optional().meta({
       title: 'an http or https address, or a mapping with url and interval',
       description: 'An address of the application through the balancer, asked at least every 50 ms during a deployment.',

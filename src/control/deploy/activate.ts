@@ -50,13 +50,14 @@ export async function activateServer(run: Run, server: EnvironmentServer, releas
   if (drains) {
     await run.step(server, states.draining)
     const busy = { start: -1, end: -1 }
-    const onProgress = (inFlight: number) => {
-      if (inFlight > 0 && busy.start < 0) busy.start = run.elapsed()
+    const onProgress = (inFlight: number | null) => {
+      if (inFlight !== 0 && busy.start < 0) busy.start = run.elapsed()
       if (busy.start >= 0) busy.end = run.elapsed()
     }
     const { inFlight } = await timed('drain', () => run.balancer.drain(server.name, { timeout: timeouts.drain, signal, onProgress }))
     if (busy.start >= 0) spans.push({ name: 'in_flight', ...busy })
-    if (inFlight > 0) run.note(server, `${inFlight} requests still in flight after ${formatDuration(timeouts.drain)}; they are cut`)
+    if (inFlight === null) run.note(server, `the balancer still drains after ${formatDuration(timeouts.drain)}; requests in flight are cut`)
+    else if (inFlight > 0) run.note(server, `${inFlight} requests still in flight after ${formatDuration(timeouts.drain)}; they are cut`)
   }
   await run.step(server, states.activating)
   const began = run.elapsed()
