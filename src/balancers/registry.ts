@@ -1,6 +1,8 @@
 import type { BalancerConfig } from '../protocol/config.ts'
 import { awsDriver } from './aws/aws.ts'
 import { builtinDriver } from './builtin/driver.ts'
+import { caddyDriver } from './caddy/caddy.ts'
+import { commandDriver } from './command/command.ts'
 import type { Balancer, BalancerDriver, FactsOf } from './contract.ts'
 import { haproxyDriver } from './haproxy/haproxy.ts'
 import { nginxDriver } from './nginx/nginx.ts'
@@ -10,6 +12,8 @@ import { noneDriver } from './none/none.ts'
 const drivers: { [K in BalancerConfig['kind']]: BalancerDriver<K> } = {
   haproxy: haproxyDriver,
   nginx: nginxDriver,
+  caddy: caddyDriver,
+  command: commandDriver,
   aws: awsDriver,
   builtin: builtinDriver,
   none: noneDriver,

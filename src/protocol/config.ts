@@ -163,6 +163,7 @@ const checkPath = urlPath.optional().meta({ description: 'Asked on the server be
 const targetGroup = 'the ARN of a target group'
 const classicName = 'the name of a Classic Load Balancer'
 const awsTarget = 'an instance id or an IP address, when not on the port of the target group with its port: i-0598c7d356eba48d7:3000'
+const adminAddress = 'the address of an admin API: tcp:HOST:PORT or unix:/run/caddy/admin.sock'
 const handlerName = 'the "@id" of a reverse_proxy handler, or its path: /config/apps/http/servers/srv0/routes/0/handle/0'
 const balancer = z.discriminatedUnion('kind', [
   z.strictObject({
@@ -187,6 +188,13 @@ const balancer = z.discriminatedUnion('kind', [
     reload_timeout: durationOr('10s', 'How long nginx may take to start new workers.'),
   }),
   z.strictObject({
+    kind: z.literal('caddy').describe('Caddy, by its admin API.'),
+    address: oneOrMore(text(adminAddress, /^(unix:\/[^\s\0]*|tcp:[^\s\0]+:\d{1,5})$/), adminAddress, { description: 'Admin API of each Caddy.', examples: ['tcp:127.0.0.1:2019'] }).prefault('tcp:127.0.0.1:2019'),
+    handler: oneOrMore(text(handlerName, /^[^\s\0]+$/), handlerName, { description: 'The reverse_proxy handlers that the servers stand in.', examples: ['shop'] }),
+    servers: serverAddresses.default({}).meta({ description: 'The addresses ("dial") in the handler by the name of the server, where the host is not that name.', examples: [{ web1: '10.0.0.11:3000' }] }),
+    check: checkPath,
+  }),
+  z.strictObject({
     kind: z.literal('aws').describe('Elastic Load Balancing of AWS: target groups of Application and Network Load Balancers, and Classic Load Balancers.'),
     target_groups: oneOrMore(text(targetGroup, /^arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]+:\d{12}:targetgroup\/[^\s/]+\/[^\s/]+$/), targetGroup, {
       description: 'The target groups that the servers stand in, each by its ARN.',
@@ -199,6 +207,13 @@ const balancer = z.discriminatedUnion('kind', [
       .meta({ description: 'What AWS calls the servers, by their names; by default the instance id that each server reads from its own metadata.', examples: [{ web1: 'i-0598c7d356eba48d7' }] }),
     region: text('the name of a region', /^[a-z]{2}[a-z0-9-]+$/).optional().meta({ description: 'By default that of the target groups; for classic alone that of the environment (AWS_REGION).', examples: ['eu-central-1'] }),
     endpoint: z.url({ protocol: /^https?$/ }).optional().meta({ title: 'an http or https address', description: 'Where the API of Elastic Load Balancing is, when not at its public address: a VPC endpoint.', examples: ['https://vpce-0d2f.elasticloadbalancing.eu-central-1.vpce.amazonaws.com'] }),
+  }),
+  z.strictObject({
+    kind: z.literal('command').describe('Any other balancer, by your own commands on the machine of the control plane.'),
+    drain: command.meta({ description: 'Takes DPLOY_SERVER out of traffic, waits up to DPLOY_TIMEOUT seconds for its requests in flight, and exits with 0.', examples: ['/usr/local/bin/balancer out "$DPLOY_ADDRESS"'] }),
+    register: command.meta({ description: 'Puts DPLOY_SERVER back, waits up to DPLOY_TIMEOUT seconds until the balancer sees it up, and exits with 0.', examples: ['/usr/local/bin/balancer in "$DPLOY_ADDRESS"'] }),
+    servers: z.record(name, text('an address', /^[^\0]+$/).meta({ description: 'Given to the commands as DPLOY_ADDRESS.', examples: ['10.0.0.11:3000'] })).default({}).meta({ description: 'The address of each server, given to the commands as DPLOY_ADDRESS; by default its name.', examples: [{ web1: '10.0.0.11:3000' }] }),
+    timeout: durationOr('2m', 'After this a command is ended, with all that it started.'),
   }),
   z.strictObject({
     kind: z.literal('builtin').describe('The small balancer of dploy demo.'),
@@ -245,7 +260,7 @@ const environment = z
     servers: z.array(server).default([]).meta({ title: 'a list of servers', description: 'The servers: names, or their details.', examples: [['web1', 'web2']] }),
     balancer: balancer
       .prefault({ kind: 'none' })
-      .meta({ title: 'a mapping whose key "kind" is "haproxy", "nginx", "aws", "builtin" or "none"', description: 'What takes servers out of traffic and puts them back.' }),
+      .meta({ title: 'a mapping whose key "kind" is "haproxy", "nginx", "caddy", "aws", "command", "builtin" or "none"', description: 'What takes servers out of traffic and puts them back.' }),
     probe: probe.optional().meta({
       title: 'an http or https address, or a mapping with url and interval',
       description: 'An address of the application through the balancer, asked at least every 50 ms during a deployment.',
