@@ -58,6 +58,7 @@ export interface Balancer extends AsyncDisposable {
   }
   /** Throws unless every server stands in every backend at every address, and commands are allowed. Changes nothing. */
   check(servers: readonly string[], signal: AbortSignal): Promise<void>
+  /** What the balancer says of the servers; a driver leaves out those of which it cannot tell anything. */
   read(servers: readonly string[], signal: AbortSignal): Promise<ServerTraffic[]>
   /**
    * Lets nothing new reach the server, waits until nothing is in flight, then takes it out so that the balancer's own

@@ -26,7 +26,7 @@ connection.end('set server web/' + process.env.DPLOY_SERVER + ' state ' + state 
 `
 
 balancerContract({
-  name: "the operator's own commands, with HAProxy behind them,",
+  name: "the driver of the operator's own commands",
   skip: haproxyBinary() === null ? 'HAProxy is not installed' : false,
   capabilities: { countsInFlight: false, counts: false, drains: true },
   seesServersDown: false,
