@@ -22,6 +22,8 @@ export interface AgentOptions {
   identity: Identity
   journal: Journal
   stateDirectory: string
+  /** The EC2 instance that this is, if it is one. */
+  instanceId?: string | null
   /** Release directories are taken below this one. */
   root: string
   version: string
@@ -82,6 +84,7 @@ export class Agent {
       platform: `${process.platform}-${process.arch}`,
       instance: this.#instance,
       clock: Date.now(),
+      ...(this.#options.instanceId && { instanceId: this.#options.instanceId }),
     }
   }
 

@@ -7,6 +7,7 @@ import { version } from '../protocol/product-version.ts'
 import { Agent } from './agent.ts'
 import { keepConnected } from './connection.ts'
 import { joinControlPlane, readIdentity, type Identity } from './identity.ts'
+import { readInstanceId } from './instance-id.ts'
 import { Journal } from './journal.ts'
 import { Keeper } from './services/keeper.ts'
 
@@ -36,6 +37,7 @@ async function run(args: string[]): Promise<void> {
     identity,
     journal,
     stateDirectory,
+    instanceId: await readInstanceId(),
     root: resolve(values.root),
     version: version(),
     keeper: { file: process.execPath, args: [fileURLToPath(import.meta.url), 'keeper'] },

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import pino, { type Logger } from 'pino'
-import { openBalancer } from '../balancers/registry.ts'
+import { openBalancer as openDriver } from '../balancers/registry.ts'
 import { serveApi } from './api/server.ts'
 import { makeHandlers } from './api/handlers.ts'
 import { Artifacts } from './artifacts/artifacts.ts'
@@ -14,6 +14,7 @@ import { controlKey } from './key.ts'
 import { measure } from './receipt/measure.ts'
 import { openSqlite } from './store/sqlite.ts'
 import { openStore } from './store/store.ts'
+import type { BalancerConfig } from '../protocol/config.ts'
 import { version } from '../protocol/product-version.ts'
 
 export interface ControlPlaneOptions {
@@ -49,6 +50,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const artifacts = cleanup.use(new Artifacts(options.data))
   const key = controlKey(options.data)
   const gateway = new Gateway({ store, key, objects: artifacts, log })
+  const openBalancer = (config: BalancerConfig) => openDriver(config, async (name) => (await store.servers.named(name))?.facts ?? null)
   const deployer = new Deployer({ store, servers: gateway, artifacts, openBalancer, log, holder: holderOfThisProcess() }, measure)
   const converger = cleanup.use(new Converger({ store, gateway, deployer, log }))
   gateway.onConnect = (link) => converger.look(link.server.id)

@@ -144,6 +144,8 @@ export const helloResult = z.object({
   /** Differs at each start of the agent. */
   instance: z.string(),
   clock: z.number(),
+  /** The EC2 instance that the agent runs on, where it runs on one. */
+  instanceId: z.string().regex(/^i-[0-9a-f]{8,17}$/).optional(),
 })
 export type HelloResult = z.infer<typeof helloResult>
 

@@ -26,7 +26,7 @@ export class AgentLink {
   readonly #peer: Peer
   readonly #key: KeyObject
   /** What the agent said of itself. */
-  readonly facts: { version: string; platform: string; clockSkew: number; roundTrip: number; instance: string }
+  readonly facts: { version: string; platform: string; clockSkew: number; roundTrip: number; instance: string; instanceId?: string | undefined }
 
   constructor(server: { id: string; name: string }, peer: Peer, key: KeyObject, facts: AgentLink['facts']) {
     this.server = server

@@ -99,7 +99,7 @@ export class Gateway {
       throw new DployError('unauthorized', `The agent at ${remote} does not hold the key of a server that is known here`)
     }
     server = { id: found.id, name: found.name }
-    const facts = { version: hello.version, platform: hello.platform, clockSkew: hello.clock - (Date.now() - roundTrip / 2), roundTrip, instance: hello.instance }
+    const facts = { version: hello.version, platform: hello.platform, clockSkew: hello.clock - (Date.now() - roundTrip / 2), roundTrip, instance: hello.instance, instanceId: hello.instanceId }
     const link = new AgentLink(server, peer, this.#options.key.privateKey, facts)
     this.#links.get(found.id)?.close('the agent has connected again')
     this.#links.set(found.id, link)

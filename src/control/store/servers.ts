@@ -29,6 +29,12 @@ export class Servers {
     return row ? serverOf(row) : null
   }
 
+  /** Null if there is none of this name. */
+  async named(name: string): Promise<Server | null> {
+    const row = await this.#db.selectFrom('servers').selectAll().where('name', '=', name).executeTakeFirst()
+    return row ? serverOf(row) : null
+  }
+
   /**
    * Gives the server of this name the agent's key and answers its id. Throws `agent.join_refused` if another agent's
    * key stands there already: a name is not taken over by a token alone.
