@@ -20,6 +20,8 @@ export interface WorldOptions {
   strategy?: Record<string, unknown>
   service?: Record<string, unknown>
   extra?: Record<string, unknown>
+  /** Keys of the environment, such as another balancer and its probe. */
+  environment?: Record<string, unknown>
   port?: number
   /** More sections for HAProxy's configuration, such as another frontend: its servers are given. */
   haproxy?: (servers: readonly Server[]) => string
@@ -229,7 +231,7 @@ ${this.#options.haproxy?.(this.servers) ?? ''}`)
   }
 
   /** Writes dploy.yml with these changes and commits it. JSON is YAML. */
-  async configure(changes: { strategy?: Record<string, unknown>; service?: Record<string, unknown>; extra?: Record<string, unknown> } = {}): Promise<void> {
+  async configure(changes: Pick<WorldOptions, 'strategy' | 'service' | 'extra' | 'environment'> = {}): Promise<void> {
     const config = {
       application: 'shop',
       service: { command: '/opt/dploy/node server.mjs', port: this.port, health: { path: '/healthz', timeout: '10s' }, ...this.#options.service, ...changes.service },
@@ -241,6 +243,8 @@ ${this.#options.haproxy?.(this.servers) ?? ''}`)
           servers: this.servers.map(({ name, address }) => ({ name, address })),
           balancer: { kind: 'haproxy', address: `unix:${join(this.directory, 'haproxy.sock')}`, backend: 'shop' },
           probe: this.url,
+          ...this.#options.environment,
+          ...changes.environment,
           strategy: { kind: 'rolling', batch: '25%', bake: '1s', ...this.#options.strategy, ...changes.strategy },
         },
       },

@@ -44,18 +44,21 @@ const versions: Record<string, { namespace: string; actions: Actions }> = {
 export class ElbServer implements AsyncDisposable {
   readonly region: string
   readonly credentials: Credentials
+  /** All whose signature is right. */
+  readonly accepted: Credentials[]
   readonly endpoint: string
   readonly calls: Call[] = []
   readonly pools = new Map<string, Pool>()
   readonly instances: Map<string, string>
   /** Asked before each call that is signed right: an error that is answered instead. */
-  fault: (action: string, parameters: Record<string, string>) => QueryError | null = () => null
+  fault: (action: string, parameters: Record<string, string>, accessKeyId: string) => QueryError | null = () => null
   readonly #second: number
   readonly #server: Server
 
   private constructor(options: ElbServerOptions, server: Server) {
     this.region = options.region ?? 'eu-central-1'
     this.credentials = options.credentials ?? { accessKeyId: 'AKIDEXAMPLE', secretAccessKey: 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY', sessionToken: 'session/token+example==' }
+    this.accepted = [this.credentials]
     this.instances = new Map(Object.entries(options.instances ?? {}))
     this.#second = options.second ?? 1000
     this.#server = server
@@ -99,12 +102,12 @@ export class ElbServer implements AsyncDisposable {
   throttle(count: number, ...actions: string[]): void {
     const before = this.fault
     let left = count
-    this.fault = (action, parameters) => {
+    this.fault = (action, parameters, accessKeyId) => {
       if (left > 0 && (actions.length === 0 || actions.includes(action))) {
         left--
         return new QueryError('Throttling', 'Rate exceeded')
       }
-      return before(action, parameters)
+      return before(action, parameters, accessKeyId)
     }
   }
 
@@ -149,8 +152,8 @@ export class ElbServer implements AsyncDisposable {
   #perform(request: IncomingMessage, body: string, call: Call): XmlValue {
     if (request.method !== 'POST' || request.url !== '/') throw new QueryError('InvalidAction', `The Query protocol is POST /, not ${request.method} ${request.url}`, 404)
     if (!/^application\/x-www-form-urlencoded(;|$)/.test(request.headers['content-type'] ?? '')) throw new QueryError('ValidationError', 'The body is not form-urlencoded')
-    verifySignature({ method: request.method, path: request.url, headers: request.headers, body }, this.credentials, this.region)
-    const fault = this.fault(call.action, call.parameters)
+    const accessKeyId = verifySignature({ method: request.method, path: request.url, headers: request.headers, body }, this.accepted, this.region)
+    const fault = this.fault(call.action, call.parameters, accessKeyId)
     if (fault) throw fault
     const parameters = new QueryParameters(body)
     const known = versions[parameters.text('Version')]

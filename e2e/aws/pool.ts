@@ -44,6 +44,8 @@ export class Pool implements Disposable {
   readonly #second: number
   readonly #hostOf: (id: string) => string | null
   readonly #entries = new Map<string, Entry>()
+  /** On which port a target answers; by default on its own. */
+  portOf = (target: PoolTarget): number => target.port
   #turn = 0
 
   constructor(options: PoolOptions, second: number, hostOf: (id: string) => string | null) {
@@ -62,7 +64,7 @@ export class Pool implements Disposable {
       const present = this.#entries.get(keyOf(target))
       if (present && present.until === null) continue
       present?.end()
-      this.#entries.set(keyOf(target), new Entry(target, this.#hostOf(target.id)!, this.options, this.#second))
+      this.#entries.set(keyOf(target), new Entry(target, this.#hostOf(target.id)!, this.portOf(target), this.options, this.#second))
     }
   }
 
@@ -88,7 +90,7 @@ export class Pool implements Disposable {
   /** The target that the next request goes to; null if there is none. */
   next(): Entry | null {
     const all = [...this.#entries.values()].filter((entry) => entry.getsTraffic)
-    const healthy = all.filter((entry) => entry.state.state !== 'unhealthy' && entry.state.state !== 'initial')
+    const healthy = all.filter((entry) => entry.healthy)
     // With no healthy target left, all get traffic ("fail open").
     const open = healthy.length > 0 ? healthy : all
     return open.length === 0 ? null : open[this.#turn++ % open.length]!
@@ -104,8 +106,11 @@ export class Pool implements Disposable {
 export class Entry {
   readonly target: PoolTarget
   readonly host: string
+  readonly port: number
   /** When it will be gone; null while it is registered. Milliseconds of performance.now. */
   until: number | null = null
+  /** By its last health checks; also while it drains. */
+  healthy = false
   state: TargetState = { state: 'initial', reason: 'Elb.RegistrationInProgress', description: 'Target registration is in progress' }
   /** Connections with requests in flight. */
   readonly sockets = new Set<Socket>()
@@ -117,9 +122,10 @@ export class Entry {
   #stopsAt = Infinity
   #ended = false
 
-  constructor(target: PoolTarget, host: string, options: PoolOptions, second: number) {
+  constructor(target: PoolTarget, host: string, port: number, options: PoolOptions, second: number) {
     this.target = target
     this.host = host
+    this.port = port
     this.#options = options
     this.#second = second
     this.#after(options.lag, () => {
@@ -152,20 +158,25 @@ export class Entry {
   async #check(): Promise<void> {
     const { interval, timeout, path, healthy, unhealthy, kind } = this.#options
     const began = performance.now()
-    const problem = await ask(this.host, this.target.port, path, timeout * this.#second)
+    const problem = await ask(this.host, this.port, path, timeout * this.#second)
     if (this.#ended || this.until !== null) return
     if (problem === null) {
       this.#passed++
       this.#failed = 0
       // "After your target is registered, it must pass one health check to be considered healthy"; classic balancers ask for all.
       const first = this.state.state === 'initial' && kind !== 'classic'
-      if (first || this.#passed >= healthy) this.state = { state: 'healthy' }
+      if (first || this.#passed >= healthy) this.#is(true, { state: 'healthy' })
     } else {
       this.#failed++
       this.#passed = 0
-      if (this.#failed >= unhealthy) this.state = { state: 'unhealthy', ...problem }
+      if (this.#failed >= unhealthy) this.#is(false, { state: 'unhealthy', ...problem })
     }
     this.#after(Math.max(0, interval * this.#second - (performance.now() - began)), () => void this.#check())
+  }
+
+  #is(healthy: boolean, state: TargetState): void {
+    this.healthy = healthy
+    this.state = state
   }
 
   #after(ms: number, work: () => void): void {

@@ -13,16 +13,18 @@ const skew = 5 * 60_000
 
 /**
  * Checks that a request carries a right AWS Signature Version 4 (docs.aws.amazon.com/IAM, "Create a signed AWS API
- * request") of these credentials, for this region and service `elasticloadbalancing`. Throws the error that AWS answers.
+ * request") of one of these credentials, for this region and service `elasticloadbalancing`. Answers its access key id;
+ * throws the error that AWS answers.
  */
-export function verifySignature(request: { method: string; path: string; headers: IncomingHttpHeaders; body: string }, credentials: Credentials, region: string): void {
+export function verifySignature(request: { method: string; path: string; headers: IncomingHttpHeaders; body: string }, accepted: readonly Credentials[], region: string): string {
   const { headers } = request
   const authorization = headers.authorization
   if (authorization === undefined) throw new QueryError('MissingAuthenticationToken', 'Request is missing Authentication Token', 403)
   const match = /^AWS4-HMAC-SHA256 Credential=([^/]+)\/(\d{8})\/([^/]+)\/([^/]+)\/aws4_request, SignedHeaders=([a-z0-9;-]+), Signature=([0-9a-f]{64})$/.exec(authorization)
   if (!match) throw new QueryError('IncompleteSignature', `Authorization header is not well formed: ${authorization}`, 403)
   const [, key, day, signedRegion, service, signed, signature] = match as unknown as [string, string, string, string, string, string, string]
-  if (key !== credentials.accessKeyId || headers['x-amz-security-token'] !== credentials.sessionToken) {
+  const credentials = accepted.find((one) => one.accessKeyId === key)
+  if (!credentials || headers['x-amz-security-token'] !== credentials.sessionToken) {
     throw new QueryError('InvalidClientTokenId', 'The security token included in the request is invalid.', 403)
   }
   if (service !== 'elasticloadbalancing') throw new QueryError('SignatureDoesNotMatch', `Credential should be scoped to correct service: 'elasticloadbalancing'.`, 403)
@@ -38,6 +40,7 @@ export function verifySignature(request: { method: string; path: string; headers
   if (!timingSafeEqual(expected, Buffer.from(signature, 'hex'))) {
     throw new QueryError('SignatureDoesNotMatch', 'The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method.', 403)
   }
+  return key
 }
 
 function instant(date: string): number {

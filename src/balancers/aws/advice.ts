@@ -1,4 +1,3 @@
-import { formatDuration } from '../../protocol/duration.ts'
 import type { Pace } from '../contract.ts'
 import type { PoolSettings } from './pool.ts'
 
@@ -24,9 +23,9 @@ export function adviceOf(pools: readonly { title: string; settings: PoolSettings
     }
   }
   for (const { title, settings } of pools) {
-    if (settings.delay * 1000 > pace.drain) advice.push(`The deregistration delay of the ${title} is ${settings.delay} s, and timeouts.drain is ${formatDuration(pace.drain)}: requests that last longer are cut; lower the one or raise the other`)
+    if (settings.delay * 1000 > pace.drain) advice.push(`The deregistration delay of the ${title} is ${settings.delay} s, and timeouts.drain is ${pace.drain / 1000} s: requests that last longer are cut; lower the one or raise the other`)
     const check = settings.interval * settings.answers + notice
-    if (check * 1000 > pace.register) advice.push(`The ${title} may take ${check} s to call a server healthy (its health check comes every ${settings.interval} s), and timeouts.register is ${formatDuration(pace.register)}: raise it, or lower the interval`)
+    if (check * 1000 > pace.register) advice.push(`The ${title} may take ${check} s to call a server healthy (its health check comes every ${settings.interval} s), and timeouts.register is ${pace.register / 1000} s: raise it, or lower the interval`)
     if (settings.slowStart > 0) advice.push(`The ${title} lets traffic of a registered server grow for ${settings.slowStart} s (slow start): the next batch does not wait for that`)
   }
   return advice

@@ -55,6 +55,7 @@ class Aws implements Balancer {
 
   async check(servers: readonly string[], signal: AbortSignal): Promise<void> {
     const named = await this.#named(servers, signal)
+    checkDistinct(named)
     this.#checked = await Promise.all(
       this.#members.map(async ({ pool }) => {
         const targets = await pool.resolve([...named.values()].flat(), signal)
@@ -158,6 +159,18 @@ function merge(server: string, seen: readonly (SeenTarget | null)[]): ServerTraf
     up: states.every(up),
     inFlight: 0,
     check: worst?.text ?? 'not registered',
+  }
+}
+
+/** Two servers under one target would be drained and registered by each other. */
+function checkDistinct(named: ReadonlyMap<string, readonly Target[]>): void {
+  const owners = new Map<string, string>()
+  for (const [server, targets] of named) {
+    for (const target of targets) {
+      const owner = owners.get(titleOf(target))
+      if (owner !== undefined && owner !== server) throw new DployError('balancer.unknown_server', `${owner} and ${server} are the same target, ${titleOf(target)}`, { where: server, fix: 'Give each server its own in balancer.targets in dploy.yml' })
+      owners.set(titleOf(target), server)
+    }
   }
 }
 

@@ -15,7 +15,6 @@ interface Order {
 export class Bundle {
   readonly #send: (targets: readonly Target[]) => Promise<void>
   #orders: Order[] = []
-  #timer: NodeJS.Timeout | null = null
 
   constructor(send: (targets: readonly Target[]) => Promise<void>) {
     this.#send = send
@@ -24,13 +23,14 @@ export class Bundle {
   add(targets: readonly Target[]): Promise<void> {
     const order = { targets, done: Promise.withResolvers<void>() }
     this.#orders.push(order)
-    this.#timer ??= setTimeout(() => {
-      const orders = this.#orders
-      this.#orders = []
-      this.#timer = null
-      for (const part of partsOf(orders)) void this.#perform(part)
-    }, window)
+    if (this.#orders.length === 1) setTimeout(() => this.#depart(), window)
     return order.done.promise
+  }
+
+  #depart(): void {
+    const orders = this.#orders
+    this.#orders = []
+    for (const part of partsOf(orders)) void this.#perform(part)
   }
 
   async #perform(orders: readonly Order[]): Promise<void> {

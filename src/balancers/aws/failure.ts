@@ -44,8 +44,9 @@ export function isExpired(error: unknown): boolean {
 export function failureOf(error: unknown, call: string, where: string): unknown {
   if (!(error instanceof Error) || error instanceof DployError) return error
   const sdk = error as SdkError
-  const name = sdk.name
-  const meaning = meanings[name.replace(/Exception$/, '')]
+  // The SDK adds a word to the code that AWS answers.
+  const name = sdk.name.replace(/Exception$/, '')
+  const meaning = meanings[name]
   if (meaning) return new DployError(meaning.code, `AWS refuses ${call} of the ${where}: ${name}: ${sdk.message}`, { where, fix: meaning.fix, cause: error })
   if (isThrottling(error)) return new DployError('balancer.refused', `AWS throttles ${call} of the ${where}, ${sdk.$metadata?.attempts ?? 1} times in a row: ${sdk.message}`, { where, fix: 'Deploy again later; ask AWS for a higher request rate if it comes back', cause: error })
   const status = sdk.$metadata?.httpStatusCode

@@ -54,6 +54,7 @@ export async function preview(context: ApiContext, environment: Environment, ref
     },
     new Map(servers.map((server) => [server.name, forPlan(observed.get(server.name))])),
   )
+  value.warnings.push(...(balancer.advice?.({ batches: value.batches.length, drain: wanted.timeouts.drain, register: wanted.timeouts.register }) ?? []))
   const fromCommit = from?.spec.revision.commit ?? null
   const commitsAhead = fromCommit !== null && revision.commit !== null ? await artifacts.between(config, environment.base, fromCommit, revision.commit) : []
   return { plan: value, revision, commitsAhead, problems }

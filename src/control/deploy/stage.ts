@@ -25,6 +25,11 @@ export async function stage(run: Run): Promise<void> {
     new Map(run.servers.map((server) => [server.name, forPlan(observed.get(server.name))])),
   )
   checkUnreachable(run, planned.unreachable, observed)
+  const { drain, register } = run.environment.timeouts
+  for (const advice of run.balancer.advice?.({ batches: planned.batches.length, drain, register }) ?? []) {
+    planned.warnings.push(advice)
+    run.note(null, advice)
+  }
   run.row.plan = planned
   await run.store.deployments.setPlan(run.id, run.fence, planned, run.servers, Date.now())
   const results = await Promise.allSettled(
