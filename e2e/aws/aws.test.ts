@@ -359,6 +359,20 @@ describe('The AWS driver', () => {
     assert.match(here.balancer.advice!({ batches: 1, drain: 6 * minute, register: 5_000 }).join('\n'), /may take 10 s to call a server healthy .*timeouts\.register is 5 s/)
   })
 
+  test('a deregistration delay that cuts requests, and a slow start that nobody waits for, are told', async () => {
+    await using here = await place({ delay: 0, slowStart: 30 })
+    await here.balancer.check(['web1', 'web2'], soon())
+    const [cut, slow] = here.balancer.advice!({ batches: 2, drain: 30_000, register: 30_000 })
+    assert.match(cut!, /target group shop does not wait for requests in flight \(deregistration delay 0 s\)/)
+    assert.match(slow!, /grow for 30 s \(slow start\)/)
+  })
+
+  test('disposing of the driver ends what waits', async () => {
+    await using here = await place({ delay: 300 })
+    const drained = here.balancer.drain('web1', { ...options(), onProgress: () => setImmediate(() => void here.balancer[Symbol.asyncDispose]()) })
+    await assert.rejects(drained, /no longer used/)
+  })
+
   test('nothing is told of settings that are quick', async () => {
     await using here = await place({ delay: 5, interval: 5 })
     await here.balancer.check(['web1', 'web2'], soon())

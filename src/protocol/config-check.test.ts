@@ -7,6 +7,8 @@ import { inspectConfig, readConfig } from './config-text.ts'
 const service = 'service: {command: ./run, port: 3000}'
 const haproxy = 'balancer: {kind: haproxy, address: "tcp:127.0.0.1:9999", backend: web}'
 
+const arn = (region: string) => `arn:aws:elasticloadbalancing:${region}:123456789012:targetgroup/shop/73e2d6bc24d8a067`
+
 /** Errors and warnings of a file, as `PATH: message`; the file is valid but for them. */
 const cases: { name: string; text: string; errors?: RegExp[]; warnings?: RegExp[] }[] = [
   { name: 'a plain configuration has neither', text: `${service}\nenvironments: {p: {servers: [web1]}}` },
@@ -22,6 +24,10 @@ const cases: { name: string; text: string; errors?: RegExp[]; warnings?: RegExp[
   { name: 'PORT among the variables', text: `${service}\nvariables: {PORT: 80}\nenvironments: {p: {servers: [web1]}}`, warnings: [/^variables\.PORT: is not used/] },
   { name: 'commands of another manager', text: `service: {command: ./run, restart: x}\nenvironments: {p: {servers: [web1]}}`, warnings: [/^service\.restart: is not used: .*"auto"/] },
   { name: 'a command beside manager command', text: `service: {command: ./run, manager: command, restart: x, port: 80}\nenvironments: {p: {servers: [web1]}}`, warnings: [/^service\.command: is not used/] },
+  { name: 'AWS without anything that servers stand in', text: `${service}\nenvironments: {p: {servers: [a], balancer: {kind: aws}, probe: "http://x/"}}`, errors: [/^environments\.p\.balancer: needs the key "target_groups" or "classic"/] },
+  { name: 'AWS in two regions', text: `${service}\nenvironments: {p: {servers: [a], balancer: {kind: aws, target_groups: [${arn('eu-west-1')}, ${arn('us-east-1')}]}, probe: "http://x/"}}`, errors: [/^environments\.p\.balancer\.target_groups: are in eu-west-1 and in us-east-1/] },
+  { name: 'AWS in another region than its target group', text: `${service}\nenvironments: {p: {servers: [a], balancer: {kind: aws, region: us-east-1, target_groups: ${arn('eu-west-1')}}, probe: "http://x/"}}`, errors: [/^environments\.p\.balancer\.target_groups: are in us-east-1 and in eu-west-1/] },
+  { name: 'a target of a server that is not there', text: `${service}\nenvironments: {p: {servers: [a], balancer: {kind: aws, target_groups: ${arn('eu-west-1')}, targets: {a: i-0598c7d356eba48d7, b: "10.0.0.1:80"}}, probe: "http://x/"}}`, warnings: [/^environments\.p\.balancer\.targets\.b: is not used: there is no server "b"/] },
   { name: 'failures that nothing rolls back', text: `${service}\nenvironments: {p: {servers: [a, b], strategy: {max_failures: 2}}}`, warnings: [/^environments\.p\.strategy\.max_failures: is 2 of 2 servers/] },
   { name: 'shared paths in each other', text: `release: {shared: [log, log/puma, ./log/]}\nenvironments: {p: {servers: [web1]}}`, errors: [/^release\.shared\[1\]: "log\/puma" lies in "log"/, /^release\.shared\[2\]: "log" stands twice/] },
   { name: 'names that only begin alike', text: `release: {shared: [log, logs]}\nenvironments: {p: {servers: [web1]}}` },

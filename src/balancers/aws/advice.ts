@@ -23,6 +23,7 @@ export function adviceOf(pools: readonly { title: string; settings: PoolSettings
     }
   }
   for (const { title, settings } of pools) {
+    if (settings.delay === 0) advice.push(`The ${title} does not wait for requests in flight (deregistration delay 0 s): they are cut when a server is taken out`)
     if (settings.delay * 1000 > pace.drain) advice.push(`The deregistration delay of the ${title} is ${settings.delay} s, and timeouts.drain is ${pace.drain / 1000} s: requests that last longer are cut; lower the one or raise the other`)
     const check = settings.interval * settings.answers + notice
     if (check * 1000 > pace.register) advice.push(`The ${title} may take ${check} s to call a server healthy (its health check comes every ${settings.interval} s), and timeouts.register is ${pace.register / 1000} s: raise it, or lower the interval`)

@@ -18,7 +18,7 @@ export interface Call {
 
 /** How long a connection may take, and an answer. Milliseconds. */
 const connectTimeout = 5_000
-const answerTimeout = 20_000
+const answerTimeout = 10_000
 
 /**
  * The AWS SDK's clients, with its chain of credentials (environment, shared files and their profiles, single sign-on,
@@ -56,8 +56,7 @@ export class Api {
   }
 
   async close(): Promise<void> {
-    const clients = await Promise.all([this.#v2, this.#classic])
-    for (const one of clients) one?.client.destroy()
+    for (const one of await Promise.allSettled([this.#v2, this.#classic])) if (one.status === 'fulfilled') one.value?.client.destroy()
   }
 
   async #perform<T>(call: Call, ask: () => Promise<T>): Promise<T> {

@@ -33,6 +33,7 @@ export class PoolWatch {
   constructor(pool: Pool, closed: AbortSignal) {
     this.#pool = pool
     this.#closed = closed
+    closed.addEventListener('abort', () => this.#fail(closed.reason), { once: true })
   }
 
   /**
@@ -97,16 +98,20 @@ export class PoolWatch {
       } catch (error) {
         if (error instanceof DployError && error.code === 'balancer.unreachable') failed++
         else if (!(error instanceof DployError) || !isThrottling(error.cause)) failed = failures
-        if (failed >= failures || this.#closed.aborted) for (const waiter of [...this.#waiters]) waiter.settle(null, error)
+        if (failed >= failures) this.#fail(error)
       }
       this.#pace = Math.min(late, this.#pace * slower)
     }
     this.#running = false
   }
 
+  #fail(error: unknown): void {
+    for (const waiter of [...this.#waiters]) waiter.settle(null, error)
+  }
+
   /** A new waiter ends a long pause: it waits for something that is likely to come soon. */
   async #pause(): Promise<void> {
-    const pause = (resolve: () => void) => setTimeout(resolve, this.#pace * this.#throttled * (0.75 + Math.random() * 0.5))
+    const pause = (resolve: () => void) => setTimeout(resolve, this.#pace * this.#throttled * (0.75 + Math.random() * 0.5)).unref()
     await new Promise<void>((resolve) => {
       const timer = pause(resolve)
       this.#wake = () => {
