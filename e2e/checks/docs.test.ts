@@ -4,6 +4,7 @@ import { accessSync, constants, existsSync, globSync, readFileSync } from 'node:
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
+import { readConfig } from '../../src/protocol/config-text.ts'
 
 const run = promisify(execFile)
 const top = join(import.meta.dirname, '../..')
@@ -63,6 +64,12 @@ test('every dploy command that a document shows is one, and has the options that
       }
     }
   }
+})
+
+test('every whole dploy.yml that a document shows is valid', () => {
+  const examples = documents.flatMap(({ file, text }) => [...text.matchAll(/^```yaml\n(application:.*?)^```/gms)].map(([, example]) => ({ file, example: example! })))
+  assert.ok(examples.length >= 2, 'README.md and docs/getting-started.md show one each')
+  for (const { file, example } of examples) assert.doesNotThrow(() => readConfig(example, file), `the dploy.yml in ${file}`)
 })
 
 function withoutCode(text: string): string {

@@ -87,7 +87,7 @@ function writeEnvironments(draft: Draft, proposal: Proposal): void {
   draft.section('environments', 'Where it is deployed: add staging beside production as you like.', () => {
     draft.open('production', 'dploy deploy takes the environment by this name.', () => {
       if (proposal.branch !== null) draft.key('branch', { value: proposal.branch, why: 'Deployed when no revision is named.' })
-      draft.open('servers', 'The machines; dploy reaches them with your own ssh.', () => {
+      draft.open('servers', 'The machines; the agent on each joins under its name here: dploy agent run.', () => {
         draft.line('- name: web1', 'How dploy, and the balancer, call it.')
         draft.indented(() => draft.line('address: web1.example.com', 'Put your server here: a host, user@host:port, or an alias of your ssh config.'))
       })
