@@ -167,24 +167,32 @@ describe('three servers behind an Application Load Balancer (our own server spea
     allHealthy()
   })
 
-  test('credentials that become too old in the middle leave the other servers serving; renewed, a deployment brings all to one release', async () => {
-    const from = elb.calls.length
-    await using users = startUsers({ url: front.url, rate: 100 })
-    const running = world.start('deploy', 'production')
-    await running.until((event) => event.data.state === 'registering' && event.server === 'web1')
-    elb.expire()
-    const { result } = await running.outcome
-    assert.equal(result.state, 'failed', JSON.stringify(result.failure))
-    assert.match(result.failure!.message, /Rolled back, but web1 could not be: AWS refuses DeregisterTargets of the target group shop: ExpiredToken/)
-    assert.deepEqual(changes(from), [`- ${ids[0]}`], 'no further server was taken out')
-    elb.fault = () => null
-    const again = await world.dploy('deploy', 'production')
-    const seen = await users.stop()
-    assert.equal(again.result.state, 'succeeded', JSON.stringify(again.result.failure))
-    await allRun('six')
-    allHealthy()
-    seen.noRequestFailed()
-  })
+  for (const [when, text, last, sent] of [
+    ['before a server is back', 'six', 'RegisterTargets', ['-']],
+    ['while a server is awaited', 'seven', 'DescribeTargetHealth', ['-', '+']],
+  ] as const) {
+    test(`credentials that become too old ${when} stop the deployment there, nobody notices, and renewed they let the next one end it`, async () => {
+      await world.commit({ 'version.txt': `${text}\n` }, text)
+      const from = elb.calls.length
+      elb.fault = (action) => {
+        if (action !== last || changes(from).length < sent.length) return null
+        elb.expire()
+        return elb.fault(action, {}, '')
+      }
+      await using users = startUsers({ url: front.url, rate: 100 })
+      const { result } = await world.dploy('deploy', 'production')
+      assert.equal(result.state, 'failed', JSON.stringify(result.failure))
+      assert.match(result.failure!.message, /Rolled back, but web1 could not be: AWS refuses DeregisterTargets of the target group shop: ExpiredToken/)
+      assert.deepEqual(changes(from), sent.map((sign) => `${sign} ${ids[0]}`), 'no further server was taken out')
+      elb.fault = () => null
+      const again = await world.dploy('deploy', 'production')
+      const seen = await users.stop()
+      assert.equal(again.result.state, 'succeeded', JSON.stringify(again.result.failure))
+      await allRun(text)
+      allHealthy()
+      seen.noRequestFailed()
+    })
+  }
 })
 
 /** Starts the agent anew where this is the instance metadata service, and waits until it is connected again. */
