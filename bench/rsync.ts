@@ -50,6 +50,8 @@ WorkingDirectory=/srv/rsync
 ExecStart=/opt/dploy/node server.mjs
 Environment=PORT=${port} DPLOY_RELEASE=rsync DPLOY_SERVER=${server.name}
 Restart=always
+[Unit]
+StartLimitIntervalSec=0
 `)
         await server.mustExec('mkdir', ['-p', '/srv/rsync'])
       }),
