@@ -17,6 +17,7 @@ import { shortSocketPath } from './socket-path.ts'
 const startTimeout = 10_000
 
 type Request = KeeperRequest extends infer R ? (R extends KeeperRequest ? Omit<R, 'id'> : never) : never
+type Exit = { pid: number; code: number | null; signal: string | null }
 type Answer = { killed?: boolean | undefined; service?: { release: number } | null | undefined; instances?: { pid: number | null; restarts: number }[] | undefined }
 
 /** Runs a service through dploy's own process keeper: where systemd is not PID 1 (containers, `dploy demo`). */
@@ -26,8 +27,10 @@ export class ProcessManager implements ServiceManager {
   readonly #keeper: { file: string; args: string[] }
   readonly #directory: string
   readonly #pending = new Map<number, { resolve(answer: Answer): void; reject(error: Error): void }>()
-  readonly #listeners = new Set<(exit: { pid: number; code: number | null; signal: string | null }) => void>()
+  /** Told of each instance that ended by itself, and of the end of the keeper. */
+  readonly #listeners = new Set<(exit: Exit | 'keeper') => void>()
   #connecting: Promise<Socket> | null = null
+  #starting: Promise<Socket> | null = null
   #nextId = 1
   #quitting = false
 
@@ -59,9 +62,9 @@ export class ProcessManager implements ServiceManager {
     return { killed: killed ?? false }
   }
 
-  /** Ends the service and its keeper. */
+  /** Ends the service and its keeper; of a keeper that was killed, what it left running. */
   async stop(): Promise<void> {
-    const socket = await this.#dial()
+    const socket = (await this.#dial()) ?? (this.#wantsService ? await this.#start() : null)
     if (!socket) return
     const closed = new Promise((resolve) => socket.once('close', resolve))
     this.#quitting = true
@@ -74,10 +77,11 @@ export class ProcessManager implements ServiceManager {
   }
 
   async ensure(): Promise<void> {
-    if (wantsService(join(this.#directory, 'keeper.json')) && !(await this.#dial())) await this.#start()
+    if (this.#wantsService && !(await this.#dial())) await this.#start()
   }
 
   async observe(): Promise<ServiceState> {
+    await this.ensure()
     if (!(await this.#dial())) return { state: 'stopped', release: null, since: null, pids: [], restarts: 0 }
     const { service, instances } = await this.#ask({ op: 'observe' })
     if (!service || !instances) return { state: 'stopped', release: null, since: null, pids: [], restarts: 0 }
@@ -94,23 +98,41 @@ export class ProcessManager implements ServiceManager {
   }
 
   async exited(signal: AbortSignal): Promise<never> {
-    const { promise, resolve, reject } = Promise.withResolvers<{ code: number | null; signal: string | null }>()
-    const abort = () => reject(signal.reason)
-    this.#listeners.add(resolve)
-    signal.addEventListener('abort', abort, { once: true })
-    try {
-      const { instances } = await this.#ask({ op: 'observe' })
-      if (instances?.some(({ pid }) => pid === null)) throw this.#exitError('has ended')
-      const exit = await promise
-      throw this.#exitError(exit.signal !== null ? `was ended by ${exit.signal}` : `ended with code ${exit.code ?? 'unknown'}`)
-    } finally {
-      this.#listeners.delete(resolve)
-      signal.removeEventListener('abort', abort)
+    const aborted = new Promise<never>((_, reject) => {
+      if (signal.aborted) reject(signal.reason as Error)
+      else signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
+    })
+    aborted.catch(() => {})
+    let before: string | null = null
+    for (;;) {
+      const { promise, resolve } = Promise.withResolvers<Exit | 'keeper'>()
+      this.#listeners.add(resolve)
+      try {
+        await Promise.race([this.ensure(), aborted])
+        const { instances } = await Promise.race([this.#ask({ op: 'observe' }), aborted])
+        const pids = instances?.map(({ pid }) => pid) ?? []
+        // What ended while there was no keeper, nobody told.
+        if (pids.includes(null) || (before !== null && before !== pids.join())) throw this.#exitError('has ended')
+        before = pids.join()
+        const exit = await Promise.race([promise, aborted])
+        if (exit !== 'keeper') throw this.#exitError(exit.signal !== null ? `was ended by ${exit.signal}` : `ended with code ${exit.code ?? 'unknown'}`)
+      } finally {
+        this.#listeners.delete(resolve)
+      }
     }
   }
 
   async logs(options: { lines: number; follow: boolean; signal: AbortSignal }, onLine: (line: LogLine) => void): Promise<void> {
     await followFile(this.#log, options, onLine)
+  }
+
+  /** Whether the keeper that was here last was to keep a service. */
+  get #wantsService(): boolean {
+    try {
+      return (JSON.parse(readFileSync(join(this.#directory, 'keeper.json'), 'utf8')) as { service: unknown }).service !== null
+    } catch {
+      return false
+    }
   }
 
   get #log(): string {
@@ -156,6 +178,7 @@ export class ProcessManager implements ServiceManager {
       this.#connecting = null
       for (const { reject } of this.#pending.values()) reject(new DployError('service.manager_unavailable', 'The process keeper ended'))
       this.#pending.clear()
+      for (const listener of this.#listeners) listener('keeper')
       this.#revive()
     })
     createInterface({ input: socket }).on('line', (line) => this.#receive(line)).on('error', () => {})
@@ -174,32 +197,38 @@ export class ProcessManager implements ServiceManager {
     else pending?.reject(new DployError('service.manager_unavailable', answer.message))
   }
 
-  async #start(): Promise<Socket> {
-    const log = openSync(join(this.#directory, 'keeper.log'), 'a', 0o600)
-    const child = spawn(this.#keeper.file, [...this.#keeper.args, this.#directory], { detached: true, stdio: ['ignore', log, log], cwd: '/' })
-    closeSync(log)
-    child.once('error', () => {})
-    child.unref()
+  #start(): Promise<Socket> {
+    this.#starting ??= this.#startKeeper().finally(() => (this.#starting = null))
+    return this.#starting
+  }
+
+  async #startKeeper(): Promise<Socket> {
     const deadline = Date.now() + startTimeout
+    let ended = true
     while (Date.now() < deadline) {
       const socket = await this.#dial()
       if (socket) return socket
+      // One that found another keeper still there, about to end, has ended itself.
+      if (ended) {
+        ended = false
+        this.#spawnKeeper(() => (ended = true))
+      }
       await delay(10)
     }
     throw new DployError('service.manager_unavailable', 'The process keeper does not answer', { where: this.#directory, fix: `Read ${join(this.#directory, 'keeper.log')}` })
   }
 
+  #spawnKeeper(onEnd: () => void): void {
+    const log = openSync(join(this.#directory, 'keeper.log'), 'a', 0o600)
+    const child = spawn(this.#keeper.file, [...this.#keeper.args, this.#directory], { detached: true, stdio: ['ignore', log, log], cwd: '/' })
+    closeSync(log)
+    child.once('error', () => {})
+    child.once('exit', onEnd)
+    child.unref()
+  }
+
   /** A keeper that was killed is started again while the agent lives, so that its instances stay looked after. */
   #revive(): void {
     if (!this.#quitting) setTimeout(() => void this.ensure().catch(() => {}), 100).unref()
-  }
-}
-
-/** Whether the keeper that wrote this was to keep a service. */
-function wantsService(path: string): boolean {
-  try {
-    return (JSON.parse(readFileSync(path, 'utf8')) as { service: unknown }).service !== null
-  } catch {
-    return false
   }
 }
