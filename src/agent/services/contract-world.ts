@@ -22,6 +22,8 @@ export interface ManagerSubject {
   ownsProcesses: boolean
   /** Keys of `service` that it needs beside `command`. */
   service?: (world: ManagerWorld) => Partial<ServiceSpec>
+  /** Ends what the manager does not end itself. */
+  end?: (world: ManagerWorld) => void
 }
 
 /** What the application says of itself. */
@@ -41,6 +43,8 @@ const agentProgram = fileURLToPath(new URL('fixtures/agent.ts', import.meta.url)
 /** The command that runs a process keeper. */
 export const keeper = { file: process.execPath, args: [fileURLToPath(new URL('../main.ts', import.meta.url)), 'keeper'] }
 
+let worlds = 0
+
 /** A server's directories for one service, and its manager. Disposing ends the service, whatever came before. */
 export class ManagerWorld implements AsyncDisposable {
   readonly directory: string
@@ -54,7 +58,8 @@ export class ManagerWorld implements AsyncDisposable {
     // Another user than this one may have to get in.
     chmodSync(this.directory, 0o755)
     const place = { directory: join(this.directory, 'shop'), stateDirectory: join(this.directory, 'state') }
-    this.place = { application: 'shop', environment: `test${process.pid}`, ...place }
+    // systemd's journal knows services by name: each world has one of its own.
+    this.place = { application: 'shop', environment: `test${process.pid}-${worlds++}`, ...place }
     for (const number of [1, 2]) {
       mkdirSync(this.releasePath(number), { recursive: true })
       copyFileSync(application, join(this.releasePath(number), 'application.mjs'))
@@ -132,6 +137,7 @@ export class ManagerWorld implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     try {
       for (const manager of this.#opened) await manager.stop()
+      this.#subject.end?.(this)
     } finally {
       rmSync(this.directory, { recursive: true, force: true })
     }

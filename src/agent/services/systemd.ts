@@ -5,6 +5,7 @@ import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 import type { ServiceState } from '../../protocol/agent-messages.ts'
 import { DployError } from '../../protocol/errors.ts'
+import { userIds } from '../user.ts'
 import type { LogLine, ServiceManager, ServicePlace, ServiceRelease } from './contract.ts'
 import { releaseOf, startedAt, startTicks } from './processes.ts'
 import { environmentText, unitText } from './systemd-unit.ts'
@@ -28,6 +29,11 @@ interface Unit {
   restarts: number
 }
 
+interface UnitFile {
+  file: string
+  text: string
+}
+
 /** Whether systemd is PID 1 here and this process may write units (sd_booted(3)). */
 export function systemdIsHere(): boolean {
   return existsSync('/run/systemd/system') && process.getuid?.() === 0
@@ -48,24 +54,32 @@ export class SystemdManager implements ServiceManager {
 
   async replace(release: ServiceRelease, flip: () => void): Promise<{ killed: boolean }> {
     const before = this.#units()
-    const units = await this.#write(release)
-    const gone = before.filter((unit) => !units.includes(unit))
-    if (gone.length > 0) await this.#systemctl('disable', '--now', ...gone)
+    const units = unitsOf(this.#name, release)
+    const unit = this.#unit(release)
+    const gone = before.filter((name) => !units.includes(name))
+    this.#shown = null
+    const { timeout, ms } = await this.#endOld(before, unit)
+    if (gone.length > 0) await this.#systemctl('disable', '--now', '--quiet', ...gone)
+    await this.#write(release, unit)
     // The unit's working directory is `current`, which is looked up when it starts: one restart ends the old release and
     // starts the new one.
     flip()
-    this.#shown = null
     const since = Date.now()
     try {
       await this.#systemctl('restart', ...units)
+    } catch (error) {
+      // What systemd says of it does not tell that the user is not there.
+      if (release.service.user !== undefined) userIds(release.service.user)
+      throw error
     } finally {
       this.#shown = null
     }
+    const restart = Date.now() - since
     if (before.length !== units.length || gone.length > 0 || !existsSync(this.#enabledMark)) {
       await this.#systemctl('enable', '--quiet', ...units)
       writeFileSync(this.#enabledMark, `${units.join('\n')}\n`)
     }
-    return { killed: Date.now() - since >= release.service.stop.timeout }
+    return { killed: ms + restart >= timeout }
   }
 
   async ensure(): Promise<void> {}
@@ -134,26 +148,43 @@ export class SystemdManager implements ServiceManager {
     }
   }
 
-  /** Writes units and environment of a release; tells systemd only when a unit's text changed, since that is slow. */
-  async #write(release: ServiceRelease): Promise<string[]> {
+  /**
+   * Ends the old processes before the unit is written anew, because systemd would end them by the new definition's
+   * signal and time. Where the unit stays as it is, the restart does both at once. Answers their time to end.
+   */
+  async #endOld(units: readonly string[], next: UnitFile): Promise<{ timeout: number; ms: number }> {
+    const old = textOf(next.file)
+    const timeout = Number(/^TimeoutStopSec=(\d+)ms$/m.exec(old ?? '')?.[1] ?? Infinity)
+    if (units.length === 0 || old === null || old === next.text) return { timeout, ms: 0 }
+    const since = Date.now()
+    await this.#systemctl('stop', ...units)
+    return { timeout, ms: Date.now() - since }
+  }
+
+  #unit({ service }: ServiceRelease): UnitFile {
+    const many = service.instances > 1
+    const { application, environment, directory, stateDirectory } = this.#place
+    return {
+      file: join(unitDirectory, `${this.#name}${many ? '@' : ''}.service`),
+      text: unitText({ application, environment, service, current: join(directory, 'current'), environmentFile: join(stateDirectory, 'environment'), instanceFiles: many ? join(stateDirectory, 'instances') : null }),
+    }
+  }
+
+  /** Writes unit and environment of a release; tells systemd only when the unit's text changed, since that is slow. */
+  async #write(release: ServiceRelease, unit: UnitFile): Promise<void> {
     const { service, ports } = release
     const many = service.instances > 1
-    const instanceFiles = many ? join(this.#place.stateDirectory, 'instances') : null
-    const environmentFile = join(this.#place.stateDirectory, 'environment')
     const port: Record<string, string> = ports[0] === undefined || many ? {} : { PORT: String(ports[0]) }
-    writePrivately(environmentFile, environmentText({ ...release.env, ...port }))
-    if (instanceFiles !== null) {
-      mkdirSync(instanceFiles, { recursive: true, mode: 0o700 })
-      for (let index = 0; index < service.instances; index++) writePrivately(join(instanceFiles, String(index + 1)), environmentText(ports[index] === undefined ? ({} as Record<string, string>) : { PORT: String(ports[index]) }))
+    writePrivately(join(this.#place.stateDirectory, 'environment'), environmentText({ ...release.env, ...port }))
+    if (many) {
+      const directory = join(this.#place.stateDirectory, 'instances')
+      mkdirSync(directory, { recursive: true, mode: 0o700 })
+      for (let index = 0; index < service.instances; index++) writePrivately(join(directory, String(index + 1)), environmentText(ports[index] === undefined ? ({} as Record<string, string>) : { PORT: String(ports[index]) }))
     }
-    const file = join(unitDirectory, `${this.#name}${many ? '@' : ''}.service`)
-    const text = unitText({ application: this.#place.application, environment: this.#place.environment, service, current: join(this.#place.directory, 'current'), environmentFile, instanceFiles })
-    if (!existsSync(file) || readFileSync(file, 'utf8') !== text) {
-      writeFileSync(`${file}.new`, text)
-      renameSync(`${file}.new`, file)
-      await this.#systemctl('daemon-reload')
-    }
-    return many ? Array.from({ length: service.instances }, (_, index) => `${this.#name}@${index + 1}.service`) : [`${this.#name}.service`]
+    if (textOf(unit.file) === unit.text) return
+    writeFileSync(`${unit.file}.new`, unit.text)
+    renameSync(`${unit.file}.new`, unit.file)
+    await this.#systemctl('daemon-reload')
   }
 
   /** What systemd says of the units. Not asked again while the same processes run: each time costs a process here. */
@@ -194,6 +225,14 @@ export class SystemdManager implements ServiceManager {
       throw new DployError('service.manager_unavailable', `systemctl ${args[0]} failed: ${(stderr ?? String(error)).trim()}`, { fix: `Run there: systemctl status ${this.#name}`, cause: error })
     }
   }
+}
+
+function unitsOf(name: string, { service }: ServiceRelease): string[] {
+  return service.instances > 1 ? Array.from({ length: service.instances }, (_, index) => `${name}@${index + 1}.service`) : [`${name}.service`]
+}
+
+function textOf(path: string): string | null {
+  return existsSync(path) ? readFileSync(path, 'utf8') : null
 }
 
 function writePrivately(path: string, text: string): void {
