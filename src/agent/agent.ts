@@ -55,6 +55,7 @@ export class Agent {
   /** The last change that was begun, per application's environment. */
   readonly #turns = new Map<string, Promise<unknown>>()
   readonly #results = new Map<string, Promise<unknown>>()
+  readonly #stop = new AbortController()
 
   constructor(options: AgentOptions) {
     this.#options = options
@@ -69,8 +70,10 @@ export class Agent {
     return peer.closed
   }
 
-  /** Ends every service that this agent's process keepers keep. */
+  /** Ends every service that this agent's process keepers keep, and before that whatever might start one. */
   async stopServices(): Promise<void> {
+    this.#stop.abort(new DployError('deployment.cancelled', 'The agent stops, with its services'))
+    await Promise.allSettled(this.#turns.values())
     await Promise.allSettled([...this.#managers.values()].map(({ manager }) => manager.stop()))
   }
 
@@ -108,7 +111,7 @@ export class Agent {
     if (!parsed.success) throw new DployError('protocol.invalid', `The parameters of ${method} are not valid: ${parsed.error.issues[0]?.path.join('.')} ${parsed.error.issues[0]?.message}`)
     if (changing.has(method) && command.epoch <= 0) throw new DployError('command.refused', `The command is refused: ${method} needs a fencing token`)
     // What changes something goes on when the control plane is gone: the next one asks what came of it.
-    const signal = changing.has(method) ? onlyCancelled(context.signal) : context.signal
+    const signal = changing.has(method) ? AbortSignal.any([onlyCancelled(context.signal), this.#stop.signal]) : context.signal
     const call: Call = { ...context, signal, peer, step: (event) => void context.emit(event).catch(() => {}) }
     const handle = this.#methods[method] as (params: unknown, call: Call) => Promise<unknown>
     if (!changing.has(method)) return handle(parsed.data, call)
@@ -123,6 +126,7 @@ export class Agent {
     const place = `${command.application}/${command.environment}`
     const turn = (this.#turns.get(place) ?? Promise.resolve()).catch(() => {})
     const result = turn.then(async () => {
+      this.#stop.signal.throwIfAborted()
       const past = journal.begin(command.id, command.method)
       if (past.state === 'done') return past.result
       // Staging and activating end in the same place however often they begin; a release command may not run twice.

@@ -31,6 +31,8 @@ async function run(args: string[]): Promise<void> {
   const identity = readIdentity(stateDirectory) ?? (await joinOnce(stateDirectory, values))
   using journal = new Journal(stateDirectory)
   const stop = new AbortController()
+  // Whoever read the log may be gone.
+  process.stderr.on('error', () => {})
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stop.abort())
   if (values.tethered) process.stdin.on('end', () => stop.abort()).on('error', () => stop.abort()).resume()
   const agent = new Agent({

@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
@@ -14,6 +13,7 @@ import type { Progress } from '../view/progress.ts'
 import { watchDeployment } from '../view/watch-deployment.ts'
 import { Children } from './children.ts'
 import { demoConfig } from './config.ts'
+import { demoDirectory } from './directory.ts'
 import { commitGreeting, hasCommit, makeSample } from './sample.ts'
 import { freePorts, startServers } from './servers.ts'
 import { startUsers } from './traffic.ts'
@@ -60,7 +60,7 @@ export function demoCommand(): Command {
 async function runDemo(demo: { count: number; once: boolean; repository: string | undefined; configFile: string | undefined; output: Output; signal: AbortSignal }): Promise<void> {
   const { output, signal } = demo
   const { startEmbedded, startDemoBalancer } = await import('../embed.ts')
-  await using directory = await temporaryDirectory()
+  await using directory = await demoDirectory()
   const ownApplication = demo.repository === undefined
   const repository = demo.repository === undefined ? await makeSample(directory.path) : resolve(demo.repository)
   const wanted = await readDemoConfig(repository, demo.configFile)
@@ -93,9 +93,9 @@ async function runDemo(demo: { count: number; once: boolean; repository: string 
   if (demo.once) return
 
   if (output.mode === 'json') output.json({ type: 'running', application: balancer.url, control: embedded.plane.url, servers: started })
-  output.line(`\nRunning:\n  application    ${balancer.url}\n  control plane  ${embedded.plane.url}`)
-  for (const server of started) output.line(`  ${server.name.padEnd(13)}  http://127.0.0.1:${server.port}  ${server.root}`)
-  output.line('\nCtrl-C ends all of it.')
+  say(output, `\nRunning:\n  application    ${balancer.url}\n  control plane  ${embedded.plane.url}`)
+  for (const server of started) say(output, `  ${server.name.padEnd(13)}  http://127.0.0.1:${server.port}  ${server.root}`)
+  say(output, '\nCtrl-C ends all of it.')
   await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
 }
 
@@ -114,11 +114,6 @@ async function readDemoConfig(repository: string, file: string | undefined): Pro
   const path = file === undefined ? join(repository, 'dploy.yml') : resolve(file)
   if (!existsSync(path)) throw new DployError('config.missing', `There is no ${path}`, { where: repository, fix: `Run there: dploy init; or name one with --config` })
   return readConfig(await readFile(path, 'utf8'), path)
-}
-
-async function temporaryDirectory(): Promise<AsyncDisposable & { path: string }> {
-  const path = await mkdtemp(join(tmpdir(), 'dploy-demo-'))
-  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true, maxRetries: 5 }) }
 }
 
 function say(output: Output, text: string): void {

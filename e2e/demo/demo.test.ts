@@ -1,0 +1,182 @@
+import assert from 'node:assert/strict'
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
+import { createConnection } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { describe, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+
+const program = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+
+interface Line {
+  type: string
+  state?: string
+  application?: string
+  sent?: number
+  failed?: number
+  data?: { kind: string; state?: string }
+  receipt?: { servers: { outcome: string }[]; traffic: { seen: number; failed: number; stalled: number } }
+}
+
+describe('dploy demo', { timeout: 240_000 }, () => {
+  test('deploys twice, the second time under traffic, and leaves nothing', async () => {
+    await using demo = startDemo('--once')
+    assert.deepEqual(await demo.ended(), { code: 0, signal: null })
+    const results = demo.lines.filter(({ type }) => type === 'result')
+    assert.deepEqual(results.map(({ state }) => state), ['succeeded', 'succeeded'])
+    for (const { receipt } of results) assert.deepEqual(receipt!.servers.map(({ outcome }) => outcome), ['switched', 'switched', 'switched', 'switched'])
+    const { traffic } = results[1]!.receipt!
+    assert.ok(traffic.seen > 100, `${traffic.seen} requests were seen`)
+    assert.equal(traffic.failed, 0)
+    const users = demo.lines.find(({ type }) => type === 'users')!
+    assert.ok(users.sent! > 100)
+    assert.equal(users.failed, 0)
+    await demo.leavesNothing()
+  })
+
+  test('keeps running until Ctrl-C, and then leaves nothing', async () => {
+    await using demo = startDemo('--servers', '2')
+    const { application } = await demo.until(({ type }) => type === 'running')
+    assert.equal((await fetch(application!)).status, 200)
+    demo.interrupt()
+    assert.equal((await demo.ended()).code, 0)
+    await assert.rejects(connected(Number(new URL(application!).port)), { code: 'ECONNREFUSED' })
+    await demo.leavesNothing()
+  })
+
+  for (const state of ['staging', 'activating', 'baking']) {
+    test(`Ctrl-C while the first deployment is ${state} leaves nothing`, async () => {
+      await using demo = startDemo('--servers', '2')
+      await demo.until(({ data }) => data?.kind === 'state' && data.state === state)
+      demo.interrupt()
+      assert.equal((await demo.ended()).code, 130)
+      await demo.leavesNothing()
+    })
+  }
+
+  test('killed, it leaves no process, and the next one removes its files', async () => {
+    await using demo = startDemo('--servers', '2')
+    await demo.until(({ type }) => type === 'running')
+    demo.kill()
+    await demo.ended()
+    await demo.leavesNoProcess()
+    assert.equal(readdirSync(demo.directory).length, 1)
+    await using next = startDemo('--servers', '2', '--once', { directory: demo.directory })
+    assert.equal((await next.ended()).code, 0)
+    assert.deepEqual(readdirSync(demo.directory), [])
+  })
+
+  test('what is wrong is said before anything is started', async () => {
+    for (const [args, message] of [
+      [['--servers', '0'], /"0" is not a number of servers from 1 to 100/],
+      [['--repository', '/nowhere'], /\/nowhere is not a git repository with a commit/],
+    ] as const) {
+      await using demo = startDemo(...args)
+      assert.equal((await demo.ended()).code, 1)
+      assert.match(demo.stderr, message)
+      await demo.leavesNothing()
+    }
+  })
+})
+
+/** A demo with a temporary directory of its own, by which everything that it started is known. */
+class Demo implements AsyncDisposable {
+  readonly directory: string
+  readonly lines: Line[] = []
+  stderr = ''
+  readonly #ownsDirectory: boolean
+  readonly #process: ChildProcess
+  readonly #ended: Promise<{ code: number | null; signal: string | null }>
+  readonly #waiting = new Set<() => void>()
+
+  constructor(args: string[], directory: string | undefined) {
+    this.#ownsDirectory = directory === undefined
+    this.directory = directory ?? mkdtempSync(join(tmpdir(), 'dploy-demo-test-'))
+    this.#process = spawn(process.execPath, [program, 'demo', '--json', ...args], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, TMPDIR: this.directory }, detached: true })
+    this.#process.stderr!.on('data', (chunk: Buffer) => (this.stderr += chunk.toString()))
+    createInterface({ input: this.#process.stdout! }).on('line', (line) => {
+      this.lines.push(JSON.parse(line) as Line)
+      for (const look of this.#waiting) look()
+    })
+    this.#ended = once(this.#process, 'close').then(([code, signal]) => ({ code: code as number | null, signal: signal as string | null }))
+  }
+
+  ended(): Promise<{ code: number | null; signal: string | null }> {
+    return this.#ended
+  }
+
+  /** The first line of its output that is meant. Rejects when it ends before. */
+  until(isMeant: (line: Line) => boolean): Promise<Line> {
+    const found = new Promise<Line>((resolve) => {
+      const look = () => {
+        const line = this.lines.find(isMeant)
+        if (!line) return
+        this.#waiting.delete(look)
+        resolve(line)
+      }
+      this.#waiting.add(look)
+      look()
+    })
+    return Promise.race([found, this.#ended.then(({ code }) => Promise.reject(new Error(`dploy demo ended with code ${code} before: ${this.stderr}`)))])
+  }
+
+  /** What a terminal does at Ctrl-C: the signal goes to its whole process group. */
+  interrupt(): void {
+    process.kill(-this.#process.pid!, 'SIGINT')
+  }
+
+  kill(): void {
+    this.#process.kill('SIGKILL')
+  }
+
+  async leavesNothing(): Promise<void> {
+    await this.leavesNoProcess()
+    assert.deepEqual(readdirSync(this.directory), [])
+  }
+
+  async leavesNoProcess(): Promise<void> {
+    for (const end = performance.now() + 20_000; performance.now() < end; await delay(50)) if (processesOf(this.directory).length === 0) return
+    assert.deepEqual(processesOf(this.directory), [])
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#process.exitCode === null && this.#process.signalCode === null) this.#process.kill('SIGTERM')
+    await this.#ended
+    for (const pid of processesOf(this.directory)) process.kill(pid, 'SIGKILL')
+    if (this.#ownsDirectory) rmSync(this.directory, { recursive: true, force: true })
+  }
+}
+
+function startDemo(...args: (string | { directory: string })[]): Demo {
+  const last = args.at(-1)
+  const options = typeof last === 'object' ? last : undefined
+  return new Demo(args.filter((arg) => typeof arg === 'string'), options?.directory)
+}
+
+/** Ids of the processes that have something to do with a directory: by their arguments, environment or working directory. */
+function processesOf(directory: string): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
+    .filter((name) => {
+      try {
+        return readlinkSync(`/proc/${name}/cwd`).startsWith(directory) || ['cmdline', 'environ'].some((file) => readFileSync(`/proc/${name}/${file}`, 'utf8').includes(directory))
+      } catch {
+        return false
+      }
+    })
+    .filter((name) => existsSync(`/proc/${name}`))
+    .map(Number)
+}
+
+async function connected(port: number): Promise<void> {
+  const socket = createConnection(port, '127.0.0.1')
+  try {
+    await once(socket, 'connect')
+  } finally {
+    socket.destroy()
+  }
+}
