@@ -51,6 +51,7 @@ export type Plan = z.infer<typeof planSchema>
 export const lockHolderSchema = z.object({
   deployment: z.string(),
   number: z.number(),
+  kind: deploymentKindSchema,
   holder: z.string(),
   requestedBy: z.string(),
   state: deploymentStateSchema,

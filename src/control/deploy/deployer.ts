@@ -3,6 +3,7 @@ import { DployError, reportOf } from '../../protocol/errors.ts'
 import type { Environment } from '../store/applications.ts'
 import type { DeploymentRequest } from '../store/deployments.ts'
 import { isDeadHolder } from './holder.ts'
+import { waitsFor, type Patience } from './lease.ts'
 import type { RunnerOptions } from './run.ts'
 import { runDeployment, Stopping, type Measure } from './runner.ts'
 import { isFinal } from './states.ts'
@@ -29,7 +30,8 @@ export class Deployer {
   }
 
   /**
-   * Starts a deployment and answers its id as soon as it holds the lock, or, with `wait`, as soon as it is queued.
+   * Starts a deployment and answers its id as soon as it is queued. It waits for the lock with `wait`, and where servers
+   * only converge.
    * Throws `environment.locked` and `environment.no_servers`.
    */
   async submit(submission: Submission): Promise<string> {
@@ -37,7 +39,9 @@ export class Deployer {
     const { store } = this.#options
     const servers = await store.applications.servers(environment.id)
     if (servers.length === 0) throw new DployError('environment.no_servers', `${environment.application}/${environment.name} has no servers`)
-    if (!submission.wait) await this.#checkFree(environment)
+    // Nobody has to know that servers converge just now.
+    const patience = submission.wait ? 'always' : submission.kind === 'converge' ? 'never' : 'converging'
+    await this.#checkFree(environment, patience)
     const id = await store.deployments.create(
       {
         environmentId: environment.id,
@@ -51,7 +55,7 @@ export class Deployer {
       },
       Date.now(),
     )
-    this.#start(id, submission.wait)
+    this.#start(id, patience)
     return id
   }
 
@@ -77,7 +81,7 @@ export class Deployer {
       if (!free && lock.deployment === id) continue
       if (state === 'queued' && lock !== null && lock.deployment !== id && !free) continue
       this.#options.log.info({ deployment: id, state }, 'going on with a deployment that was left behind')
-      this.#start(id, true)
+      this.#start(id, 'always')
       const { cancelRequested } = await this.#options.store.deployments.get(id)
       if (cancelRequested) this.#running.get(id)?.controller.abort(new DployError('deployment.cancelled'))
     }
@@ -94,7 +98,7 @@ export class Deployer {
     await this.idle()
   }
 
-  #start(id: string, wait: boolean): void {
+  #start(id: string, wait: Patience): void {
     const controller = new AbortController()
     const done = runDeployment(id, this.#options, this.#measure, { wait, signal: controller.signal })
       .catch(async (error: unknown) => {
@@ -110,9 +114,9 @@ export class Deployer {
     void done.then((state) => this.onEnd(id, state)).catch(() => {})
   }
 
-  async #checkFree(environment: Environment): Promise<void> {
+  async #checkFree(environment: Environment, patience: Patience): Promise<void> {
     const lock = await this.#options.store.locks.holder(environment.id)
-    if (lock === null || lock.expires <= Date.now() || isDeadHolder(lock.holder)) return
+    if (lock === null || lock.expires <= Date.now() || isDeadHolder(lock.holder) || waitsFor(patience, lock)) return
     const seconds = Math.round((Date.now() - lock.since) / 1000)
     throw new DployError(
       'environment.locked',

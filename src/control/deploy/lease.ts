@@ -1,10 +1,19 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { DployError } from '../../protocol/errors.ts'
+import type { LockHolder } from '../../protocol/deployment.ts'
 import { lockHeartbeat, type Locks } from '../store/locks.ts'
 import { isDeadHolder } from './holder.ts'
 
 /** How often a waiting deployment looks whether the lock is free. Milliseconds. */
 const waitInterval = 250
+
+/** For whom a deployment waits that finds the environment locked: everybody, servers that converge by themselves, nobody. */
+export type Patience = 'always' | 'converging' | 'never'
+
+/** Whether to wait for who holds the lock; null: somebody did a moment ago. */
+export function waitsFor(patience: Patience, holder: LockHolder | null): boolean {
+  return patience === 'always' || (patience === 'converging' && (holder === null || holder.kind === 'converge'))
+}
 
 /** The lock of an environment, held: with its heartbeat, and a signal that aborts when it is lost. */
 export class Lease implements AsyncDisposable {
@@ -21,14 +30,15 @@ export class Lease implements AsyncDisposable {
     this.#timer = setInterval(() => void this.#beat(), lockHeartbeat)
   }
 
-  /** Takes the lock; with `wait`, waits for it. Throws `environment.locked`, or the signal's reason. */
-  static async acquire(locks: Locks, environmentId: string, deploymentId: string, holder: string, options: { wait: boolean; signal: AbortSignal }): Promise<Lease> {
+  /** Takes the lock, or waits for it where `wait` says so. Throws `environment.locked`, or the signal's reason. */
+  static async acquire(locks: Locks, environmentId: string, deploymentId: string, holder: string, options: { wait: Patience; signal: AbortSignal }): Promise<Lease> {
     for (;;) {
       options.signal.throwIfAborted()
       try {
         return new Lease(locks, environmentId, await locks.acquire(environmentId, deploymentId, holder, Date.now(), isDeadHolder))
       } catch (error) {
-        if (!options.wait || !(error instanceof DployError) || error.code !== 'environment.locked') throw error
+        if (!(error instanceof DployError) || error.code !== 'environment.locked') throw error
+        if (!waitsFor(options.wait, await locks.holder(environmentId))) throw error
         await delay(waitInterval, undefined, { signal: options.signal })
       }
     }

@@ -3,7 +3,7 @@ import type { DeploymentState } from '../../protocol/deployment.ts'
 import { activate, keepServing } from './activate.ts'
 import { commit } from './commit.ts'
 import { Failures } from './failures.ts'
-import { Lease } from './lease.ts'
+import { Lease, type Patience } from './lease.ts'
 import { build, resolve } from './resolve.ts'
 import { rollBack } from './roll-back.ts'
 import { Run, type RunnerOptions } from './run.ts'
@@ -29,9 +29,9 @@ export interface Measure {
  * control plane left behind from where it was. Takes the environment's lock for as long as it runs.
  *
  * `signal` cancels (reason `deployment.cancelled`) or stops (reason Stopping). Throws `environment.locked` when the
- * lock is held and `wait` is false; the deployment is then `failed`.
+ * lock is held by somebody whom `wait` does not wait for; the deployment is then `failed`.
  */
-export async function runDeployment(id: string, options: RunnerOptions, measure: Measure, control: { wait: boolean; signal: AbortSignal }): Promise<DeploymentState> {
+export async function runDeployment(id: string, options: RunnerOptions, measure: Measure, control: { wait: Patience; signal: AbortSignal }): Promise<DeploymentState> {
   const row = await options.store.deployments.get(id)
   if (isFinal(row.state)) return row.state
   await using lease = await takeLock(id, row.environmentId, options, control)
@@ -121,7 +121,7 @@ function stopOnly(signal: AbortSignal, run: Run): AbortSignal {
   return controller.signal
 }
 
-async function takeLock(id: string, environmentId: string, options: RunnerOptions, control: { wait: boolean; signal: AbortSignal }): Promise<Lease> {
+async function takeLock(id: string, environmentId: string, options: RunnerOptions, control: { wait: Patience; signal: AbortSignal }): Promise<Lease> {
   try {
     return await Lease.acquire(options.store.locks, environmentId, id, options.holder, control)
   } catch (error) {

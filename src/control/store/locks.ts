@@ -1,6 +1,6 @@
 import type { Kysely } from 'kysely'
 import { DployError } from '../../protocol/errors.ts'
-import type { DeploymentState, LockHolder } from '../../protocol/deployment.ts'
+import type { DeploymentKind, DeploymentState, LockHolder } from '../../protocol/deployment.ts'
 import { formatDuration } from '../../protocol/duration.ts'
 import type { Tables } from './schema.ts'
 
@@ -84,13 +84,14 @@ async function describe(db: Kysely<Tables>, environmentId: string): Promise<Lock
   const row = await db
     .selectFrom('locks')
     .innerJoin('deployments', 'deployments.id', 'locks.deployment_id')
-    .select(['deployments.id', 'deployments.number', 'locks.holder', 'deployments.requested_by', 'deployments.state', 'locks.acquired_at', 'locks.expires_at'])
+    .select(['deployments.id', 'deployments.number', 'deployments.kind', 'locks.holder', 'deployments.requested_by', 'deployments.state', 'locks.acquired_at', 'locks.expires_at'])
     .where('locks.environment_id', '=', environmentId)
     .executeTakeFirst()
   if (!row) return null
   return {
     deployment: row.id,
     number: row.number,
+    kind: row.kind as DeploymentKind,
     holder: row.holder,
     requestedBy: row.requested_by,
     state: row.state as DeploymentState,
