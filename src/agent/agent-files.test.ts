@@ -63,7 +63,7 @@ function spec(number: number, manifest: Manifest, shared: string[]): ReleaseSpec
   return {
     id: `rel_${number}`, number, application: 'shop', environment: 'production', artifact: manifest.digest,
     revision: { commit: null, ref: null, subject: '', author: '', time: 0 },
-    directory: '/srv/shop', keep: 2, shared, service: null, hooks: {}, release_command: null, variables: {},
+    directory: '/srv/shop', keep: 2, shared, service: null, hooks: {}, release_command: null, variables: {}, secrets: {},
   }
 }
 

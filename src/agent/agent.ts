@@ -213,7 +213,7 @@ export class Agent {
     return directory
   }
 
-  #context(spec: ReleaseSpec, local: { port?: number | undefined }, call: Call): ReleaseContext {
+  #context(spec: ReleaseSpec, local: { port?: number | undefined; secrets?: Record<string, string> | undefined }, call: Call): ReleaseContext {
     const { identity } = this.#options
     const directory = this.#directory(spec.directory)
     const port = local.port ?? spec.service?.port
@@ -231,6 +231,7 @@ export class Agent {
         DPLOY_RELEASE: String(spec.number),
         DPLOY_REVISION: spec.revision.commit ?? '',
         ...spec.variables,
+        ...local.secrets,
       },
       ports: port === undefined || !spec.service ? [] : Array.from({ length: spec.service.instances }, (_, index) => port + index),
       signal: call.signal,

@@ -12,6 +12,7 @@ import { holderOfThisProcess } from './deploy/holder.ts'
 import { Gateway } from './gateway/gateway.ts'
 import { controlKey } from './key.ts'
 import { measure } from './receipt/measure.ts'
+import { SecretBox } from './secrets/secret-box.ts'
 import { openSqlite } from './store/sqlite.ts'
 import { openStore } from './store/store.ts'
 import type { BalancerConfig } from '../protocol/config.ts'
@@ -46,7 +47,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const log: Logger = pino({ level: options.log?.level ?? 'silent', base: null }, pino.destination(2))
   await using cleanup = new AsyncDisposableStack()
   if (options.exclusive) cleanup.use(lockData(options.data))
-  const store = cleanup.use(await openStore(openSqlite(join(options.data, 'dploy.db'))))
+  const store = cleanup.use(await openStore(openSqlite(join(options.data, 'dploy.db')), SecretBox.open(options.data)))
   const artifacts = cleanup.use(new Artifacts(options.data))
   const key = controlKey(options.data)
   const gateway = new Gateway({ store, key, objects: artifacts, log })

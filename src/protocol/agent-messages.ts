@@ -15,7 +15,11 @@ const place = z.object({
   directory: z.string().startsWith('/'),
 })
 /** What the same release does differently on this server. */
-const local = z.object({ port: z.number().optional() })
+const local = z.object({
+  port: z.number().optional(),
+  /** Values of the release's secrets, by name, where its commands or processes are started. */
+  secrets: z.record(z.string(), z.string()).optional(),
+})
 
 /** A span of a step: `name` is one of drain, switch, …; times are milliseconds since the step began. */
 export const spanSchema = z.object({ name: z.string(), start: z.number(), end: z.number() })

@@ -45,6 +45,7 @@ const portNumber = z.number().int().min(1).max(65_535)
 const word = z.union([z.string().regex(/^[^\0]*$/), z.number(), z.boolean()]).transform(String).meta({ title: 'text, a number, true or false' })
 const variableName = text('a name of letters, digits and "_", the first no digit', /^[A-Za-z_][A-Za-z0-9_]*$/)
 const variables = (description: string, examples: Record<string, string | number>[]) => z.record(variableName, word).default({}).meta({ description, examples })
+const secrets = (description: string, example: string[]) => z.array(variableName).default([]).meta({ description, examples: [example] })
 /** No leading "-": what comes from outside must never be taken for an option of git or ssh. */
 const repository = text('a git URL or a path', /^[^-\s\0][^\0\n\r]*$/)
 
@@ -269,6 +270,7 @@ const environment = z
     strategy: strategy.prefault({}).describe('How the servers are switched.'),
     timeouts: timeouts.prefault({}).describe('How long the parts of a deployment may take.'),
     variables: variables('Environment variables in this environment; they win over those of the application.', [{ LOG_LEVEL: 'info' }]),
+    secrets: secrets('Names of further secrets in this environment.', ['NEW_RELIC_KEY']),
   })
   .superRefine((value, context) => {
     const seen = new Set<string>()
@@ -289,6 +291,7 @@ export const configSchema = z.strictObject({
     .optional()
     .meta({ description: 'Runs once per deployment, on one server, before the first one is switched (a migration).', examples: ['bin/rails db:migrate'] }),
   variables: variables('Environment variables of the service, the hooks and the release command.', [{ NODE_ENV: 'production' }]),
+  secrets: secrets('Names of secrets that come as environment variables too. Their values are set by `dploy secret set`, for each environment.', ['DATABASE_URL']),
   environments: z
     .record(name, environment)
     .refine((value) => Object.keys(value).length > 0, 'name at least one environment')

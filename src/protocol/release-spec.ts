@@ -53,6 +53,8 @@ export const releaseSpecSchema = z.object({
   hooks: z.object({ after_stage: timed.optional(), before_activate: timed.optional(), after_activate: timed.optional() }),
   release_command: timed.nullable(),
   variables: z.record(z.string(), z.string()),
+  /** Ids of the secrets' values, by name. The values come with each command, and are in no release. */
+  secrets: z.record(z.string(), z.string()).default({}),
 })
 
 export type Revision = z.infer<typeof revisionSchema>

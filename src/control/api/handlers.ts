@@ -79,6 +79,21 @@ export function makeHandlers(context: ApiContext): Handlers {
       }
     },
 
+    async secrets({ params }) {
+      return { secrets: await store.secrets.list((await environmentOf(params)).id) }
+    },
+
+    async setSecret({ params, body, caller }) {
+      const [environment, now, by] = [await environmentOf(params), Date.now(), body.setBy ?? caller.name]
+      await store.secrets.set(environment.id, params.name, body.value, by, now)
+      return { name: params.name, setAt: now, setBy: by }
+    },
+
+    async removeSecret({ params }) {
+      await store.secrets.remove((await environmentOf(params)).id, params.name)
+      return {}
+    },
+
     logs: (call) => environmentLogs(context, call),
 
     async deployments({ query }) {

@@ -33,6 +33,11 @@ export async function preview(context: ApiContext, environment: Environment, ref
       }
     }),
   )
+  try {
+    await store.secrets.current(environment.id, [...config.secrets, ...wanted.secrets], `${environment.application}/${environment.name}`)
+  } catch (error) {
+    problems.push(reportOf(error))
+  }
   await using balancer = context.openBalancer(wanted.balancer)
   try {
     await balancer.check(servers.map((server) => server.name), limit)

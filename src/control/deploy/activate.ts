@@ -61,7 +61,8 @@ export async function activateServer(run: Run, server: EnvironmentServer, releas
   }
   await run.step(server, states.activating)
   const began = run.elapsed()
-  const result = await timed('activate', () => run.command(server, 'activate', { release: release.spec, local: localOf(server) }, { timeout: timeouts.activate, signal, id: `${run.id}:${run.fence}:activate:${release.number}:${server.id}` }))
+  const local = { ...localOf(server), secrets: await run.secretsOf(release) }
+  const result = await timed('activate', () => run.command(server, 'activate', { release: release.spec, local }, { timeout: timeouts.activate, signal, id: `${run.id}:${run.fence}:activate:${release.number}:${server.id}` }))
   for (const span of result.spans) spans.push({ name: span.name, start: began + span.start, end: began + span.end })
   if (drains) {
     await run.step(server, states.registering)

@@ -17,7 +17,7 @@ async function runReleaseCommand(run: Run, name: string): Promise<void> {
   run.event(server, { kind: 'progress', phase: 'release command' })
   try {
     // One id for the deployment, whoever runs it: after a crash of the control plane the agent answers what came of it.
-    const { seconds } = await run.command(server, 'release_command', { release: release.spec, local: localOf(server) }, {
+    const { seconds } = await run.command(server, 'release_command', { release: release.spec, local: { ...localOf(server), secrets: await run.secretsOf(release) } }, {
       timeout: release.spec.release_command!.timeout + run.environment.timeouts.reach,
       signal: run.signal,
       id: `${run.id}:release_command`,

@@ -6,6 +6,7 @@ import type { Run } from './run.ts'
 /** Finds the commit that was asked for. */
 export async function resolve(run: Run): Promise<void> {
   const { request, config, base } = run.row
+  await secretIds(run)
   if (request.artifact !== null) {
     const revision: Revision = { commit: null, ref: null, subject: 'uploaded directory', author: run.row.requestedBy, time: run.row.createdAt }
     return run.transition('building', { revision })
@@ -33,11 +34,11 @@ export async function build(run: Run): Promise<void> {
   } else if (!(await run.options.artifacts.has(artifact))) {
     throw new DployError('object.missing', `The artifact ${artifact.slice(0, 12)} was not uploaded whole`)
   }
-  run.release = await run.store.releases.add(run.row.environmentId, specOf(run, artifact, revision), Date.now())
+  run.release = await run.store.releases.add(run.row.environmentId, specOf(run, artifact, revision, await secretIds(run)), Date.now())
   await run.transition('staging', { releaseId: run.release.id })
 }
 
-function specOf(run: Run, artifact: string, revision: Revision): Omit<ReleaseSpec, 'id' | 'number'> {
+function specOf(run: Run, artifact: string, revision: Revision, secrets: Record<string, string>): Omit<ReleaseSpec, 'id' | 'number'> {
   const { config } = run.row
   return {
     application: config.application,
@@ -51,5 +52,12 @@ function specOf(run: Run, artifact: string, revision: Revision): Omit<ReleaseSpe
     hooks: config.hooks,
     release_command: config.release_command ?? null,
     variables: { ...config.variables, ...run.environment.variables },
+    secrets,
   }
+}
+
+/** The values that this deployment's release gets. Throws `secret.missing`, before anything is built. */
+function secretIds(run: Run): Promise<Record<string, string>> {
+  const names = [...new Set([...run.row.config.secrets, ...run.environment.secrets])]
+  return run.store.secrets.current(run.row.environmentId, names, `${run.row.config.application}/${run.environmentName}`)
 }

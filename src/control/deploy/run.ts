@@ -10,7 +10,10 @@ import type { EnvironmentServer } from '../store/applications.ts'
 import type { DeploymentRow } from '../store/deployments.ts'
 import type { Release } from '../store/releases.ts'
 import type { Store } from '../store/store.ts'
+import { Redactor } from '../secrets/redactor.ts'
 import type { AgentLink } from '../gateway/agent-link.ts'
+
+type Output = Extract<DeploymentEventData, { kind: 'output' }>
 
 /** Where revisions and artifacts come from. */
 export interface ArtifactSource {
@@ -54,6 +57,8 @@ export class Run {
   /** Aborts when the lock is lost. */
   readonly lease: AbortSignal
   startedAt: number
+  /** Takes the secrets out of what is stored. */
+  readonly redactor = new Redactor()
   /** What the control plane itself did, for the receipt; relative to the start. */
   readonly spans: Span[] = []
   /** Measured round trip of each server's connection, milliseconds. */
@@ -127,13 +132,20 @@ export class Run {
   }
 
   note(server: EnvironmentServer | null, text: string): void {
-    this.event(server, { kind: 'note', text })
+    this.event(server, { kind: 'note', text: this.redactor.whole(text) })
   }
 
   server(name: string): EnvironmentServer {
     const found = this.servers.find((one) => one.name === name)
     if (!found) throw new DployError('server.unknown', `The server ${name} is not in this environment`)
     return found
+  }
+
+  /** Values of a release's secrets, by name. Throws `secret.missing`. */
+  async secretsOf(release: Release): Promise<Record<string, string>> {
+    const values = await this.store.secrets.values(release.spec.secrets ?? {})
+    this.redactor.know(Object.values(values))
+    return values
   }
 
   /**
@@ -148,6 +160,7 @@ export class Run {
   ): Promise<AgentResult<M>> {
     const deadline = Date.now() + options.timeout
     const signal = AbortSignal.any([options.signal, AbortSignal.timeout(options.timeout)])
+    const streams = new Map<string, Output>()
     const id = options.id ?? `${this.id}:${this.fence}:${method}:${server.id}`
     for (;;) {
       try {
@@ -160,9 +173,10 @@ export class Run {
           id,
           signal,
           body: options.body,
-          onEvent: (event) => this.#forward(server, event),
+          onEvent: (event) => this.#forward(server, event, streams),
         })
-      } catch (error) {
+      } catch (caught) {
+        const error = this.#redacted(caught)
         options.signal.throwIfAborted()
         if (Date.now() >= deadline) {
           if (error instanceof DployError && error.code !== 'connection.closed') throw error
@@ -170,12 +184,30 @@ export class Run {
         }
         if (!(error instanceof DployError) || error.code !== 'connection.closed') throw error
         this.note(server, 'the connection ended; waiting for the agent to come back')
+      } finally {
+        for (const [stream, output] of streams) {
+          const text = this.redactor.flush(stream)
+          if (text !== '') this.event(server, { ...output, text })
+        }
       }
     }
   }
 
-  #forward<M extends AgentMethod>(server: EnvironmentServer, event: AgentEvent<M>): void {
+  #forward<M extends AgentMethod>(server: EnvironmentServer, event: AgentEvent<M>, streams: Map<string, Output>): void {
     const step = event as { kind?: string }
-    if (step.kind === 'output' || step.kind === 'note' || step.kind === 'progress') this.event(server, event as DeploymentEventData)
+    if (step.kind === 'progress') this.event(server, event as DeploymentEventData)
+    else if (step.kind === 'note') this.note(server, (event as { text: string }).text)
+    else if (step.kind === 'output') {
+      const output = event as Output
+      const stream = `${server.id} ${output.source} ${output.stream}`
+      streams.set(stream, output)
+      const text = this.redactor.piece(stream, output.text)
+      if (text !== '') this.event(server, { ...output, text })
+    }
+  }
+
+  #redacted(error: unknown): unknown {
+    if (!(error instanceof DployError) || this.redactor.whole(error.message) === error.message) return error
+    return new DployError(error.code, this.redactor.whole(error.message), { where: error.where, fix: error.fix })
   }
 }

@@ -59,7 +59,7 @@ export async function stageServer(run: Run, server: EnvironmentServer, release: 
   const result = await run.command(
     server,
     'stage',
-    { release: release.spec, local: localOf(server), from: held?.artifact ?? null },
+    { release: release.spec, local: { ...localOf(server), secrets: await run.secretsOf(release) }, from: held?.artifact ?? null },
     { timeout: run.environment.timeouts.stage, signal: options.signal, body: delta, id: `${run.id}:${run.fence}:stage:${release.number}:${server.id}` },
   )
   if (!options.counted) return

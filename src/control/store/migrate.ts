@@ -2,10 +2,11 @@ import type { Kysely, Migration } from 'kysely'
 import { Migrator } from 'kysely'
 import { DployError } from '../../protocol/errors.ts'
 import { begin } from './migrations/001-begin.ts'
+import { secrets } from './migrations/010-secrets.ts'
 import type { Tables } from './schema.ts'
 
 /** Migrations only grow: a released one is never changed. */
-const migrations: Record<string, Migration> = { '001-begin': begin }
+const migrations: Record<string, Migration> = { '001-begin': begin, '010-secrets': secrets }
 
 /** Brings the database to the newest schema. Throws `internal` with the migration's name if one fails. */
 export async function migrate(database: Kysely<Tables>): Promise<void> {

@@ -105,6 +105,17 @@ export interface Tables {
     acquired_at: number
     expires_at: number
   }
+  secrets: {
+    id: string
+    environment_id: string
+    name: string
+    /** AES-256-GCM: nonce, text and tag in base64. */
+    sealed: string
+    set_by: string
+    created_at: number
+    /** Null: the value that the next release gets. */
+    replaced_at: number | null
+  }
   tokens: {
     id: string
     /** `api` or `join`. */

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { readConfig } from '../../protocol/config-text.ts'
 import type { DeploymentEvent } from '../../protocol/deployment.ts'
 import { lockTtl } from './locks.ts'
+import { SecretBox } from '../secrets/secret-box.ts'
 import { openSqlite } from './sqlite.ts'
 import { openStore, type Store } from './store.ts'
 
@@ -15,7 +16,7 @@ environments:
 `
 
 async function withShop(): Promise<{ store: Store; environmentId: string; deployment(): Promise<string> }> {
-  const store = await openStore(openSqlite(':memory:'))
+  const store = await openStore(openSqlite(':memory:'), SecretBox.withKey())
   const config = readConfig(text)
   await store.applications.apply(config, '/srv/source', 1_000)
   const environment = await store.applications.environment('shop', 'production')

@@ -6,7 +6,9 @@ import { Locks } from './locks.ts'
 import { migrate } from './migrate.ts'
 import { Releases } from './releases.ts'
 import type { Tables } from './schema.ts'
+import { Secrets } from './secrets.ts'
 import { Servers } from './servers.ts'
+import type { SecretBox } from '../secrets/secret-box.ts'
 import { Tokens } from './tokens.ts'
 
 /** All that the control plane remembers. */
@@ -17,11 +19,12 @@ export interface Store extends AsyncDisposable {
   deployments: Deployments
   events: EventLog
   locks: Locks
+  secrets: Secrets
   tokens: Tokens
 }
 
-/** The store over an open database, migrated to the newest schema. */
-export async function openStore(database: Kysely<Tables>): Promise<Store> {
+/** The store over an open database, migrated to the newest schema. `box` seals the secrets in it. */
+export async function openStore(database: Kysely<Tables>, box: SecretBox): Promise<Store> {
   await migrate(database)
   const events = new EventLog(database)
   return {
@@ -31,6 +34,7 @@ export async function openStore(database: Kysely<Tables>): Promise<Store> {
     deployments: new Deployments(database, events),
     events,
     locks: new Locks(database),
+    secrets: new Secrets(database, box),
     tokens: new Tokens(database),
     async [Symbol.asyncDispose]() {
       await events.flush()

@@ -3,6 +3,7 @@ import { digestPattern } from '../manifest.ts'
 import { deploymentRoutes } from './deployments.ts'
 import { environmentRoutes } from './environments.ts'
 import type { Route } from './route.ts'
+import { secretRoutes } from './secrets.ts'
 
 const digest = z.string().regex(digestPattern)
 
@@ -10,6 +11,7 @@ const digest = z.string().regex(digestPattern)
 export const routes = {
   ...environmentRoutes,
   ...deploymentRoutes,
+  ...secretRoutes,
   health: { method: 'GET', path: '/healthz', summary: 'Whether the control plane answers', response: z.object({ status: z.literal('ok'), version: z.string() }) },
   apply: {
     method: 'PUT',
