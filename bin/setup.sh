@@ -4,7 +4,8 @@
 dploy_setup() {
   dploy_root=$1
   dploy_stamp=$dploy_root/node_modules/.dploy-lock
-  if ! cmp -s "$dploy_root/package-lock.json" "$dploy_stamp"; then
+  # Packages that are a link belong to another checkout, whose own lock file says what they are.
+  if [ ! -L "$dploy_root/node_modules" ] && ! cmp -s "$dploy_root/package-lock.json" "$dploy_stamp"; then
     command -v npm >/dev/null 2>&1 || { echo "dploy: npm is not installed. Install Node.js (any version) with npm, then run this again." >&2; return 1; }
     echo "dploy: installing npm packages (once)…" >&2
     # Several commands may be started at once in a fresh checkout: one of them installs.

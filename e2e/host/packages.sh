@@ -17,6 +17,7 @@ need ssh openssh-client
 need ip iproute2
 need rsync rsync
 need python3 python3
+need chromium chromium
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then

@@ -3,6 +3,7 @@ import { Command } from 'commander'
 import { DployError } from '../protocol/errors.ts'
 import { dataDirectory } from './connect.ts'
 import { makeOutput } from './output.ts'
+import { pagesOf } from './pages.ts'
 
 export function serveCommand(): Command {
   return new Command('serve')
@@ -17,15 +18,19 @@ export function serveCommand(): Command {
       const data = options.data === undefined ? dataDirectory(process.cwd()) : resolve(options.data)
       const stop = Promise.withResolvers<void>()
       for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.resolve())
-      await using plane = await startServing(data, { tcp: parseListen(options.listen), log: { level: 'info' } })
+      const pages = pagesOf((text) => output.mode !== 'json' && output.line(text))
+      await using plane = await startServing(data, { tcp: parseListen(options.listen), pages, log: { level: 'info' } })
       const firstToken = await plane.firstToken()
       if (output.mode === 'json') output.json({ type: 'serving', url: plane.url, data, ...(firstToken === null ? {} : { token: firstToken }) })
       else {
         output.line(`dploy serves on ${plane.url}, data in ${data}`)
         if (firstToken !== null) output.line(`API token (shown once): ${firstToken}`)
         output.line(`\nAdd a server:  DPLOY_JOIN_TOKEN=${await plane.joinToken()} dploy agent run --join ${plane.url} --name NAME`)
+        output.line(`Pages:         ${plane.url}`)
         output.line('In this directory, dploy deploy uses this control plane by itself. Ctrl-C stops it.')
       }
+      // Served and built side by side: whoever opens a page before it is built waits for it.
+      void pages().catch((error: unknown) => output.line((error as Error).message))
       await stop.promise
     })
 }

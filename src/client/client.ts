@@ -70,7 +70,8 @@ export class Client {
   /** Uploads a pack. */
   async upload(pack: AsyncIterable<Uint8Array>, options: { signal?: AbortSignal } = {}): Promise<{ objects: number }> {
     const route = routes.uploadObjects
-    const body = ReadableStream.from(pack)
+    // Browsers' types do not know `from` yet; only the CLI uploads.
+    const body = (ReadableStream as unknown as { from(source: AsyncIterable<Uint8Array>): ReadableStream<Uint8Array> }).from(pack)
     const response = await this.#send(route.method, route.path, { body, headers: { 'content-type': 'application/zstd' }, signal: options.signal })
     return route.response.parse(await response.json())
   }

@@ -9,7 +9,7 @@ export async function* serverSentEvents(body: ReadableStream<Uint8Array>): Async
   let rest = ''
   let event: ServerSentEvent = { name: 'message', data: '', id: undefined }
   const decoder = new TextDecoder()
-  for await (const chunk of body) {
+  for await (const chunk of chunksOf(body)) {
     const lines = (rest + decoder.decode(chunk, { stream: true })).split(/\r\n|\n|\r/)
     rest = lines.pop()!
     for (const line of lines) {
@@ -25,5 +25,15 @@ export async function* serverSentEvents(body: ReadableStream<Uint8Array>): Async
       else if (field === 'event') event.name = value
       else if (field === 'id') event.id = value
     }
+  }
+}
+
+/** Not every browser's ReadableStream can be iterated. */
+async function* chunksOf(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const reader = body.getReader()
+  try {
+    for (let next = await reader.read(); !next.done; next = await reader.read()) yield next.value
+  } finally {
+    await reader.cancel().catch(() => {})
   }
 }

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import pino, { type Logger } from 'pino'
 import { openBalancer as openDriver } from '../balancers/registry.ts'
 import { serveApi } from './api/server.ts'
+import type { PagesDirectory } from './api/pages.ts'
 import { makeHandlers } from './api/handlers.ts'
 import { Artifacts } from './artifacts/artifacts.ts'
 import { makeDataDirectory } from './data-directory.ts'
@@ -27,6 +28,8 @@ export interface ControlPlaneOptions {
   socket?: string | undefined
   /** Refuse to start beside another that serves from the same data. */
   exclusive?: boolean | undefined
+  /** Where the built pages are; without it none are served. */
+  pages?: PagesDirectory | undefined
   log?: { level: 'silent' | 'info' | 'debug' } | undefined
 }
 
@@ -58,7 +61,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   deployer.onEnd = (id) => converger.after(id)
   cleanup.defer(() => gateway.close())
   cleanup.defer(() => deployer.stop())
-  const context = { store, gateway, deployer, artifacts, openBalancer, controlKey: key.publicKey, version: version(), log }
+  const context = { store, gateway, deployer, artifacts, openBalancer, pages: options.pages ?? null, controlKey: key.publicKey, version: version(), log }
   const api = cleanup.use(await serveApi(context, makeHandlers(context), { tcp: options.tcp, socket: options.socket }))
   await deployer.recover()
   const recovery = setInterval(() => void deployer.recover().catch((error: unknown) => log.error({ err: error }, 'recovery failed')), recoverEvery)

@@ -5,7 +5,7 @@ import { innermost } from './spans.ts'
 
 /** What a server did over the time of a deployment, drawn with one character a step. Pure. */
 
-type StepGroup = 'stage' | 'command' | 'drain' | 'switch' | 'boot' | 'register'
+export type StepGroup = 'stage' | 'command' | 'drain' | 'switch' | 'boot' | 'register'
 
 const glyphs = {
   stage: { glyph: '░', style: 'blue', label: 'stage' },
@@ -50,7 +50,8 @@ function groupAt(pieces: readonly Span[], start: number, end: number): StepGroup
   return most
 }
 
-function groupOf(name: string): StepGroup {
+/** What a span of this name is on the time axis. */
+export function groupOf(name: string): StepGroup {
   const kind = spanKind(name)
   if (kind === 'command') return 'command'
   if (kind === 'boot' || kind === 'health' || kind === 'bake') return 'boot'

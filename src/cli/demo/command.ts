@@ -9,6 +9,7 @@ import type { Config } from '../../protocol/config.ts'
 import { DployError } from '../../protocol/errors.ts'
 import { overSocket } from '../connect.ts'
 import { makeOutput, type Output } from '../output.ts'
+import { pagesOf } from '../pages.ts'
 import type { Progress } from '../view/progress.ts'
 import { watchDeployment } from '../view/watch-deployment.ts'
 import { Children } from './children.ts'
@@ -71,7 +72,8 @@ async function runDemo(demo: { count: number; once: boolean; repository: string 
   await using children = new Children()
   await using balancer = await startDemoBalancer({ directory: directory.path, port: front!, servers, health: wanted.service?.health.path ?? '/', tether: fileURLToPath(new URL('./tether.ts', import.meta.url)) })
   await mkdir(join(directory.path, 'control'), { recursive: true })
-  await using embedded = await startEmbedded(join(directory.path, 'control'), { tcp: { host: '127.0.0.1', port: 0 } })
+  const pages = pagesOf((text) => say(output, text))
+  await using embedded = await startEmbedded(join(directory.path, 'control'), { tcp: { host: '127.0.0.1', port: 0 }, pages })
   await using connection = overSocket(embedded.socket)
   const { client } = connection
   const text = demoConfig(wanted, { servers, balancer: balancer.config, probe: balancer.url, repository })
@@ -92,8 +94,11 @@ async function runDemo(demo: { count: number; once: boolean; repository: string 
   if (users.count.failed > 0) process.exitCode = 1
   if (demo.once) return
 
-  if (output.mode === 'json') output.json({ type: 'running', application: balancer.url, control: embedded.plane.url, servers: started })
-  say(output, `\nRunning:\n  application    ${balancer.url}\n  control plane  ${embedded.plane.url}`)
+  const token = await embedded.plane.firstToken()
+  // Built while people read: whoever opens a page before it is built waits for it.
+  void pages().catch((error: unknown) => say(output, (error as Error).message))
+  if (output.mode === 'json') output.json({ type: 'running', application: balancer.url, control: embedded.plane.url, token, repository, servers: started })
+  say(output, `\nRunning:\n  application    ${balancer.url}\n  pages          ${embedded.plane.url}\n  token          ${token}`)
   for (const server of started) say(output, `  ${server.name.padEnd(13)}  http://127.0.0.1:${server.port}  ${server.root}`)
   say(output, '\nCtrl-C ends all of it.')
   await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))

@@ -6,6 +6,7 @@ import type { Revision } from '../../protocol/release-spec.ts'
 import type { Deployer } from '../deploy/deployer.ts'
 import type { ArtifactSource } from '../deploy/run.ts'
 import type { Gateway } from '../gateway/gateway.ts'
+import type { PagesDirectory } from './pages.ts'
 import type { Store } from '../store/store.ts'
 
 /** What the API's handlers work with. */
@@ -22,6 +23,8 @@ export interface ApiContext {
     between(config: Config, base: string | null, from: string, to: string): Promise<Revision[]>
   }
   openBalancer(config: BalancerConfig): Balancer
+  /** The built pages; null without any. */
+  pages: PagesDirectory | null
   controlKey: string
   version: string
   log: Logger

@@ -9,6 +9,7 @@ import { DployError, errorTable, reportOf, type ErrorReport } from '../../protoc
 import { maxBodyBytes, maxHeadBytes } from '../../protocol/frame.ts'
 import type { ApiContext, Caller } from './context.ts'
 import { streamEvents } from './event-stream.ts'
+import { addPageFiles, sendPage } from './pages.ts'
 
 type Part<R, K extends string> = R extends Record<K, infer S extends z.ZodType> ? z.output<S> : undefined
 export interface Call<N extends RouteName> {
@@ -75,7 +76,12 @@ function makeServer(context: ApiContext, handlers: Handlers, identify: (request:
   server.setSerializerCompiler(serializerCompiler)
   server.addContentTypeParser('application/zstd', (_request, payload, done) => done(null, payload))
   server.setErrorHandler((error, request, reply) => void answerProblem(context, error, request, reply))
-  server.setNotFoundHandler((request, reply) => void sendProblem(reply, new DployError('not_found', `There is no ${request.method} ${request.url.slice(0, 200)}`).toJSON()))
+  server.setNotFoundHandler(async (request, reply) => {
+    if (context.pages && (await sendPage(request, reply, context.pages))) return reply
+    sendProblem(reply, new DployError('not_found', `There is no ${request.method} ${request.url.slice(0, 200)}`).toJSON())
+    return reply
+  })
+  if (context.pages) addPageFiles(server, context.pages)
   for (const name of Object.keys(routes) as RouteName[]) addRoute(server, name, routes[name], handlers, identify)
   return server
 }

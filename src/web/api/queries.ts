@@ -1,0 +1,55 @@
+import { QueryClient, queryOptions } from '@tanstack/react-query'
+import { DployError } from '../../protocol/errors.ts'
+import { connection } from './connection.ts'
+import { client, isSignedOut, session } from './session.ts'
+
+/** What pages ask the control plane, each named once, so that every page shows the same answer. */
+
+export const queryClient = new QueryClient({
+  defaultOptions: {
+    queries: {
+      staleTime: 500,
+      // What the control plane refused is not asked again; what did not reach it is, once it answers.
+      retry: false,
+      refetchOnWindowFocus: true,
+    },
+  },
+})
+
+queryClient.getQueryCache().subscribe((event) => {
+  if (event.type === 'updated' && event.action.type === 'error' && isSignedOut(event.action.error)) session.signOut()
+})
+connection.subscribe(() => {
+  if (connection.lostSince === null) void queryClient.invalidateQueries()
+})
+
+/** How often pages look for what changed. Milliseconds. */
+const soon = 1_000
+const later = 4_000
+
+export const queries = {
+  environments: () => queryOptions({ queryKey: ['environments'], queryFn: ({ signal }) => client().call('environments', undefined, { signal }), refetchInterval: soon, select: (data) => data.environments }),
+  status: (application: string, environment: string) =>
+    queryOptions({ queryKey: ['status', application, environment], queryFn: ({ signal }) => client().call('status', { params: { application, environment } }, { signal }), refetchInterval: later }),
+  deployments: (filter: { application?: string; environment?: string; limit?: number } = {}) =>
+    queryOptions({ queryKey: ['deployments', filter], queryFn: ({ signal }) => client().call('deployments', { query: filter }, { signal }), refetchInterval: soon, select: (data) => data.deployments }),
+  deployment: (number: number) => queryOptions({ queryKey: ['deployment', number], queryFn: ({ signal }) => client().call('deployment', { params: { number } }, { signal }) }),
+  releases: (application: string, environment: string) =>
+    queryOptions({
+      queryKey: ['releases', application, environment],
+      queryFn: ({ signal }) => client().call('releases', { params: { application, environment }, query: { limit: 200 } }, { signal }),
+      refetchInterval: later,
+      select: (data) => data.releases,
+    }),
+  plan: (application: string, environment: string, revision: string | undefined) =>
+    queryOptions({
+      queryKey: ['plan', application, environment, revision ?? null],
+      queryFn: ({ signal }) => client().call('plan', { params: { application, environment }, body: revision === undefined ? {} : { revision } }, { signal }),
+      staleTime: 10_000,
+    }),
+}
+
+/** Any error as one of dploy's. */
+export function asProblem(error: unknown): DployError {
+  return error instanceof DployError ? error : new DployError('internal', error instanceof Error ? error.message : String(error))
+}

@@ -1,0 +1,49 @@
+import { CSPProvider } from '@base-ui/react/csp-provider'
+import { QueryClientProvider } from '@tanstack/react-query'
+import { StrictMode, Suspense, lazy, useSyncExternalStore } from 'react'
+import { BrowserRouter, Route, Routes } from 'react-router'
+import { queryClient } from './api/queries.ts'
+import { session } from './api/session.ts'
+import { Empty, Skeleton } from './components/empty.tsx'
+import { Toasts } from './components/toasts.tsx'
+import { Overview } from './overview/overview.tsx'
+import { Shell } from './shell/shell.tsx'
+import { SignIn } from './sign-in/sign-in.tsx'
+
+const DeploymentPage = lazy(() => import('./deployment/deployment-page.tsx'))
+const DeployPage = lazy(() => import('./deploy/deploy-page.tsx'))
+const Deployments = lazy(() => import('./deployment/deployments.tsx'))
+
+/** All pages by their addresses. What the first page does not need is loaded when it is opened. */
+export function App() {
+  return (
+    <StrictMode>
+      <CSPProvider disableStyleElements>
+        <QueryClientProvider client={queryClient}>
+          <Pages />
+          <Toasts />
+        </QueryClientProvider>
+      </CSPProvider>
+    </StrictMode>
+  )
+}
+
+function Pages() {
+  const token = useSyncExternalStore(session.subscribe, () => session.token)
+  if (token === null) return <SignIn />
+  return (
+    <BrowserRouter>
+      <Suspense fallback={<Skeleton lines={4} />}>
+        <Routes>
+          <Route element={<Shell />}>
+            <Route index element={<Overview />} />
+            <Route path="deployments" element={<Deployments />} />
+            <Route path="deployments/:number" element={<DeploymentPage />} />
+            <Route path="environments/:application/:environment/deploy" element={<DeployPage />} />
+            <Route path="*" element={<Empty title="There is no such page">The address may have been cut when it was copied.</Empty>} />
+          </Route>
+        </Routes>
+      </Suspense>
+    </BrowserRouter>
+  )
+}

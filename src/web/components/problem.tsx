@@ -1,0 +1,30 @@
+import type { ReactNode } from 'react'
+import type { ErrorReport } from '../../protocol/errors.ts'
+import { CommandLine } from './command-line.tsx'
+import { Icon } from './icon.tsx'
+
+/** What went wrong: what, where, and the one next action. */
+export function Problem({ report, tone = 'bad', children }: { report: Pick<ErrorReport, 'message' | 'fix' | 'where' | 'code'>; tone?: 'bad' | 'warn'; children?: ReactNode }) {
+  const command = /(?:^|: )((?:dploy|systemctl|git|ssh) .+)$/.exec(report.fix)?.[1]
+  return (
+    <div className={`problem ${tone === 'warn' ? 'warn' : ''}`} role={tone === 'bad' ? 'alert' : undefined}>
+      <Icon name="warning" />
+      <div className="grow stack">
+        <div>
+          {report.where ? <strong>{report.where}: </strong> : null}
+          {report.message} <span className="code mono">{report.code}</span>
+        </div>
+        <div>
+          <strong>Next: </strong>
+          {report.fix}
+        </div>
+        {command || children ? (
+          <div className="row wrap">
+            {children}
+            {command ? <CommandLine command={command} /> : null}
+          </div>
+        ) : null}
+      </div>
+    </div>
+  )
+}

@@ -1,0 +1,98 @@
+import { useMutation, useQuery } from '@tanstack/react-query'
+import { useState } from 'react'
+import { Link, useNavigate, useParams, useSearchParams } from 'react-router'
+import type { Plan } from '../../protocol/deployment.ts'
+import { queries } from '../api/queries.ts'
+import { client } from '../api/session.ts'
+import { CommandLine } from '../components/command-line.tsx'
+import { Skeleton } from '../components/empty.tsx'
+import { Problem } from '../components/problem.tsx'
+import { RevisionLine } from '../components/revision.tsx'
+import { duration } from '../components/time.tsx'
+import { sayProblem } from '../components/toasts.tsx'
+import { useTitle } from '../shell/use-title.ts'
+import './deploy.css'
+
+/** What a deployment would change, before it does: the revision, the commits, the plan, what stands in its way; one button. */
+export default function DeployPage() {
+  const { application = '', environment = '' } = useParams()
+  const [search, setSearch] = useSearchParams()
+  const revision = search.get('revision') ?? ''
+  const [text, setText] = useState(revision)
+  const navigate = useNavigate()
+  useTitle(`Deploy ${application} to ${environment}`)
+  const { data, error, isFetching } = useQuery(queries.plan(application, environment, revision || undefined))
+  const deploy = useMutation({
+    mutationFn: () => client().call('deploy', { params: { application, environment }, body: data?.revision.commit ? { revision: data.revision.commit } : {} }),
+    onSuccess: (started) => void navigate(`/deployments/${started.number}`),
+    onError: sayProblem,
+  })
+  const command = `dploy deploy ${environment}${revision === '' ? '' : ` --revision ${revision}`}`
+  return (
+    <>
+      <div className="page-head">
+        <h1 className="grow">Deploy {application} to {environment}</h1>
+      </div>
+      <form className="card deploy" onSubmit={(event) => (event.preventDefault(), setSearch(text === '' ? {} : { revision: text }))}>
+        <Part title="Revision">
+          <div className="row wrap">
+            <input className="input deploy-revision" aria-label="Branch, tag or commit" placeholder="Branch, tag or commit; empty: the environment's branch" value={text} onChange={(event) => setText(event.target.value)} />
+            <button type="submit" className="button">Look</button>
+          </div>
+          {data ? <RevisionLine revision={data.revision} /> : null}
+        </Part>
+        {error ? <Part title="Problem"><Problem report={error as never} /></Part> : null}
+        {!data && !error ? <Part title="Plan"><Skeleton lines={3} /></Part> : null}
+        {data ? (
+          <>
+            <Part title="Changes">
+              {data.commitsAhead.length === 0 ? <p className="muted">{data.plan.from === null ? 'The first release here.' : 'No commit that does not run here already.'}</p> : null}
+              <ul className="stack commits">{data.commitsAhead.map((commit) => <li key={commit.commit}><RevisionLine revision={commit} /></li>)}</ul>
+            </Part>
+            <Part title="Plan"><PlanWords plan={data.plan} /></Part>
+            <Part title="Before">
+              {data.problems.length + data.plan.warnings.length === 0 ? <p className="ok">{data.plan.stage.length === 0 ? 'Nothing was found that stands in the way.' : `All ${data.plan.stage.length} servers answer; nothing stands in the way.`}</p> : null}
+              {data.problems.map((problem, index) => <Problem key={index} report={problem} />)}
+              {data.plan.warnings.map((warning) => <p key={warning} className="warning">{warning}</p>)}
+            </Part>
+          </>
+        ) : null}
+      </form>
+      <div className="row wrap deploy-end">
+        <CommandLine command={command} />
+        <span className="grow" />
+        <Link className="button" to="/">Cancel</Link>
+        <button type="button" className="button primary" data-go disabled={!data || isFetching || deploy.isPending} onClick={() => deploy.mutate()}>{deploy.isPending ? 'Starting…' : `Deploy to ${environment}`}</button>
+      </div>
+    </>
+  )
+}
+
+function Part({ title, children }: { title: string; children: React.ReactNode }) {
+  return (
+    <section className="part" aria-label={title}>
+      <h2>{title}</h2>
+      <div className="grow stack">{children}</div>
+    </section>
+  )
+}
+
+export function PlanWords({ plan }: { plan: Plan }) {
+  const count = plan.batches.flat().length
+  const lines = [
+    count === 0 ? 'No server has to switch: all run it already.' : `${count} ${count === 1 ? 'server' : 'servers'} in ${plan.batches.length} ${plan.batches.length === 1 ? 'batch' : `batches of ${plan.batches[0]!.length}`}; each: ${plan.perServer.join(', ')}.`,
+    plan.unchanged.length > 0 ? `${plan.unchanged.length} run it already.` : '',
+    plan.releaseCommand ? `Once, on ${plan.releaseCommand.server}: ${plan.releaseCommand.command}` : '',
+    plan.bake + plan.bakeBatch > 0 ? `Bake time: ${[plan.bakeBatch > 0 ? `${duration(plan.bakeBatch)} after each batch` : '', plan.bake > 0 ? `${duration(plan.bake)} at the end` : ''].filter(Boolean).join(', ')}.` : '',
+  ].filter(Boolean)
+  return (
+    <>
+      {lines.map((line) => <p key={line}>{line}</p>)}
+      {count > 0 && count <= 64 ? (
+        <ol className="plan-batches" aria-label="Batches">
+          {plan.batches.map((batch, index) => <li key={index}><span className="muted">{index + 1}</span> {batch.join(', ')}</li>)}
+        </ol>
+      ) : null}
+    </>
+  )
+}

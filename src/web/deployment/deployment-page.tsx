@@ -1,0 +1,158 @@
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
+import { useEffect, useMemo, useState } from 'react'
+import { Link, useNavigate, useParams } from 'react-router'
+import type { Deployment } from '../../protocol/deployment.ts'
+import { queries } from '../api/queries.ts'
+import { client } from '../api/session.ts'
+import { CommandLine } from '../components/command-line.tsx'
+import { Confirm } from '../components/confirm.tsx'
+import { Empty, Skeleton } from '../components/empty.tsx'
+import { Problem } from '../components/problem.tsx'
+import { RevisionLine } from '../components/revision.tsx'
+import { DeploymentStateBadge, isOver } from '../components/state.tsx'
+import { Ago, Elapsed, useAfter } from '../components/time.tsx'
+import { sayProblem } from '../components/toasts.tsx'
+import { useTitle } from '../shell/use-title.ts'
+import type { LiveDeployment } from './live-deployment.ts'
+import { LogPanel } from './log-panel.tsx'
+import { Phases } from './phases.tsx'
+import { ReceiptCard } from './receipt.tsx'
+import { Cursor } from './time-axis.ts'
+import { Timeline } from './timeline.tsx'
+import { useLive } from './use-live.ts'
+import './deployment.css'
+
+/** One deployment, live: where it stands, what each server does, what users notice, and what can be done about it. */
+export default function DeploymentPage() {
+  const number = Number(useParams().number)
+  return Number.isSafeInteger(number) && number > 0 ? <Page key={number} number={number} /> : <NoSuch />
+}
+
+function NoSuch() {
+  return <Empty title="There is no such deployment" action={<Link className="button" to="/deployments">All deployments</Link>} />
+}
+
+function Page({ number }: { number: number }) {
+  const { live, version } = useLive(number)
+  const queryClient = useQueryClient()
+  const { data: deployment, error } = useQuery(queries.deployment(number))
+  const [picked, setPicked] = useState<string | null>(null)
+  const cursor = useMemo(() => new Cursor(), [])
+  const patient = useAfter(300)
+  const state = live.state ?? deployment?.state ?? null
+  useTitle(deployment ? `${state ?? ''} · ${deployment.application} → ${deployment.environment} · deployment ${number}` : `Deployment ${number}`)
+
+  // The revision, the release and who may be rolled back to are learned on the way.
+  useEffect(() => void queryClient.invalidateQueries({ queryKey: ['deployment', number] }), [state, queryClient, number])
+  useEffect(() => {
+    if (state !== null && isOver(state)) void queryClient.invalidateQueries()
+  }, [state, queryClient])
+
+  if (error && !deployment) return (error as { code?: string }).code === 'not_found' ? <NoSuch /> : <Problem report={error as never} />
+  if (!deployment || state === null) return patient ? <Skeleton lines={4} tall /> : null
+  return (
+    <>
+      <Head deployment={deployment} live={live} state={state} />
+      <p className="hidden" role="status">{`The deployment is ${state.replaceAll('_', ' ')}`}</p>
+      <Phases live={live} />
+      {live.problem ? <Problem report={live.problem} /> : null}
+      {live.failure ? <Failure live={live} deployment={deployment} onServer={setPicked} /> : null}
+      {live.receipt ? <ReceiptCard receipt={live.receipt} /> : null}
+      <Timeline live={live} version={version} picked={picked} onPick={setPicked} cursor={cursor} />
+      <LogPanel live={live} version={version} server={picked} onServer={setPicked} cursor={cursor} />
+    </>
+  )
+}
+
+function Head({ deployment, live, state }: { deployment: Deployment; live: LiveDeployment; state: string }) {
+  const { number, application, environment } = deployment
+  const kind = { deploy: '', rollback: 'rollback', converge: 'converge' }[deployment.kind]
+  return (
+    <div className="page-head">
+      <div className="grow stack">
+        <h1 className="row wrap">
+          <span>Deployment {number}</span>
+          <span className="muted">·</span>
+          <span>{application} → {environment}</span>
+          {kind ? <span className="tag">{kind}</span> : null}
+        </h1>
+        <div className="row wrap">
+          <DeploymentStateBadge state={state} />
+          {live.began === null ? null : <Elapsed begin={live.began} end={live.ended} />}
+          {deployment.release === null ? null : <span className="muted number">release {deployment.from === null ? '' : `${deployment.from} → `}{deployment.release}</span>}
+          <span className="muted">by {deployment.requestedBy}</span>
+          <span className="muted"><Ago at={deployment.createdAt} /></span>
+        </div>
+        <RevisionLine revision={deployment.revision} />
+        {live.note && !isOver(state) ? <p className="muted cut">{live.note}</p> : null}
+      </div>
+      <Actions deployment={deployment} state={state} />
+    </div>
+  )
+}
+
+function Actions({ deployment, state }: { deployment: Deployment; state: string }) {
+  const { number, application, environment, from } = deployment
+  const navigate = useNavigate()
+  const cancel = useMutation({ mutationFn: () => client().call('cancel', { params: { number } }), onError: sayProblem })
+  const rollback = useMutation({
+    mutationFn: () => client().call('rollback', { params: { application, environment }, body: from === null ? {} : { release: from } }),
+    onSuccess: (started) => void navigate(`/deployments/${started.number}`),
+    onError: sayProblem,
+  })
+  const { data: environments } = useQuery(queries.environments())
+  const wanted = environments?.find((one) => one.application === application && one.environment === environment)?.wanted?.release
+  if (!isOver(state)) {
+    const switched = state === 'activating' || state === 'baking'
+    if (state === 'rolling_back') return null
+    return (
+      <div className="actions">
+        <Confirm
+          trigger={<button type="button" className="button" disabled={cancel.isPending || cancel.isSuccess}>{cancel.isPending || cancel.isSuccess ? 'Stopping…' : switched ? 'Roll back' : 'Cancel'}</button>}
+          title={switched ? `Roll ${environment} back?` : `Cancel deployment ${number}?`}
+          action={switched ? 'Roll back' : 'Cancel the deployment'} danger onConfirm={() => cancel.mutate()}
+        >
+          {switched ? <p>It stops here. Servers that run release {deployment.release} go back to {from === null ? 'nothing: there was no release before' : `release ${from}`}.</p> : <p>It stops here. No server has been switched; every one goes on as it is.</p>}
+        </Confirm>
+      </div>
+    )
+  }
+  const again = <Link className="button" to={`/environments/${encodeURIComponent(application)}/${encodeURIComponent(environment)}/deploy`}>Deploy…</Link>
+  if (state !== 'succeeded' || from === null || from === deployment.release || wanted !== deployment.release) return <div className="actions">{again}</div>
+  return (
+    <div className="actions">
+      <Confirm
+        trigger={<button type="button" className="button" data-rollback disabled={rollback.isPending}>Roll back to release {from}</button>}
+        title={`Roll ${environment} back to release ${from}?`} action={`Activate release ${from}`} danger command={`dploy rollback ${environment} --release ${from}`} onConfirm={() => rollback.mutate()}
+      >
+        <p>{application} → {environment} runs release {deployment.release} now. Its servers go back to release {from}, batch by batch, without building or moving a file that is kept.</p>
+      </Confirm>
+      {again}
+    </div>
+  )
+}
+
+/** What went wrong, on which server, and the next step. */
+function Failure({ live, deployment, onServer }: { live: LiveDeployment; deployment: Deployment; onServer: (name: string) => void }) {
+  const failed = live.order.filter((server) => server.failure !== null)
+  const place = `/environments/${encodeURIComponent(deployment.application)}/${encodeURIComponent(deployment.environment)}/deploy`
+  return (
+    <div className="stack">
+      <Problem report={live.failure!}>
+        {isOver(live.state ?? '') ? <Link className="button small" to={place}>Deploy again…</Link> : null}
+      </Problem>
+      {failed.length > 0 ? (
+        <ul className="stack failed-servers">
+          {failed.slice(0, 10).map((server) => (
+            <li key={server.name}>
+              <Problem report={{ ...server.failure!, where: server.name }}>
+                <button type="button" className="button small" onClick={() => (onServer(server.name), document.querySelector('.log')?.scrollIntoView({ block: 'nearest' }))}>Log of {server.name}</button>
+              </Problem>
+            </li>
+          ))}
+        </ul>
+      ) : null}
+      {live.state === 'rolled_back' ? <CommandLine command={`dploy deployments ${deployment.number}`} /> : null}
+    </div>
+  )
+}

@@ -1,0 +1,67 @@
+/** One line of a deployment's log. */
+export interface LogLine {
+  seq: number
+  /** Epoch milliseconds. */
+  at: number
+  server: string | null
+  kind: 'step' | 'note' | 'output'
+  /** Of output: which command printed it. */
+  source: string | null
+  text: string
+  tone: 'plain' | 'bad' | 'good'
+}
+
+export interface LogFilter {
+  server: string | null
+  kind: LogLine['kind'] | null
+  text: string
+}
+
+/** More lines than this are not kept: the oldest go. The whole log stays in the control plane. */
+const most = 150_000
+/** How many go at once, so that it is not done for every line. */
+const atOnce = 10_000
+
+/** The lines of a log and those of them that a filter lets through. Lines are added in order; each is looked at once per filter. */
+export class LogStore {
+  lines: LogLine[] = []
+  /** How many were left out at the beginning. */
+  dropped = 0
+  #filter: LogFilter = { server: null, kind: null, text: '' }
+  #shown: LogLine[] = this.lines
+  #seen = 0
+
+  add(line: LogLine): void {
+    this.lines.push(line)
+    if (this.lines.length <= most) return
+    this.lines.splice(0, atOnce)
+    this.dropped += atOnce
+    this.#shown = []
+    this.#seen = 0
+  }
+
+  /** The lines that the filter lets through. */
+  shown(filter: LogFilter): readonly LogLine[] {
+    const same = filter.server === this.#filter.server && filter.kind === this.#filter.kind && filter.text === this.#filter.text
+    if (filter.server === null && filter.kind === null && filter.text === '') {
+      this.#filter = filter
+      this.#shown = this.lines
+      this.#seen = this.lines.length
+      return this.lines
+    }
+    if (!same || this.#shown === this.lines) {
+      this.#filter = filter
+      this.#shown = []
+      this.#seen = 0
+    }
+    const needle = filter.text.toLowerCase()
+    for (; this.#seen < this.lines.length; this.#seen++) {
+      const line = this.lines[this.#seen]!
+      if (filter.server !== null && line.server !== filter.server) continue
+      if (filter.kind !== null && line.kind !== filter.kind) continue
+      if (needle !== '' && !line.text.toLowerCase().includes(needle) && !(line.server ?? '').toLowerCase().includes(needle)) continue
+      this.#shown.push(line)
+    }
+    return this.#shown
+  }
+}

@@ -1,0 +1,59 @@
+import type { DeploymentState, Plan } from '../../protocol/deployment.ts'
+import { Icon } from '../components/icon.tsx'
+import { isOver } from '../components/state.tsx'
+import { duration, Elapsed } from '../components/time.tsx'
+import type { LiveDeployment } from './live-deployment.ts'
+
+interface Phase {
+  state: DeploymentState
+  title: string
+  /** How far it is: `16 of 32`. */
+  count?: string
+}
+
+/** What all servers do together, in order: done, going on, still to come. */
+export function Phases({ live }: { live: LiveDeployment }) {
+  const reached = live.phases.map(({ state }) => state)
+  const phases = phasesOf(live).filter(({ state }) => !isOver(live.state ?? '') || reached.includes(state))
+  return (
+    <ol className="phases" aria-label="Phases">
+      {phases.map(({ state, title, count }) => {
+        const index = live.phases.findLastIndex((phase) => phase.state === state)
+        const begin = live.phases[index]?.at ?? null
+        const end = live.phases[index + 1]?.at ?? live.ended
+        const status = begin === null ? 'next' : end !== null ? (live.failure && index === live.phases.length - 2 && live.state !== 'succeeded' ? 'bad' : 'done') : 'now'
+        return (
+          <li key={state} className={`phase ${status}`} aria-current={status === 'now' ? 'step' : undefined}>
+            {status === 'done' ? <Icon name="check" size={14} /> : status === 'bad' ? <Icon name="close" size={14} /> : null}
+            <span>{title}</span>
+            {count && status !== 'next' ? <span className="number muted">{count}</span> : null}
+            {begin === null ? null : <span className="phase-time number">{end === null ? <Elapsed begin={begin} end={null} /> : duration(end - begin)}</span>}
+            <span className="hidden">{{ next: 'to come', now: 'going on', done: 'done', bad: 'failed' }[status]}</span>
+          </li>
+        )
+      })}
+    </ol>
+  )
+}
+
+function phasesOf(live: LiveDeployment): Phase[] {
+  const { plan } = live
+  const servers = live.order.filter((server) => server.batch !== null)
+  const staged = servers.filter((server) => server.state !== 'pending' && server.state !== 'staging').length
+  const switched = servers.filter((server) => server.state === 'switched').length
+  const reverted = servers.filter((server) => server.state === 'reverted').length
+  const phases: Phase[] = [
+    { state: 'resolving', title: 'resolve' },
+    { state: 'building', title: 'build' },
+    { state: 'staging', title: 'stage', ...counted(staged, plan, servers.length) },
+    { state: 'committing', title: plan?.releaseCommand ? 'release command' : 'commit' },
+    { state: 'activating', title: 'activate', ...counted(switched, plan, servers.length) },
+    { state: 'baking', title: 'bake' },
+  ]
+  if (live.phases.some(({ state }) => state === 'rolling_back')) phases.push({ state: 'rolling_back', title: 'roll back', ...counted(reverted, plan, servers.length) })
+  return phases
+}
+
+function counted(done: number, plan: Plan | null, all: number): { count?: string } {
+  return plan === null || all === 0 ? {} : { count: `${done}/${all}` }
+}

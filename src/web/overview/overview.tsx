@@ -1,0 +1,124 @@
+import { useQuery } from '@tanstack/react-query'
+import { Link } from 'react-router'
+import type { EnvironmentSummary } from '../../protocol/api/environments.ts'
+import type { Deployment } from '../../protocol/deployment.ts'
+import { queries } from '../api/queries.ts'
+import { CommandLine } from '../components/command-line.tsx'
+import { Skeleton } from '../components/empty.tsx'
+import { Problem } from '../components/problem.tsx'
+import { RevisionLine } from '../components/revision.tsx'
+import { DeploymentStateBadge, isOver, State } from '../components/state.tsx'
+import { Ago, duration, Elapsed, useAfter } from '../components/time.tsx'
+import { useTitle } from '../shell/use-title.ts'
+import { Days } from './days.tsx'
+import { FirstSteps } from './first-steps.tsx'
+import { placeOf } from './place.ts'
+import './overview.css'
+
+/** What runs where, whether it is well, and what is going on. */
+export function Overview() {
+  useTitle('Overview')
+  const { data, error } = useQuery(queries.environments())
+  const { data: deployments } = useQuery(queries.deployments({ limit: 200 }))
+  const patient = useAfter(300)
+  if (error && !data) return <Problem report={error as never} />
+  if (!data) return patient ? <Skeleton lines={3} tall /> : null
+  if (data.length === 0) return <FirstSteps />
+  const applications = Map.groupBy(data, ({ application }) => application)
+  return (
+    <>
+      <div className="page-head">
+        <h1 className="grow">Overview</h1>
+        <CommandLine command="dploy status" />
+      </div>
+      {[...applications].map(([application, environments]) => (
+        <section key={application} className="card" aria-label={application}>
+          <header>
+            <h2 className="grow">{application}</h2>
+          </header>
+          {environments.map((environment) => (
+            <Environment key={environment.environment} summary={environment} deployments={(deployments ?? []).filter((one) => one.application === application && one.environment === environment.environment)} />
+          ))}
+        </section>
+      ))}
+    </>
+  )
+}
+
+function Environment({ summary, deployments }: { summary: EnvironmentSummary; deployments: readonly Deployment[] }) {
+  const { environment, wanted, lock } = summary
+  const place = placeOf(summary)
+  const last = deployments.find((one) => isOver(one.state))
+  const running = deployments.find((one) => !isOver(one.state) && one.number === lock?.number) ?? null
+  return (
+    <div className="environment">
+      <div className="environment-name">
+        <h3><Link to={`${place}/servers`}>{environment}</Link></h3>
+        <span className="muted number">{summary.servers.length} {summary.servers.length === 1 ? 'server' : 'servers'}</span>
+      </div>
+      <div className="grow stack environment-facts">
+        <div className="row">
+          {wanted === null ? <span className="muted">Nothing has been deployed here yet.</span> : <RevisionLine revision={wanted.revision} />}
+        </div>
+        <div className="row wrap facts-line">
+          {running ? <Running deployment={running} /> : <Health summary={summary} />}
+          {wanted === null ? null : <span className="muted">release {wanted.release}, made <Ago at={wanted.since} /></span>}
+          {last && !running ? <Last deployment={last} /> : null}
+        </div>
+      </div>
+      <Days deployments={deployments} />
+      <div className="row environment-actions">
+        {running ? <Link className="button" to={`/deployments/${running.number}`}>Watch</Link> : <Link className="button primary" data-deploy to={`${place}/deploy`} aria-label={`Deploy ${summary.application} to ${environment}`}>Deploy…</Link>}
+      </div>
+    </div>
+  )
+}
+
+function Health({ summary }: { summary: EnvironmentSummary }) {
+  const { data, error } = useQuery({ ...queries.status(summary.application, summary.environment) })
+  if (error && !data) return <State tone="warn">state not known</State>
+  if (!data) return <State tone="idle">asking {summary.servers.length} servers…</State>
+  const count = data.servers.length
+  const absent = data.servers.filter((server) => !server.connected).length
+  const drifted = data.servers.filter((server) => server.drifted).length
+  const sick = data.servers.filter((server) => server.connected && (server.problem !== null || server.service?.state === 'failed' || server.service?.state === 'stopped')).length
+  const place = placeOf(summary)
+  if (count === 0) return <State tone="warn">no servers</State>
+  if (absent === count) return <Link to={`${place}/servers`}><State tone="bad">no server connected</State></Link>
+  if (absent + drifted + sick > 0) {
+    const parts = [absent > 0 ? `${absent} not connected` : '', sick > 0 ? `${sick} not well` : '', drifted > 0 ? `${drifted} drifted` : ''].filter(Boolean)
+    return <Link to={`${place}/servers`}><State tone={sick + absent > 0 ? 'bad' : 'warn'}>{parts.join(', ')}</State></Link>
+  }
+  if (data.wanted === null) return <State tone="good">{count === 1 ? 'server connected' : `${count} servers connected`}</State>
+  return <State tone="good">healthy on {count} of {count}</State>
+}
+
+function Running({ deployment }: { deployment: Deployment }) {
+  const steps = deployment.steps.filter((step) => step.batch !== null)
+  const done = steps.filter((step) => ['switched', 'reverted', 'failed', 'quarantined'].includes(step.state)).length
+  const batches = deployment.plan?.batches.length ?? 0
+  const batch = steps.find((step) => !['switched', 'reverted', 'failed', 'quarantined'].includes(step.state))?.batch ?? batches - 1
+  return (
+    <>
+      <DeploymentStateBadge state={deployment.state} />
+      {batches > 0 ? <span className="number">batch {batch + 1} of {batches}</span> : null}
+      {deployment.startedAt === null ? null : <Elapsed begin={deployment.startedAt} end={null} />}
+      {steps.length > 0 ? <progress className="progress" max={steps.length} value={done} aria-label={`${done} of ${steps.length} servers`} /> : null}
+      <span className="muted">by {deployment.requestedBy}</span>
+    </>
+  )
+}
+
+function Last({ deployment }: { deployment: Deployment }) {
+  const { receipt } = deployment
+  const took = deployment.startedAt !== null && deployment.finishedAt !== null ? duration(deployment.finishedAt - deployment.startedAt) : null
+  return (
+    <span className="row wrap">
+      <span className="muted">last:</span>
+      <Link to={`/deployments/${deployment.number}`}><DeploymentStateBadge state={deployment.state} /></Link>
+      <span className="muted number">
+        {[took, receipt && receipt.traffic.source !== 'none' ? `${receipt.traffic.failed + receipt.traffic.stalled} of ${receipt.traffic.seen.toLocaleString('en')} noticed` : null].filter(Boolean).join(', ')}
+      </span>
+    </span>
+  )
+}

@@ -1,0 +1,89 @@
+import { Menu } from '@base-ui/react/menu'
+import { useSyncExternalStore } from 'react'
+import { Link, NavLink, Outlet } from 'react-router'
+import { connection } from '../api/connection.ts'
+import { session } from '../api/session.ts'
+import { Icon } from '../components/icon.tsx'
+import { State } from '../components/state.tsx'
+import { ago, useNow } from '../components/time.tsx'
+import { setTheme, useTheme, type Theme } from './theme.ts'
+import './shell.css'
+
+const places = [
+  { to: '/', text: 'Overview' },
+  { to: '/deployments', text: 'Deployments' },
+] as const
+
+/** What stands around every page: where one can go, whether the control plane answers, light or dark, who one is. */
+export function Shell() {
+  const lostSince = useSyncExternalStore(connection.subscribe, () => connection.lostSince)
+  return (
+    <div className={lostSince === null ? '' : 'is-lost'}>
+      <a className="button skip" href="#content">Skip to the page</a>
+      <header className="top">
+        <Link to="/" className="brand">
+          <img src="/icon.svg" width="20" height="20" alt="" />
+          dploy
+        </Link>
+        <nav aria-label="Pages">
+          {places.map(({ to, text }) => (
+            <NavLink key={to} to={to} end={to === '/'}>{text}</NavLink>
+          ))}
+        </nav>
+        <div className="tools">
+          <span role="status">{lostSince === null ? <State tone="good">live</State> : <State tone="warn">not connected</State>}</span>
+          <ThemeMenu />
+          <button type="button" className="button quiet" onClick={() => session.signOut()}>Sign out</button>
+        </div>
+      </header>
+      {lostSince === null ? null : <Lost since={lostSince} />}
+      <main id="content" tabIndex={-1}>
+        <Outlet />
+      </main>
+    </div>
+  )
+}
+
+function Lost({ since }: { since: number }) {
+  const now = useNow(1_000)
+  return (
+    <div className="lost" role="status">
+      <Icon name="warning" size={14} />
+      The control plane does not answer. What you see is from {ago(since, now)}; it goes on by itself.
+    </div>
+  )
+}
+
+const themes: { value: Theme; text: string; icon: 'half' | 'sun' | 'moon' }[] = [
+  { value: 'system', text: 'As the system', icon: 'half' },
+  { value: 'light', text: 'Light', icon: 'sun' },
+  { value: 'dark', text: 'Dark', icon: 'moon' },
+]
+
+function ThemeMenu() {
+  const theme = useTheme()
+  return (
+    <Menu.Root>
+      <Menu.Trigger className="button quiet" aria-label="Light or dark">
+        <Icon name={themes.find(({ value }) => value === theme)!.icon} />
+      </Menu.Trigger>
+      <Menu.Portal>
+        <Menu.Positioner sideOffset={6} align="end">
+          <Menu.Popup className="menu">
+            <Menu.RadioGroup value={theme} onValueChange={(value) => setTheme(value as Theme)}>
+              {themes.map(({ value, text, icon }) => (
+                <Menu.RadioItem key={value} value={value} className="menu-item">
+                  <Icon name={icon} />
+                  <span className="grow">{text}</span>
+                  <Menu.RadioItemIndicator>
+                    <Icon name="check" size={14} />
+                  </Menu.RadioItemIndicator>
+                </Menu.RadioItem>
+              ))}
+            </Menu.RadioGroup>
+          </Menu.Popup>
+        </Menu.Positioner>
+      </Menu.Portal>
+    </Menu.Root>
+  )
+}
