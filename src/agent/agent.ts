@@ -12,6 +12,9 @@ import { protocolNumber } from '../protocol/version.ts'
 import { activateRelease, runHook, runReleaseCommand, watchRelease, type ReleaseContext } from './activate.ts'
 import { ApplicationDirectory } from './application-directory.ts'
 import { admitCommand } from './command-gate.ts'
+import { runExec } from './commands/exec.ts'
+import { commandEnvironment, currentRelease } from './commands/current-release.ts'
+import { Sessions } from './commands/session.ts'
 import type { Identity } from './identity.ts'
 import type { Journal } from './journal.ts'
 import type { ServiceManager } from './services/contract.ts'
@@ -46,6 +49,9 @@ type Methods = { [M in AgentMethod]: (params: AgentParams<M>, call: Call) => Pro
 /** Methods that change something: journaled by command id, and one after the other for an application's environment. */
 const changing: ReadonlySet<AgentMethod> = new Set<AgentMethod>(['stage', 'release_command', 'activate', 'collect'])
 
+/** What a person starts once: never again by the same command, and ended with its connection. */
+const startedOnce: ReadonlySet<AgentMethod> = new Set<AgentMethod>(['exec'])
+
 /** The agent of a server: obeys the control plane it joined, and remembers what it did. */
 export class Agent {
   readonly #options: AgentOptions
@@ -56,6 +62,7 @@ export class Agent {
   readonly #turns = new Map<string, Promise<unknown>>()
   readonly #results = new Map<string, Promise<unknown>>()
   readonly #stop = new AbortController()
+  readonly #sessions = new Sessions()
 
   constructor(options: AgentOptions) {
     this.#options = options
@@ -114,8 +121,14 @@ export class Agent {
     const signal = changing.has(method) ? AbortSignal.any([onlyCancelled(context.signal), this.#stop.signal]) : context.signal
     const call: Call = { ...context, signal, peer, step: (event) => void context.emit(event).catch(() => {}) }
     const handle = this.#methods[method] as (params: unknown, call: Call) => Promise<unknown>
+    if (startedOnce.has(method)) this.#refuseAgain(command)
     if (!changing.has(method)) return handle(parsed.data, call)
     return this.#once(command, () => handle(parsed.data, call))
+  }
+
+  #refuseAgain(command: CommandText): void {
+    if (this.#options.journal.begin(command.id, command.method).state !== 'new') throw new DployError('command.refused', 'The command is refused: it came before')
+    this.#options.journal.end(command.id, null)
   }
 
   /** Does a change once: a repeated command is answered with what came of the first, or joins it while it runs. */
@@ -190,6 +203,29 @@ export class Agent {
       await manager?.logs({ lines, follow, signal: call.signal }, (line) => void call.emit(line).catch(() => {}))
       return {}
     },
+
+    exec: (params, call) => this.#exec(params, call),
+
+    session: async (message, call) => {
+      await this.#sessions.receive(message, call.body)
+      return {}
+    },
+  }
+
+  async #exec(params: AgentParams<'exec'>, call: Call): Promise<AgentResult<'exec'>> {
+    const { directory, spec } = currentRelease(this.#options.root, params.directory)
+    using session = this.#sessions.open(params.session, params.window)
+    return await runExec({
+      ...params,
+      command: params.command!,
+      cwd: join(directory, 'current'),
+      fallback: this.#options.root,
+      env: commandEnvironment(params, this.#options.identity.name, spec),
+      user: params.user,
+      session,
+      signal: call.signal,
+      emit: (stream, bytes) => call.emit({ stream }, bytes),
+    })
   }
 
   async #observe(place: Place): Promise<AgentResult<'observe'>> {

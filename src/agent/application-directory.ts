@@ -220,7 +220,8 @@ export class ApplicationDirectory {
   }
 }
 
-function below(root: string, directory: string): string {
+/** The path that `directory` means below `root`. Throws `path.unsafe`. */
+export function below(root: string, directory: string): string {
   const base = resolve(root)
   const path = resolve(base, `.${sep}${directory}`)
   if (directory.split('/').includes('..') || (path !== base && !path.startsWith(base === sep ? sep : base + sep)) || path === base) {

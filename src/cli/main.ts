@@ -5,6 +5,7 @@ import { completionCommand } from './completion.ts'
 import { demoCommand } from './demo/command.ts'
 import { deployCommand } from './deploy.ts'
 import { deploymentsCommand } from './deployments.ts'
+import { execCommand } from './exec/command.ts'
 import { initCommand } from './init/command.ts'
 import { logsCommand } from './logs.ts'
 import { errorText } from './output.ts'
@@ -29,7 +30,7 @@ export function program(): Command {
     .addHelpText('after', '\nExamples:\n  $ dploy demo                         see it work on this machine\n  $ dploy init                         write a dploy.yml for this repository\n  $ dploy deploy production            deploy the branch of production\n  $ dploy rollback production          back to the release before, in a second')
   for (const command of [
     initCommand, demoCommand, planCommand, deployCommand, rollbackCommand, statusCommand, releasesCommand, deploymentsCommand,
-    logsCommand, secretCommand, unlockCommand, serveCommand, agentCommand, completionCommand,
+    logsCommand, execCommand, secretCommand, unlockCommand, serveCommand, agentCommand, completionCommand,
   ]) {
     root.addCommand(command())
   }

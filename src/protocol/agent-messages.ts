@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { commandMethods } from './command-messages.ts'
 import { digestPattern } from './manifest.ts'
 import { releaseSpecSchema } from './release-spec.ts'
 
@@ -113,6 +114,7 @@ export const agentMethods = {
     result: z.object({}),
     event: z.object({ at: z.number().nullable(), text: z.string() }),
   },
+  ...commandMethods,
 } as const satisfies Record<string, { params: z.ZodType; result: z.ZodType; event: z.ZodType }>
 
 export type AgentMethod = keyof typeof agentMethods

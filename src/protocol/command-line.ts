@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { StringDecoder } from 'node:string_decoder'
 import { formatDuration } from './duration.ts'
+import type { PersonCommand } from './command-messages.ts'
 import { DployError } from './errors.ts'
 
 /** Between asking a process group to end and ending it. Milliseconds. */
@@ -81,6 +82,12 @@ export function shellText(command: string): string {
   const words = command.trim().split(' ')
   const plain = words.every((word) => /^[A-Za-z0-9_./:,@%+=-]+$/.test(word)) && !words[0]!.includes('=')
   return plain && !shellWords.has(words[0]!) ? `exec ${command.trim()}` : command
+}
+
+/** A command as a person would type it, for records and messages; never to be run. */
+export function commandText(command: PersonCommand): string {
+  if ('line' in command) return command.line
+  return [command.file, ...command.args].map((word) => (/^[A-Za-z0-9_./:,@%+=-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)).join(' ')
 }
 
 /** Builtins and reserved words (dash(1)) that a plain-looking command may begin with. */

@@ -22,6 +22,7 @@ export const errorTable = {
   'build.nothing_to_ship': { status: 422, title: 'The build left nothing to ship', fix: 'Check build.ship in dploy.yml' },
   'server.unknown': { status: 404, title: 'The server is not known', fix: 'Run: dploy status' },
   'server.unreachable': { status: 502, title: 'The server cannot be reached', fix: 'Check that its agent runs: systemctl status dploy-agent' },
+  'server.user_unknown': { status: 422, title: 'A server has no such user', fix: 'Name a user that exists there, or create it' },
   'server.disk_full': { status: 507, title: 'The disk of a server is full', fix: 'Free space there, or lower release.keep, then deploy again' },
   'server.activate_failed': { status: 502, title: 'The release could not be activated on a server', fix: 'See the cause and the service log' },
   'service.unhealthy': { status: 502, title: 'The service did not become healthy in time', fix: 'Read what it printed: dploy logs; or raise service.health.timeout' },

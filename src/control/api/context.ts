@@ -3,6 +3,7 @@ import type { Balancer } from '../../balancers/contract.ts'
 import type { BalancerConfig, Config } from '../../protocol/config.ts'
 import type { Digest, Manifest } from '../../protocol/manifest.ts'
 import type { Revision } from '../../protocol/release-spec.ts'
+import type { CommandRuns } from '../commands/command-runs.ts'
 import type { Deployer } from '../deploy/deployer.ts'
 import type { ArtifactSource } from '../deploy/run.ts'
 import type { Gateway } from '../gateway/gateway.ts'
@@ -14,6 +15,7 @@ export interface ApiContext {
   store: Store
   gateway: Gateway
   deployer: Deployer
+  commands: CommandRuns
   artifacts: ArtifactSource & {
     /** Which objects of a manifest are not here. Remembers the manifest once none is. */
     offer(manifest: Manifest): Promise<Digest[]>

@@ -3,6 +3,7 @@ import { checkConfig } from '../../protocol/config-check.ts'
 import { DployError } from '../../protocol/errors.ts'
 import { decodeManifest } from '../../protocol/manifest.ts'
 import { isFinal } from '../deploy/states.ts'
+import { commandHandlers } from './command-handlers.ts'
 import type { ApiContext } from './context.ts'
 import { logLines } from './log-lines.ts'
 import { preview } from './preview.ts'
@@ -16,6 +17,8 @@ export function makeHandlers(context: ApiContext): Handlers {
   const requestedBy = (call: { body: { requestedBy?: string | undefined }; caller: { name: string } }) => call.body.requestedBy ?? call.caller.name
 
   return {
+    ...commandHandlers(context),
+
     health: async () => ({ status: 'ok', version: context.version }),
 
     async apply({ body }) {

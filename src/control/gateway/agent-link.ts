@@ -17,7 +17,7 @@ export interface CommandOptions<M extends AgentMethod> {
   id?: string | undefined
   signal?: AbortSignal | undefined
   body?: Uint8Array | undefined
-  onEvent?: ((event: AgentEvent<M>) => void) | undefined
+  onEvent?: ((event: AgentEvent<M>, body: Uint8Array) => void) | undefined
 }
 
 /** An agent that is connected now, whichever way. */
@@ -66,9 +66,9 @@ export class AgentLink {
       const result = await this.#peer.call('command', { text, signature: signText(this.#key, text) }, {
         signal: options.signal,
         body,
-        onEvent: (event) => {
+        onEvent: (event, eventBody) => {
           const parsed = schema.event.safeParse(event)
-          if (parsed.success) options.onEvent?.(parsed.data as AgentEvent<M>)
+          if (parsed.success) options.onEvent?.(parsed.data as AgentEvent<M>, eventBody)
         },
       })
       return schema.result.parse(result) as AgentResult<M>

@@ -2,15 +2,16 @@ import type { Kysely, Migration } from 'kysely'
 import { Migrator } from 'kysely'
 import { DployError } from '../../protocol/errors.ts'
 import { begin } from './migrations/001-begin.ts'
+import { runs } from './migrations/004-runs.ts'
 import { secrets } from './migrations/010-secrets.ts'
 import type { Tables } from './schema.ts'
 
 /** Migrations only grow: a released one is never changed. */
-const migrations: Record<string, Migration> = { '001-begin': begin, '010-secrets': secrets }
+const migrations: Record<string, Migration> = { '001-begin': begin, '004-runs': runs, '010-secrets': secrets }
 
 /** Brings the database to the newest schema. Throws `internal` with the migration's name if one fails. */
 export async function migrate(database: Kysely<Tables>): Promise<void> {
-  const migrator = new Migrator({ db: database, provider: { getMigrations: async () => migrations } })
+  const migrator = new Migrator({ db: database, provider: { getMigrations: async () => migrations }, allowUnorderedMigrations: true })
   const { error, results } = await migrator.migrateToLatest()
   const failed = results?.find((result) => result.status === 'Error')
   if (error !== undefined) throw new DployError('internal', `The database could not be migrated${failed ? ` (${failed.migrationName})` : ''}: ${String(error)}`, { cause: error })

@@ -116,6 +116,19 @@ export interface Tables {
     /** Null: the value that the next release gets. */
     replaced_at: number | null
   }
+  runs: {
+    id: string
+    environment_id: string
+    /** `exec`, `shell` or `copy`. */
+    kind: string
+    /** As a person would type it. */
+    command: string
+    requested_by: string
+    /** JSON of CommandOutcome[]; empty until it has ended. */
+    outcomes: string
+    started_at: number
+    finished_at: number | null
+  }
   tokens: {
     id: string
     /** `api` or `join`. */

@@ -5,6 +5,7 @@ import { EventLog } from './events.ts'
 import { Locks } from './locks.ts'
 import { migrate } from './migrate.ts'
 import { Releases } from './releases.ts'
+import { Runs } from './runs.ts'
 import type { Tables } from './schema.ts'
 import { Secrets } from './secrets.ts'
 import { Servers } from './servers.ts'
@@ -20,6 +21,7 @@ export interface Store extends AsyncDisposable {
   events: EventLog
   locks: Locks
   secrets: Secrets
+  runs: Runs
   tokens: Tokens
 }
 
@@ -35,6 +37,7 @@ export async function openStore(database: Kysely<Tables>, box: SecretBox): Promi
     events,
     locks: new Locks(database),
     secrets: new Secrets(database, box),
+    runs: new Runs(database),
     tokens: new Tokens(database),
     async [Symbol.asyncDispose]() {
       await events.flush()

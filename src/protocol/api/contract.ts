@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { digestPattern } from '../manifest.ts'
+import { commandRoutes } from './commands.ts'
 import { deploymentRoutes } from './deployments.ts'
 import { environmentRoutes } from './environments.ts'
 import type { Route } from './route.ts'
@@ -12,6 +13,7 @@ export const routes = {
   ...environmentRoutes,
   ...deploymentRoutes,
   ...secretRoutes,
+  ...commandRoutes,
   health: { method: 'GET', path: '/healthz', summary: 'Whether the control plane answers', response: z.object({ status: z.literal('ok'), version: z.string() }) },
   apply: {
     method: 'PUT',

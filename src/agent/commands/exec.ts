@@ -1,0 +1,137 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { statSync } from 'node:fs'
+import type { Readable } from 'node:stream'
+import { endGroup, shellText } from '../../protocol/command-line.ts'
+import type { PersonCommand } from '../../protocol/command-messages.ts'
+import { formatDuration } from '../../protocol/duration.ts'
+import { DployError } from '../../protocol/errors.ts'
+import { asUser } from './as-user.ts'
+import type { Session } from './session.ts'
+
+/** Between SIGINT, SIGTERM and SIGKILL. Milliseconds. */
+const grace = 2_000
+/** How long output is still awaited after the command has ended, while something that it started holds the pipe open. Milliseconds. */
+const quiet = 200
+
+export interface ExecOptions {
+  command: PersonCommand
+  /** Where it runs; in `fallback` if there is no such directory. */
+  cwd: string
+  fallback: string
+  env: Readonly<Record<string, string>>
+  user: string | undefined
+  sudo: boolean
+  /** Milliseconds; null: any time. */
+  timeout: number | null
+  session: Session
+  signal: AbortSignal
+  /** Resolves when there is room for more. */
+  emit(stream: 'stdout' | 'stderr', bytes: Uint8Array): Promise<void>
+}
+
+export interface ExecResult {
+  /** Null if a signal ended it. 126 and 127 as a shell says it: not executable, not there. */
+  code: number | null
+  signal: string | null
+  ms: number
+}
+
+/**
+ * Runs a person's command in a process group of its own until it ends, and all it printed was sent. Reads its output only
+ * as fast as the session's reader does. Throws `command.timeout`, or the signal's reason, after the whole group was ended.
+ */
+export async function runExec(options: ExecOptions): Promise<ExecResult> {
+  const { session, signal } = options
+  signal.throwIfAborted()
+  const began = performance.now()
+  const cwd = directoryOr(options.cwd, options.fallback)
+  const { file, args, env } = asUser(programOf(options.command), options.env, options)
+  const child = spawn(file, args, { cwd, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
+  const exited = new Promise<{ code: number | null; signal: string | null }>((resolve, reject) => {
+    child.once('error', reject)
+    child.once('exit', (code, ended) => resolve({ code, signal: ended }))
+  })
+  exited.catch(() => {})
+  const stop = Promise.withResolvers<never>()
+  stop.promise.catch(() => {})
+  const abort = () => stop.reject(signal.reason)
+  signal.addEventListener('abort', abort, { once: true })
+  const late = () => stop.reject(new DployError('command.timeout', `It did not end within ${formatDuration(options.timeout!)}`, { fix: 'Give it longer: --timeout' }))
+  const timer = options.timeout === null ? null : setTimeout(late, options.timeout)
+  let interrupted: Promise<unknown> | null = null
+  session.onInterrupt = () => void (interrupted ??= interruptGroup(child, exited))
+  const output = readOutput(child, options)
+  try {
+    const result = await Promise.race([exited, stop.promise])
+    await interrupted
+    await Promise.race([output.finished(), stop.promise])
+    return { ...result, ms: performance.now() - began }
+  } catch (error) {
+    if (child.pid === undefined) return await notStarted(error as NodeJS.ErrnoException, file, options, began)
+    await endGroup(child.pid, 'SIGTERM', grace)
+    throw error
+  } finally {
+    if (timer) clearTimeout(timer)
+    signal.removeEventListener('abort', abort)
+    output.stop()
+  }
+}
+
+/** The program that a command is: one line goes to `sh -c` as a whole. */
+export function programOf(command: PersonCommand): { file: string; args: string[] } {
+  return 'line' in command ? { file: '/bin/sh', args: ['-c', shellText(command.line)] } : command
+}
+
+function readOutput(child: ChildProcess, options: ExecOptions): { finished(): Promise<void>; stop(): void } {
+  const { session, signal } = options
+  const stopped = new AbortController()
+  const until = AbortSignal.any([signal, stopped.signal])
+  let heard = performance.now()
+  let sending = 0
+  const read = async (stream: Readable, name: 'stdout' | 'stderr') => {
+    for await (const chunk of stream) {
+      sending++
+      await session.take((chunk as Buffer).length, until)
+      await options.emit(name, chunk as Buffer)
+      sending--
+      heard = performance.now()
+    }
+  }
+  const closed = Promise.allSettled([read(child.stdout!, 'stdout'), read(child.stderr!, 'stderr')])
+  return {
+    async finished() {
+      const from = performance.now()
+      for (let open = true; open; ) {
+        open = await Promise.race([closed.then(() => false), new Promise<true>((resolve) => setTimeout(resolve, 20, true))])
+        if (sending === 0 && performance.now() - Math.max(from, heard) > quiet) return
+      }
+    },
+    stop() {
+      stopped.abort(new DployError('deployment.cancelled', 'It has ended'))
+      child.stdout!.destroy()
+      child.stderr!.destroy()
+    },
+  }
+}
+
+/** As Ctrl-C does; then whatever of the group did not end by it, such as what a shell runs in the background. */
+async function interruptGroup(child: ChildProcess, exited: Promise<unknown>): Promise<void> {
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return
+  try {
+    process.kill(-child.pid, 'SIGINT')
+  } catch {
+    return
+  }
+  await Promise.race([exited, new Promise((resolve) => setTimeout(resolve, grace).unref())])
+  await endGroup(child.pid, 'SIGTERM', grace)
+}
+
+async function notStarted(error: NodeJS.ErrnoException, file: string, options: ExecOptions, began: number): Promise<ExecResult> {
+  if (error.code !== 'ENOENT' && error.code !== 'EACCES') throw error
+  await options.emit('stderr', Buffer.from(`dploy: ${file}: ${error.code === 'ENOENT' ? 'there is no such program' : 'it cannot be executed'}\n`))
+  return { code: error.code === 'ENOENT' ? 127 : 126, signal: null, ms: performance.now() - began }
+}
+
+function directoryOr(path: string, fallback: string): string {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ? path : fallback
+}

@@ -1,0 +1,26 @@
+import type { ApiContext } from './context.ts'
+import type { Call, Handlers } from './server.ts'
+
+/** What the routes of people's own commands do. */
+export function commandHandlers(context: ApiContext): Pick<Handlers, 'exec' | 'interruptRun' | 'runs'> {
+  const { store, commands } = context
+  return {
+    exec: (call) => execEvents(context, call),
+
+    async interruptRun({ params }) {
+      await commands.interrupt(params.run)
+      return {}
+    },
+
+    async runs({ params, query }) {
+      const environment = await store.applications.environment(params.application, params.environment)
+      return { runs: await store.runs.list(environment.id, query.limit) }
+    },
+  }
+}
+
+async function* execEvents(context: ApiContext, call: Call<'exec'>) {
+  const { on, requestedBy, ...rest } = call.body
+  const environment = await context.store.applications.environment(call.params.application, call.params.environment)
+  for await (const data of context.commands.exec({ ...rest, on, user: rest.user, environment, requestedBy: requestedBy ?? call.caller.name, signal: call.signal })) yield { data }
+}
