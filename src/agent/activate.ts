@@ -4,7 +4,7 @@ import { DployError } from '../protocol/errors.ts'
 import type { ReleaseSpec } from '../protocol/release-spec.ts'
 import type { ApplicationDirectory } from './application-directory.ts'
 import { userIds } from './user.ts'
-import { waitHealthy, watchHealth } from './health.ts'
+import { waitHealthy, watchHealth, type HealthTarget } from './health.ts'
 import type { ServiceManager, ServiceRelease } from './services/contract.ts'
 
 export interface ReleaseContext {
@@ -45,7 +45,7 @@ export async function activateRelease(context: ReleaseContext): Promise<{ alread
     if (killed) emit({ kind: 'note', text: `the old processes did not end within ${spec.service!.stop.timeout} ms of ${spec.service!.stop.signal} and were killed` })
     const booting = performance.now()
     emit({ kind: 'progress', phase: 'boot' })
-    const { accepting } = await untilFailure(context, (exited) => waitHealthy({ health: spec.service!.health, ports: context.ports, signal: context.signal, exited })).catch((error: unknown) => {
+    const { accepting } = await untilFailure(context, (exited) => waitHealthy(healthTarget(context, exited))).catch((error: unknown) => {
       throw explained(error)
     })
     spans.push({ name: 'boot', start: booting - began, end: accepting - began }, { name: 'health', start: accepting - began, end: performance.now() - began })
@@ -60,7 +60,7 @@ export async function activateRelease(context: ReleaseContext): Promise<{ alread
 export async function watchRelease(context: ReleaseContext, duration: number): Promise<{ checks: number }> {
   const { service } = context.spec
   if (!service) return { checks: 0 }
-  return untilFailure(context, (exited) => watchHealth({ health: service.health, ports: context.ports, signal: context.signal, exited }, duration))
+  return untilFailure(context, (exited) => watchHealth(healthTarget(context, exited), duration))
 }
 
 /** Runs a hook of the release in its directory. Throws `hook.failed` with the end of what it printed. */
@@ -87,11 +87,34 @@ async function runsAlready(context: ReleaseContext): Promise<boolean> {
   const seen = await context.manager.observe()
   if (seen.state !== 'running' || seen.release !== spec.number) return false
   try {
-    await untilFailure(context, (exited) => waitHealthy({ health: spec.service!.health, ports: context.ports, signal: context.signal, exited }))
+    await untilFailure(context, (exited) => waitHealthy(healthTarget(context, exited)))
     return true
   } catch {
     context.signal.throwIfAborted()
     return false
+  }
+}
+
+function healthTarget(context: ReleaseContext, exited: Promise<never>): HealthTarget {
+  const { spec, ports, signal } = context
+  return {
+    health: spec.service!.health,
+    ports,
+    signal,
+    exited,
+    async run(command, port, timeout, until) {
+      let tail = ''
+      const { code } = await runCommand({
+        command,
+        cwd: context.directory.releasePath(spec.number),
+        env: { ...context.env, ...(port === null ? {} : { PORT: String(port) }) },
+        ids: spec.service!.user === undefined ? undefined : userIds(spec.service!.user),
+        timeout,
+        signal: until,
+        onOutput: (_stream, text) => (tail = (tail + text).slice(-500)),
+      })
+      return { code, printed: tail.trimEnd().split('\n').at(-1) ?? '' }
+    },
   }
 }
 

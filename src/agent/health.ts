@@ -1,4 +1,4 @@
-import { request } from 'node:http'
+import { request, type IncomingHttpHeaders } from 'node:http'
 import { connect } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { DployError } from '../protocol/errors.ts'
@@ -11,7 +11,9 @@ const connectEvery = 10
 const watchEvery = 250
 /** So many checks in a row have to fail until a service that was healthy counts as unhealthy. */
 const watchFailures = 3
-/** A service without a port is healthy when it has run this long. Milliseconds. */
+/** So much of an answer is read to find a text in it. Bytes. */
+const bodyLimit = 64 * 1024
+/** A service without a port and without a command of its own is healthy when it has run this long. Milliseconds. */
 const portlessProof = 1_000
 
 export interface HealthTarget {
@@ -19,12 +21,29 @@ export interface HealthTarget {
   /** One per instance; empty: the service has no port. */
   ports: readonly number[]
   signal: AbortSignal
+  /** Runs the check's own command for an instance; null: for the service as a whole. Answers its code, and the last line it printed. */
+  run(command: string, port: number | null, timeout: number, signal: AbortSignal): Promise<{ code: number | null; printed: string }>
   /** Rejects when an instance ends by itself. */
   exited: Promise<never>
 }
 
-/** Asks once, over HTTP/1.1 on a new connection to 127.0.0.1. `detail` is for people. */
-export function checkOnce(health: HealthSpec, port: number, signal: AbortSignal): Promise<{ ok: boolean; detail: string }> {
+type Answer = { ok: boolean; detail: string }
+
+/** Checks an instance once: its port, then the check's own command. `detail` is for people. */
+export async function checkOnce(target: Pick<HealthTarget, 'health' | 'signal' | 'run'>, port: number | null): Promise<Answer> {
+  const { health, signal } = target
+  const answer = port === null ? null : health.kind === 'tcp' ? await takesConnection(port) : await askHttp(health, port, signal)
+  if (health.command === undefined || answer?.ok === false) return answer ?? { ok: true, detail: 'it runs' }
+  try {
+    const { code, printed } = await target.run(health.command, port, health.answer_within, signal)
+    return { ok: code === 0, detail: `health.command ended with code ${code ?? 'none'}${printed === '' ? '' : `: ${printed}`}` }
+  } catch (error) {
+    return { ok: false, detail: (error as Error).message }
+  }
+}
+
+/** Over HTTP/1.1 on a new connection to 127.0.0.1. */
+function askHttp(health: HealthSpec, port: number, signal: AbortSignal): Promise<Answer> {
   return new Promise((resolve) => {
     const asked = request({
       host: '127.0.0.1',
@@ -32,25 +51,49 @@ export function checkOnce(health: HealthSpec, port: number, signal: AbortSignal)
       path: health.path,
       agent: false,
       headers: { host: health.host ?? `localhost:${port}`, connection: 'close', 'user-agent': 'dploy health check' },
-      timeout: health.answer_within,
       signal,
     })
-    asked.once('timeout', () => asked.destroy(new Error(`no answer within ${formatDuration(health.answer_within)}`)))
+    // Of the whole answer: one that comes drop by drop is none either.
+    const timer = setTimeout(() => asked.destroy(new Error(`no answer within ${formatDuration(health.answer_within)}`)), health.answer_within)
+    asked.once('close', () => clearTimeout(timer))
     asked.once('error', (error: NodeJS.ErrnoException) => resolve({ ok: false, detail: error.code === 'ECONNREFUSED' ? `nothing listens on port ${port}` : error.message }))
     asked.once('response', (response) => {
       const status = response.statusCode!
-      const ok = health.status ? health.status.includes(status) : status >= 200 && status < 400
-      response.resume()
-      response.once('end', () => resolve({ ok, detail: `GET ${health.path} on port ${port} answered ${status}` }))
-      response.once('error', (error) => resolve({ ok: false, detail: error.message }))
+      const asked = `GET ${health.path} on port ${port}`
+      const parts: Buffer[] = []
+      let size = 0
+      response.on('data', (chunk: Buffer) => {
+        if (size < bodyLimit) parts.push(chunk)
+        size += chunk.length
+      })
+      response.once('end', () => {
+        const wrong = wrongIn(health, status, response.headers, Buffer.concat(parts).subarray(0, bodyLimit).toString('utf8'))
+        resolve({ ok: wrong === null, detail: `${asked} answered ${status}${wrong ?? ''}` })
+      })
+      response.once('error', (error) => resolve({ ok: false, detail: `${asked}: ${error.message}` }))
     })
     asked.end()
   })
 }
 
+/** What keeps an answer from being a healthy one; null: nothing. Its status needs no words: it stands before. */
+function wrongIn(health: HealthSpec, status: number, headers: IncomingHttpHeaders, body: string): string | null {
+  if (!(health.status ? health.status.includes(status) : status >= 200 && status < 400)) return ''
+  for (const [name, value] of Object.entries(health.header)) {
+    const seen = headers[name.toLowerCase()]
+    if (String(seen) !== value) return ` with ${seen === undefined ? `no header ${name}` : `${name}: ${String(seen)}, not ${value}`}`
+  }
+  if (health.body !== undefined && !body.includes(health.body)) return `, and its body does not hold ${JSON.stringify(health.body)}`
+  return null
+}
+
+async function takesConnection(port: number): Promise<Answer> {
+  return (await listens(port)) ? { ok: true, detail: `port ${port} takes connections` } : { ok: false, detail: `nothing listens on port ${port}` }
+}
+
 /**
  * Waits until every instance is healthy: `health.successes` good answers in a row each. Without a port: until the
- * service has run for a second. Answers when all instances accepted connections, as a `performance.now()`.
+ * check's command succeeds, or where there is none until the service has run for a second. Answers when all instances accepted connections, as a `performance.now()`.
  * Throws `service.unhealthy` after `health.timeout`, with the last answer; rejects with `exited` at once.
  */
 export async function waitHealthy(target: HealthTarget): Promise<{ accepting: number }> {
@@ -58,11 +101,11 @@ export async function waitHealthy(target: HealthTarget): Promise<{ accepting: nu
   const stop = new AbortController()
   const signal = AbortSignal.any([target.signal, stop.signal])
   try {
-    if (target.ports.length === 0) {
+    if (target.ports.length === 0 && target.health.command === undefined) {
       await Promise.race([delay(portlessProof, undefined, { signal }), target.exited])
       return { accepting: performance.now() }
     }
-    const accepting = await Promise.race([Promise.all(target.ports.map((port) => waitPort(target.health, port, deadline, signal))), target.exited])
+    const accepting = await Promise.race([Promise.all(instancesOf(target).map((port) => waitInstance({ ...target, signal }, port, deadline))), target.exited])
     return { accepting: Math.max(...accepting) }
   } finally {
     stop.abort()
@@ -75,12 +118,13 @@ export async function waitHealthy(target: HealthTarget): Promise<{ accepting: nu
  */
 export async function watchHealth(target: HealthTarget, duration: number): Promise<{ checks: number }> {
   const deadline = performance.now() + duration
-  const failures = target.ports.map(() => 0)
+  const instances = target.ports.length === 0 && target.health.command === undefined ? [] : instancesOf(target)
+  const failures = instances.map(() => 0)
   let checks = 0
   const watching = async () => {
     while (performance.now() < deadline) {
       await delay(Math.min(watchEvery, deadline - performance.now()), undefined, { signal: target.signal })
-      const answers = await Promise.all(target.ports.map((port) => checkOnce(target.health, port, target.signal)))
+      const answers = await Promise.all(instances.map((port) => checkOnce(target, port)))
       target.signal.throwIfAborted()
       checks++
       for (const [index, answer] of answers.entries()) {
@@ -93,20 +137,26 @@ export async function watchHealth(target: HealthTarget, duration: number): Promi
   return { checks }
 }
 
-async function waitPort(health: HealthSpec, port: number, deadline: number, signal: AbortSignal): Promise<number> {
+/** Ports of the instances; one null where the service has none. */
+function instancesOf(target: HealthTarget): readonly (number | null)[] {
+  return target.ports.length === 0 ? [null] : target.ports
+}
+
+async function waitInstance(target: HealthTarget, port: number | null, deadline: number): Promise<number> {
+  const { health, signal } = target
   let last = `nothing listens on port ${port}`
-  let accepting = 0
+  let accepting = port === null ? performance.now() : 0
   let good = 0
   while (performance.now() < deadline) {
     signal.throwIfAborted()
     if (accepting === 0) {
-      if (!(await listens(port))) {
+      if (!(await listens(port!))) {
         await delay(connectEvery, undefined, { signal })
         continue
       }
       accepting = performance.now()
     }
-    const answer = await checkOnce(health, port, signal)
+    const answer = await checkOnce(target, port)
     signal.throwIfAborted()
     good = answer.ok ? good + 1 : 0
     if (good >= health.successes) return accepting

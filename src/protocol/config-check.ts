@@ -60,6 +60,7 @@ function checkService(config: Config): ConfigFinding[] {
       if (service[key] !== undefined) findings.push(warning(['service', key], `is not used: it is for manager "command", and the manager is "${service.manager}"`))
     }
   }
+  if (service.port !== undefined && service.health.kind === 'tcp' && asksForHealth(service)) findings.push(warning(['service', 'health'], 'asks for nothing of an answer: its kind is tcp. Leave out kind, or path, status, host, body and header'))
   if (service.port === undefined) {
     if (asksForHealth(service)) findings.push(warning(['service', 'health'], 'is not asked: the service has no port. Add service.port'))
     if (service.instances > 1 && service.manager !== 'command') findings.push(warning(['service', 'instances'], 'all get the same environment: without service.port they have no PORT of their own'))
@@ -78,8 +79,8 @@ function filesOnly(config: Config): ConfigFinding[] {
 }
 
 function asksForHealth(service: ServiceConfig): boolean {
-  const { path, status, host } = service.health
-  return path !== '/' || status !== undefined || host !== undefined
+  const { path, status, host, body, header } = service.health
+  return path !== '/' || status !== undefined || host !== undefined || body !== undefined || Object.keys(header).length > 0
 }
 
 function checkEnvironment(config: Config, name: string, environment: EnvironmentConfig): ConfigFinding[] {

@@ -75,9 +75,16 @@ const release = z.strictObject({
 })
 
 const healthDetails = z.strictObject({
+  kind: z.enum(['http', 'tcp']).default('http').describe('http: the port has to answer a request; tcp: it has to take a connection.'),
   path: urlPath.default('/').meta({ description: 'Asked by HTTP on the service port.', examples: ['/healthz'] }),
   status: z.array(z.number().int().min(100).max(599)).min(1).optional().meta({ description: 'Which answers are healthy; by default 200 to 399.', examples: [[200, 204]] }),
   host: text('a host name', /^[\x21-\x7e]+$/).optional().meta({ description: 'The Host header of the check; by default localhost.', examples: ['shop.example.com'] }),
+  body: text('a text of one line', /^[^\0\n\r]+$/).optional().meta({ description: 'The answer has to contain this text, within its first 64 KB.', examples: ['ready'] }),
+  header: z
+    .record(text('the name of a header', /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/), text('a text of one line', /^[^\0\n\r]*$/))
+    .default({})
+    .meta({ description: 'Headers that the answer has to have, with these values.', examples: [{ 'x-ready': 'yes' }] }),
+  command: command.optional().meta({ description: 'Has to exit with 0 as well, in the release directory, with PORT. Without service.port it is the whole check.', examples: ['bin/healthy'] }),
   timeout: durationOr('30s', 'How long a start may take until the first healthy answer.'),
   answer_within: durationOr('2s', 'How long one answer may take.'),
   interval: durationOr('50ms', 'Between two checks while deploying.', 10),

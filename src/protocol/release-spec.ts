@@ -6,9 +6,13 @@ import { digestPattern } from './manifest.ts'
 const timed = z.object({ command: z.string(), timeout: z.number() })
 
 export const healthSpecSchema = z.object({
+  kind: z.enum(['http', 'tcp']).default('http'),
   path: z.string(),
   status: z.array(z.number()).optional(),
   host: z.string().optional(),
+  body: z.string().optional(),
+  header: z.record(z.string(), z.string()).default({}),
+  command: z.string().optional(),
   timeout: z.number(),
   answer_within: z.number(),
   interval: z.number(),

@@ -83,7 +83,7 @@ export class ManagerWorld implements AsyncDisposable {
   release(wanted: WantedRelease): ServiceRelease {
     const service: ServiceSpec = {
       command: `${process.execPath} application.mjs`,
-      health: { path: '/', timeout: 5_000, answer_within: 1_000, interval: 50, successes: 1 },
+      health: { kind: 'http', header: {}, path: '/', timeout: 5_000, answer_within: 1_000, interval: 50, successes: 1 },
       instances: 1,
       stop: { signal: 'SIGTERM', timeout: 5_000 },
       manager: this.#subject.kind,

@@ -42,7 +42,7 @@ export class Watch implements AsyncDisposable {
 
   async #watch(server: EnvironmentServer, release: Release, signal: AbortSignal): Promise<void> {
     try {
-      await this.#run.command(server, 'watch', { release: release.spec, local: localOf(server), duration: watchDuration }, { timeout: watchDuration, signal })
+      await this.#run.command(server, 'watch', { release: release.spec, local: { ...localOf(server), secrets: await this.#run.secretsOf(release) }, duration: watchDuration }, { timeout: watchDuration, signal })
     } catch (error) {
       if (signal.aborted) return
       this.#onFailure(server, error)
