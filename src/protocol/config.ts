@@ -81,7 +81,7 @@ const healthDetails = z.strictObject({
   host: text('a host name', /^[\x21-\x7e]+$/).optional().meta({ description: 'The Host header of the check; by default localhost.', examples: ['shop.example.com'] }),
   body: text('a text of one line', /^[^\0\n\r]+$/).optional().meta({ description: 'The answer has to contain this text, within its first 64 KB.', examples: ['ready'] }),
   header: z
-    .record(text('the name of a header', /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/), text('a text of one line', /^[^\0\n\r]*$/))
+    .record(text('the name of a header', /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/), text('a text of one line', /^[^\0\n\r]+$/))
     .default({})
     .meta({ description: 'Headers that the answer has to have, with these values.', examples: [{ 'x-ready': 'yes' }] }),
   command: command.optional().meta({ description: 'Has to exit with 0 as well, in the release directory, with PORT. Without service.port it is the whole check.', examples: ['bin/healthy'] }),
