@@ -63,6 +63,21 @@ export async function watchRelease(context: ReleaseContext, duration: number): P
   return untilFailure(context, (exited) => watchHealth(healthTarget(context, exited), duration))
 }
 
+/** Whether the running service becomes healthy, or is, within `timeout` milliseconds. */
+export async function checkRelease(context: ReleaseContext, timeout: number): Promise<{ healthy: boolean; detail: string }> {
+  if (!context.spec.service) return { healthy: true, detail: 'it has no service' }
+  try {
+    await untilFailure(context, (exited) => {
+      const target = healthTarget(context, exited)
+      return waitHealthy({ ...target, health: { ...target.health, timeout, successes: 1 } })
+    })
+    return { healthy: true, detail: 'healthy' }
+  } catch (error) {
+    context.signal.throwIfAborted()
+    return { healthy: false, detail: (error as Error).message }
+  }
+}
+
 /** Runs a hook of the release in its directory. Throws `hook.failed` with the end of what it printed. */
 export async function runHook(context: ReleaseContext, name: 'after_stage' | 'before_activate' | 'after_activate'): Promise<void> {
   const hook = context.spec.hooks[name]

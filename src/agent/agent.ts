@@ -9,7 +9,7 @@ import { Peer, type CallContext, type Carrier } from '../protocol/peer.ts'
 import type { ReleaseSpec } from '../protocol/release-spec.ts'
 import { helloText, readPrivateKey, signText } from '../protocol/signature.ts'
 import { protocolNumber } from '../protocol/version.ts'
-import { activateRelease, runHook, runReleaseCommand, watchRelease, type ReleaseContext } from './activate.ts'
+import { activateRelease, checkRelease, runHook, runReleaseCommand, watchRelease, type ReleaseContext } from './activate.ts'
 import { ApplicationDirectory } from './application-directory.ts'
 import { admitCommand } from './command-gate.ts'
 import { runExec } from './commands/exec.ts'
@@ -190,6 +190,8 @@ export class Agent {
     },
 
     watch: ({ release, local, duration }, call) => watchRelease(this.#context(release, local, call), duration),
+
+    check_health: ({ release, local, timeout }, call) => checkRelease(this.#context(release, local, call), timeout),
 
     collect: async ({ keep, protect, ...place }) => {
       const directory = this.#directory(place.directory)

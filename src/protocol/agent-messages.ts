@@ -102,6 +102,12 @@ export const agentMethods = {
     result: z.object({ checks: z.number() }),
     event: stepEventSchema,
   },
+  /** Whether the service that runs, of whatever release, answers as `release` says that it has to, within `timeout`. */
+  check_health: {
+    params: z.object({ release: releaseSpecSchema, local, timeout: z.number() }),
+    result: z.object({ healthy: z.boolean(), detail: z.string() }),
+    event: z.never(),
+  },
   /** Removes releases over `keep` and objects that no release names. Never the current one nor those in `protect`. */
   collect: {
     params: place.extend({ keep: z.number(), protect: z.array(z.number()) }),

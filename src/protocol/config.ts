@@ -134,6 +134,13 @@ const commandWithTimeout = (timeout: string) => {
   return z.union([command, details]).transform((value) => (typeof value === 'string' ? { command: value, timeout: parseDuration(timeout) } : value))
 }
 
+const releaseCommandDetails = z.strictObject({
+  command: command.meta({ description: 'The command line, run by sh in the release directory.', examples: ['npx knex migrate:latest'] }),
+  timeout: durationOr('10m', 'After this its whole process group is ended.'),
+  check_old: z.boolean().default(true).describe('Look afterwards whether the release that still serves is healthy, before anything is switched.'),
+})
+const releaseCommand = z.union([command, releaseCommandDetails]).transform((value) => (typeof value === 'string' ? releaseCommandDetails.parse({ command: value }) : value))
+
 const hooks = z.strictObject({
   after_stage: commandWithTimeout('10m')
     .optional()
@@ -294,7 +301,7 @@ export const configSchema = z.strictObject({
   release: release.prefault({}).describe('How releases stand on a server.'),
   service: service.optional().describe('What runs; leave it out for files that another program serves.'),
   hooks: hooks.prefault({}).describe('Your commands at named points of a deployment.'),
-  release_command: commandWithTimeout('10m')
+  release_command: releaseCommand
     .optional()
     .meta({ description: 'Runs once per deployment, on one server, before the first one is switched (a migration).', examples: ['bin/rails db:migrate'] }),
   variables: variables('Environment variables of the service, the hooks and the release command.', [{ NODE_ENV: 'production' }]),

@@ -31,6 +31,7 @@ export const errorTable = {
   'hook.failed': { status: 502, title: 'A hook failed', fix: 'Read its output in the deployment log' },
   'command.timeout': { status: 502, title: 'A command took too long and was ended', fix: 'Raise its timeout in dploy.yml' },
   'release.command_failed': { status: 502, title: 'The release command failed', fix: 'Read its output; nothing was switched' },
+  'release.old_unhealthy': { status: 502, title: 'The release command broke the release that serves', fix: 'Undo what it changed, then make it leave the old release working' },
   'release.unknown': { status: 404, title: 'The release does not exist', fix: 'Run: dploy releases' },
   'release.none_before': { status: 409, title: 'There is no earlier release to roll back to', fix: 'Run: dploy releases' },
   'secret.unknown': { status: 404, title: 'The secret does not exist', fix: 'Run: dploy secret list' },

@@ -2,9 +2,10 @@
 //   boot=MS         listens only after so long
 //   unhealthy       its health check always fails; unhealthy=NAME: on that server
 //   dies=MS         ends so long after its first healthy answer
+//   needs=PATH      is healthy only while there is such a file
 //   deaf            ignores SIGTERM
 import http from 'node:http'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 
 const text = readFileSync(new URL('version.txt', import.meta.url), 'utf8').trim()
 const word = (name) => text.split(/\s+/).find((one) => one === name || one.startsWith(`${name}=`))
@@ -14,7 +15,8 @@ let dying = false
 const server = http.createServer((request, response) => {
   response.setHeader('x-release', process.env.DPLOY_RELEASE ?? '')
   if (request.url === '/healthz') {
-    response.statusCode = word('unhealthy') === 'unhealthy' || word('unhealthy') === `unhealthy=${process.env.DPLOY_SERVER}` ? 500 : 200
+    const ill = word('unhealthy') === 'unhealthy' || word('unhealthy') === `unhealthy=${process.env.DPLOY_SERVER}` || (word('needs') && !existsSync(word('needs').split('=')[1]))
+    response.statusCode = ill ? 500 : 200
     response.end(response.statusCode === 200 ? 'ok\n' : 'not ok\n')
     if (response.statusCode === 200 && number('dies') !== null && !dying) {
       dying = true

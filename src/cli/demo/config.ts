@@ -24,7 +24,7 @@ export function demoConfig(config: Config, demo: { servers: { name: string; port
       health: { ...service.health, timeout: ms(service.health.timeout), answer_within: ms(service.health.answer_within), interval: ms(service.health.interval) },
     },
     hooks: Object.fromEntries(Object.entries(config.hooks).filter(([, hook]) => hook !== undefined).map(([name, hook]) => [name, { command: hook!.command, timeout: ms(hook!.timeout) }])),
-    ...(config.release_command ? { release_command: { command: config.release_command.command, timeout: ms(config.release_command.timeout) } } : {}),
+    ...(config.release_command ? { release_command: { ...config.release_command, timeout: ms(config.release_command.timeout) } } : {}),
     variables: config.variables,
     environments: {
       demo: {
