@@ -219,7 +219,6 @@ export class Agent {
     using session = this.#sessions.open(params.session, params.window)
     return await runExec({
       ...params,
-      command: params.command!,
       cwd: join(directory, 'current'),
       fallback: this.#options.root,
       env: commandEnvironment(params, this.#options.identity.name, spec),

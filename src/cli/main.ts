@@ -14,6 +14,7 @@ import { releasesCommand } from './releases.ts'
 import { rollbackCommand } from './rollback.ts'
 import { secretCommand } from './secret/command.ts'
 import { serveCommand } from './serve.ts'
+import { shellCommand } from './shell/command.ts'
 import { statusCommand } from './status.ts'
 import { unlockCommand } from './unlock.ts'
 import { version } from '../protocol/product-version.ts'
@@ -30,7 +31,7 @@ export function program(): Command {
     .addHelpText('after', '\nExamples:\n  $ dploy demo                         see it work on this machine\n  $ dploy init                         write a dploy.yml for this repository\n  $ dploy deploy production            deploy the branch of production\n  $ dploy rollback production          back to the release before, in a second')
   for (const command of [
     initCommand, demoCommand, planCommand, deployCommand, rollbackCommand, statusCommand, releasesCommand, deploymentsCommand,
-    logsCommand, execCommand, secretCommand, unlockCommand, serveCommand, agentCommand, completionCommand,
+    logsCommand, execCommand, shellCommand, secretCommand, unlockCommand, serveCommand, agentCommand, completionCommand,
   ]) {
     root.addCommand(command())
   }

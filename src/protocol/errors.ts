@@ -23,6 +23,8 @@ export const errorTable = {
   'server.unknown': { status: 404, title: 'The server is not known', fix: 'Run: dploy status' },
   'server.unreachable': { status: 502, title: 'The server cannot be reached', fix: 'Check that its agent runs: systemctl status dploy-agent' },
   'server.user_unknown': { status: 422, title: 'A server has no such user', fix: 'Name a user that exists there, or create it' },
+  'shell.no_terminal': { status: 422, title: 'A server has no program that makes a terminal', fix: 'Install util-linux or python3 there, or use: dploy exec' },
+  'shell.needs_terminal': { status: 400, title: 'An interactive shell needs a terminal here', fix: 'Run it in a terminal; for a command: dploy exec ENVIRONMENT -- COMMAND' },
   'server.disk_full': { status: 507, title: 'The disk of a server is full', fix: 'Free space there, or lower release.keep, then deploy again' },
   'server.activate_failed': { status: 502, title: 'The release could not be activated on a server', fix: 'See the cause and the service log' },
   'service.unhealthy': { status: 502, title: 'The service did not become healthy in time', fix: 'Read what it printed: dploy logs; or raise service.health.timeout' },

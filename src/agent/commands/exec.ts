@@ -1,12 +1,14 @@
 import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
 import { statSync } from 'node:fs'
 import type { Readable } from 'node:stream'
 import { endGroup, shellText } from '../../protocol/command-line.ts'
-import type { PersonCommand } from '../../protocol/command-messages.ts'
+import type { PersonCommand, TerminalSize } from '../../protocol/command-messages.ts'
 import { formatDuration } from '../../protocol/duration.ts'
 import { DployError } from '../../protocol/errors.ts'
-import { asUser } from './as-user.ts'
+import { accountOf, asUser, type Program } from './as-user.ts'
 import type { Session } from './session.ts'
+import { resizeProgram, runQuietly, terminalEnvironment, terminalOf, terminalProgram } from './terminal.ts'
 
 /** Between SIGINT, SIGTERM and SIGKILL. Milliseconds. */
 const grace = 2_000
@@ -14,7 +16,9 @@ const grace = 2_000
 const quiet = 200
 
 export interface ExecOptions {
-  command: PersonCommand
+  /** Null: the user's shell in a terminal. */
+  command: PersonCommand | null
+  terminal: (TerminalSize & { kind: string }) | null
   /** Where it runs; in `fallback` if there is no such directory. */
   cwd: string
   fallback: string
@@ -45,8 +49,10 @@ export async function runExec(options: ExecOptions): Promise<ExecResult> {
   signal.throwIfAborted()
   const began = performance.now()
   const cwd = directoryOr(options.cwd, options.fallback)
-  const { file, args, env } = asUser(programOf(options.command), options.env, options)
-  const child = spawn(file, args, { cwd, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
+  const { terminal } = options
+  const { file, args, env } = terminal ? terminalOfUser(terminal, options) : asUser(programOf(options.command), options.env, options)
+  const child = spawn(file, args, { cwd, env, detached: true, stdio: [terminal ? 'pipe' : 'ignore', 'pipe', 'pipe'] })
+  if (terminal) takeInput(child, options)
   const exited = new Promise<{ code: number | null; signal: string | null }>((resolve, reject) => {
     child.once('error', reject)
     child.once('exit', (code, ended) => resolve({ code, signal: ended }))
@@ -78,8 +84,39 @@ export async function runExec(options: ExecOptions): Promise<ExecResult> {
 }
 
 /** The program that a command is: one line goes to `sh -c` as a whole. */
-export function programOf(command: PersonCommand): { file: string; args: string[] } {
+function programOf(command: PersonCommand | null): Program {
+  if (!command) throw new DployError('protocol.invalid', 'A command or a terminal is needed')
   return 'line' in command ? { file: '/bin/sh', args: ['-c', shellText(command.line)] } : command
+}
+
+/** The user's shell in a terminal. Who is not root reaches another user by sudo within it, so that the terminal stays their own. */
+function terminalOfUser(terminal: TerminalSize & { kind: string }, { user, sudo, env }: ExecOptions): Program & { env: Record<string, string> } {
+  const self = process.getuid?.() ?? 0
+  const wanted = user ?? (sudo ? 'root' : undefined)
+  const account = accountOf(wanted ?? self)
+  if (wanted !== undefined && !account) throw new DployError('server.user_unknown', `There is no user ${wanted} on this server`)
+  const bySudo = self !== 0 && wanted !== undefined && account?.uid !== self
+  const shell = bySudo ? '/bin/sh' : (account?.shell ?? '/bin/sh')
+  const program = asUser(terminalProgram(), env, bySudo ? { user: undefined, sudo: false } : { user: wanted, sudo })
+  return { ...program, env: { ...program.env, ...terminalEnvironment(terminal, shell, bySudo ? wanted : undefined) } }
+}
+
+/** Takes what is typed, and the terminal's size. */
+function takeInput(child: ChildProcess, options: ExecOptions): void {
+  const { session } = options
+  const input = child.stdin!
+  input.on('error', () => {})
+  session.onInput = (bytes) => (input.destroyed || input.write(bytes) ? Promise.resolve() : Promise.race([once(input, 'drain'), once(input, 'close')]).then(() => {}))
+  session.onEnd = () => void input.end()
+  // One after the other: of two sizes, the later is to stay.
+  let turn = Promise.resolve()
+  session.onResize = (size) => {
+    turn = turn.then(async () => {
+      const device = child.pid === undefined ? null : terminalOf(child.pid)
+      if (device === null) return
+      await runQuietly(resizeProgram(device, size), options.env)
+    })
+  }
 }
 
 function readOutput(child: ChildProcess, options: ExecOptions): { finished(): Promise<void>; stop(): void } {

@@ -2,13 +2,20 @@ import type { ApiContext } from './context.ts'
 import type { Call, Handlers } from './server.ts'
 
 /** What the routes of people's own commands do. */
-export function commandHandlers(context: ApiContext): Pick<Handlers, 'exec' | 'interruptRun' | 'runs'> {
+export function commandHandlers(context: ApiContext): Pick<Handlers, 'exec' | 'interruptRun' | 'shell' | 'runInput' | 'runs'> {
   const { store, commands } = context
   return {
     exec: (call) => execEvents(context, call),
 
     async interruptRun({ params }) {
       await commands.interrupt(params.run)
+      return {}
+    },
+
+    shell: (call) => shellEvents(context, call),
+
+    async runInput({ params, body }) {
+      await commands.input(params.run, { bytes: Buffer.from(body.base64, 'base64'), size: body.size, end: body.end })
       return {}
     },
 
@@ -23,4 +30,12 @@ async function* execEvents(context: ApiContext, call: Call<'exec'>) {
   const { on, requestedBy, ...rest } = call.body
   const environment = await context.store.applications.environment(call.params.application, call.params.environment)
   for await (const data of context.commands.exec({ ...rest, on, user: rest.user, environment, requestedBy: requestedBy ?? call.caller.name, signal: call.signal })) yield { data }
+}
+
+async function* shellEvents(context: ApiContext, call: Call<'shell'>) {
+  const { columns, rows, kind, user, sudo, requestedBy } = call.body
+  const environment = await context.store.applications.environment(call.params.application, call.params.environment)
+  const on = { servers: [call.params.server], tags: {} }
+  const events = context.commands.exec({ environment, command: null, terminal: { columns, rows, kind }, on, batch: null, timeout: null, user, sudo, requestedBy: requestedBy ?? call.caller.name, signal: call.signal })
+  for await (const data of events) yield { data }
 }

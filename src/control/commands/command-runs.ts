@@ -1,6 +1,6 @@
 import { commandText } from '../../protocol/command-line.ts'
 import type { CommandOutcome, ExecEvent } from '../../protocol/api/commands.ts'
-import type { PersonCommand } from '../../protocol/command-messages.ts'
+import type { PersonCommand, TerminalSize } from '../../protocol/command-messages.ts'
 import { DployError, reportOf } from '../../protocol/errors.ts'
 import { directoryOf } from '../deploy/observe.ts'
 import type { Gateway } from '../gateway/gateway.ts'
@@ -19,7 +19,9 @@ const mostWindow = 256 * 1024
 
 export interface ExecRequest {
   environment: Environment
-  command: PersonCommand
+  /** Null, with a terminal: the user's shell. */
+  command: PersonCommand | null
+  terminal?: (TerminalSize & { kind: string }) | undefined
   on: { servers: string[]; tags: Record<string, string> }
   /** So many servers at a time; null: all. */
   batch: number | null
@@ -49,9 +51,10 @@ export class CommandRuns {
    * is finished then, also when the caller went away. Throws `server.unknown`, `environment.no_servers`.
    */
   async *exec(request: ExecRequest): AsyncGenerator<ExecEvent> {
-    const { environment } = request
+    const { environment, command } = request
     const servers = selectServers(await this.#store.applications.servers(environment.id), request.on, environment.name)
-    const id = await this.#store.runs.begin({ environmentId: environment.id, kind: 'exec', command: commandText(request.command), requestedBy: request.requestedBy }, Date.now())
+    const kind = request.terminal ? 'shell' : 'exec'
+    const id = await this.#store.runs.begin({ environmentId: environment.id, kind, command: command === null ? 'a shell' : commandText(command), requestedBy: request.requestedBy }, Date.now())
     const run = { sessions: new Set<ServerSession>(), interrupted: false }
     this.#running.set(id, run)
     const gone = new AbortController()
@@ -77,6 +80,16 @@ export class CommandRuns {
     if (!run) throw new DployError('not_found', 'This command does not run any more')
     run.interrupted = true
     await Promise.allSettled([...run.sessions].map((session) => session.interrupt()))
+  }
+
+  /** Puts what was typed into the terminal of a run, in order; resolves when there is room for more. Throws `not_found`. */
+  async input(id: string, input: { bytes: Uint8Array; size?: TerminalSize | undefined; end: boolean }): Promise<void> {
+    const run = this.#running.get(id)
+    if (!run) throw new DployError('not_found', 'This shell does not run any more')
+    for (const session of run.sessions) {
+      if (input.size) await session.resize(input.size)
+      if (input.bytes.length > 0 || input.end) await session.input(input.bytes, input.end)
+    }
   }
 
   async #runBatches(servers: readonly EnvironmentServer[], request: ExecRequest, run: { sessions: Set<ServerSession>; interrupted: boolean }, outlet: Outlet<ExecEvent>, signal: AbortSignal): Promise<CommandOutcome[]> {
@@ -120,7 +133,7 @@ export class CommandRuns {
           ...(request.user === undefined ? {} : { user: request.user }),
           sudo: request.sudo,
           timeout: request.timeout,
-          terminal: null,
+          terminal: request.terminal ?? null,
         },
         onOutput: (stream, bytes, taken) => {
           const made = pieces[stream].push(bytes)

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { personCommandSchema } from '../command-messages.ts'
+import { personCommandSchema, terminalSizeSchema } from '../command-messages.ts'
 import { errorReportSchema } from '../peer.ts'
 import type { Route } from './route.ts'
 
@@ -61,6 +61,14 @@ export const runSchema = z.object({
 })
 export type RunSummary = z.infer<typeof runSchema>
 
+const shellBody = terminalSizeSchema.extend({
+  /** The kind of terminal, for TERM. */
+  kind: z.string().regex(/^[A-Za-z0-9._+-]{1,60}$/).default('xterm-256color'),
+  user: z.string().min(1).max(33).optional(),
+  sudo: z.boolean().default(false),
+  requestedBy: z.string().max(200).optional(),
+})
+
 const byRun = z.object({ run: z.string().min(1).max(100) })
 
 export const commandRoutes = {
@@ -74,6 +82,23 @@ export const commandRoutes = {
     stream: 'events',
   },
   interruptRun: { method: 'POST', path: '/api/v1/runs/:run/interrupt', summary: 'End a running command on all its servers, as Ctrl-C does', params: byRun, response: z.object({}) },
+  shell: {
+    method: 'POST',
+    path: '/api/v1/environments/:application/:environment/servers/:server/shell',
+    summary: "A terminal with the user's shell on a server; answers what it shows; ends when the caller goes away",
+    params: place.extend({ server: serverName }),
+    body: shellBody,
+    response: execEventSchema,
+    stream: 'events',
+  },
+  runInput: {
+    method: 'POST',
+    path: '/api/v1/runs/:run/input',
+    summary: 'What is typed into a terminal, in base64, and its size; answers when there is room for more',
+    params: byRun,
+    body: z.strictObject({ base64: z.base64().max(1_000_000).default(''), size: terminalSizeSchema.optional(), end: z.boolean().default(false) }),
+    response: z.object({}),
+  },
   runs: {
     method: 'GET',
     path: '/api/v1/environments/:application/:environment/runs',
