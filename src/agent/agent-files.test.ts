@@ -32,11 +32,11 @@ class Source {
     )
   }
 
-  stage(directory: ApplicationDirectory, number: number, manifest: Manifest, options: { from?: Manifest | null; shared?: string[] } = {}): Promise<Staged> {
+  stage(directory: ApplicationDirectory, number: number, manifest: Manifest, options: { from?: Manifest | null; shared?: string[]; assets?: string[] } = {}): Promise<Staged> {
     const from = options.from ?? null
     return stageRelease({
       directory,
-      spec: spec(number, manifest, options.shared ?? []),
+      spec: spec(number, manifest, options.shared ?? [], options.assets ?? []),
       from: from?.digest ?? null,
       delta: zstdCompressSync(encodeDelta(diffManifests(from, manifest))),
       signal: AbortSignal.timeout(20_000),
@@ -59,11 +59,11 @@ class Source {
   }
 }
 
-function spec(number: number, manifest: Manifest, shared: string[]): ReleaseSpec {
+function spec(number: number, manifest: Manifest, shared: string[], assets: string[]): ReleaseSpec {
   return {
     id: `rel_${number}`, number, application: 'shop', environment: 'production', artifact: manifest.digest,
     revision: { commit: null, ref: null, subject: '', author: '', time: 0 },
-    directory: '/srv/shop', keep: 2, shared, service: null, hooks: {}, release_command: null, variables: {}, secrets: {},
+    directory: '/srv/shop', keep: 2, shared, assets, service: null, hooks: {}, release_command: null, variables: {}, secrets: {},
   }
 }
 
@@ -231,6 +231,42 @@ test('what a killed agent left in the middle is not taken for a release', async 
   assert.equal(existsSync(join(directory.path, 'releases/.staging-2')), false)
   await source.stage(again, 3, manifest, { from: manifest })
   assert.deepEqual(again.numbers(), [1, 3])
+})
+
+test('while two releases run, both have the assets of both; a third has those of the second alone', async (context) => {
+  const { directory, source } = fixture(context)
+  const assets = ['public/assets', 'logo.svg']
+  const manifests = ['1', '2', '3'].map((n) => source.manifest({ [`public/assets/js/app-${n}.js`]: `app ${n}`, 'public/assets/plain.css': `css ${n}`, [`other-${n}`]: n, ...(n === '2' ? { 'logo.svg': '<svg/>' } : {}) }))
+  const stage = (number: number) => source.stage(directory, number, manifests[number - 1]!, { assets })
+  const has = (number: number) => tree(directory.releasePath(number)).filter((path) => /\.(js|svg)$/.test(path))
+  await stage(1)
+  directory.switchTo(1)
+  await stage(2)
+  assert.deepEqual(has(1), ['logo.svg', 'public/assets/js/app-1.js', 'public/assets/js/app-2.js'])
+  assert.deepEqual(has(2), ['logo.svg', 'public/assets/js/app-1.js', 'public/assets/js/app-2.js'])
+  for (const number of [1, 2]) assert.equal(readFileSync(join(directory.releasePath(number), 'public/assets/plain.css'), 'utf8'), `css ${number}`)
+  assert.equal(existsSync(join(directory.releasePath(1), 'other-2')), false)
+  directory.switchTo(2)
+  directory.collect(2, [1])
+  await stage(3)
+  assert.deepEqual(has(3), ['logo.svg', 'public/assets/js/app-2.js', 'public/assets/js/app-3.js'])
+  await stage(1)
+  assert.deepEqual(has(1), ['logo.svg', 'public/assets/js/app-1.js', 'public/assets/js/app-2.js'], 'going back: those of what serves, no longer those of what was meant to')
+})
+
+test('assets stay out where they cannot stand, and one that was written to is left behind', async (context) => {
+  const { directory, source } = fixture(context)
+  const assets = ['a']
+  const first = source.manifest({ 'a/now-a-link/x': 'x', 'a/now-a-file/x': 'x', 'a/written': 'as shipped', 'a/kept': 'kept' })
+  const second = source.manifest({ 'a/now-a-link': { link: '../elsewhere' }, elsewhere: null, 'a/now-a-file': 'file', 'a/kept-not': 'new' })
+  await source.stage(directory, 1, first, { assets })
+  directory.switchTo(1)
+  chmodSync(join(directory.releasePath(1), 'a/written'), 0o644)
+  appendFileSync(join(directory.releasePath(1), 'a/written'), '!')
+  await source.stage(directory, 2, second, { assets })
+  assert.deepEqual(tree(join(directory.releasePath(2), 'a')), ['kept', 'kept-not', 'now-a-file', 'now-a-link'])
+  assert.ok(existsSync(join(directory.releasePath(1), 'a/kept-not')))
+  assert.deepEqual(readdirSync(join(directory.releasePath(2), 'elsewhere')), [])
 })
 
 test('a release directory stays below its root', (context) => {

@@ -3,8 +3,9 @@ import { closeSync, fsyncSync, lstatSync, mkdirSync, openSync, readdirSync, read
 import { join, resolve, sep } from 'node:path'
 import { promisify } from 'node:util'
 import { DployError } from '../protocol/errors.ts'
-import { decodeManifest, textOf, type Digest, type Manifest } from '../protocol/manifest.ts'
+import { decodeManifest, textOf, type Digest, type FileEntry, type Manifest } from '../protocol/manifest.ts'
 import { releaseSpecSchema, type ReleaseSpec } from '../protocol/release-spec.ts'
+import { addFiles, missingAssets } from './assets.ts'
 import { ObjectStore, objectKey } from './object-store.ts'
 import { makeTree, seedShared } from './release-tree.ts'
 
@@ -103,18 +104,43 @@ export class ApplicationDirectory {
     const staging = join(this.path, 'releases', `.staging-${spec.number}`)
     rmSync(staging, { recursive: true, force: true })
     const before = this.#takeSpare(staging)
-    const options = { store: this.store, manifest, shared: spec.shared, sharedDirectory: join(this.path, 'shared'), before }
+    const options = { store: this.store, manifest, shared: spec.shared, sharedDirectory: join(this.path, 'shared'), before, also: this.#assetsOfCurrent(spec, manifest) }
     makeTree(staging, options)
     seedShared(options)
     writeAtomically(join(this.path, '.dploy/releases', `${spec.number}.json`), JSON.stringify(spec))
     rmSync(this.releasePath(spec.number), { recursive: true, force: true })
     renameSync(staging, this.releasePath(spec.number))
+    this.#giveAssets(spec, manifest)
     await this.#flush(objectsNeedSync)
   }
 
   /** Checks a release that is here, and mends it from the store. */
   check(spec: ReleaseSpec, manifest: Manifest): void {
-    makeTree(this.releasePath(spec.number), { store: this.store, manifest, shared: spec.shared, sharedDirectory: join(this.path, 'shared'), before: manifest })
+    makeTree(this.releasePath(spec.number), { store: this.store, manifest, shared: spec.shared, sharedDirectory: join(this.path, 'shared'), before: manifest, also: this.#assetsOfCurrent(spec, manifest) })
+    this.#giveAssets(spec, manifest)
+  }
+
+  /** What the release that serves has below `release.assets`, and this one has not. */
+  #assetsOfCurrent(spec: ReleaseSpec, manifest: Manifest): FileEntry[] {
+    const serving = this.#serving()
+    // One that the application wrote to is no reason to fail.
+    return serving === null ? [] : missingAssets(manifest, serving.manifest, spec.assets).filter((file) => this.store.holds(file))
+  }
+
+  /** The release that serves gets the new one's assets: its pages may be asked for them while both run. */
+  #giveAssets(spec: ReleaseSpec, manifest: Manifest): void {
+    const serving = this.#serving()
+    if (serving === null || serving.number === spec.number) return
+    const { shared } = this.spec(serving.number)!
+    const files = missingAssets(serving.manifest, manifest, spec.assets).filter(({ path }) => !shared.some((one) => path === one || path.startsWith(`${one}/`)))
+    addFiles(this.releasePath(serving.number), files, this.store)
+  }
+
+  #serving(): { number: number; manifest: Manifest } | null {
+    const number = this.current()
+    const artifact = number === null ? undefined : this.spec(number)?.artifact
+    const manifest = artifact === undefined ? null : this.manifest(artifact)
+    return number === null || manifest === null ? null : { number, manifest }
   }
 
   /** Makes a release the current one, atomically. Throws `release.unknown`. */

@@ -39,6 +39,11 @@ export class ObjectStore {
     return { digests: [...digests], sizes, repaired }
   }
 
+  /** Whether the entry's object is here, unchanged. */
+  holds(entry: FileEntry): boolean {
+    return this.#state(entry) === 'intact'
+  }
+
   /** Makes `path` a hard link to the entry's object. Throws `object.missing`, also when the object had been changed. */
   link(entry: FileEntry, path: string): void {
     if (this.#state(entry) !== 'intact') throw new DployError('object.missing', `The object of ${JSON.stringify(entry.path)} is not in the store`)

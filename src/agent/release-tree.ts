@@ -10,6 +10,8 @@ export interface TreeOptions {
   shared: readonly string[]
   /** Absolute path of the directory that outlives releases. */
   sharedDirectory: string
+  /** Files that go along although the manifest does not name them: assets of the other release. */
+  also?: readonly FileEntry[]
   /** What the tree at `path` was made from; null: unknown, or there is none. What differs from it is linked anew. */
   before: Manifest | null
 }
@@ -22,6 +24,8 @@ export interface TreeOptions {
 export function makeTree(path: string, options: TreeOptions): { linked: number } {
   mkdirSync(path, { recursive: true, mode: 0o755 })
   const changed = options.before === null ? null : changedPaths(options.before, options.manifest)
+  // What a spare tree held beside its manifest, nobody wrote down.
+  for (const { path: asset } of options.also ?? []) changed?.add(asset)
   let linked = 0
   const visit = (full: string, wanted: Folder) => {
     const present = new Set<string>()
@@ -96,7 +100,7 @@ function wantedTree(options: TreeOptions): Folder {
     folders.set(path, folder)
     return folder
   }
-  for (const entry of options.manifest.entries) {
+  for (const entry of [...options.manifest.entries, ...(options.also ?? [])]) {
     if (shared.some((path) => entry.path === path || entry.path.startsWith(`${path}/`))) continue
     if (entry.kind === 'directory') folderOf(entry.path)
     else put(entry)

@@ -72,6 +72,7 @@ const release = z.strictObject({
   directory: absolutePath.optional().meta({ description: 'Where releases live on a server; by default /srv/APPLICATION.', examples: ['/srv/shop'] }),
   keep: z.number().int().min(1).max(1000).default(5).describe('How many earlier releases stay ready for rollback.'),
   shared: z.array(relativePath).default([]).meta({ description: 'Paths that outlive a release: links into shared/.', examples: [['log', 'public/uploads']] }),
+  assets: z.array(relativePath).default([]).meta({ description: 'Paths whose files are served by both releases while both run: pages of one may ask a server of the other for them.', examples: [['public/assets']] }),
 })
 
 const healthDetails = z.strictObject({

@@ -53,6 +53,7 @@ export const releaseSpecSchema = z.object({
   directory: z.string().startsWith('/'),
   keep: z.number().int(),
   shared: z.array(z.string()),
+  assets: z.array(z.string()).default([]),
   service: serviceSpecSchema.nullable(),
   hooks: z.object({ after_stage: timed.optional(), before_activate: timed.optional(), after_activate: timed.optional() }),
   release_command: timed.extend({ check_old: z.boolean().default(true) }).nullable(),

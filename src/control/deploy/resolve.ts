@@ -48,6 +48,7 @@ function specOf(run: Run, artifact: string, revision: Revision, secrets: Record<
     directory: directoryOf(config),
     keep: config.release.keep,
     shared: config.release.shared,
+    assets: config.release.assets,
     service: config.service ?? null,
     hooks: config.hooks,
     release_command: config.release_command ?? null,
