@@ -63,7 +63,7 @@ const told: [name: string, text: string, place: string, says: RegExp][] = [
   ['letters that changed places', 'buidl: {}', '1:1', /did you mean "build"\?/],
   ['the spelling of other tools', 'environments: {p: {strategy: {max-failures: 1}}}', '1:31', /did you mean "max_failures"\?/],
   ['a key that belongs elsewhere', 'keep: 3', '1:1', /^unknown key "keep" here; it belongs under release$/],
-  ['a key that is near nothing', 'release: {zebra: 3}', '1:11', /^unknown key "zebra"; the keys here are directory, keep, shared$/],
+  ['a key that is near nothing', 'release: {zebra: 3}', '1:11', /^unknown key "zebra"; the keys here are directory, keep, shared, assets$/],
   ['an unknown key in one branch of a union', 'hooks: {after_stage: {comand: x}}', '1:23', /^unknown key "comand"; did you mean "command"\?$/],
   ['a missing key in a list entry', 'environments: {p: {servers: [{port: 80}]}}', '1:31', /^is missing; it must be a name of letters.*for example web1$/],
   ['a number in quotes', 'service: {command: x, port: "3000"}', '1:29', /^must be a whole number from 1 to 65535, not the text "3000"; write 3000 without quotes$/],
