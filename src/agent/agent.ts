@@ -14,9 +14,11 @@ import { ApplicationDirectory } from './application-directory.ts'
 import { admitCommand } from './command-gate.ts'
 import { runExec } from './commands/exec.ts'
 import { commandEnvironment, currentRelease } from './commands/current-release.ts'
+import { receiveFile, sendFile } from './commands/files.ts'
 import { Sessions } from './commands/session.ts'
 import type { Identity } from './identity.ts'
 import type { Journal } from './journal.ts'
+import { viewLogs } from './log-view.ts'
 import type { ServiceManager } from './services/contract.ts'
 import { openManager, type ManagerOptions } from './services/registry.ts'
 import { stageRelease } from './stage.ts'
@@ -50,7 +52,7 @@ type Methods = { [M in AgentMethod]: (params: AgentParams<M>, call: Call) => Pro
 const changing: ReadonlySet<AgentMethod> = new Set<AgentMethod>(['stage', 'release_command', 'activate', 'collect'])
 
 /** What a person starts once: never again by the same command, and ended with its connection. */
-const startedOnce: ReadonlySet<AgentMethod> = new Set<AgentMethod>(['exec'])
+const startedOnce: ReadonlySet<AgentMethod> = new Set<AgentMethod>(['exec', 'receive_file', 'send_file'])
 
 /** The agent of a server: obeys the control plane it joined, and remembers what it did. */
 export class Agent {
@@ -200,13 +202,23 @@ export class Agent {
       return collected
     },
 
-    logs: async ({ lines, follow, ...place }, call) => {
+    logs: async ({ lines, follow, since, grep, ...place }, call) => {
       const manager = this.#managerOf(place)
-      await manager?.logs({ lines, follow, signal: call.signal }, (line) => void call.emit(line).catch(() => {}))
+      if (manager) await viewLogs(manager, { lines, follow, since, grep, signal: call.signal }, (line) => void call.emit(line).catch(() => {}))
       return {}
     },
 
     exec: (params, call) => this.#exec(params, call),
+
+    receive_file: async (params, call) => {
+      using session = this.#sessions.open(params.session, 0)
+      return await receiveFile({ ...params, root: this.#options.root, session, signal: call.signal })
+    },
+
+    send_file: async (params, call) => {
+      using session = this.#sessions.open(params.session, params.window)
+      return await sendFile({ ...params, root: this.#options.root, session, signal: call.signal, emit: (size, bytes) => call.emit({ size }, bytes) })
+    },
 
     session: async (message, call) => {
       await this.#sessions.receive(message, call.body)

@@ -251,7 +251,7 @@ export function below(root: string, directory: string): string {
   const base = resolve(root)
   const path = resolve(base, `.${sep}${directory}`)
   if (directory.split('/').includes('..') || (path !== base && !path.startsWith(base === sep ? sep : base + sep)) || path === base) {
-    throw new DployError('path.unsafe', `The release directory ${JSON.stringify(directory)} is not below ${base}`)
+    throw new DployError('path.unsafe', `The path ${JSON.stringify(directory)} is not below ${base}`)
   }
   return path
 }

@@ -1,11 +1,10 @@
 import { Command } from 'commander'
-import { styleText } from 'node:util'
+import { parseDuration } from '../protocol/duration.ts'
 import { DployError } from '../protocol/errors.ts'
 import { makeOutput } from './output.ts'
+import { ServerLabels } from './exec/server-lines.ts'
 import { openSession } from './session.ts'
 import { plainLine } from './view/plain.ts'
-
-const colors = ['cyan', 'yellow', 'green', 'magenta', 'blue', 'red'] as const
 
 export function logsCommand(): Command {
   return new Command('logs')
@@ -13,11 +12,13 @@ export function logsCommand(): Command {
     .argument('[environment]')
     .option('-f, --follow', 'go on with what comes', false)
     .option('-n, --lines <n>', 'how many lines of each server', '50')
+    .option('--since <when>', 'nothing older: a duration such as 10m, or a time such as 2026-11-24T10:00')
+    .option('--grep <text>', 'only lines with this text; without upper case in it, in any case')
     .option('--on <server>', 'only this server')
     .option('--deployment <number>', 'the log of this deployment instead: build, hooks, steps')
     .option('--json', 'one JSON object a line', false)
-    .addHelpText('after', '\nExamples:\n  $ dploy logs production --follow\n  $ dploy logs production --on web1 -n 200\n  $ dploy logs --deployment 128')
-    .action(async (environment: string | undefined, options: { follow: boolean; lines: string; on?: string; deployment?: string; json: boolean }, command: Command) => {
+    .addHelpText('after', '\nExamples:\n  $ dploy logs production --follow\n  $ dploy logs production --on web1 -n 200\n  $ dploy logs production --since 1h --grep error\n  $ dploy logs --deployment 128')
+    .action(async (environment: string | undefined, options: { follow: boolean; lines: string; since?: string; grep?: string; on?: string; deployment?: string; json: boolean }, command: Command) => {
       const output = makeOutput(options)
       const stop = new AbortController()
       process.once('SIGINT', () => stop.abort(new Error('interrupted')))
@@ -35,19 +36,27 @@ export function logsCommand(): Command {
           }
           return
         }
-        const query = { lines: options.lines, follow: options.follow ? ('true' as const) : ('false' as const), ...(options.on === undefined ? {} : { server: options.on }) }
-        const servers: string[] = []
+        const query = { lines: options.lines, follow: options.follow ? ('true' as const) : ('false' as const), ...(options.on === undefined ? {} : { server: options.on }), ...(options.since === undefined ? {} : { since: readTime(options.since, Date.now()) }), ...(options.grep === undefined ? {} : { grep: options.grep }) }
+        const { environments } = session.project.config
+        const labels = new ServerLabels(output.color, options.on === undefined ? environments[session.params.environment]!.servers.map(({ name }) => name) : [options.on])
         for await (const line of session.client.stream('logs', { params: session.params, query }, { signal: stop.signal })) {
           if (output.mode === 'json') {
             output.json(line)
             continue
           }
-          if (!servers.includes(line.server)) servers.push(line.server)
-          const label = `${line.server.padEnd(8)} `
-          output.line(`${output.color ? styleText(colors[servers.indexOf(line.server) % colors.length]!, label, { validateStream: false }) : label}${line.text}`)
+          output.line(`${labels.of(line.server)}${line.text}`)
         }
       } catch (error) {
         if (!stop.signal.aborted) throw error
       }
     })
+}
+
+/** A duration before now, or a point in time, as epoch milliseconds. Throws `request.invalid`. */
+export function readTime(text: string, now: number): number {
+  if (/^\d+(\.\d+)?\s*(ms|s|m|h)$/.test(text)) return now - parseDuration(text)
+  const days = /^(\d+)d$/.exec(text)
+  const at = days ? now - Number(days[1]) * 86_400_000 : Date.parse(text)
+  if (Number.isNaN(at)) throw new DployError('request.invalid', `"${text}" is neither a duration nor a time`, { fix: 'For example: --since 10m, or --since 2026-11-24T10:00' })
+  return at
 }

@@ -2,6 +2,7 @@ import { Command, Option } from 'commander'
 import { DployError, reportOf } from '../protocol/errors.ts'
 import { agentCommand } from './agent/run.ts'
 import { completionCommand } from './completion.ts'
+import { copyCommand } from './copy/command.ts'
 import { demoCommand } from './demo/command.ts'
 import { deployCommand } from './deploy.ts'
 import { deploymentsCommand } from './deployments.ts'
@@ -31,7 +32,7 @@ export function program(): Command {
     .addHelpText('after', '\nExamples:\n  $ dploy demo                         see it work on this machine\n  $ dploy init                         write a dploy.yml for this repository\n  $ dploy deploy production            deploy the branch of production\n  $ dploy rollback production          back to the release before, in a second')
   for (const command of [
     initCommand, demoCommand, planCommand, deployCommand, rollbackCommand, statusCommand, releasesCommand, deploymentsCommand,
-    logsCommand, execCommand, shellCommand, secretCommand, unlockCommand, serveCommand, agentCommand, completionCommand,
+    logsCommand, execCommand, shellCommand, copyCommand, secretCommand, unlockCommand, serveCommand, agentCommand, completionCommand,
   ]) {
     root.addCommand(command())
   }

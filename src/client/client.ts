@@ -70,20 +70,21 @@ export class Client {
   /** Uploads a pack. */
   async upload(pack: AsyncIterable<Uint8Array>, options: { signal?: AbortSignal } = {}): Promise<{ objects: number }> {
     const route = routes.uploadObjects
-    // Browsers' types do not know `from` yet; only the CLI uploads.
-    const body = (ReadableStream as unknown as { from(source: AsyncIterable<Uint8Array>): ReadableStream<Uint8Array> }).from(pack)
-    const response = await this.#send(route.method, route.path, { body, headers: { 'content-type': 'application/zstd' }, signal: options.signal })
+    const response = await this.#send(route.method, route.path, { body: streamOf(pack), headers: { 'content-type': 'application/zstd' }, signal: options.signal })
     return route.response.parse(await response.json())
   }
 
+  /** Puts a file onto servers. */
+  async copyTo(input: Input<'copyTo'>, content: AsyncIterable<Uint8Array>, options: { signal?: AbortSignal } = {}): Promise<Output<'copyTo'>> {
+    const response = await this.#send('PUT', addressOf(routes.copyTo, input), { body: streamOf(content), headers: { 'content-type': 'application/octet-stream' }, signal: options.signal })
+    return routes.copyTo.response.parse(await response.json())
+  }
+
   #request(route: Route, input: Parts | undefined, options: { signal?: AbortSignal | undefined; lastId?: string | undefined; accept?: string }): Promise<Response> {
-    const path = route.path.replace(/:(\w+)/g, (_, key: string) => encodeURIComponent(String(input?.params?.[key])))
-    const query = new URLSearchParams()
-    for (const [key, value] of Object.entries(input?.query ?? {})) if (value !== undefined) query.set(key, String(value))
     const headers: Record<string, string> = { accept: options.accept ?? 'application/json' }
     if (options.lastId !== undefined) headers['last-event-id'] = options.lastId
     if (route.body) headers['content-type'] = 'application/json'
-    return this.#send(route.method, query.size > 0 ? `${path}?${query}` : path, {
+    return this.#send(route.method, addressOf(route, input), {
       headers,
       signal: options.signal,
       body: route.body ? JSON.stringify(input?.body ?? {}) : undefined,
@@ -113,6 +114,19 @@ interface Parts {
   params?: Record<string, unknown>
   query?: Record<string, unknown>
   body?: unknown
+}
+
+/** Browsers' types do not know `from` yet; only the CLI uploads. */
+function streamOf(source: AsyncIterable<Uint8Array>): ReadableStream<Uint8Array> {
+  return (ReadableStream as unknown as { from(source: AsyncIterable<Uint8Array>): ReadableStream<Uint8Array> }).from(source)
+}
+
+/** A route's path with its parameters in it, and its query; a list is its key once for each. */
+function addressOf(route: Route, input: Parts | undefined): string {
+  const path = route.path.replace(/:(\w+)/g, (_, key: string) => encodeURIComponent(String(input?.params?.[key])))
+  const query = new URLSearchParams()
+  for (const [key, value] of Object.entries(input?.query ?? {})) for (const one of Array.isArray(value) ? value : [value]) if (one !== undefined) query.append(key, String(one))
+  return query.size > 0 ? `${path}?${query}` : path
 }
 
 function problemOf(value: unknown, status: number): DployError {

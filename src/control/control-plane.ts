@@ -6,6 +6,7 @@ import type { PagesDirectory } from './api/pages.ts'
 import { makeHandlers } from './api/handlers.ts'
 import { Artifacts } from './artifacts/artifacts.ts'
 import { CommandRuns } from './commands/command-runs.ts'
+import { FileCopies } from './commands/file-copies.ts'
 import { makeDataDirectory } from './data-directory.ts'
 import { lockData } from './data-lock.ts'
 import { Converger } from './deploy/converger.ts'
@@ -62,7 +63,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   deployer.onEnd = (id) => converger.after(id)
   cleanup.defer(() => gateway.close())
   cleanup.defer(() => deployer.stop())
-  const context = { store, gateway, deployer, commands: new CommandRuns(store, gateway), artifacts, openBalancer, pages: options.pages ?? null, controlKey: key.publicKey, version: version(), log }
+  const context = { store, gateway, deployer, commands: new CommandRuns(store, gateway), copies: new FileCopies(store, gateway), artifacts, openBalancer, pages: options.pages ?? null, controlKey: key.publicKey, version: version(), log }
   const api = cleanup.use(await serveApi(context, makeHandlers(context), { tcp: options.tcp, socket: options.socket }))
   await deployer.recover()
   const recovery = setInterval(() => void deployer.recover().catch((error: unknown) => log.error({ err: error }, 'recovery failed')), recoverEvery)

@@ -114,9 +114,9 @@ export const agentMethods = {
     result: z.object({ removedReleases: z.array(z.number()), removedObjects: z.number(), freedBytes: z.number() }),
     event: z.never(),
   },
-  /** The last lines of the service, and with `follow` what comes until the call is cancelled. */
+  /** The last lines of the service (not older than `since`, with the text `grep` in them), and with `follow` what comes until the call is cancelled. */
   logs: {
-    params: place.extend({ lines: z.number(), follow: z.boolean() }),
+    params: place.extend({ lines: z.number(), follow: z.boolean(), since: z.number().nullable().default(null), grep: z.string().max(1_000).nullable().default(null) }),
     result: z.object({}),
     event: z.object({ at: z.number().nullable(), text: z.string() }),
   },

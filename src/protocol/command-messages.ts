@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { digestPattern } from './manifest.ts'
 
 /**
  * Messages for a person's own command on a server, a terminal there, and files to and from it. Output travels as the
@@ -20,6 +21,11 @@ export type TerminalSize = z.infer<typeof terminalSizeSchema>
 const place = z.object({ application: z.string(), environment: z.string(), directory: z.string().startsWith('/') })
 /** Names what is running, so that `session` can reach it. Unguessable. */
 const session = z.string().min(16).max(100)
+
+const digest = z.string().regex(digestPattern)
+/** Absolute, with no way up in it. */
+export const filePathSchema = z.string().max(4_000).regex(/^\/(?!(?:[^\0]*\/)?\.\.(?:\/|$))[^\0]*$/, 'must be an absolute path without ".."')
+export const fileNameSchema = z.string().max(255).regex(/^(?!\.{1,2}$)[^/\0]+$/)
 
 export const commandMethods = {
   /**
@@ -43,6 +49,22 @@ export const commandMethods = {
     }),
     result: z.object({ code: z.number().nullable(), signal: z.string().nullable(), ms: z.number() }),
     event: z.object({ stream: z.enum(['stdout', 'stderr']) }),
+  },
+  /**
+   * Takes a file, whose bytes come by `session`. It stands under its path whole, with this digest, or not at all. Where the
+   * path is a directory, it stands in it under `name`.
+   */
+  receive_file: {
+    params: place.extend({ session, path: filePathSchema, name: fileNameSchema, size: z.number().int().min(0), mode: z.number().int().min(0).max(0o777), digest }),
+    result: z.object({ path: z.string() }),
+    event: z.never(),
+  },
+  /** Sends a file: its bytes are the bodies of events. */
+  send_file: {
+    params: place.extend({ session, path: filePathSchema, window: z.number().int().min(1).max(16 * 1024 * 1024) }),
+    result: z.object({ size: z.number(), mode: z.number(), digest }),
+    /** How long the file is that begins with these bytes. */
+    event: z.object({ size: z.number() }),
   },
   /** For something that runs: acknowledges bytes, brings input (the call's body), changes the terminal's size. */
   session: {

@@ -2,7 +2,7 @@ import type { ApiContext } from './context.ts'
 import type { Call, Handlers } from './server.ts'
 
 /** What the routes of people's own commands do. */
-export function commandHandlers(context: ApiContext): Pick<Handlers, 'exec' | 'interruptRun' | 'shell' | 'runInput' | 'runs'> {
+export function commandHandlers(context: ApiContext): Pick<Handlers, 'exec' | 'interruptRun' | 'shell' | 'runInput' | 'copyTo' | 'copyFrom' | 'runs'> {
   const { store, commands } = context
   return {
     exec: (call) => execEvents(context, call),
@@ -18,6 +18,14 @@ export function commandHandlers(context: ApiContext): Pick<Handlers, 'exec' | 'i
       await commands.input(params.run, { bytes: Buffer.from(body.base64, 'base64'), size: body.size, end: body.end })
       return {}
     },
+
+    async copyTo({ params, query, caller, signal, request }) {
+      const environment = await store.applications.environment(params.application, params.environment)
+      const { server, requestedBy, ...file } = query
+      return { outcomes: await context.copies.to({ environment, servers: server, ...file, content: request.body as AsyncIterable<Uint8Array>, requestedBy: requestedBy ?? caller.name, signal }) }
+    },
+
+    copyFrom: (call) => copyEvents(context, call),
 
     async runs({ params, query }) {
       const environment = await store.applications.environment(params.application, params.environment)
@@ -38,4 +46,10 @@ async function* shellEvents(context: ApiContext, call: Call<'shell'>) {
   const on = { servers: [call.params.server], tags: {} }
   const events = context.commands.exec({ environment, command: null, terminal: { columns, rows, kind }, on, batch: null, timeout: null, user, sudo, requestedBy: requestedBy ?? call.caller.name, signal: call.signal })
   for await (const data of events) yield { data }
+}
+
+async function* copyEvents(context: ApiContext, call: Call<'copyFrom'>) {
+  const { server, path, requestedBy } = call.query
+  const environment = await context.store.applications.environment(call.params.application, call.params.environment)
+  for await (const data of context.copies.from({ environment, servers: server, path, requestedBy: requestedBy ?? call.caller.name, signal: call.signal })) yield { data }
 }

@@ -4,6 +4,7 @@ import type { BalancerConfig, Config } from '../../protocol/config.ts'
 import type { Digest, Manifest } from '../../protocol/manifest.ts'
 import type { Revision } from '../../protocol/release-spec.ts'
 import type { CommandRuns } from '../commands/command-runs.ts'
+import type { FileCopies } from '../commands/file-copies.ts'
 import type { Deployer } from '../deploy/deployer.ts'
 import type { ArtifactSource } from '../deploy/run.ts'
 import type { Gateway } from '../gateway/gateway.ts'
@@ -16,6 +17,7 @@ export interface ApiContext {
   gateway: Gateway
   deployer: Deployer
   commands: CommandRuns
+  copies: FileCopies
   artifacts: ArtifactSource & {
     /** Which objects of a manifest are not here. Remembers the manifest once none is. */
     offer(manifest: Manifest): Promise<Digest[]>

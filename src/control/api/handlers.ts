@@ -138,7 +138,7 @@ export function makeHandlers(context: ApiContext): Handlers {
 async function* environmentLogs(context: ApiContext, call: Call<'logs'>) {
   const environment = await context.store.applications.environment(call.params.application, call.params.environment)
   const follow = call.query.follow === 'true'
-  for await (const line of logLines(context, environment, { lines: call.query.lines, follow, server: call.query.server ?? null, signal: call.signal })) yield { data: line }
+  for await (const line of logLines(context, environment, { lines: call.query.lines, follow, server: call.query.server ?? null, since: call.query.since ?? null, grep: call.query.grep ?? null, signal: call.signal })) yield { data: line }
 }
 
 async function* deploymentEvents(context: ApiContext, call: Call<'deploymentEvents'>) {

@@ -11,28 +11,32 @@ export interface LogLine {
 
 /** How long lines are held back so that those of several servers come in order of time. Milliseconds. */
 const reorderWindow = 150
-/** More lines than this wait for a slow reader; then the oldest are dropped. */
+/** More lines than this wait for a slow reader; then the oldest are dropped, and the reader is told. */
 const maxWaiting = 50_000
 
 /** The application's log from all connected servers, merged by time. */
-export async function* logLines(context: ApiContext, environment: Environment, options: { lines: number; follow: boolean; server: string | null; signal: AbortSignal }): AsyncGenerator<LogLine> {
+export async function* logLines(context: ApiContext, environment: Environment, options: { lines: number; follow: boolean; server: string | null; since: number | null; grep: string | null; signal: AbortSignal }): AsyncGenerator<LogLine> {
   const servers = (await context.store.applications.servers(environment.id)).filter((server) => options.server === null || server.name === options.server)
   if (servers.length === 0) throw new DployError('server.unknown', `There is no server ${options.server ?? ''} in ${environment.application}/${environment.name}`)
   const waiting: (LogLine & { arrived: number })[] = []
   let wake: () => void = () => {}
   let open = servers.length
+  let dropped = 0
   const stop = new AbortController()
   const signal = AbortSignal.any([options.signal, stop.signal])
   const place = { application: environment.application, environment: environment.name, directory: directoryOf(environment.config) }
   for (const server of servers) {
     const push = (at: number | null, text: string) => {
-      if (waiting.length >= maxWaiting) waiting.shift()
+      if (waiting.length >= maxWaiting) {
+        waiting.shift()
+        dropped++
+      }
       waiting.push({ server: server.name, at, text, arrived: Date.now() })
       wake()
     }
     const link = context.gateway.link(server.id)
     const asked = link
-      ? link.command('logs', { ...place, lines: options.lines, follow: options.follow }, { application: place.application, environment: place.environment, epoch: 0, signal, onEvent: (event) => push(event.at, event.text) })
+      ? link.command('logs', { ...place, lines: options.lines, follow: options.follow, since: options.since, grep: options.grep }, { application: place.application, environment: place.environment, epoch: 0, signal, onEvent: (event) => push(event.at, event.text) })
       : Promise.reject(new DployError('server.unreachable', 'not connected'))
     void asked.catch((error: unknown) => !signal.aborted && push(null, `(dploy) ${(error as Error).message}`)).finally(() => (open--, wake()))
   }
@@ -40,6 +44,8 @@ export async function* logLines(context: ApiContext, environment: Environment, o
     while (!options.signal.aborted) {
       const now = Date.now()
       // Before all that was asked for is here, nothing is known about the order.
+      if (dropped > 0) yield { server: 'dploy', at: now, text: `(dploy) ${dropped} lines were left out: they come faster than they are read` }
+      dropped = 0
       const ready = open === 0 ? waiting.splice(0) : options.follow ? takeOld(waiting, now - reorderWindow) : []
       ready.sort((a, b) => (a.at ?? a.arrived) - (b.at ?? b.arrived))
       for (const { arrived: _, ...line } of ready) yield line

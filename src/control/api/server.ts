@@ -75,6 +75,7 @@ function makeServer(context: ApiContext, handlers: Handlers, identify: (request:
   server.setValidatorCompiler(validatorCompiler)
   server.setSerializerCompiler(serializerCompiler)
   server.addContentTypeParser('application/zstd', (_request, payload, done) => done(null, payload))
+  server.addContentTypeParser('application/octet-stream', (_request, payload, done) => done(null, payload))
   server.setErrorHandler((error, request, reply) => void answerProblem(context, error, request, reply))
   server.setNotFoundHandler(async (request, reply) => {
     if (context.pages && (await sendPage(request, reply, context.pages))) return reply

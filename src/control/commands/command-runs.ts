@@ -39,7 +39,7 @@ export class CommandRuns {
   readonly #store: Store
   readonly #gateway: Gateway
   /** Of each run, what runs now; and whether it was interrupted. */
-  readonly #running = new Map<string, { sessions: Set<ServerSession>; interrupted: boolean }>()
+  readonly #running = new Map<string, { sessions: Set<ServerSession<'exec'>>; interrupted: boolean }>()
 
   constructor(store: Store, gateway: Gateway) {
     this.#store = store
@@ -55,7 +55,7 @@ export class CommandRuns {
     const servers = selectServers(await this.#store.applications.servers(environment.id), request.on, environment.name)
     const kind = request.terminal ? 'shell' : 'exec'
     const id = await this.#store.runs.begin({ environmentId: environment.id, kind, command: command === null ? 'a shell' : commandText(command), requestedBy: request.requestedBy }, Date.now())
-    const run = { sessions: new Set<ServerSession>(), interrupted: false }
+    const run = { sessions: new Set<ServerSession<'exec'>>(), interrupted: false }
     this.#running.set(id, run)
     const gone = new AbortController()
     const signal = AbortSignal.any([request.signal, gone.signal])
@@ -92,7 +92,7 @@ export class CommandRuns {
     }
   }
 
-  async #runBatches(servers: readonly EnvironmentServer[], request: ExecRequest, run: { sessions: Set<ServerSession>; interrupted: boolean }, outlet: Outlet<ExecEvent>, signal: AbortSignal): Promise<CommandOutcome[]> {
+  async #runBatches(servers: readonly EnvironmentServer[], request: ExecRequest, run: { sessions: Set<ServerSession<'exec'>>; interrupted: boolean }, outlet: Outlet<ExecEvent>, signal: AbortSignal): Promise<CommandOutcome[]> {
     const size = request.batch ?? servers.length
     const outcomes: CommandOutcome[] = []
     const window = Math.min(mostWindow, Math.max(leastWindow, Math.floor(windowOfAll / Math.min(size, servers.length))))
@@ -113,16 +113,17 @@ export class CommandRuns {
     return outcomes
   }
 
-  async #runOne(server: EnvironmentServer, request: ExecRequest, window: number, sessions: Set<ServerSession>, outlet: Outlet<ExecEvent>, signal: AbortSignal): Promise<CommandOutcome> {
+  async #runOne(server: EnvironmentServer, request: ExecRequest, window: number, sessions: Set<ServerSession<'exec'>>, outlet: Outlet<ExecEvent>, signal: AbortSignal): Promise<CommandOutcome> {
     const { environment } = request
     const pieces = { stdout: new TextPieces(), stderr: new TextPieces() }
     const began = performance.now()
-    let session: ServerSession | null = null
+    let session: ServerSession<'exec'> | null = null
     try {
       const link = this.#gateway.link(server.id)
       if (!link) throw new DployError('server.unreachable', 'Its agent is not connected', { where: server.name })
       session = new ServerSession({
         link,
+        method: 'exec',
         window,
         signal,
         params: {
@@ -135,7 +136,7 @@ export class CommandRuns {
           timeout: request.timeout,
           terminal: request.terminal ?? null,
         },
-        onOutput: (stream, bytes, taken) => {
+        onOutput: ({ stream }, bytes, taken) => {
           const made = pieces[stream].push(bytes)
           if (made.length === 0) taken()
           for (const piece of made) outlet.put({ kind: 'output', server: server.name, stream, ...piece }, taken)

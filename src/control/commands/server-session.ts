@@ -1,38 +1,47 @@
 import { randomBytes } from 'node:crypto'
-import type { AgentParams, AgentResult } from '../../protocol/agent-messages.ts'
+import type { AgentEvent, AgentParams, AgentResult } from '../../protocol/agent-messages.ts'
 import type { TerminalSize } from '../../protocol/command-messages.ts'
 import type { AgentLink } from '../gateway/agent-link.ts'
 
 /** Credit is given back in pieces of this part of the window. */
 const part = 4
+/** Input that may be on its way to the server. Bytes. */
+const inputWindow = 1024 * 1024
 
-export interface ServerSessionOptions {
+/** What runs on a server in exchange with somebody. */
+export type SessionMethod = 'exec' | 'receive_file' | 'send_file'
+
+export interface ServerSessionOptions<M extends SessionMethod> {
   link: AgentLink
-  /** Without session and window. */
-  params: Omit<AgentParams<'exec'>, 'session' | 'window'>
+  method: M
+  params: Omit<AgentParams<M>, 'session' | 'window'>
   /** Bytes of output that may be on the way or waiting here. */
   window: number
   signal: AbortSignal
   /** `taken` is to be called once the bytes have gone on to their reader. */
-  onOutput(stream: 'stdout' | 'stderr', bytes: Uint8Array, taken: () => void): void
+  onOutput(event: AgentEvent<M>, bytes: Uint8Array, taken: () => void): void
 }
 
-/** A command that runs on one server, and what is said to it meanwhile. */
-export class ServerSession {
-  readonly result: Promise<AgentResult<'exec'>>
-  readonly #options: ServerSessionOptions
+/** Something that runs on one server, and what is said to it meanwhile. */
+export class ServerSession<M extends SessionMethod = SessionMethod> {
+  readonly result: Promise<AgentResult<M>>
+  readonly #link: AgentLink
+  readonly #place: { application: string; environment: string; epoch: 0 }
+  readonly #window: number
   readonly #name = randomBytes(18).toString('base64url')
   #sequence = 0
   #owed = 0
+  #sending = 0
+  #failure: unknown = null
+  #room: (() => void)[] = []
 
-  constructor(options: ServerSessionOptions) {
-    this.#options = options
-    const { params, link, signal } = options
-    this.result = link.command(
-      'exec',
-      { ...params, session: this.#name, window: options.window },
-      { application: params.application, environment: params.environment, epoch: 0, signal, onEvent: ({ stream }, bytes) => options.onOutput(stream, bytes, () => this.#taken(bytes.length)) },
-    )
+  constructor(options: ServerSessionOptions<M>) {
+    const { params, link, method, signal, window } = options
+    this.#link = link
+    this.#window = window
+    this.#place = { application: params.application, environment: params.environment, epoch: 0 }
+    const whole = { ...params, session: this.#name, window } as unknown as AgentParams<M>
+    this.result = link.command(method, whole, { ...this.#place, signal, onEvent: (event, bytes) => options.onOutput(event, bytes, () => this.#taken(bytes.length)) })
     this.result.catch(() => {})
   }
 
@@ -41,9 +50,18 @@ export class ServerSession {
     await this.#send({ interrupt: true })
   }
 
-  /** Puts something in. Resolves when there is room for more. */
+  /** Puts something in. Resolves when there is room for more; throws if what was put in before was not taken. */
   async input(bytes: Uint8Array, end = false): Promise<void> {
-    await this.#send({ end }, bytes)
+    if (this.#failure !== null) throw this.#failure
+    this.#sending += bytes.length
+    const sent = this.#send({ end }, bytes)
+      .catch((error: unknown) => (this.#failure = error))
+      .finally(() => {
+        this.#sending -= bytes.length
+        for (const resume of this.#room.splice(0)) resume()
+      })
+    if (end) await sent
+    while (this.#sending > inputWindow && this.#failure === null) await new Promise<void>((resolve) => this.#room.push(resolve))
   }
 
   async resize(size: TerminalSize): Promise<void> {
@@ -52,16 +70,15 @@ export class ServerSession {
 
   #taken(bytes: number): void {
     this.#owed += bytes
-    if (this.#owed < this.#options.window / part) return
+    if (this.#owed < this.#window / part) return
     const credit = this.#owed
     this.#owed = 0
     void this.#send({ credit }).catch(() => {})
   }
 
   async #send(message: { credit?: number; size?: TerminalSize; end?: boolean; interrupt?: boolean }, body?: Uint8Array): Promise<void> {
-    const { link, params } = this.#options
-    if (!link.open) return
+    if (!this.#link.open) return
     const whole = { session: this.#name, sequence: ++this.#sequence, credit: 0, end: false, interrupt: false, ...message }
-    await link.command('session', whole, { application: params.application, environment: params.environment, epoch: 0, body })
+    await this.#link.command('session', whole, { ...this.#place, body })
   }
 }

@@ -1,5 +1,6 @@
 import * as z from 'zod'
-import { personCommandSchema, terminalSizeSchema } from '../command-messages.ts'
+import { fileNameSchema, filePathSchema, personCommandSchema, terminalSizeSchema } from '../command-messages.ts'
+import { digestPattern } from '../manifest.ts'
 import { errorReportSchema } from '../peer.ts'
 import type { Route } from './route.ts'
 
@@ -45,6 +46,16 @@ export const execEventSchema = z.union([
   z.object({ kind: z.literal('ended'), outcome: commandOutcomeSchema }),
 ])
 export type ExecEvent = z.infer<typeof execEventSchema>
+
+/** A file's bytes as they come from a server, and at its end what it is. */
+export const copyEventSchema = z.union([
+  z.object({ kind: z.literal('started'), run: z.string(), servers: z.array(z.string()) }),
+  z.object({ kind: z.literal('data'), server: z.string(), size: z.number(), base64: z.string() }),
+  z.object({ kind: z.literal('ended'), outcome: commandOutcomeSchema, file: z.object({ size: z.number(), mode: z.number(), digest: z.string() }).nullable() }),
+])
+export type CopyEvent = z.infer<typeof copyEventSchema>
+
+const serverList = z.union([serverName, z.array(serverName)]).default([]).transform((value) => (typeof value === 'string' ? [value] : value))
 
 export const runSchema = z.object({
   id: z.string(),
@@ -98,6 +109,34 @@ export const commandRoutes = {
     params: byRun,
     body: z.strictObject({ base64: z.base64().max(1_000_000).default(''), size: terminalSizeSchema.optional(), end: z.boolean().default(false) }),
     response: z.object({}),
+  },
+  copyTo: {
+    method: 'PUT',
+    path: '/api/v1/environments/:application/:environment/file',
+    summary: 'Put the file that is the body onto servers: whole, or not at all',
+    params: place,
+    query: z.object({
+      /** Servers by name, again for more. */
+      server: serverList,
+      path: filePathSchema,
+      /** Its name where the path is a directory. */
+      name: fileNameSchema,
+      size: z.coerce.number().int().min(0),
+      mode: z.coerce.number().int().min(0).max(0o777),
+      digest: z.string().regex(digestPattern),
+      requestedBy: z.string().max(200).optional(),
+    }),
+    response: z.object({ outcomes: z.array(commandOutcomeSchema) }),
+    stream: 'pack',
+  },
+  copyFrom: {
+    method: 'GET',
+    path: '/api/v1/environments/:application/:environment/file',
+    summary: 'A file from servers',
+    params: place,
+    query: z.object({ server: serverList, path: filePathSchema, requestedBy: z.string().max(200).optional() }),
+    response: copyEventSchema,
+    stream: 'events',
   },
   runs: {
     method: 'GET',

@@ -97,7 +97,7 @@ export const environmentRoutes = {
     path: '/api/v1/environments/:application/:environment/logs',
     summary: 'What the application prints, from all servers',
     params: place,
-    query: z.object({ lines: z.coerce.number().int().min(0).max(10_000).default(50), follow: z.enum(['true', 'false']).default('false'), server: z.string().optional() }),
+    query: z.object({ lines: z.coerce.number().int().min(0).max(10_000).default(50), follow: z.enum(['true', 'false']).default('false'), server: z.string().optional(), since: z.coerce.number().int().min(0).optional(), grep: z.string().max(1_000).optional() }),
     response: z.object({ server: z.string(), at: z.number().nullable(), text: z.string() }),
     stream: 'events',
   },

@@ -1,0 +1,125 @@
+import type { AgentParams } from '../../protocol/agent-messages.ts'
+import type { CommandOutcome, CopyEvent } from '../../protocol/api/commands.ts'
+import { DployError, reportOf } from '../../protocol/errors.ts'
+import { directoryOf } from '../deploy/observe.ts'
+import type { AgentLink } from '../gateway/agent-link.ts'
+import type { Gateway } from '../gateway/gateway.ts'
+import type { Environment, EnvironmentServer } from '../store/applications.ts'
+import type { Store } from '../store/store.ts'
+import { Outlet } from './outlet.ts'
+import { selectServers } from './selection.ts'
+import { ServerSession } from './server-session.ts'
+
+/** Of a file that comes from a server, what may wait here for its reader. Bytes. */
+const window = 512 * 1024
+
+interface Copy {
+  environment: Environment
+  /** By name; none: all of the environment. */
+  servers: string[]
+  path: string
+  requestedBy: string
+  /** Aborts when the caller went away. */
+  signal: AbortSignal
+}
+
+export interface CopyTo extends Copy, Pick<AgentParams<'receive_file'>, 'name' | 'size' | 'mode' | 'digest'> {
+  content: AsyncIterable<Uint8Array>
+}
+
+/** Brings files to servers and back, and keeps the record of it. */
+export class FileCopies {
+  readonly #store: Store
+  readonly #gateway: Gateway
+
+  constructor(store: Store, gateway: Gateway) {
+    this.#store = store
+    this.#gateway = gateway
+  }
+
+  /** Gives every server the content as it comes, at the pace of the slowest; one that fails is left out from there on. */
+  async to(copy: CopyTo): Promise<CommandOutcome[]> {
+    const { content, name, size, mode, digest, path } = copy
+    const { run, servers } = await this.#begin(copy, `${name} to ${path}`)
+    const stop = new AbortController()
+    const signal = AbortSignal.any([copy.signal, stop.signal])
+    const began = performance.now()
+    const targets = servers.map((server) => {
+      const link = this.#gateway.link(server.id)
+      const session = link && new ServerSession({ link, method: 'receive_file', params: { ...placeOf(copy), path, name, size, mode, digest }, window, signal, onOutput: () => {} })
+      return { server, session, failed: false }
+    })
+    const all = async (work: (session: ServerSession<'receive_file'>) => Promise<void>) => {
+      await Promise.all(targets.map(async (target) => {
+        if (target.session === null || target.failed) return
+        // What ended it is its result.
+        await Promise.race([work(target.session), target.session.result.then(() => {})]).catch(() => (target.failed = true))
+      }))
+    }
+    try {
+      for await (const bytes of content) await all((session) => session.input(bytes))
+      await all((session) => session.input(new Uint8Array(0), true))
+    } catch (error) {
+      stop.abort(error)
+    }
+    const outcomes = await Promise.all(targets.map(async ({ server, session }) => outcomeOf(server, began, async () => (await (session ?? unreachable(server)).result, undefined))))
+    await this.#store.runs.finish(run, outcomes.map(({ outcome }) => outcome), Date.now())
+    return outcomes.map(({ outcome }) => outcome)
+  }
+
+  /** The file from each server, read no faster than the caller does. */
+  async *from(copy: Copy): AsyncGenerator<CopyEvent> {
+    const { run, servers } = await this.#begin(copy, `${copy.path} from servers`)
+    const gone = new AbortController()
+    const signal = AbortSignal.any([copy.signal, gone.signal])
+    const outlet = new Outlet<CopyEvent>()
+    outlet.put({ kind: 'started', run, servers: servers.map((server) => server.name) })
+    const began = performance.now()
+    const done = Promise.all(
+      servers.map(async (server) => {
+        const link = this.#gateway.link(server.id)
+        const { outcome, value } = await outcomeOf(server, began, () => (link ? this.#fetch(copy, server, link, outlet, signal) : unreachable(server)))
+        outlet.put({ kind: 'ended', outcome, file: value ?? null })
+        return outcome
+      }),
+    ).then(async (outcomes) => {
+      await this.#store.runs.finish(run, outcomes, Date.now())
+      outlet.end()
+    })
+    try {
+      yield* outlet.read(signal)
+    } finally {
+      gone.abort(new DployError('deployment.cancelled', 'Who asked for it went away'))
+      await done
+    }
+  }
+
+  async #begin(copy: Copy, what: string): Promise<{ run: string; servers: EnvironmentServer[] }> {
+    const { environment } = copy
+    const servers = selectServers(await this.#store.applications.servers(environment.id), { servers: copy.servers, tags: {} }, environment.name)
+    return { run: await this.#store.runs.begin({ environmentId: environment.id, kind: 'copy', command: what, requestedBy: copy.requestedBy }, Date.now()), servers }
+  }
+
+  #fetch(copy: Copy, server: EnvironmentServer, link: AgentLink, outlet: Outlet<CopyEvent>, signal: AbortSignal) {
+    const onOutput = ({ size }: { size: number }, bytes: Uint8Array, taken: () => void) => outlet.put({ kind: 'data', server: server.name, size, base64: Buffer.from(bytes).toString('base64') }, taken)
+    return new ServerSession({ link, method: 'send_file', params: { ...placeOf(copy), path: copy.path }, window, signal, onOutput }).result
+  }
+}
+
+function placeOf({ environment }: Copy) {
+  return { application: environment.application, environment: environment.name, directory: directoryOf(environment.config) }
+}
+
+function unreachable(server: EnvironmentServer): never {
+  throw new DployError('server.unreachable', 'Its agent is not connected', { where: server.name })
+}
+
+async function outcomeOf<T>(server: EnvironmentServer, began: number, work: () => Promise<T>): Promise<{ outcome: CommandOutcome; value?: T }> {
+  const base = { server: server.name, code: null, signal: null, problem: null }
+  try {
+    const value = await work()
+    return { outcome: { ...base, code: 0, ms: performance.now() - began }, value }
+  } catch (error) {
+    return { outcome: { ...base, ms: performance.now() - began, problem: reportOf(error, server.name) } }
+  }
+}
