@@ -1,9 +1,11 @@
 import type { ServiceState, Span, StepEvent } from '../protocol/agent-messages.ts'
 import { runCommand } from '../protocol/command-line.ts'
 import { DployError } from '../protocol/errors.ts'
-import type { ReleaseSpec } from '../protocol/release-spec.ts'
+import { handoverOf, type ReleaseSpec } from '../protocol/release-spec.ts'
 import type { ApplicationDirectory } from './application-directory.ts'
 import { userIds } from './user.ts'
+import type { Handover, Incoming } from './handover/handover.ts'
+import { findOldCode } from './handover/old-code.ts'
 import { waitHealthy, watchHealth, type HealthTarget } from './health.ts'
 import type { ServiceManager, ServiceRelease } from './services/contract.ts'
 
@@ -11,9 +13,16 @@ export interface ReleaseContext {
   directory: ApplicationDirectory
   spec: ReleaseSpec
   manager: ServiceManager
+  /** Null: the manager cannot keep releases beside each other. */
+  handover: Handover | null
+  /** The balancer is told where a release listens. */
+  balancerSwitches: boolean
   /** The environment of the release's processes and commands, without PORT. */
   env: Readonly<Record<string, string>>
+  /** Where the release listens, or will. */
   ports: readonly number[]
+  /** Where users, or the balancer, ask the service on this server. */
+  servicePort: number | null
   signal: AbortSignal
   emit(event: StepEvent): void
 }
@@ -26,21 +35,13 @@ const noService: ServiceState = { state: 'none', release: null, since: null, pid
  */
 export async function activateRelease(context: ReleaseContext): Promise<{ already: boolean; spans: Span[]; service: ServiceState }> {
   const { directory, spec, emit } = context
-  const spans: Span[] = []
-  const began = performance.now()
-  const timed = async <T>(name: string, work: () => Promise<T>): Promise<T> => {
-    const start = performance.now() - began
-    emit({ kind: 'progress', phase: name })
-    try {
-      return await work()
-    } finally {
-      spans.push({ name, start, end: performance.now() - began })
-    }
-  }
-
+  const { spans, timed, began } = spansOf(context)
   if (await runsAlready(context)) return { already: true, spans, service: await observe(context) }
   if (spec.hooks.before_activate) await timed('before_activate', () => runHook(context, 'before_activate'))
-  if (spec.service) {
+  if (context.handover && handoverOf(spec.service) !== 'restart') {
+    await context.handover.activate(incoming(context, timed), () => directory.switchTo(spec.number))
+  } else if (spec.service) {
+    await context.handover?.forget()
     const { killed } = await timed('switch', () => context.manager.replace(serviceRelease(context), () => directory.switchTo(spec.number)))
     if (killed) emit({ kind: 'note', text: `the old processes did not end within ${spec.service!.stop.timeout} ms of ${spec.service!.stop.signal} and were killed` })
     const booting = performance.now()
@@ -56,10 +57,19 @@ export async function activateRelease(context: ReleaseContext): Promise<{ alread
   return { already: false, spans, service: await observe(context) }
 }
 
+/** Starts a staged release beside the one that serves, and proves that it is healthy. When it fails nothing is left of it. */
+export async function bootRelease(context: ReleaseContext): Promise<{ already: boolean; spans: Span[] }> {
+  if (!context.handover || handoverOf(context.spec.service) === 'restart') return { already: true, spans: [] }
+  const { spans, timed } = spansOf(context)
+  const { already } = await context.handover.boot(incoming(context, timed))
+  return { already, spans }
+}
+
 /** Watches the running release until the time is up, or throws the moment that it ends or stops being healthy. */
 export async function watchRelease(context: ReleaseContext, duration: number): Promise<{ checks: number }> {
   const { service } = context.spec
   if (!service) return { checks: 0 }
+  noteOldCode(context)
   return untilFailure(context, (exited) => watchHealth(healthTarget(context, exited), duration))
 }
 
@@ -95,12 +105,45 @@ export async function runReleaseCommand(context: ReleaseContext): Promise<{ seco
   return { seconds: ms / 1000 }
 }
 
+/** What was done, and when: milliseconds since now. */
+function spansOf(context: ReleaseContext) {
+  const spans: Span[] = []
+  const began = performance.now()
+  const timed = async <T>(name: string, work: () => Promise<T>): Promise<T> => {
+    const start = performance.now() - began
+    context.emit({ kind: 'progress', phase: name })
+    try {
+      return await work()
+    } finally {
+      spans.push({ name, start, end: performance.now() - began })
+    }
+  }
+  return { spans, timed, began }
+}
+
+function incoming(context: ReleaseContext, span: Incoming['span']): Incoming {
+  const { spec, directory, env, signal, balancerSwitches } = context
+  const release = (ports: readonly number[]): ServiceRelease => ({ number: spec.number, path: directory.releasePath(spec.number), service: spec.service!, env, ports })
+  const health = (ports: readonly number[], exited: Promise<never>) => healthTarget({ ...context, ports }, exited)
+  return { spec, port: context.servicePort!, release, health, balancerSwitches, signal, span }
+}
+
+/** Says which processes still run a release that neither serves nor is to end: they would run on unnoticed. */
+function noteOldCode(context: ReleaseContext): void {
+  const { directory, spec, handover, emit } = context
+  const known = new Set([spec.number, ...(handover?.releases() ?? [])])
+  const old = findOldCode(directory.path, known)
+  for (const { pid, release, what, command } of old.slice(0, 5)) emit({ kind: 'note', text: `process ${pid} still runs release ${release} (its ${what}): ${command}` })
+  if (old.length > 5) emit({ kind: 'note', text: `${old.length - 5} more processes still run an older release` })
+}
+
 async function runsAlready(context: ReleaseContext): Promise<boolean> {
   const { directory, spec } = context
   if (directory.current() !== spec.number) return false
   if (!spec.service) return true
   const seen = await context.manager.observe()
   if (seen.state !== 'running' || seen.release !== spec.number) return false
+  if (handoverOf(spec.service) !== 'restart' && context.handover && !context.handover.serves(spec.number)) return false
   try {
     await untilFailure(context, (exited) => waitHealthy(healthTarget(context, exited)))
     return true
@@ -134,7 +177,9 @@ function healthTarget(context: ReleaseContext, exited: Promise<never>): HealthTa
 }
 
 async function observe(context: ReleaseContext): Promise<ServiceState> {
-  return context.spec.service ? context.manager.observe() : noService
+  if (!context.spec.service) return noService
+  const service = await context.manager.observe()
+  return context.handover ? context.handover.describe(service) : service
 }
 
 /** Does something for as long as the service does not end by itself. */

@@ -1,21 +1,22 @@
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { createZstdDecompress } from 'node:zlib'
-import { agentMethods, helloParams, type AgentMethod, type AgentParams, type AgentResult, type CommandText, type StepEvent } from '../protocol/agent-messages.ts'
+import { agentMethods, helloParams, type AgentMethod, type AgentParams, type AgentResult, type CommandText, type ServiceState, type StepEvent } from '../protocol/agent-messages.ts'
 import { DployError } from '../protocol/errors.ts'
 import { decodeManifest, type Digest, type Manifest } from '../protocol/manifest.ts'
 import { PackReader, type PackSink } from '../protocol/pack.ts'
 import { Peer, type CallContext, type Carrier } from '../protocol/peer.ts'
-import type { ReleaseSpec } from '../protocol/release-spec.ts'
+import { handoverOf, type ReleaseSpec } from '../protocol/release-spec.ts'
 import { helloText, readPrivateKey, signText } from '../protocol/signature.ts'
 import { protocolNumber } from '../protocol/version.ts'
-import { activateRelease, checkRelease, runHook, runReleaseCommand, watchRelease, type ReleaseContext } from './activate.ts'
+import { activateRelease, bootRelease, checkRelease, runHook, runReleaseCommand, watchRelease, type ReleaseContext } from './activate.ts'
 import { ApplicationDirectory } from './application-directory.ts'
 import { admitCommand } from './command-gate.ts'
 import { runExec } from './commands/exec.ts'
 import { commandEnvironment, currentRelease } from './commands/current-release.ts'
 import { receiveFile, sendFile } from './commands/files.ts'
 import { Sessions } from './commands/session.ts'
+import { Handover } from './handover/handover.ts'
 import type { Identity } from './identity.ts'
 import type { Journal } from './journal.ts'
 import { viewLogs } from './log-view.ts'
@@ -36,6 +37,13 @@ export interface AgentOptions {
   log(text: string): void
 }
 
+/** What keeps a service's processes. */
+interface Kept {
+  kind: string
+  manager: ServiceManager
+  /** Null: the manager cannot keep releases beside each other. */
+  handover: Handover | null
+}
 interface Place {
   application: string
   environment: string
@@ -49,7 +57,7 @@ interface Call extends CallContext {
 type Methods = { [M in AgentMethod]: (params: AgentParams<M>, call: Call) => Promise<AgentResult<M>> }
 
 /** Methods that change something: journaled by command id, and one after the other for an application's environment. */
-const changing: ReadonlySet<AgentMethod> = new Set<AgentMethod>(['stage', 'release_command', 'activate', 'collect'])
+const changing: ReadonlySet<AgentMethod> = new Set<AgentMethod>(['stage', 'release_command', 'boot', 'retire', 'activate', 'collect'])
 
 /** What a person starts once: never again by the same command, and ended with its connection. */
 const startedOnce: ReadonlySet<AgentMethod> = new Set<AgentMethod>(['exec', 'receive_file', 'send_file'])
@@ -59,7 +67,7 @@ export class Agent {
   readonly #options: AgentOptions
   readonly #instance = randomUUID()
   readonly #directories = new Map<string, ApplicationDirectory>()
-  readonly #managers = new Map<string, { kind: string; manager: ServiceManager }>()
+  readonly #managers = new Map<string, Kept>()
   /** The last change that was begun, per application's environment. */
   readonly #turns = new Map<string, Promise<unknown>>()
   readonly #results = new Map<string, Promise<unknown>>()
@@ -186,9 +194,21 @@ export class Agent {
 
     release_command: ({ release, local }, call) => runReleaseCommand(this.#context(release, local, call)),
 
-    activate: async ({ release, local }, call) => {
-      if (!this.#directory(release.directory).numbers().includes(release.number)) throw new DployError('release.unknown', `The release ${release.number} is not staged on this server`)
-      return activateRelease(this.#context(release, local, call))
+    boot: async ({ release, local, balancerSwitches }, call) => {
+      this.#checkStaged(release)
+      return bootRelease({ ...this.#context(release, local, call), balancerSwitches })
+    },
+
+    retire: async ({ release, ...place }) => {
+      await this.#keptOf(place)?.handover?.retire(release)
+      return {}
+    },
+
+    activate: async ({ release, local, balancerSwitches = false }, call) => {
+      this.#checkStaged(release)
+      const result = await activateRelease({ ...this.#context(release, local, call), balancerSwitches })
+      const { ports } = this.#context(release, local, call)
+      return { ...result, ...(handoverOf(release.service) === 'port' && ports[0] !== undefined && { port: ports[0] }) }
     },
 
     watch: ({ release, local, duration }, call) => watchRelease(this.#context(release, local, call), duration),
@@ -203,8 +223,8 @@ export class Agent {
     },
 
     logs: async ({ lines, follow, since, grep, ...place }, call) => {
-      const manager = this.#managerOf(place)
-      if (manager) await viewLogs(manager, { lines, follow, since, grep, signal: call.signal }, (line) => void call.emit(line).catch(() => {}))
+      const kept = this.#keptOf(place)
+      if (kept) await viewLogs(kept.manager, { lines, follow, since, grep, signal: call.signal }, (line) => void call.emit(line).catch(() => {}))
       return {}
     },
 
@@ -244,14 +264,14 @@ export class Agent {
   async #observe(place: Place): Promise<AgentResult<'observe'>> {
     const directory = this.#directory(place.directory)
     const current = directory.current()
-    const manager = this.#managerOf(place)
+    const kept = this.#keptOf(place)
     return {
       current,
       releases: directory.numbers().map((number) => {
         const { id, artifact } = directory.spec(number)!
         return { number, id, artifact }
       }),
-      service: manager ? await manager.observe() : { state: 'none', release: null, since: null, pids: [], restarts: 0 },
+      service: kept ? await stateOf(kept) : { state: 'none', release: null, since: null, pids: [], restarts: 0 },
       freeBytes: directory.freeBytes(),
     }
   }
@@ -266,10 +286,15 @@ export class Agent {
     const { identity } = this.#options
     const directory = this.#directory(spec.directory)
     const port = local.port ?? spec.service?.port
+    const { manager, handover } = this.#kept(spec, spec.service?.manager ?? 'auto')
+    const own = handoverOf(spec.service) === 'restart' ? null : (handover?.portsOf(spec.number) ?? null)
     return {
       directory,
       spec,
-      manager: this.#manager(spec, spec.service?.manager ?? 'auto'),
+      manager,
+      handover,
+      balancerSwitches: false,
+      servicePort: port ?? null,
       env: {
         PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
         LANG: 'C.UTF-8',
@@ -282,26 +307,26 @@ export class Agent {
         ...spec.variables,
         ...local.secrets,
       },
-      ports: port === undefined || !spec.service ? [] : Array.from({ length: spec.service.instances }, (_, index) => port + index),
+      ports: own ?? (port === undefined || !spec.service ? [] : Array.from({ length: spec.service.instances }, (_, index) => port + index)),
       signal: call.signal,
       emit: call.step,
     }
   }
 
   /** The manager that keeps what runs now; null if the current release has no service. */
-  #managerOf(place: Place): ServiceManager | null {
+  #keptOf(place: Place): Kept | null {
     const directory = this.#directory(place.directory)
     const current = directory.current()
     const spec = current === null ? null : directory.spec(current)
     if (spec?.service == null) return null
-    return this.#manager(spec, spec.service.manager)
+    return this.#kept(spec, spec.service.manager)
   }
 
-  #manager(spec: { application: string; environment: string; directory: string }, kind: 'auto' | 'systemd' | 'process' | 'command'): ServiceManager {
+  #kept(spec: { application: string; environment: string; directory: string }, kind: 'auto' | 'systemd' | 'process' | 'command'): Kept {
     const { root, stateDirectory, keeper } = this.#options
     const key = `${spec.application}/${spec.environment}`
     const open = this.#managers.get(key)
-    if (open?.kind === kind) return open.manager
+    if (open?.kind === kind) return open
     const place = {
       application: spec.application,
       environment: spec.environment,
@@ -309,10 +334,26 @@ export class Agent {
       stateDirectory: join(stateDirectory, 'services', `${spec.application}-${spec.environment}`),
     }
     const manager = openManager(kind, place, { keeper, ownsMachine: root === '/' })
-    this.#managers.set(key, { kind, manager })
-    void manager.ensure().catch((error: unknown) => this.#options.log(`${key}: ${(error as Error).message}`))
-    return manager
+    const log = (text: string) => this.#options.log(`${key}: ${text}`)
+    const { beside } = manager
+    const handover = beside && new Handover({ ...place, beside, stopService: () => manager.stop(), note: log })
+    const kept = { kind, manager, handover }
+    this.#managers.set(key, kept)
+    void manager
+      .ensure()
+      .then(() => handover?.resume())
+      .catch((error: unknown) => log((error as Error).message))
+    return kept
   }
+
+  #checkStaged(release: ReleaseSpec): void {
+    if (!this.#directory(release.directory).numbers().includes(release.number)) throw new DployError('release.unknown', `The release ${release.number} is not staged on this server`)
+  }
+}
+
+async function stateOf({ manager, handover }: Kept): Promise<ServiceState> {
+  const service = await manager.observe()
+  return handover ? handover.describe(service) : service
 }
 
 /** Aborts when the caller cancels, but not when the connection ends. */

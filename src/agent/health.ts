@@ -1,5 +1,5 @@
 import { request, type IncomingHttpHeaders } from 'node:http'
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { DployError } from '../protocol/errors.ts'
 import { formatDuration } from '../protocol/duration.ts'
@@ -29,10 +29,10 @@ export interface HealthTarget {
 
 type Answer = { ok: boolean; detail: string }
 
-/** Checks an instance once: its port, then the check's own command. `detail` is for people. */
-export async function checkOnce(target: Pick<HealthTarget, 'health' | 'signal' | 'run'>, port: number | null): Promise<Answer> {
+/** Checks an instance once: its port (by HTTP over `socket`, if given, which is open), then the check's own command. `detail` is for people. */
+export async function checkOnce(target: Pick<HealthTarget, 'health' | 'signal' | 'run'>, port: number | null, socket?: Socket): Promise<Answer> {
   const { health, signal } = target
-  const answer = port === null ? null : health.kind === 'tcp' ? await takesConnection(port) : await askHttp(health, port, signal)
+  const answer = port === null ? null : health.kind === 'tcp' ? await takesConnection(port) : await askHttp(health, port, signal, socket)
   if (health.command === undefined || answer?.ok === false) return answer ?? { ok: true, detail: 'it runs' }
   try {
     const { code, printed } = await target.run(health.command, port, health.answer_within, signal)
@@ -42,14 +42,14 @@ export async function checkOnce(target: Pick<HealthTarget, 'health' | 'signal' |
   }
 }
 
-/** Over HTTP/1.1 on a new connection to 127.0.0.1. */
-function askHttp(health: HealthSpec, port: number, signal: AbortSignal): Promise<Answer> {
+/** Over HTTP/1.1 on a new connection to 127.0.0.1, or on one that is open. */
+function askHttp(health: HealthSpec, port: number, signal: AbortSignal, socket?: Socket): Promise<Answer> {
   return new Promise((resolve) => {
     const asked = request({
       host: '127.0.0.1',
       port,
       path: health.path,
-      agent: false,
+      ...(socket ? { createConnection: () => socket } : { agent: false }),
       headers: { host: health.host ?? `localhost:${port}`, connection: 'close', 'user-agent': 'dploy health check' },
       signal,
     })

@@ -37,6 +37,10 @@ export const serviceStateSchema = z.object({
   pids: z.array(z.number()),
   /** How often the manager started it again by itself since the last activation. */
   restarts: z.number(),
+  /** How the release that serves was started, and so how the next one can take over; left out: by a restart. */
+  handover: z.enum(['socket', 'port']).optional(),
+  /** Releases whose processes run beside it: booted and not yet switched to, kept warm, or about to end. */
+  beside: z.array(z.number()).optional(),
 })
 export type ServiceState = z.infer<typeof serviceStateSchema>
 
@@ -85,12 +89,38 @@ export const agentMethods = {
     event: stepEventSchema,
   },
   /**
+   * Starts a staged release beside the one that serves and waits until it is healthy; nobody is sent to it. With
+   * handover `socket` this is a trial on a socket of its own, which ends. When it fails nothing is left of it.
+   */
+  boot: {
+    params: z.object({ release: releaseSpecSchema, local, balancerSwitches: z.boolean() }),
+    result: z.object({ already: z.boolean(), spans: z.array(spanSchema) }),
+    event: stepEventSchema,
+  },
+  /** Ends what `boot` started of a release that was not switched to. */
+  retire: {
+    params: place.extend({ release: z.number() }),
+    result: z.object({}),
+    event: z.never(),
+  },
+  /**
    * Makes a staged release the current one: hooks, switch, start, health check. When it fails the server is left as it
    * is (the caller decides what to activate next); the error names why, with the last lines of the service.
    */
   activate: {
-    params: z.object({ release: releaseSpecSchema, local }),
-    result: z.object({ already: z.boolean(), spans: z.array(spanSchema), service: serviceStateSchema }),
+    params: z.object({
+      release: releaseSpecSchema,
+      local,
+      /** The balancer is told the release's port, so that the server need not redirect to it. */
+      balancerSwitches: z.boolean().optional(),
+    }),
+    result: z.object({
+      already: z.boolean(),
+      spans: z.array(spanSchema),
+      service: serviceStateSchema,
+      /** Handover `port`: where the release listens. */
+      port: z.number().optional(),
+    }),
     event: stepEventSchema,
   },
   /**

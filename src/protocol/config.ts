@@ -99,6 +99,17 @@ const stop = z.strictObject({
   timeout: durationOr('10s', 'After this the process is killed.'),
 })
 
+const portRange = z
+  .string()
+  .regex(/^\d{1,5}-\d{1,5}$/, 'must be two ports, such as 3001-3010')
+  .transform((value, context) => {
+    const [from = 0, to = 0] = value.split('-').map(Number)
+    if (from >= 1 && to <= 65_535 && to > from && to - from < 1000) return { from, to }
+    context.addIssue({ code: 'custom', message: 'must be a range of 2 to 1000 ports between 1 and 65535' })
+    return z.NEVER
+  })
+  .meta({ title: 'two ports, such as 3001-3010' })
+
 const service = z
   .strictObject({
     command: command.optional().meta({ description: 'Starts the application, in the release directory; it must stay in the foreground.', examples: ['node server.js'] }),
@@ -113,6 +124,15 @@ const service = z
     restart: command.optional().meta({ description: 'Manager command: makes the running service use the current release.', examples: ['systemctl reload php-fpm'] }),
     status: command.optional().meta({ description: 'Manager command: exits 0 while the service runs.', examples: ['systemctl is-active --quiet php-fpm'] }),
     logs: command.optional().meta({ description: 'Manager command: prints the service log.', examples: ['journalctl --unit php-fpm --lines 200'] }),
+    handover: z
+      .enum(['restart', 'socket', 'port'])
+      .default('restart')
+      .describe('How a new release takes over on a server: restart (drain, end the old, start the new), socket (both share the listening socket that dploy holds: LISTEN_FDS), port (each release on a port of its own).'),
+    overlap: z.boolean().default(true).describe('Whether two releases may run beside each other on a server; false: drain and restart, whatever handover says.'),
+    release_ports: portRange
+      .optional()
+      .meta({ description: 'Handover port: the ports that releases run on in turn; by default the ten after service.port.', examples: ['3001-3010'] }),
+    keep_warm: durationOr('10m', 'Handover port: how long the old release keeps running after a switch, so that a rollback is another switch.', 0),
     user: text('a user name', /^[a-z_][a-z0-9_-]{0,31}$/).optional().meta({ description: 'The user the service runs as; by default the one the agent runs as.', examples: ['www-data'] }),
   })
   .superRefine((value, context) => {
@@ -121,6 +141,11 @@ const service = z
     }
     if (value.manager !== 'command' && value.command === undefined) {
       context.addIssue({ code: 'custom', path: ['command'], message: 'is missing: the command that starts the service' })
+    }
+    if (value.handover !== 'restart') {
+      if (value.port === undefined) context.addIssue({ code: 'custom', path: ['handover'], message: `handover "${value.handover}" needs the key "port"` })
+      if (value.manager === 'command') context.addIssue({ code: 'custom', path: ['handover'], message: 'manager "command" cannot run two releases beside each other; leave handover out' })
+      if (value.handover === 'port' && value.instances > 1) context.addIssue({ code: 'custom', path: ['instances'], message: 'handover "port" switches one port; use handover "socket" for several instances' })
     }
     if (value.port !== undefined && value.instances > 1 && value.port + value.instances - 1 > 65_535) {
       context.addIssue({ code: 'custom', path: ['port'], message: `${value.instances} instances need the ports up to ${value.port + value.instances - 1}; the last port is 65535` })

@@ -39,6 +39,8 @@ export const planSchema = z.object({
   unchanged: z.array(z.string()),
   /** Servers out of reach that the strategy allows to be left for later. */
   unreachable: z.array(z.string()),
+  /** The new release takes over beside the old one: every server boots it before the commit point, and none is drained. */
+  warm: z.boolean().optional(),
   /** What is done for each server of a batch, in order. */
   perServer: z.array(z.enum(['drain', 'activate', 'register'])),
   /** Milliseconds. */

@@ -57,6 +57,7 @@ export const errorTable = {
   'protocol.invalid': { status: 400, title: 'A message is not valid', fix: 'Check that both ends are dploy of a near version' },
   'command.refused': { status: 403, title: 'The agent refused a command', fix: 'See the message: unsigned, stale, replayed or meant for another' },
   'agent.join_refused': { status: 403, title: 'The join token is not valid', fix: 'Make a new one: dploy serve prints it' },
+  'agent.nft_missing': { status: 502, title: 'A server cannot redirect a port to the new release', fix: 'Install nftables there (apt-get install nftables), let the agent run as root, or use service.handover: socket' },
   'connection.closed': { status: 502, title: 'The connection ended', fix: 'It is made again by itself' },
   'internal': { status: 500, title: 'Something unexpected happened', fix: 'Please report it with the text of the error' },
 } as const satisfies Record<string, { status: number; title: string; fix: string }>

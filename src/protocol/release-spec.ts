@@ -30,7 +30,16 @@ export const serviceSpecSchema = z.object({
   status: z.string().optional(),
   logs: z.string().optional(),
   user: z.string().optional(),
+  handover: z.enum(['restart', 'socket', 'port']).optional(),
+  overlap: z.boolean().optional(),
+  release_ports: z.object({ from: z.number(), to: z.number() }).optional(),
+  keep_warm: z.number().optional(),
 })
+
+/** How releases of a service take over from each other: `restart` where two may not run beside each other. */
+export function handoverOf(service: ServiceSpec | null): 'restart' | 'socket' | 'port' {
+  return service === null || service.overlap === false ? 'restart' : (service.handover ?? 'restart')
+}
 
 export const revisionSchema = z.object({
   /** The full commit id; null when a directory was deployed without git. */

@@ -4,6 +4,7 @@
  *
  * History:
  *  1  2026-11-23  frames, hello, signed commands, stage/activate/run/observe/watch/collect, objects.
+ *  1  2026-11-24  boot and retire, asked only of services with a warm hand-over, which need an agent that knows them.
  */
 export const protocolNumber = 1
 

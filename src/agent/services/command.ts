@@ -18,6 +18,7 @@ const storedSchema = z.object({ release: z.number(), env: z.record(z.string(), z
 /** Leaves the processes to the person's own commands: `restart`, and where given `status` and `logs`. */
 export class CommandManager implements ServiceManager {
   readonly kind = 'command'
+  readonly beside = null
   readonly #place: ServicePlace
 
   constructor(place: ServicePlace) {

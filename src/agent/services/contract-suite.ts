@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { registerBeside } from './contract-beside.ts'
 import { ask, freePorts, lives, makeWorld, patience, until, untilAnswers, type ManagerSubject } from './contract-world.ts'
 
 const root = process.getuid?.() === 0
@@ -117,7 +118,10 @@ export function managerContract(subject: ManagerSubject): void {
       await assert.rejects(watched)
     })
 
-    if (subject.ownsProcesses) registerProcesses(subject)
+    if (subject.ownsProcesses) {
+      registerProcesses(subject)
+      registerBeside(subject)
+    }
   })
 }
 

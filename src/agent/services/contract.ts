@@ -29,12 +29,50 @@ export interface LogLine {
   text: string
 }
 
+/** Where a socket listens that a manager holds and hands to processes; `host` null: every address. */
+export interface ListenAddress {
+  host: string | null
+  port: number
+}
+
+/** Processes of one release (or of its trial) beside others of the same service. */
+export interface ServiceRun {
+  /** The name it was started under. */
+  name: string
+  /** Whether it is what the service's state, end and log are about. */
+  serving: boolean
+  /** Process ids, one per instance that runs. */
+  pids: number[]
+  /** How long its processes have to end. Milliseconds. */
+  stopTimeout: number
+}
+
+/** What a manager can that keeps releases beside each other. The runs survive the agent. */
+export interface Beside {
+  /**
+   * Starts a release's processes beside all others, in the release's own directory. `sockets` listen from then on,
+   * outside of any process, until no run needs them, and are given to each instance (sd_listen_fds(3)).
+   */
+  start(name: string, release: ServiceRelease, sockets: readonly ListenAddress[]): Promise<void>
+  /** From now on this run is the service, also after a boot of the machine. Takes no time: nothing is started or ended. */
+  serve(name: string): Promise<void>
+  /** Asks a run's processes to end, by its own definition; resolves when they have. Nothing happens if there is none. */
+  end(name: string): Promise<{ killed: boolean }>
+  runs(): Promise<ServiceRun[]>
+  /** Whether the manager still holds a socket: without it two releases cannot share it. */
+  holds(address: ListenAddress): Promise<boolean>
+  /** As `exited` of the service, of one run. */
+  exited(name: string, signal: AbortSignal): Promise<never>
+}
+
 /**
  * Who keeps the processes of a service. The processes survive the agent. Errors: `service.manager_unavailable` when the
  * manager cannot be used on this server.
  */
 export interface ServiceManager {
   readonly kind: 'systemd' | 'process' | 'command'
+  /** Null: it can only replace one release by another. */
+  readonly beside: Beside | null
   /**
    * Makes the service run this release: ends the old processes gracefully, calls `flip` (which switches `current`) when
    * the new ones are to be started, starts them. Resolves when they are started, not when they are healthy.

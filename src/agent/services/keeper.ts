@@ -1,22 +1,17 @@
-import { spawn } from 'node:child_process'
-import { appendFileSync, closeSync, copyFileSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { appendFileSync, copyFileSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import * as z from 'zod'
-import { endGroup, shellText } from '../../protocol/command-line.ts'
-import { instanceSchema, keeperRequestSchema, keptServiceSchema, type Instance, type KeeperAnswer, type KeeperRequest, type KeptService } from './keeper-messages.ts'
+import { endGroup } from '../../protocol/command-line.ts'
+import { instanceSchema, keeperRequestSchema, keptRunSchema, keptServiceSchema, type KeeperAnswer, type KeeperRequest, type KeptRunState, type KeptService } from './keeper-messages.ts'
 import { lockKeeper } from './keeper-lock.ts'
+import { KeptRun, type RunHost } from './kept-run.ts'
+import { ListeningSockets } from './listening-sockets.ts'
 import { bootId, groupsWritingTo, startTicks } from './processes.ts'
 import { shortSocketPath } from './socket-path.ts'
 
-/** Between restarts of an instance that ends: the first, and the longest that it doubles to. Milliseconds. */
-const firstBackoff = 1_000
-const longestBackoff = 30_000
-/** An instance that ran this long starts with the first delay again. Milliseconds. */
-const steady = 10_000
-/** How often instances that another keeper started are looked at (no one tells of their end), and the log's size. Milliseconds. */
-const lookEvery = 100
+/** How often the log's size is looked at. Milliseconds. */
 const rotateEvery = 5_000
 /** The log is rotated above this size; so many old ones are kept. Bytes. */
 const logBytes = 10 * 1024 * 1024
@@ -24,8 +19,13 @@ const oldLogs = 2
 /** How long processes that a dead keeper left behind have to end, where no service says it. Milliseconds. */
 const leftBehindGrace = 2_000
 
+/** The name of the only run of a service whose releases are not kept beside each other. */
+const main = 'main'
+
 /** `boot`: process ids and start times mean nothing after the machine started anew. */
-const storedSchema = z.object({ service: keptServiceSchema.nullable(), instances: z.array(instanceSchema), boot: z.string().optional() })
+const storedSchema = z.object({ runs: z.array(keptRunSchema), boot: z.string().optional() })
+/** As keepers wrote it that knew one run. */
+const formerSchema = z.object({ service: keptServiceSchema.nullable(), instances: z.array(instanceSchema), boot: z.string().optional() })
 
 /**
  * The process keeper: for machines without systemd. Starts the instances of one service as process groups of their own,
@@ -35,13 +35,10 @@ const storedSchema = z.object({ service: keptServiceSchema.nullable(), instances
 export class Keeper {
   readonly #directory: string
   readonly #clients = new Set<Socket>()
-  readonly #timers = new Set<NodeJS.Timeout>()
-  #service: KeptService | null = null
-  #instances: Instance[] = []
-  /** Grows with every start and stop, so that what was planned before does nothing after. */
-  #generation = 0
-  /** What instances that ended left of their process groups, while it is being ended. */
-  readonly #endings = new Set<Promise<unknown>>()
+  readonly #runs = new Map<string, KeptRun>()
+  readonly #sockets = new ListeningSockets()
+  /** Name of the run that serves. */
+  #serving: string | null = null
   /** The state could not be written, and is tried again. */
   #unsaved = false
   #busy: Promise<unknown> = Promise.resolve()
@@ -67,7 +64,7 @@ export class Keeper {
     }, rotateEvery)
     await this.#quit.promise
     clearInterval(upkeep)
-    for (const timer of this.#timers) clearTimeout(timer)
+    for (const run of this.#runs.values()) run.clear()
     for (const client of this.#clients) client.end()
     server.close()
     rmSync(socket.path, { force: true })
@@ -80,177 +77,149 @@ export class Keeper {
     createInterface({ input: client }).on('line', (line) => {
       const request = requestOf(line)
       if (!request) return client.destroy()
-      this.#busy = this.#busy.then(async () => {
-        try {
-          send(client, await this.#answer(request))
-        } catch (error) {
-          send(client, { id: request.id, ok: false, message: (error as Error).message })
-        }
-        if (request.op === 'quit') this.#quit.resolve()
-      })
+      // Ending a run may take as long as the service's stop.timeout says: what is asked meanwhile does not wait for it.
+      const turn = request.op === 'end' ? this.#reply(client, request) : this.#busy.then(() => this.#reply(client, request))
+      if (request.op !== 'end') this.#busy = turn
     }).on('error', () => {})
   }
 
+  async #reply(client: Socket, request: KeeperRequest): Promise<void> {
+    try {
+      send(client, await this.#answer(request))
+    } catch (error) {
+      send(client, { id: request.id, ok: false, message: (error as Error).message })
+    }
+    if (request.op === 'quit') this.#quit.resolve()
+  }
+
   async #answer(request: KeeperRequest): Promise<KeeperAnswer> {
+    const { id } = request
     switch (request.op) {
       case 'start': {
-        const { killed } = await this.#stop()
-        this.#service = request.service
-        this.#instances = request.service.ports.map((port) => ({ port, pid: null, startTicks: null, restarts: 0 }))
+        const { killed } = await this.#endAll()
+        await this.#boot(main, request.service)
+        this.#serving = main
         this.#store()
-        this.#instances.forEach((_, index) => this.#startInstance(index, this.#generation, firstBackoff))
+        return { id, ok: true, killed, instances: this.#runs.get(main)!.instances }
+      }
+      case 'boot':
+        await this.#end(request.run)
+        await this.#boot(request.run, request.service)
+        return { id, ok: true }
+      case 'serve':
+        if (!this.#runs.has(request.run)) throw new Error(`nothing runs under the name ${request.run}`)
+        this.#serving = request.run
         this.#store()
-        return { id: request.id, ok: true, killed, instances: this.#instances }
+        return { id, ok: true }
+      case 'end': {
+        const { killed } = await this.#end(request.run)
+        return { id, ok: true, killed }
       }
       case 'stop':
       case 'quit': {
-        const { killed } = await this.#stop()
-        this.#service = null
-        this.#instances = []
-        this.#store()
-        return { id: request.id, ok: true, killed }
+        const { killed } = await this.#endAll()
+        return { id, ok: true, killed }
       }
-      case 'observe':
-        return { id: request.id, ok: true, service: this.#service, instances: this.#instances }
+      case 'observe': {
+        const serving = this.#serving === null ? undefined : this.#runs.get(this.#serving)
+        return { id, ok: true, service: serving?.service ?? null, instances: serving?.instances ?? [], runs: this.#states(), held: this.#sockets.ports }
+      }
       default:
         return request satisfies never
     }
   }
 
-  async #stop(): Promise<{ killed: boolean }> {
-    this.#generation++
-    const service = this.#service
-    if (!service) return { killed: false }
-    await Promise.all(this.#endings)
-    const ends = await Promise.all(
-      this.#instances.map(async (instance) => {
-        // The group may outlive its leader: children of a shell.
-        if (instance.pid === null) return { killed: false }
-        return endGroup(instance.pid, service.stopSignal as NodeJS.Signals, service.stopTimeout)
-      }),
-    )
-    return { killed: ends.some(({ killed }) => killed) }
-  }
-
-  #startInstance(index: number, generation: number, backoff: number): void {
-    const service = this.#service!
-    const instance = this.#instances[index]!
-    const began = Date.now()
-    const failed = (error: Error) => {
-      const why = existsSync(service.cwd) ? error.message : `there is no directory ${service.cwd}`
-      this.#note(`cannot start: ${why}`)
-      this.#ended(index, generation, -1, null, null, began, backoff)
-    }
-    let log: number | null = null
-    try {
-      log = openSync(this.#log, 'a', 0o600)
-      const child = spawn('/bin/sh', ['-c', shellText(service.command)], {
-        cwd: service.cwd,
-        env: { ...service.env, ...(instance.port === null ? {} : { PORT: String(instance.port) }) },
-        detached: true,
-        stdio: ['ignore', log, log],
-        ...(service.uid === undefined ? {} : { uid: service.uid }),
-        ...(service.gid === undefined ? {} : { gid: service.gid }),
-      })
-      child.once('error', failed)
-      if (child.pid === undefined) return
-      const { pid } = child
-      instance.pid = pid
-      instance.startTicks = startTicks(pid)
-      child.once('exit', (code, signal) => this.#ended(index, generation, pid, code, signal, began, backoff))
-    } catch (error) {
-      setImmediate(failed, error as Error)
-    } finally {
-      if (log !== null) closeSync(log)
-    }
-  }
-
-  #ended(index: number, generation: number, pid: number, code: number | null, signal: string | null, began: number, backoff: number): void {
-    if (generation !== this.#generation) return
-    const instance = this.#instances[index]!
-    const gone = instance.pid === null ? Promise.resolve() : this.#endLeftBehind(instance.pid, 'SIGTERM', leftBehindGrace)
-    instance.pid = null
-    instance.startTicks = null
-    instance.restarts++
+  async #boot(name: string, service: KeptService): Promise<void> {
+    await this.#sockets.hold(service.sockets ?? [])
+    const run = new KeptRun(service, null, this.#host)
+    this.#runs.set(name, run)
     this.#store()
-    for (const client of this.#clients) send(client, { event: 'exit', pid, code, signal })
-    const wait = Date.now() - began > steady ? firstBackoff : backoff
-    this.#later(wait, async () => {
-      await gone
-      if (generation !== this.#generation) return
-      this.#startInstance(index, generation, Math.min(wait * 2, longestBackoff))
-      this.#store()
-    })
+    run.start()
   }
 
-  #endLeftBehind(group: number, signal: NodeJS.Signals, timeout: number): Promise<void> {
-    const ending = endGroup(group, signal, timeout).then(
-      () => {},
-      (error: unknown) => this.#note(`cannot end the process group ${group}: ${(error as Error).message}`),
-    )
-    this.#endings.add(ending)
-    void ending.finally(() => this.#endings.delete(ending))
-    return ending
+  async #end(name: string): Promise<{ killed: boolean }> {
+    const run = this.#runs.get(name)
+    if (!run) return { killed: false }
+    this.#runs.delete(name)
+    if (this.#serving === name) this.#serving = null
+    this.#store()
+    const ended = await run.end()
+    this.#sockets.keepOnly([...this.#runs.values()].flatMap(({ service }) => service.sockets ?? []))
+    return ended
+  }
+
+  async #endAll(): Promise<{ killed: boolean }> {
+    const ends = await Promise.all([...this.#runs.keys()].map((name) => this.#end(name)))
+    return { killed: ends.some(({ killed }) => killed) }
   }
 
   /** Goes on with the instances of a keeper that was killed; starts those that ended meanwhile. */
   async #restore(): Promise<void> {
     const stored = this.#stored()
     const sameBoot = stored.boot === undefined || stored.boot === bootId()
-    this.#service = stored.service
-    this.#instances = stored.instances
     const alive = new Set<number>()
-    for (const instance of this.#instances) {
-      if (sameBoot && instance.pid !== null && instance.startTicks !== null && startTicks(instance.pid) === instance.startTicks) alive.add(instance.pid)
-      else {
-        if (instance.pid !== null) instance.restarts++
-        instance.pid = null
-        instance.startTicks = null
+    for (const { name, serving, service, instances } of stored.runs) {
+      for (const instance of instances) {
+        if (sameBoot && instance.pid !== null && instance.startTicks !== null && startTicks(instance.pid) === instance.startTicks) alive.add(instance.pid)
+        else {
+          if (instance.pid !== null) instance.restarts++
+          instance.pid = null
+          instance.startTicks = null
+        }
       }
+      // After a boot of the machine there is nothing to be beside.
+      if (!serving && !sameBoot) continue
+      this.#runs.set(name, new KeptRun(service, instances, this.#host))
+      if (serving) this.#serving = name
     }
     // Instances that were started and not yet written down, and children of those that ended: they would hold the port.
-    const { stopSignal = 'SIGTERM', stopTimeout = leftBehindGrace } = stored.service ?? {}
+    const { stopSignal = 'SIGTERM', stopTimeout = leftBehindGrace } = stored.runs[0]?.service ?? {}
     const leftBehind = [...groupsWritingTo(this.#log)].filter((group) => !alive.has(group))
-    await Promise.all(leftBehind.map((group) => this.#endLeftBehind(group, stopSignal as NodeJS.Signals, stopTimeout)))
-    if (!stored.service) return
-    const generation = this.#generation
-    for (const [index, { pid }] of this.#instances.entries()) {
-      if (pid !== null) this.#lookAfter(index, generation)
-      else this.#startInstance(index, generation, firstBackoff)
-    }
-    this.#store()
+    await Promise.all(leftBehind.map((group) => endGroup(group, stopSignal as NodeJS.Signals, stopTimeout).catch((error: unknown) => this.#note(`cannot end the process group ${group}: ${(error as Error).message}`))))
+    if (alive.size === 0) for (const { service } of this.#runs.values()) await this.#sockets.hold(service.sockets ?? []).catch((error: unknown) => this.#note((error as Error).message))
+    for (const run of this.#runs.values()) run.resume()
+    if (this.#runs.size > 0) this.#store()
   }
 
   #stored(): z.infer<typeof storedSchema> {
     try {
-      return storedSchema.parse(JSON.parse(readFileSync(join(this.#directory, 'keeper.json'), 'utf8')))
+      const value: unknown = JSON.parse(readFileSync(join(this.#directory, 'keeper.json'), 'utf8'))
+      const former = formerSchema.safeParse(value)
+      if (!former.success) return storedSchema.parse(value)
+      const { service, instances, boot } = former.data
+      return { runs: service === null ? [] : [{ name: main, serving: true, service, instances }], ...(boot !== undefined && { boot }) }
     } catch {
-      return { service: null, instances: [] }
+      return { runs: [] }
     }
   }
 
-  #lookAfter(index: number, generation: number): void {
-    this.#later(lookEvery, () => {
-      if (generation !== this.#generation) return
-      const { pid, startTicks: ticks } = this.#instances[index]!
-      if (pid !== null && startTicks(pid) === ticks) this.#lookAfter(index, generation)
-      else this.#ended(index, generation, pid ?? -1, null, null, Date.now(), firstBackoff)
-    })
+  #states(): KeptRunState[] {
+    return [...this.#runs].map(([name, { service, instances }]) => ({ name, serving: name === this.#serving, service, instances }))
   }
 
-  #later(ms: number, work: () => void | Promise<void>): void {
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer)
-      void work()
-    }, ms)
-    this.#timers.add(timer)
+  get #host(): RunHost {
+    return {
+      log: this.#log,
+      // A socket that went with a killed keeper cannot be had again while a process listens on it.
+      socketsFor: (service) => {
+        const descriptors = (service.sockets ?? []).map((socket) => this.#sockets.descriptor(socket))
+        if (!descriptors.includes(null)) return descriptors as number[]
+        void this.#sockets.hold(service.sockets!).catch(() => {})
+        throw new Error('the listening socket went with a keeper that was killed; it is made again once nobody listens there')
+      },
+      changed: () => this.#store(),
+      exited: (pid, code, signal) => {
+        for (const client of this.#clients) send(client, { event: 'exit', pid, code, signal })
+      },
+      note: (text) => this.#note(text),
+    }
   }
 
   /** Where the disk is full, the instances go on and the state is written later. */
   #store(): void {
     const path = join(this.#directory, 'keeper.json')
     try {
-      writeFileSync(`${path}.new`, JSON.stringify({ service: this.#service, instances: this.#instances, boot: bootId() } satisfies z.infer<typeof storedSchema>), { mode: 0o600 })
+      writeFileSync(`${path}.new`, JSON.stringify({ runs: this.#states(), boot: bootId() } satisfies z.infer<typeof storedSchema>), { mode: 0o600 })
       renameSync(`${path}.new`, path)
       this.#unsaved = false
     } catch (error) {

@@ -7,8 +7,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { ServiceState } from '../../protocol/agent-messages.ts'
 import { DployError } from '../../protocol/errors.ts'
 import { userIds } from '../user.ts'
-import type { LogLine, ServiceManager, ServicePlace, ServiceRelease } from './contract.ts'
-import { keeperAnswerSchema, type KeeperRequest } from './keeper-messages.ts'
+import type { Beside, LogLine, ServiceManager, ServicePlace, ServiceRelease } from './contract.ts'
+import { keeperAnswerSchema, type Instance, type KeeperAnswer, type KeeperRequest, type KeptService } from './keeper-messages.ts'
 import { followFile, lastLines } from './log-file.ts'
 import { releaseOf, startedAt } from './processes.ts'
 import { shortSocketPath } from './socket-path.ts'
@@ -18,7 +18,7 @@ const startTimeout = 10_000
 
 type Request = KeeperRequest extends infer R ? (R extends KeeperRequest ? Omit<R, 'id'> : never) : never
 type Exit = { pid: number; code: number | null; signal: string | null }
-type Answer = { killed?: boolean | undefined; service?: { release: number } | null | undefined; instances?: { pid: number | null; restarts: number }[] | undefined }
+type Answer = Extract<KeeperAnswer, { ok: true }>
 
 /** Runs a service through dploy's own process keeper: where systemd is not PID 1 (containers, `dploy demo`). */
 export class ProcessManager implements ServiceManager {
@@ -43,23 +43,35 @@ export class ProcessManager implements ServiceManager {
   }
 
   async replace(release: ServiceRelease, flip: () => void): Promise<{ killed: boolean }> {
-    const { service } = release
     const { killed } = await this.#ask({ op: 'stop' })
     flip()
-    await this.#ask({
-      op: 'start',
-      service: {
-        release: release.number,
-        cwd: release.path,
-        command: service.command!,
-        env: { ...release.env },
-        ports: release.ports.length === 0 ? Array.from({ length: service.instances }, () => null) : [...release.ports],
-        ...(service.user === undefined ? {} : userIds(service.user)),
-        stopSignal: service.stop.signal,
-        stopTimeout: service.stop.timeout,
-      },
-    })
+    await this.#ask({ op: 'start', service: keptService(release) })
     return { killed: killed ?? false }
+  }
+
+  readonly beside: Beside = {
+    start: async (run, release, sockets) => {
+      await this.#ask({ op: 'boot', run, service: { ...keptService(release), sockets: [...sockets] } })
+    },
+    serve: async (run) => {
+      await this.#ask({ op: 'serve', run })
+    },
+    end: async (run) => {
+      if (!(await this.#isKept())) return { killed: false }
+      const { killed } = await this.#ask({ op: 'end', run })
+      return { killed: killed ?? false }
+    },
+    runs: async () => {
+      if (!(await this.#isKept())) return []
+      const { runs } = await this.#ask({ op: 'observe' })
+      return (runs ?? []).map(({ name, serving, service, instances }) => ({ name, serving, pids: pidsOf(instances), stopTimeout: service.stopTimeout }))
+    },
+    holds: async ({ port }) => {
+      if (!(await this.#isKept())) return false
+      const { held } = await this.#ask({ op: 'observe' })
+      return held?.includes(port) ?? false
+    },
+    exited: (run, signal) => this.#exited(signal, ({ runs }) => runs?.find(({ name }) => name === run)?.instances ?? []),
   }
 
   /** Ends the service and its keeper; of a keeper that was killed, what it left running. */
@@ -71,6 +83,9 @@ export class ProcessManager implements ServiceManager {
     try {
       await this.#ask({ op: 'quit' })
       await closed
+    } catch (error) {
+      // Another agent's stop was first.
+      if ((await this.#dial()) !== null) throw error
     } finally {
       this.#quitting = false
     }
@@ -85,7 +100,7 @@ export class ProcessManager implements ServiceManager {
     if (!(await this.#dial())) return { state: 'stopped', release: null, since: null, pids: [], restarts: 0 }
     const { service, instances } = await this.#ask({ op: 'observe' })
     if (!service || !instances) return { state: 'stopped', release: null, since: null, pids: [], restarts: 0 }
-    const pids = instances.flatMap(({ pid }) => (pid === null ? [] : [pid]))
+    const pids = pidsOf(instances)
     const releases = new Set(pids.map((pid) => releaseOf(pid, this.#place.directory)))
     const since = pids.map(startedAt).filter((at) => at !== null)
     return {
@@ -97,7 +112,12 @@ export class ProcessManager implements ServiceManager {
     }
   }
 
-  async exited(signal: AbortSignal): Promise<never> {
+  exited(signal: AbortSignal): Promise<never> {
+    return this.#exited(signal, ({ instances }) => instances ?? [])
+  }
+
+  /** Of instances that are beside what is looked at, an end is nothing. */
+  async #exited(signal: AbortSignal, instancesOf: (answer: Answer) => readonly Instance[]): Promise<never> {
     const aborted = new Promise<never>((_, reject) => {
       if (signal.aborted) reject(signal.reason as Error)
       else signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
@@ -106,18 +126,25 @@ export class ProcessManager implements ServiceManager {
     let before: string | null = null
     for (;;) {
       const { promise, resolve } = Promise.withResolvers<Exit | 'keeper'>()
-      this.#listeners.add(resolve)
+      const ends: (Exit | 'keeper')[] = []
+      let own: (number | null)[] | null = null
+      const listener = (exit: Exit | 'keeper') => {
+        if (own === null) ends.push(exit)
+        else if (exit === 'keeper' || own.includes(exit.pid)) resolve(exit)
+      }
+      this.#listeners.add(listener)
       try {
         await Promise.race([this.ensure(), aborted])
-        const { instances } = await Promise.race([this.#ask({ op: 'observe' }), aborted])
-        const pids = instances?.map(({ pid }) => pid) ?? []
+        const pids = instancesOf(await Promise.race([this.#ask({ op: 'observe' }), aborted])).map(({ pid }) => pid)
+        own = pids
+        for (const exit of ends) listener(exit)
         // What ended while there was no keeper, nobody told.
         if (pids.includes(null) || (before !== null && before !== pids.join())) throw this.#exitError('has ended')
         before = pids.join()
         const exit = await Promise.race([promise, aborted])
         if (exit !== 'keeper') throw this.#exitError(exit.signal !== null ? `was ended by ${exit.signal}` : `ended with code ${exit.code ?? 'unknown'}`)
       } finally {
-        this.#listeners.delete(resolve)
+        this.#listeners.delete(listener)
       }
     }
   }
@@ -126,10 +153,17 @@ export class ProcessManager implements ServiceManager {
     await followFile(this.#log, options, onLine)
   }
 
+  /** Whether a keeper runs, or should and is started. */
+  async #isKept(): Promise<boolean> {
+    await this.ensure()
+    return (await this.#dial()) !== null
+  }
+
   /** Whether the keeper that was here last was to keep a service. */
   get #wantsService(): boolean {
     try {
-      return (JSON.parse(readFileSync(join(this.#directory, 'keeper.json'), 'utf8')) as { service: unknown }).service !== null
+      const { service, runs } = JSON.parse(readFileSync(join(this.#directory, 'keeper.json'), 'utf8')) as { service?: unknown; runs?: unknown[] }
+      return runs === undefined ? service !== null : runs.length > 0
     } catch {
       return false
     }
@@ -231,4 +265,22 @@ export class ProcessManager implements ServiceManager {
   #revive(): void {
     if (!this.#quitting) setTimeout(() => void this.ensure().catch(() => {}), 100).unref()
   }
+}
+
+function keptService(release: ServiceRelease): KeptService {
+  const { service } = release
+  return {
+    release: release.number,
+    cwd: release.path,
+    command: service.command!,
+    env: { ...release.env },
+    ports: release.ports.length === 0 ? Array.from({ length: service.instances }, () => null) : [...release.ports],
+    ...(service.user === undefined ? {} : userIds(service.user)),
+    stopSignal: service.stop.signal,
+    stopTimeout: service.stop.timeout,
+  }
+}
+
+function pidsOf(instances: readonly Instance[]): number[] {
+  return instances.flatMap(({ pid }) => (pid === null ? [] : [pid]))
 }

@@ -6,9 +6,13 @@ export interface UnitOptions {
   application: string
   environment: string
   service: ServiceSpec
-  /** Absolute path of `current`: which release runs is decided by where it points when the unit starts. */
-  current: string
+  /** Absolute path of the working directory. `current`: which release runs is decided by where it points when the unit starts. */
+  directory: string
   environmentFile: string
+  /** NAME=value by which the log of all units of the service is found, whichever release they run; left out: by unit. */
+  logField?: string
+  /** The socket units that it is given; left out: none. */
+  sockets?: readonly string[]
   /** A directory with a file of its own per instance, which holds its PORT; null: one instance whose PORT is in the environment file. */
   instanceFiles: string | null
 }
@@ -25,7 +29,7 @@ StartLimitIntervalSec=0
 
 [Service]
 Type=exec
-WorkingDirectory=${escapePath(options.current)}
+WorkingDirectory=${escapePath(options.directory)}
 EnvironmentFile=${escapePath(options.environmentFile)}
 ${options.instanceFiles === null ? '' : `EnvironmentFile=${escapePath(options.instanceFiles)}/%i\n`}ExecStart=/bin/sh -c ${quoteArgument(shellText(service.command!))}
 ${service.user === undefined ? '' : `User=${service.user}\n`}Restart=always
@@ -34,9 +38,38 @@ KillMode=control-group
 KillSignal=${service.stop.signal}
 TimeoutStopSec=${Math.max(1, service.stop.timeout)}ms
 SyslogIdentifier=${options.application}
-
+${options.logField === undefined ? '' : `LogExtraFields=${options.logField}\n`}${(options.sockets ?? []).map((unit) => `Sockets=${unit}\n`).join('')}
 [Install]
 WantedBy=multi-user.target
+`
+}
+
+/** The text of a socket that outlives the releases that accept on it (systemd.socket(5)). */
+export function socketText(options: { application: string; environment: string; listen: string; service: string }): string {
+  return `# Written by dploy; changes are overwritten.
+[Unit]
+Description=${options.application} ${options.environment} socket (dploy)
+
+[Socket]
+ListenStream=${options.listen}
+Service=${options.service}
+Backlog=4096
+
+[Install]
+WantedBy=sockets.target
+`
+}
+
+/** What a socket starts when nobody accepts on it: nothing. Releases are started by the agent alone. */
+export function idleText(): string {
+  return `# Written by dploy; changes are overwritten.
+[Unit]
+Description=stands for the releases that share a socket (dploy)
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/true
 `
 }
 

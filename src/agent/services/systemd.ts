@@ -8,11 +8,12 @@ import { DployError } from '../../protocol/errors.ts'
 import { userIds } from '../user.ts'
 import type { LogLine, ServiceManager, ServicePlace, ServiceRelease } from './contract.ts'
 import { releaseOf, startedAt, startTicks } from './processes.ts'
+import { systemctl, unitDirectory } from './systemctl.ts'
+import { SystemdBeside } from './systemd-beside.ts'
 import { environmentText, unitText } from './systemd-unit.ts'
 
 const run = promisify(execFile)
 
-const unitDirectory = '/etc/systemd/system'
 /** How often a running instance is looked at. Milliseconds. */
 const lookEvery = 50
 /** How long what systemd said of processes that still run is believed. Milliseconds. */
@@ -44,15 +45,27 @@ export class SystemdManager implements ServiceManager {
   readonly kind = 'systemd'
   readonly #place: ServicePlace
   readonly #name: string
+  readonly beside: SystemdBeside
   #shown: { at: number; units: Unit[] } | null = null
 
   constructor(place: ServicePlace) {
     this.#place = place
     this.#name = `dploy-${place.application}-${place.environment}`
     mkdirSync(place.stateDirectory, { recursive: true, mode: 0o700 })
+    this.beside = new SystemdBeside(place, this.#name, {
+      serving: () => this.#units(),
+      setServing: (units) => {
+        this.#shown = null
+        writePrivately(this.#enabledMark, `${units.join('\n')}\n`)
+      },
+      pidsOf: async (units) => (await this.#ask(units)).flatMap(({ pid }) => (pid > 0 ? [pid] : [])),
+      exited: (units, signal) => this.#exited(() => this.#ask(units), signal),
+    })
   }
 
   async replace(release: ServiceRelease, flip: () => void): Promise<{ killed: boolean }> {
+    // Where releases were kept beside each other, their sockets would be in the way.
+    const beside = await this.beside.endAll()
     const before = this.#units()
     const units = unitsOf(this.#name, release)
     const unit = this.#unit(release)
@@ -79,12 +92,14 @@ export class SystemdManager implements ServiceManager {
       await this.#systemctl('enable', '--quiet', ...units)
       writeFileSync(this.#enabledMark, `${units.join('\n')}\n`)
     }
-    return { killed: ms + restart >= timeout }
+    return { killed: beside.killed || ms + restart >= timeout }
   }
 
   async ensure(): Promise<void> {}
 
   async stop(): Promise<void> {
+    this.#shown = null
+    await this.beside.endAll()
     const units = this.#units()
     if (units.length === 0) return
     this.#shown = null
@@ -108,8 +123,12 @@ export class SystemdManager implements ServiceManager {
     }
   }
 
-  async exited(signal: AbortSignal): Promise<never> {
-    const running = await this.#show()
+  exited(signal: AbortSignal): Promise<never> {
+    return this.#exited(() => this.#show(), signal)
+  }
+
+  async #exited(look: () => Promise<Unit[]>, signal: AbortSignal): Promise<never> {
+    const running = await look()
     while (!signal.aborted) {
       const ended = running.find(({ pid, ticks }) => pid === 0 || ticks === null || startTicks(pid) !== ticks)
       if (ended) throw await this.#exitError(ended.unit, ended.pid)
@@ -120,6 +139,7 @@ export class SystemdManager implements ServiceManager {
 
   async logs(options: { lines: number; follow: boolean; signal: AbortSignal }, onLine: (line: LogLine) => void): Promise<void> {
     const units = this.#units().flatMap((unit) => ['--unit', unit])
+    if (this.beside.isUsed) units.splice(0, Infinity, this.beside.logField)
     if (units.length === 0) return
     const args = ['--output=json', '--no-pager', '--quiet', `--lines=${options.lines}`, ...(options.follow ? ['--follow'] : []), ...units]
     const child = spawn('journalctl', args, { stdio: ['ignore', 'pipe', 'ignore'], signal: options.signal, killSignal: 'SIGKILL' })
@@ -166,7 +186,7 @@ export class SystemdManager implements ServiceManager {
     const { application, environment, directory, stateDirectory } = this.#place
     return {
       file: join(unitDirectory, `${this.#name}${many ? '@' : ''}.service`),
-      text: unitText({ application, environment, service, current: join(directory, 'current'), environmentFile: join(stateDirectory, 'environment'), instanceFiles: many ? join(stateDirectory, 'instances') : null }),
+      text: unitText({ application, environment, service, directory: join(directory, 'current'), environmentFile: join(stateDirectory, 'environment'), instanceFiles: many ? join(stateDirectory, 'instances') : null }),
     }
   }
 
@@ -194,8 +214,15 @@ export class SystemdManager implements ServiceManager {
     const shown = this.#shown
     const same = shown?.units.every(({ active, pid, ticks }) => active === 'active' && ticks !== null && startTicks(pid) === ticks)
     if (shown && same && performance.now() - shown.at < believed) return shown.units
+    const seen = await this.#ask(units)
+    this.#shown = { at: performance.now(), units: seen }
+    return seen
+  }
+
+  async #ask(units: readonly string[]): Promise<Unit[]> {
+    if (units.length === 0) return []
     const text = await this.#systemctl('show', '--property=Id,ActiveState,MainPID,NRestarts', ...units)
-    const seen = text
+    return text
       .trim()
       .split('\n\n')
       .map((block): Unit => {
@@ -203,8 +230,6 @@ export class SystemdManager implements ServiceManager {
         const pid = Number(values.MainPID ?? 0)
         return { unit: values.Id ?? '', active: values.ActiveState ?? 'unknown', pid, ticks: startTicks(pid), restarts: Number(values.NRestarts ?? 0) }
       })
-    this.#shown = { at: performance.now(), units: seen }
-    return seen
   }
 
   async #exitError(unit: string, pid: number): Promise<DployError> {
@@ -216,14 +241,8 @@ export class SystemdManager implements ServiceManager {
     return new DployError('service.exited', `The service ended${status && /^\d+$/.test(status) && status !== '0' ? ` with code ${status}` : ''}${printed === '' ? '' : `. It printed last:\n${printed}`}`)
   }
 
-  async #systemctl(...args: string[]): Promise<string> {
-    try {
-      return (await run('systemctl', args, { maxBuffer })).stdout
-    } catch (error) {
-      const { stderr, code } = error as { stderr?: string; code?: string | number }
-      if (code === 'ENOENT') throw new DployError('service.manager_unavailable', 'There is no systemctl on this server')
-      throw new DployError('service.manager_unavailable', `systemctl ${args[0]} failed: ${(stderr ?? String(error)).trim()}`, { fix: `Run there: systemctl status ${this.#name}`, cause: error })
-    }
+  #systemctl(...args: string[]): Promise<string> {
+    return systemctl(this.#name, ...args)
   }
 }
 

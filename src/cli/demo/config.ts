@@ -11,7 +11,9 @@ export function demoConfig(config: Config, demo: { servers: { name: string; port
     throw new DployError('config.invalid', 'The demo needs an application with a service and a port', { where: 'service.port', fix: 'Add service: with command and port to dploy.yml' })
   }
   const first = Object.values(config.environments)[0]!
-  const { service, build } = config
+  const { build } = config
+  // Its servers share one machine, where ports of releases would be in each other's way.
+  const { release_ports: _, ...service } = config.service
   return {
     application: config.application,
     source: { repository: demo.repository, ...(config.source.subfolder === undefined ? {} : { subfolder: config.source.subfolder }) },
@@ -20,6 +22,8 @@ export function demoConfig(config: Config, demo: { servers: { name: string; port
     service: {
       ...service,
       manager: service.manager === 'command' ? 'command' : 'process',
+      handover: service.handover === 'socket' && service.manager !== 'command' ? 'socket' : 'restart',
+      keep_warm: ms(service.keep_warm),
       stop: { ...service.stop, timeout: ms(service.stop.timeout) },
       health: { ...service.health, timeout: ms(service.health.timeout), answer_within: ms(service.health.answer_within), interval: ms(service.health.interval) },
     },

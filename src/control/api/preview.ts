@@ -56,6 +56,7 @@ export async function preview(context: ApiContext, environment: Environment, ref
       releaseCommand: config.release_command?.command ?? null,
       drains: balancer.capabilities.drains,
       hasService: config.service !== undefined,
+      handover: handoverOf(config.service ?? null),
     },
     new Map(servers.map((server) => [server.name, forPlan(observed.get(server.name))])),
   )

@@ -40,6 +40,7 @@ export function forPlan(observation: Observation | DployError | undefined): Obse
   return {
     current: observation.current,
     releases: observation.releases.map((release) => release.number),
+    handover: service.handover ?? 'restart',
     running: service.state === 'none' || (service.state === 'running' && service.release === observation.current) || (service.state === 'unknown' && service.release === null),
   }
 }

@@ -15,6 +15,8 @@ export interface Desired {
   /** Whether the balancer can keep servers out of traffic. */
   drains: boolean
   hasService: boolean
+  /** How the release takes over on a server. */
+  handover: 'restart' | 'socket' | 'port'
 }
 
 /** What was seen on one server; null if it cannot be reached. */
@@ -24,13 +26,16 @@ export interface ObservedServer {
   releases: readonly number[]
   /** Whether its service runs the current release, or has nothing to run. */
   running: boolean
+  /** How another release can take over from what runs there. */
+  handover: 'restart' | 'socket' | 'port'
 }
 
 /**
  * What has to be done to get from what was observed to what is desired. Pure: no I/O, no clock.
  *
  * A server that already runs the release is left alone. If no server runs anything yet there is nobody to protect, and
- * all switch together.
+ * all switch together. Where the new release takes over warm, nothing is out of traffic meanwhile: no server is drained,
+ * and a rolling strategy has one batch.
  */
 export function plan(desired: Desired, observed: ReadonlyMap<string, ObservedServer | null>): Plan {
   const reachable = desired.servers.filter((server) => observed.get(server))
@@ -41,7 +46,8 @@ export function plan(desired: Desired, observed: ReadonlyMap<string, ObservedSer
   })
   const toSwitch = reachable.filter((server) => !unchanged.includes(server))
   const nothingRuns = reachable.every((server) => observed.get(server)!.current === null)
-  const size = nothingRuns || desired.strategy.kind === 'all-at-once' ? Math.max(1, toSwitch.length) : batchSize(desired.strategy.batch, desired.servers.length)
+  const warm = !nothingRuns && desired.handover !== 'restart' && toSwitch.every((server) => observed.get(server)!.running && observed.get(server)!.handover === desired.handover)
+  const size = nothingRuns || warm || desired.strategy.kind === 'all-at-once' ? Math.max(1, toSwitch.length) : batchSize(desired.strategy.batch, desired.servers.length)
   const firstStaged = toSwitch[0]
   return {
     kind: desired.kind,
@@ -57,10 +63,11 @@ export function plan(desired: Desired, observed: ReadonlyMap<string, ObservedSer
     batches: inBatches(toSwitch, size),
     unchanged,
     unreachable,
-    perServer: desired.drains ? ['drain', 'activate', 'register'] : ['activate'],
+    warm,
+    perServer: desired.drains && !warm ? ['drain', 'activate', 'register'] : ['activate'],
     bakeBatch: desired.hasService ? desired.strategy.bake_batch : 0,
     bake: desired.hasService ? desired.strategy.bake : 0,
-    warnings: warningsOf(desired, size, toSwitch.length, nothingRuns),
+    warnings: nothingRuns || warm ? [] : warningsOf(desired, size, toSwitch.length),
   }
 }
 
@@ -76,9 +83,8 @@ function inBatches(servers: readonly string[], size: number): string[][] {
   return batches
 }
 
-function warningsOf(desired: Desired, size: number, count: number, nothingRuns: boolean): string[] {
+function warningsOf(desired: Desired, size: number, count: number): string[] {
   const warnings: string[] = []
-  if (nothingRuns) return warnings
   if (!desired.drains && desired.hasService && count > 0) warnings.push('No balancer takes servers out of traffic: requests in flight are cut when a server switches')
   if (desired.drains && size >= count && count > 0 && desired.servers.length === count) warnings.push('All servers switch together: nobody serves meanwhile')
   return warnings

@@ -21,6 +21,7 @@ export async function stage(run: Run): Promise<void> {
       releaseCommand: release.spec.release_command?.command ?? null,
       drains: run.balancer.capabilities.drains,
       hasService: release.spec.service !== null,
+      handover: handoverOf(release.spec.service),
     },
     new Map(run.servers.map((server) => [server.name, forPlan(observed.get(server.name))])),
   )

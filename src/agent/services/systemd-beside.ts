@@ -1,0 +1,184 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { userIds } from '../user.ts'
+import type { Beside, ListenAddress, ServicePlace, ServiceRelease, ServiceRun } from './contract.ts'
+import { systemctl, unitDirectory } from './systemctl.ts'
+import { environmentText, idleText, socketText, unitText } from './systemd-unit.ts'
+
+/** What of the manager the runs beside each other need. */
+export interface UnitsOfService {
+  /** Units of what serves. */
+  serving(): string[]
+  setServing(units: readonly string[]): void
+  pidsOf(units: readonly string[]): Promise<number[]>
+  exited(units: readonly string[], signal: AbortSignal): Promise<never>
+}
+
+/**
+ * Releases beside each other under systemd: a unit file for each instance of each run, so that every release ends by
+ * its own definition, and a socket unit for each address. What serves is started at boot by links that are made and
+ * removed here, because `systemctl enable` loads all units anew, which a switch has no time for.
+ */
+export class SystemdBeside implements Beside {
+  readonly #place: ServicePlace
+  readonly #name: string
+  readonly #units: UnitsOfService
+
+  /** `name`: what all units of the service begin with. A colon follows, which no application's name has. */
+  constructor(place: ServicePlace, name: string, units: UnitsOfService) {
+    this.#place = place
+    this.#name = name
+    this.#units = units
+  }
+
+  async start(run: string, release: ServiceRelease, sockets: readonly ListenAddress[]): Promise<void> {
+    const { application, environment } = this.#place
+    const { service, ports, path, env } = release
+    await this.end(run)
+    const directory = this.#directory(run)
+    mkdirSync(directory, { recursive: true, mode: 0o700 })
+    const socketUnits = sockets.map((address) => this.#writeSocket(address))
+    const units = Array.from({ length: service.instances }, (_, index) => {
+      const environmentFile = join(directory, `environment-${index + 1}`)
+      const port: Record<string, string> = ports[index] === undefined ? {} : { PORT: String(ports[index]) }
+      writeFileSync(environmentFile, environmentText({ ...env, ...port }), { mode: 0o600 })
+      const unit = `${this.#name}:${run}-${index + 1}.service`
+      writeFileSync(join(unitDirectory, unit), unitText({ application, environment, service, directory: path, environmentFile, instanceFiles: null, sockets: socketUnits, logField: this.logField }))
+      return unit
+    })
+    writeFileSync(join(directory, 'sockets'), socketUnits.join('\n'))
+    writeFileSync(join(directory, 'units'), units.join('\n'))
+    await systemctl(this.#name, 'daemon-reload')
+    try {
+      if (socketUnits.length > 0) await systemctl(socketUnits[0]!, 'start', ...socketUnits)
+      await systemctl(units[0]!, 'start', ...units)
+    } catch (error) {
+      await this.end(run).catch(() => {})
+      if (service.user !== undefined) userIds(service.user)
+      throw error
+    }
+  }
+
+  /** By which journalctl finds what all runs print, one that is started while somebody follows among them. */
+  get logField(): string {
+    return `DPLOY_SERVICE=${this.#name}`
+  }
+
+  get isUsed(): boolean {
+    return this.#names().length > 0
+  }
+
+  async serve(run: string): Promise<void> {
+    const units = this.#listed(run, 'units')
+    for (const unit of units) link(unit, 'multi-user.target')
+    for (const unit of this.#listed(run, 'sockets')) link(unit, 'sockets.target')
+    for (const unit of this.#units.serving()) if (!units.includes(unit)) rmSync(wantsLink(unit, 'multi-user.target'), { force: true })
+    this.#units.setServing(units)
+  }
+
+  async end(run: string): Promise<{ killed: boolean }> {
+    const units = this.#listed(run, 'units')
+    if (units.length === 0) return { killed: false }
+    const timeout = stopTimeoutOf(units[0])
+    const since = Date.now()
+    await systemctl(units[0]!, 'stop', ...units)
+    const killed = Date.now() - since >= timeout
+    const serving = this.#units.serving()
+    if (units.some((unit) => serving.includes(unit))) this.#units.setServing([])
+    for (const unit of units) {
+      rmSync(wantsLink(unit, 'multi-user.target'), { force: true })
+      rmSync(join(unitDirectory, unit), { force: true })
+    }
+    const sockets = this.#listed(run, 'sockets')
+    rmSync(this.#directory(run), { recursive: true, force: true })
+    const needed = new Set(this.#names().flatMap((name) => this.#listed(name, 'sockets')))
+    for (const unit of sockets) if (!needed.has(unit)) await this.#endSocket(unit)
+    // A unit that failed is listed until somebody looks at it.
+    await systemctl(this.#name, 'reset-failed', ...units).catch(() => {})
+    return { killed }
+  }
+
+  async runs(): Promise<ServiceRun[]> {
+    const serving = new Set(this.#units.serving())
+    return Promise.all(
+      this.#names().map(async (name) => {
+        const units = this.#listed(name, 'units')
+        return { name, serving: units.some((unit) => serving.has(unit)), pids: await this.#units.pidsOf(units), stopTimeout: stopTimeoutOf(units[0]) }
+      }),
+    )
+  }
+
+  async holds(address: ListenAddress): Promise<boolean> {
+    const unit = this.#socketUnit(address)
+    return (await systemctl(unit, 'show', '--property=ActiveState', '--value', unit)).trim() === 'active'
+  }
+
+  exited(run: string, signal: AbortSignal): Promise<never> {
+    return this.#units.exited(this.#listed(run, 'units'), signal)
+  }
+
+  /** Ends all that it started. */
+  async endAll(): Promise<{ killed: boolean }> {
+    const ends = await Promise.all(this.#names().map((name) => this.end(name)))
+    return { killed: ends.some(({ killed }) => killed) }
+  }
+
+  #names(): string[] {
+    const directory = join(this.#place.stateDirectory, 'runs')
+    return existsSync(directory) ? readdirSync(directory) : []
+  }
+
+  #directory(run: string): string {
+    return join(this.#place.stateDirectory, 'runs', run)
+  }
+
+  #listed(run: string, what: 'units' | 'sockets'): string[] {
+    return readIfThere(join(this.#directory(run), what)).split('\n').filter((unit) => unit !== '')
+  }
+
+  #socketUnit({ host, port }: ListenAddress): string {
+    return `${this.#name}:socket-${host ?? 'any'}-${port}.socket`
+  }
+
+  #writeSocket(address: ListenAddress): string {
+    const { application, environment } = this.#place
+    const service = `${this.#name}:idle.service`
+    const unit = this.#socketUnit(address)
+    const listen = address.host === null ? String(address.port) : `${address.host}:${address.port}`
+    writeIfChanged(join(unitDirectory, service), idleText())
+    writeIfChanged(join(unitDirectory, unit), socketText({ application, environment, listen, service }))
+    return unit
+  }
+
+  async #endSocket(unit: string): Promise<void> {
+    await systemctl(unit, 'stop', unit)
+    rmSync(wantsLink(unit, 'sockets.target'), { force: true })
+    rmSync(join(unitDirectory, unit), { force: true })
+  }
+}
+
+/** Milliseconds. */
+function stopTimeoutOf(unit: string | undefined): number {
+  return Number(/^TimeoutStopSec=(\d+)ms$/m.exec(unit === undefined ? '' : readIfThere(join(unitDirectory, unit)))?.[1] ?? Infinity)
+}
+
+function wantsLink(unit: string, target: string): string {
+  return join(unitDirectory, `${target}.wants`, unit)
+}
+
+function link(unit: string, target: string): void {
+  const path = wantsLink(unit, target)
+  if (existsSync(path)) return
+  mkdirSync(join(unitDirectory, `${target}.wants`), { recursive: true })
+  symlinkSync(join(unitDirectory, unit), path)
+}
+
+function readIfThere(path: string): string {
+  return existsSync(path) ? readFileSync(path, 'utf8') : ''
+}
+
+function writeIfChanged(path: string, text: string): void {
+  if (readIfThere(path) === text) return
+  writeFileSync(`${path}.new`, text)
+  renameSync(`${path}.new`, path)
+}
