@@ -68,6 +68,11 @@ export interface Balancer extends AsyncDisposable {
   drain(server: string, options: DrainOptions): Promise<{ inFlight: number | null }>
   /** Puts the server back and resolves when the balancer itself sees it up. Throws `balancer.not_up`. */
   register(server: string, options: RegisterOptions): Promise<void>
+  /**
+   * Sends what is new to this port of the server, at once and at every address of the balancer; what is under way ends
+   * where it began. Left out where a balancer cannot.
+   */
+  readdress?(server: string, port: number, signal: AbortSignal): Promise<void>
   /** Null where `capabilities.counts` is false. */
   counters(signal: AbortSignal): Promise<TrafficCounters | null>
   /** What the last `check` saw of the balancer's settings that makes such a deployment slow or cuts requests; for people. */

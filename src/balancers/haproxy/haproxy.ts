@@ -3,6 +3,7 @@ import type { BalancerConfig } from '../../protocol/config.ts'
 import { formatDuration } from '../../protocol/duration.ts'
 import { DployError } from '../../protocol/errors.ts'
 import type { Balancer, BalancerDriver, DrainOptions, RegisterOptions, ServerTraffic, TrafficCounters } from '../contract.ts'
+import { ServerPorts } from './ports.ts'
 import { RuntimeApi } from './runtime-api.ts'
 import { parseStatistics, type StatRow } from './statistics.ts'
 
@@ -46,10 +47,12 @@ class Haproxy implements Balancer {
   #sending = false
   #asserting: NodeJS.Timeout | null = null
   readonly #closed = new AbortController()
+  readonly #ports: ServerPorts
 
   constructor(config: Extract<BalancerConfig, { kind: 'haproxy' }>) {
     this.#apis = config.address.map((address) => new RuntimeApi(address))
     this.#backends = config.backend
+    this.#ports = new ServerPorts(this.#apis, this.#backends, this.#closed.signal)
   }
 
   async check(servers: readonly string[], signal: AbortSignal): Promise<void> {
@@ -118,6 +121,11 @@ class Haproxy implements Balancer {
     }
   }
 
+  async readdress(server: string, port: number, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted()
+    await this.#ports.set(server, port)
+  }
+
   async counters(signal: AbortSignal): Promise<TrafficCounters> {
     const total: TrafficCounters = { requests: 0, serverErrors: 0, connectionErrors: 0, responseErrors: 0, retries: 0, redispatches: 0 }
     for (const api of this.#apis) {
@@ -136,6 +144,7 @@ class Haproxy implements Balancer {
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#asserting) clearInterval(this.#asserting)
+    this.#ports[Symbol.dispose]()
     this.#closed.abort()
   }
 

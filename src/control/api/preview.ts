@@ -1,3 +1,4 @@
+import { handoverOf } from '../../protocol/release-spec.ts'
 import type * as z from 'zod'
 import type { routes } from '../../protocol/api/contract.ts'
 import { DployError, reportOf, type ErrorReport } from '../../protocol/errors.ts'

@@ -46,8 +46,9 @@ export async function activateServer(run: Run, server: EnvironmentServer, releas
     }
   }
   const { timeouts } = run.environment
-  const drains = run.balancer.capabilities.drains
-  if (drains) {
+  const { drains } = run.balancer.capabilities
+  const warm = run.row.plan?.warm === true
+  if (drains && !warm) {
     await run.step(server, states.draining)
     const busy = { start: -1, end: -1 }
     const onProgress = (inFlight: number | null) => {
@@ -62,9 +63,12 @@ export async function activateServer(run: Run, server: EnvironmentServer, releas
   await run.step(server, states.activating)
   const began = run.elapsed()
   const local = { ...localOf(server), secrets: await run.secretsOf(release) }
-  const result = await timed('activate', () => run.command(server, 'activate', { release: release.spec, local }, { timeout: timeouts.activate, signal, id: `${run.id}:${run.fence}:activate:${release.number}:${server.id}` }))
+  const result = await timed('activate', () => run.command(server, 'activate', { release: release.spec, local, balancerSwitches: run.balancer.readdress !== undefined }, { timeout: timeouts.activate, signal, id: `${run.id}:${run.fence}:activate:${release.number}:${server.id}` }))
   for (const span of result.spans) spans.push({ name: span.name, start: began + span.start, end: began + span.end })
-  if (drains) {
+  const { port } = result
+  if (port !== undefined && run.balancer.readdress) await timed('readdress', () => run.balancer.readdress!(server.name, port, signal))
+  // Warm, it is in traffic all along, unless it was taken out because its release died.
+  if (drains && (!warm || states.registering === 'reverting')) {
     await run.step(server, states.registering)
     await timed('register', () => run.balancer.register(server.name, { timeout: timeouts.register, signal }))
   }

@@ -85,3 +85,23 @@ test('a batch is at least one server and at most all of them', () => {
   const cases: [number | string, number, number][] = [['25%', 8, 2], ['25%', 2, 1], ['25%', 3, 1], ['0%', 5, 1], ['100%', 5, 5], [3, 8, 3], [50, 8, 8], ['33%', 100, 33], ['25%', 0, 1]]
   for (const [batch, count, size] of cases) assert.equal(batchSize(batch, count), size, `${batch} of ${count}`)
 })
+
+test('where the release takes over warm, all servers switch together and none is drained', () => {
+  const warm = { ...running(1), handover: 'port' as const }
+  const value = plan(desired({ handover: 'port' }), all(names(8), warm))
+  assert.equal(value.warm, true)
+  assert.deepEqual(value.batches, [names(8)])
+  assert.deepEqual(value.perServer, ['activate'])
+  assert.deepEqual(value.warnings, [])
+})
+
+test('a release takes over warm only where all that runs was started for it', () => {
+  const seen: Map<string, ObservedServer | null> = all(names(4), { ...running(1), handover: 'port' })
+  assert.equal(plan(desired({ servers: names(4), handover: 'socket' }), seen).warm, false)
+  seen.set('web3', running(1))
+  const value = plan(desired({ servers: names(4), handover: 'port' }), seen)
+  assert.equal(value.warm, false)
+  assert.equal(value.batches.length, 4)
+  assert.deepEqual(value.perServer, ['drain', 'activate', 'register'])
+  assert.equal(plan(desired({ servers: names(2), handover: 'port', from: null }), all(names(2), running(null))).warm, false)
+})

@@ -16,7 +16,7 @@ export interface Desired {
   drains: boolean
   hasService: boolean
   /** How the release takes over on a server. */
-  handover: 'restart' | 'socket' | 'port'
+  handover?: 'restart' | 'socket' | 'port'
 }
 
 /** What was seen on one server; null if it cannot be reached. */
@@ -27,7 +27,7 @@ export interface ObservedServer {
   /** Whether its service runs the current release, or has nothing to run. */
   running: boolean
   /** How another release can take over from what runs there. */
-  handover: 'restart' | 'socket' | 'port'
+  handover?: 'restart' | 'socket' | 'port'
 }
 
 /**
@@ -46,7 +46,7 @@ export function plan(desired: Desired, observed: ReadonlyMap<string, ObservedSer
   })
   const toSwitch = reachable.filter((server) => !unchanged.includes(server))
   const nothingRuns = reachable.every((server) => observed.get(server)!.current === null)
-  const warm = !nothingRuns && desired.handover !== 'restart' && toSwitch.every((server) => observed.get(server)!.running && observed.get(server)!.handover === desired.handover)
+  const warm = !nothingRuns && desired.handover !== undefined && desired.handover !== 'restart' && toSwitch.every((server) => observed.get(server)!.running && observed.get(server)!.handover === desired.handover)
   const size = nothingRuns || warm || desired.strategy.kind === 'all-at-once' ? Math.max(1, toSwitch.length) : batchSize(desired.strategy.batch, desired.servers.length)
   const firstStaged = toSwitch[0]
   return {

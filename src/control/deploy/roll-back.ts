@@ -35,7 +35,7 @@ export async function rollBack(run: Run, urgent: Urgent, signal: AbortSignal): P
       await run.step(server, 'quarantined', { failure: reportOf(error, server.name) })
     }
   }
-  const size = run.environment.strategy.kind === 'all-at-once' ? Math.max(1, serving.length) : batchSize(run.environment.strategy.batch, run.servers.length)
+  const size = run.environment.strategy.kind === 'all-at-once' || run.row.plan?.warm === true ? Math.max(1, serving.length) : batchSize(run.environment.strategy.batch, run.servers.length)
   await revertAll(serving, size, Promise.all(down.map(revert)), revert, urgent)
   if (failed.length > 0) {
     const first = failed[0]!

@@ -9,6 +9,7 @@ import { rollBack } from './roll-back.ts'
 import { Run, type RunnerOptions } from './run.ts'
 import { stage } from './stage.ts'
 import { isCommitted, isFinal } from './states.ts'
+import { retireBooted } from './warm.ts'
 import { Watch } from './watch.ts'
 
 /** Why a run stops without an end: the control plane is stopping; the next one goes on where this one was. */
@@ -95,6 +96,7 @@ async function settle(run: Run, error: unknown): Promise<boolean> {
   const failure = reportOf(error)
   if (failure.code === 'internal') run.options.log.error({ deployment: run.number, err: error }, 'unexpected error in a deployment')
   if (!isCommitted(run.state)) {
+    await retireBooted(run)
     await run.transition(failure.code === 'deployment.cancelled' ? 'cancelled' : 'failed', { failure })
   } else if (run.state === 'rolling_back') {
     await run.transition('failed', { failure })

@@ -2,8 +2,10 @@ import { DployError, reportOf } from '../../protocol/errors.ts'
 import type { EnvironmentServer } from '../store/applications.ts'
 import { forPlan, observeServers, type Observation } from './observe.ts'
 import { plan } from './plan.ts'
+import { handoverOf } from '../../protocol/release-spec.ts'
 import type { Release } from '../store/releases.ts'
 import type { Run } from './run.ts'
+import { bootBeside } from './warm.ts'
 
 /** Brings the release onto all servers at once, without touching traffic. If one fails, no server has changed. */
 export async function stage(run: Run): Promise<void> {
@@ -38,7 +40,7 @@ export async function stage(run: Run): Promise<void> {
       const server = run.server(name)
       await run.step(server, 'staging')
       try {
-        await stageServer(run, server, release, observed.get(name) as Observation, { signal: run.signal, counted: true })
+        await stageServer(run, server, release, observed.get(name) as Observation, { signal: run.signal, counted: true, warm: planned.warm === true })
       } catch (error) {
         run.signal.throwIfAborted()
         await run.step(server, 'failed', { failure: reportOf(error, name) })
@@ -53,7 +55,7 @@ export async function stage(run: Run): Promise<void> {
 }
 
 /** Stages a release on one server; staging what is there already moves nothing. */
-export async function stageServer(run: Run, server: EnvironmentServer, release: Release, observation: Observation, options: { signal: AbortSignal; counted: boolean }): Promise<void> {
+export async function stageServer(run: Run, server: EnvironmentServer, release: Release, observation: Observation, options: { signal: AbortSignal; counted: boolean; warm?: boolean }): Promise<void> {
   const began = run.elapsed()
   const held = observation.releases.find((one) => one.number === observation.current) ?? observation.releases.at(-1)
   const delta = await run.options.artifacts.delta(held?.artifact ?? null, release.spec.artifact)
@@ -64,8 +66,10 @@ export async function stageServer(run: Run, server: EnvironmentServer, release: 
     { timeout: run.environment.timeouts.stage, signal: options.signal, body: delta, id: `${run.id}:${run.fence}:stage:${release.number}:${server.id}` },
   )
   if (!options.counted) return
+  const ended = run.elapsed()
+  const beside = options.warm === true ? await bootBeside(run, server, release, options.signal) : []
   await run.step(server, 'staged', {
-    spans: [{ name: 'stage', start: began, end: run.elapsed() }, ...result.spans.map((span) => ({ name: span.name, start: began + span.start, end: began + span.end }))],
+    spans: [{ name: 'stage', start: began, end: ended }, ...result.spans.map((span) => ({ name: span.name, start: began + span.start, end: began + span.end })), ...beside],
     bytes: result.already ? 0 : result.bytes + delta.length,
     objects: result.objects,
   })
