@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { createZstdDecompress } from 'node:zlib'
-import { agentMethods, helloParams, type AgentMethod, type AgentParams, type AgentResult, type CommandText, type ServiceState, type StepEvent } from '../protocol/agent-messages.ts'
+import { agentMethods, helloParams, type AgentMethod, type AgentParams, type AgentResult, type CommandText, type StepEvent } from '../protocol/agent-messages.ts'
 import { DployError } from '../protocol/errors.ts'
 import { decodeManifest, type Digest, type Manifest } from '../protocol/manifest.ts'
 import { PackReader, type PackSink } from '../protocol/pack.ts'
@@ -16,12 +16,11 @@ import { runExec } from './commands/exec.ts'
 import { commandEnvironment, currentRelease } from './commands/current-release.ts'
 import { receiveFile, sendFile } from './commands/files.ts'
 import { Sessions } from './commands/session.ts'
-import { Handover } from './handover/handover.ts'
 import type { Identity } from './identity.ts'
 import type { Journal } from './journal.ts'
 import { viewLogs } from './log-view.ts'
-import type { ServiceManager } from './services/contract.ts'
-import { openManager, type ManagerOptions } from './services/registry.ts'
+import { KeptServices, observeService, type Kept } from './kept-services.ts'
+import type { ManagerOptions } from './services/registry.ts'
 import { stageRelease } from './stage.ts'
 
 export interface AgentOptions {
@@ -37,13 +36,6 @@ export interface AgentOptions {
   log(text: string): void
 }
 
-/** What keeps a service's processes. */
-interface Kept {
-  kind: string
-  manager: ServiceManager
-  /** Null: the manager cannot keep releases beside each other. */
-  handover: Handover | null
-}
 interface Place {
   application: string
   environment: string
@@ -67,7 +59,7 @@ export class Agent {
   readonly #options: AgentOptions
   readonly #instance = randomUUID()
   readonly #directories = new Map<string, ApplicationDirectory>()
-  readonly #managers = new Map<string, Kept>()
+  readonly #services: KeptServices
   /** The last change that was begun, per application's environment. */
   readonly #turns = new Map<string, Promise<unknown>>()
   readonly #results = new Map<string, Promise<unknown>>()
@@ -76,6 +68,8 @@ export class Agent {
 
   constructor(options: AgentOptions) {
     this.#options = options
+    const { stateDirectory, root, keeper, log } = options
+    this.#services = new KeptServices({ stateDirectory, root, keeper, log, directoryOf: (path) => this.#directory(path).path })
   }
 
   /** Serves a connection until it ends; answers why it did. */
@@ -91,7 +85,7 @@ export class Agent {
   async stopServices(): Promise<void> {
     this.#stop.abort(new DployError('deployment.cancelled', 'The agent stops, with its services'))
     await Promise.allSettled(this.#turns.values())
-    await Promise.allSettled([...this.#managers.values()].map(({ manager }) => manager.stop()))
+    await this.#services.stopAll()
   }
 
   #hello(params: { nonce: string }) {
@@ -271,7 +265,7 @@ export class Agent {
         const { id, artifact } = directory.spec(number)!
         return { number, id, artifact }
       }),
-      service: kept ? await stateOf(kept) : { state: 'none', release: null, since: null, pids: [], restarts: 0 },
+      service: kept ? await observeService(kept) : { state: 'none', release: null, since: null, pids: [], restarts: 0 },
       freeBytes: directory.freeBytes(),
     }
   }
@@ -286,7 +280,7 @@ export class Agent {
     const { identity } = this.#options
     const directory = this.#directory(spec.directory)
     const port = local.port ?? spec.service?.port
-    const { manager, handover } = this.#kept(spec, spec.service?.manager ?? 'auto')
+    const { manager, handover } = this.#services.of(spec, spec.service?.manager ?? 'auto')
     const own = handoverOf(spec.service) === 'restart' ? null : (handover?.portsOf(spec.number) ?? null)
     return {
       directory,
@@ -319,41 +313,12 @@ export class Agent {
     const current = directory.current()
     const spec = current === null ? null : directory.spec(current)
     if (spec?.service == null) return null
-    return this.#kept(spec, spec.service.manager)
-  }
-
-  #kept(spec: { application: string; environment: string; directory: string }, kind: 'auto' | 'systemd' | 'process' | 'command'): Kept {
-    const { root, stateDirectory, keeper } = this.#options
-    const key = `${spec.application}/${spec.environment}`
-    const open = this.#managers.get(key)
-    if (open?.kind === kind) return open
-    const place = {
-      application: spec.application,
-      environment: spec.environment,
-      directory: this.#directory(spec.directory).path,
-      stateDirectory: join(stateDirectory, 'services', `${spec.application}-${spec.environment}`),
-    }
-    const manager = openManager(kind, place, { keeper, ownsMachine: root === '/' })
-    const log = (text: string) => this.#options.log(`${key}: ${text}`)
-    const { beside } = manager
-    const handover = beside && new Handover({ ...place, beside, stopService: () => manager.stop(), note: log })
-    const kept = { kind, manager, handover }
-    this.#managers.set(key, kept)
-    void manager
-      .ensure()
-      .then(() => handover?.resume())
-      .catch((error: unknown) => log((error as Error).message))
-    return kept
+    return this.#services.of(spec, spec.service.manager)
   }
 
   #checkStaged(release: ReleaseSpec): void {
     if (!this.#directory(release.directory).numbers().includes(release.number)) throw new DployError('release.unknown', `The release ${release.number} is not staged on this server`)
   }
-}
-
-async function stateOf({ manager, handover }: Kept): Promise<ServiceState> {
-  const service = await manager.observe()
-  return handover ? handover.describe(service) : service
 }
 
 /** Aborts when the caller cancels, but not when the connection ends. */

@@ -1,0 +1,69 @@
+import { join } from 'node:path'
+import type { ServiceState } from '../protocol/agent-messages.ts'
+import type { ServiceSpec } from '../protocol/release-spec.ts'
+import { Handover } from './handover/handover.ts'
+import type { ServiceManager } from './services/contract.ts'
+import { openManager, type ManagerOptions } from './services/registry.ts'
+
+/** What keeps a service's processes. */
+export interface Kept {
+  kind: string
+  manager: ServiceManager
+  /** Null: the manager cannot keep releases beside each other. */
+  handover: Handover | null
+}
+
+export interface KeptServicesOptions {
+  stateDirectory: string
+  /** Release directories are taken below this one. */
+  root: string
+  keeper: ManagerOptions['keeper']
+  /** Absolute path of an application's directory. */
+  directoryOf(directory: string): string
+  log(text: string): void
+}
+
+/** The services of this server: one manager each, opened when it is first asked for. */
+export class KeptServices {
+  readonly #options: KeptServicesOptions
+  readonly #open = new Map<string, Kept>()
+
+  constructor(options: KeptServicesOptions) {
+    this.#options = options
+  }
+
+  of(spec: { application: string; environment: string; directory: string }, kind: ServiceSpec['manager']): Kept {
+    const { root, stateDirectory, keeper } = this.#options
+    const key = `${spec.application}/${spec.environment}`
+    const open = this.#open.get(key)
+    if (open?.kind === kind) return open
+    const place = {
+      application: spec.application,
+      environment: spec.environment,
+      directory: this.#options.directoryOf(spec.directory),
+      stateDirectory: join(stateDirectory, 'services', `${spec.application}-${spec.environment}`),
+    }
+    const manager = openManager(kind, place, { keeper, ownsMachine: root === '/' })
+    const log = (text: string) => this.#options.log(`${key}: ${text}`)
+    const { beside } = manager
+    const handover = beside && new Handover({ ...place, beside, stopService: () => manager.stop(), note: log })
+    const kept = { kind, manager, handover }
+    this.#open.set(key, kept)
+    void manager
+      .ensure()
+      .then(() => handover?.resume())
+      .catch((error: unknown) => log((error as Error).message))
+    return kept
+  }
+
+  /** Ends every service that this agent's process keepers keep. */
+  async stopAll(): Promise<void> {
+    await Promise.allSettled([...this.#open.values()].map(({ manager }) => manager.stop()))
+  }
+}
+
+/** What a service does, and what runs beside it. */
+export async function observeService({ manager, handover }: Kept): Promise<ServiceState> {
+  const service = await manager.observe()
+  return handover ? handover.describe(service) : service
+}
