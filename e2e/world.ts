@@ -35,6 +35,8 @@ export interface Outcome {
   stderr: string
 }
 interface Receipt {
+  startedAt: number
+  finishedAt: number
   seconds: number
   overheadMs: number
   floor: { ms: number; parts: Record<string, number> }

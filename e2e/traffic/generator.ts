@@ -1,5 +1,5 @@
 // Sends requests at a fixed rate from a process of its own. Started by traffic.ts, which it talks to over Node's IPC channel; ends with it.
-import { Agent, request, type IncomingMessage } from 'node:http'
+import { Agent, request, type ClientRequest, type IncomingMessage } from 'node:http'
 import { setPriority } from 'node:os'
 import { summarize, type TrafficRecord } from './summary.ts'
 import type { GeneratorOptions, GeneratorQuestion } from './traffic.ts'
@@ -45,10 +45,11 @@ function tick(): void {
 
 function ask(index: number): void {
   // Even shares without chance, so that two runs are the same.
-  const method = crossesShare(index, options.posts) ? 'POST' : 'GET'
+  const slow = crossesShare(index, options.slow)
+  const method = !slow && crossesShare(index, options.posts) ? 'POST' : 'GET'
   const agent = crossesShare(index, options.keepAlive) ? kept : fresh
   const started = performance.now()
-  const record: TrafficRecord = { at: started - begun, method, ms: 0, status: undefined, cause: undefined, reused: false, release: undefined, server: undefined }
+  const record: TrafficRecord = { at: started - begun, method, ms: 0, status: undefined, cause: undefined, reused: false, again: false, release: undefined, server: undefined }
   if (open >= maximumOpen) {
     notSent += 1
     records.push({ ...record, cause: `not sent: ${maximumOpen} requests are open` })
@@ -62,25 +63,39 @@ function ask(index: number): void {
     open -= 1
     clearTimeout(timeout)
     const now = performance.now()
-    record.ms = now - started - blindBetween(started, now)
+    record.ms = Math.max(0, now - started - blindBetween(started, now) - (slow ? options.slowMs : 0))
     record.cause = cause
     records.push(record)
   }
   const body = method === 'POST' ? Buffer.alloc(options.postBytes, `${index} `) : undefined
-  const asked = request(options.url, {
-    method, agent,
-    headers: body ? { 'content-type': 'text/plain', 'content-length': body.length } : {},
-  })
+  let asked = send(agent)
   const timeout = setTimeout(() => {
     settle(`no answer within ${options.timeout} ms`)
     asked.destroy()
   }, options.timeout)
-  asked.on('error', (error) => settle(`${(error as NodeJS.ErrnoException).code ?? error.name}: ${error.message}`))
-  asked.on('response', (response) => read(response, record, body, settle))
-  asked.on('socket', () => {
-    record.reused = asked.reusedSocket
-  })
-  asked.end(body)
+
+  function send(through: Agent): ClientRequest {
+    const sent = request(slow ? new URL(options.slowPath, options.url) : options.url, {
+      method, agent: through,
+      headers: body ? { 'content-type': 'text/plain', 'content-length': body.length } : {},
+    })
+    let answered = false
+    sent.on('error', (error) => {
+      if (options.again && sent.reusedSocket && !answered && !settled && !record.again) {
+        record.again = true
+        asked = send(fresh)
+      } else settle(`${(error as NodeJS.ErrnoException).code ?? error.name}: ${error.message}`)
+    })
+    sent.on('response', (response) => {
+      answered = true
+      read(response, record, body, settle)
+    })
+    sent.on('socket', () => {
+      record.reused = sent.reusedSocket
+    })
+    sent.end(body)
+    return sent
+  }
 }
 
 function read(response: IncomingMessage, record: TrafficRecord, sent: Buffer | undefined, settle: (cause?: string) => void): void {

@@ -2,13 +2,15 @@
 export interface TrafficRecord {
   at: number
   method: 'GET' | 'POST'
-  /** From handing it to the connection until the whole answer was there, less what the generator itself stood still. */
+  /** From handing it to the connection until the whole answer was there, less what the generator itself stood still, and less what a slow path takes by itself. */
   ms: number
   status: number | undefined
   /** Why it failed, or undefined. */
   cause: string | undefined
   /** Whether its connection had served a request before. */
   reused: boolean
+  /** Whether it was sent a second time, on a new connection. */
+  again: boolean
   release: string | undefined
   server: string | undefined
 }
@@ -17,6 +19,8 @@ export interface TrafficSummary {
   seconds: number
   seen: number
   failed: number
+  /** Requests that were sent a second time. */
+  again: number
   /** The first 20. */
   failures: TrafficRecord[]
   /** Requests that took 250 ms or more over the median: people notice those too. */
@@ -55,7 +59,7 @@ export function summarize(records: readonly TrafficRecord[], seconds: number, bl
     timeline.set(slot, releases)
   }
   return {
-    seconds, seen: records.length, failed: failures.length, failures: failures.slice(0, 20), stalled: stalls.length, stalls: stalls.slice(0, 20),
+    seconds, seen: records.length, failed: failures.length, again: records.filter((record) => record.again).length, failures: failures.slice(0, 20), stalled: stalls.length, stalls: stalls.slice(0, 20),
     p50, p99: quantile(times, 0.99), slowest: times.at(-1) ?? 0,
     byRelease: countBy(records, (record) => record.release), byServer: countBy(records, (record) => record.server),
     timeline: [...timeline].sort(([a], [b]) => a - b).map(([at, releases]) => ({ at, releases })), notSent, blind,

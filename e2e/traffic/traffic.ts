@@ -21,6 +21,15 @@ export interface TrafficOptions {
   postBytes?: number
   /** Whether a POST must be answered with what it sent. Default true, as the sample application does. */
   echo?: boolean
+  /** The share, 0 to 1, that asks for `slowPath`, which takes `slowMs` by itself: what it takes longer counts. Default none. */
+  slow?: number
+  slowPath?: string
+  slowMs?: number
+  /**
+   * Whether a request on a kept connection that ends before an answer begins is sent once more on a new one, as browsers
+   * do whatever its method (Chromium, HttpNetworkTransaction::ShouldResendRequest). Default false.
+   */
+  again?: boolean
   /** Milliseconds after which a request without an answer has failed. Default 10,000. */
   timeout?: number
   /** Milliseconds after which the traffic ends by itself. Default 120,000, at most 600,000. */
@@ -37,7 +46,7 @@ type GeneratorAnswer = { kind: 'started' } | { kind: 'summary'; id: number; summ
 /** Starts requests at a fixed rate, from a process of their own, so that nothing this process does delays them. */
 export async function startTraffic(options: TrafficOptions): Promise<Traffic> {
   const complete: GeneratorOptions = {
-    rate: 100, keepAlive: 0.5, posts: 0.1, postBytes: 1000, echo: true, timeout: 10_000, duration: 120_000,
+    rate: 100, keepAlive: 0.5, posts: 0.1, postBytes: 1000, echo: true, slow: 0, slowPath: '/slow', slowMs: 2_000, again: false, timeout: 10_000, duration: 120_000,
     releaseHeader: 'x-release', serverHeader: 'x-server', ...options,
   }
   check(complete)

@@ -1,0 +1,29 @@
+// What real applications have, for tests: quick pages, slow pages, uploads and WebSockets. It ends as a well-behaved one does.
+//   GET  /         a page          GET  /healthz   its health check
+//   GET  /slow     takes 2 s       POST /          answers with what it got
+//   WebSocket      answers each message with the server's name, the release and the message
+import http from 'node:http'
+import { WebSocketServer } from './ws/wrapper.mjs'
+
+const { DPLOY_SERVER: name = '', DPLOY_RELEASE: release = '', PORT: port } = process.env
+const server = http.createServer((request, response) => {
+  response.setHeader('x-release', release)
+  response.setHeader('x-server', name)
+  if (request.method === 'POST') return request.pipe(response)
+  if (request.url === '/slow') return setTimeout(() => response.end('slow\n'), 2_000)
+  response.end(request.url === '/healthz' ? 'ok\n' : `release ${release} on ${name}\n`)
+})
+// Longer than the balancer keeps its connections.
+server.keepAliveTimeout = 75_000
+const sockets = new WebSocketServer({ server })
+sockets.on('connection', (socket) => {
+  socket.on('error', () => {})
+  socket.on('message', (message) => socket.send(`${name} ${release} ${message}`))
+})
+server.listen(Number(port))
+process.on('SIGTERM', () => {
+  server.close(() => process.exit(0))
+  // 1001: going away. Whoever reads it connects again.
+  for (const socket of sockets.clients) socket.close(1001)
+  setInterval(() => server.closeIdleConnections(), 20)
+})
