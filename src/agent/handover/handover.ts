@@ -1,4 +1,3 @@
-import { createServer } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { ServiceState } from '../../protocol/agent-messages.ts'
 import { formatDuration } from '../../protocol/duration.ts'
@@ -6,7 +5,8 @@ import { DployError } from '../../protocol/errors.ts'
 import { handoverOf, type ReleaseSpec } from '../../protocol/release-spec.ts'
 import { waitHealthy, type HealthTarget } from '../health.ts'
 import type { Beside, ListenAddress, ServiceRelease } from '../services/contract.ts'
-import { countConnections } from './connections.ts'
+import { countConnections } from '../services/connections.ts'
+import { freePort, isFree } from './free-port.ts'
 import { waitOwnAnswer } from './own-answer.ts'
 import { Redirect } from './redirect.ts'
 import { StateFile, type HandoverState, type RunState } from './state.ts'
@@ -57,6 +57,8 @@ export class Handover {
   readonly #redirect: Redirect
   readonly #timers = new Map<string, NodeJS.Timeout>()
   readonly #endings = new Map<string, Promise<void>>()
+  /** Runs that are about to serve: none of them is ended now. */
+  readonly #claimed = new Set<string>()
 
   constructor(options: HandoverOptions) {
     this.#options = options
@@ -88,7 +90,10 @@ export class Handover {
 
   /** Where a release listens; null if it is not beside others. */
   portsOf(number: number): readonly number[] | null {
-    return this.#file.read()?.runs[String(number)]?.ports ?? null
+    const state = this.#file.read()
+    if (!state) return null
+    const name = this.serves(number) ? state.serving! : this.#runOf(number)
+    return name === null ? null : (state.runs[name]?.ports ?? null)
   }
 
   /** Releases that may have processes. */
@@ -99,19 +104,19 @@ export class Handover {
   /** Whether this release is the one that serves. */
   serves(number: number): boolean {
     const state = this.#file.read()
-    return state !== null && state.serving === String(number)
+    return state !== null && state.serving !== null && state.runs[state.serving]?.release === number
   }
 
   /** Proves before the commit point that a release runs here. When it fails nothing is left of it. */
   async boot(incoming: Incoming): Promise<{ already: boolean }> {
     this.#makeRoom(incoming.spec.number)
     if (handoverOf(incoming.spec.service) === 'socket') {
-      if (await this.#lives(String(incoming.spec.number))) return { already: true }
+      if (await this.#lives(this.#runOf(incoming.spec.number))) return { already: true }
       await this.#trial(incoming)
       return { already: false }
     }
     if (!incoming.balancerSwitches) await this.#redirect.check()
-    return this.#bootOnPort(incoming)
+    return this.#bootOnPort(incoming, this.#runOf(incoming.spec.number) ?? this.#newName(incoming.spec.number))
   }
 
   /**
@@ -121,14 +126,24 @@ export class Handover {
   async activate(incoming: Incoming, flip: () => void): Promise<void> {
     const { spec } = incoming
     const handover = handoverOf(spec.service) as 'socket' | 'port'
-    const name = String(spec.number)
-    await this.#endings.get(name)
     if (!(await this.#isReady(handover, incoming.port))) {
       await incoming.span('stop', () => this.#options.stopService())
       await this.forget()
     }
-    if (handover === 'port') await this.#bootOnPort(incoming)
-    else await this.#startOnSocket(incoming)
+    const name = this.#runOf(spec.number) ?? this.#newName(spec.number)
+    this.#claimed.add(name)
+    try {
+      if (handover === 'port') await this.#bootOnPort(incoming, name)
+      else await this.#startOnSocket(incoming, name)
+      await this.#switchTo(incoming, name, flip)
+    } finally {
+      this.#claimed.delete(name)
+    }
+  }
+
+  async #switchTo(incoming: Incoming, name: string, flip: () => void): Promise<void> {
+    const { spec } = incoming
+    const handover = handoverOf(spec.service)
     const redirects = handover === 'port' && !incoming.balancerSwitches
     await incoming.span('switch', async () => {
       flip()
@@ -149,7 +164,7 @@ export class Handover {
   /** Ends what was booted and not switched to. */
   async retire(number: number): Promise<void> {
     const state = this.#file.read()
-    for (const name of [String(number), trialOf(number)]) if (state?.runs[name] && state.serving !== name) await this.#end(name)
+    for (const [name, run] of Object.entries(state?.runs ?? {})) if (run.release === number && state!.serving !== name) await this.#end(name)
   }
 
   /** The service's releases are no longer beside each other: somebody else has ended them. */
@@ -178,22 +193,26 @@ export class Handover {
   async #trial(incoming: Incoming): Promise<void> {
     const { spec, signal } = incoming
     const name = trialOf(spec.number)
+    const prepared = this.#runOf(spec.number) ?? this.#newName(spec.number)
     const address: ListenAddress = { host: '127.0.0.1', port: await freePort() }
     const release = incoming.release([incoming.port])
+    const ports = portsOnSocket(incoming)
+    this.#remember('socket', incoming.port, prepared, { release: spec.number, ports, until: Date.now() + bootedFor })
+    await this.#options.beside.prepare(prepared, incoming.release(ports), [{ host: null, port: incoming.port }])
     this.#remember('socket', incoming.port, name, { release: spec.number, ports: [address.port], until: Date.now() + bootedFor })
     try {
       await incoming.span('boot', () => this.#options.beside.start(name, { ...release, service: { ...release.service, instances: 1 } }, [address]))
       await incoming.span('health', () => this.#untilFailure(name, signal, (exited) => waitHealthy(incoming.health([address.port], exited))))
     } catch (error) {
+      await this.#end(prepared)
       throw withoutSocket(error)
     } finally {
       await this.#end(name)
     }
   }
 
-  async #bootOnPort(incoming: Incoming): Promise<{ already: boolean }> {
+  async #bootOnPort(incoming: Incoming, name: string): Promise<{ already: boolean }> {
     const { spec, signal } = incoming
-    const name = String(spec.number)
     const known = this.#file.read()?.runs[name]
     const already = known !== undefined && (await this.#lives(name))
     const port = already ? known.ports[0]! : await this.#choosePort(spec, incoming.port)
@@ -212,15 +231,13 @@ export class Handover {
   }
 
   /** Starts a release on the socket that the one before accepts on too, and waits until it has answered. */
-  async #startOnSocket(incoming: Incoming): Promise<void> {
+  async #startOnSocket(incoming: Incoming, name: string): Promise<void> {
     const { spec, signal, port } = incoming
-    const service = spec.service!
-    const name = String(spec.number)
     const already = await this.#lives(name)
     const pids = async () => (await this.#options.beside.runs()).find((run) => run.name === name)?.pids ?? []
     try {
       if (!already) {
-        const ports = Array.from({ length: service.instances }, () => port)
+        const ports = portsOnSocket(incoming)
         this.#remember('socket', port, name, { release: spec.number, ports, until: Date.now() + bootedFor })
         await incoming.span('switch', () => this.#options.beside.start(name, incoming.release(ports), [{ host: null, port }]))
       }
@@ -239,7 +256,23 @@ export class Handover {
     throw new DployError('service.manager_unavailable', `All ports from ${from} to ${to} are taken on this server`, { fix: 'Give the service other ports: service.release_ports' })
   }
 
-  async #lives(name: string): Promise<boolean> {
+  /** The run of a release that is not being ended. */
+  #runOf(number: number): string | null {
+    const found = Object.entries(this.#file.read()?.runs ?? {}).find(([name, { release }]) => release === number && name !== trialOf(number) && !this.#endings.has(name))
+    return found?.[0] ?? null
+  }
+
+  /** A name that nothing has: a release that is started again may still be ending from before. */
+  #newName(number: number): string {
+    const taken = this.#file.read()?.runs ?? {}
+    for (let count = 1; ; count++) {
+      const name = count === 1 ? String(number) : `${number}-${count}`
+      if (!(name in taken) && !this.#endings.has(name)) return name
+    }
+  }
+
+  async #lives(name: string | null): Promise<boolean> {
+    if (name === null) return false
     const run = (await this.#options.beside.runs()).find((one) => one.name === name)
     return run !== undefined && run.pids.length > 0
   }
@@ -283,14 +316,15 @@ export class Handover {
   async #endGently(name: string): Promise<void> {
     const state = this.#file.read()
     const run = state?.runs[name]
-    if (!state || !run || state.serving === name) return
+    if (!state || !run || this.#isWanted(name)) return
     const { timeout, pids } = await this.#stopOf(name)
     if (state.handover === 'port') {
       for (const end = Date.now() + timeout; countConnections(pids, run.ports) > 0 && Date.now() < end; ) {
         await delay(countEvery, undefined, { ref: false })
-        if (this.#file.read()?.serving === name) return
+        if (this.#isWanted(name)) return
       }
     }
+    if (this.#isWanted(name)) return
     let left = countConnections(pids, run.ports)
     const counting = setInterval(() => (left = countConnections(pids, run.ports)), countEvery)
     try {
@@ -299,6 +333,10 @@ export class Handover {
     } finally {
       clearInterval(counting)
     }
+  }
+
+  #isWanted(name: string): boolean {
+    return this.#claimed.has(name) || this.#file.read()?.serving === name
   }
 
   async #stopOf(name: string): Promise<{ timeout: number; pids: number[] }> {
@@ -335,22 +373,11 @@ function withoutSocket(error: unknown): unknown {
   })
 }
 
+/** PORT of each instance: they share one. */
+function portsOnSocket({ spec, port }: Incoming): number[] {
+  return Array.from({ length: spec.service!.instances }, () => port)
+}
+
 function trialOf(number: number): string {
   return `${number}-trial`
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer()
-    server.once('error', () => resolve(false))
-    server.listen({ port, exclusive: true }, () => server.close(() => resolve(true)))
-  })
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as { port: number }
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }

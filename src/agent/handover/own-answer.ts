@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { formatDuration } from '../../protocol/duration.ts'
 import { DployError } from '../../protocol/errors.ts'
 import { checkOnce, type HealthTarget } from '../health.ts'
-import { isAnsweredBy } from './connections.ts'
+import { isAnsweredBy } from '../services/connections.ts'
 
 /** Between two tries, and between two looks at who took a connection. Milliseconds. */
 const tryEvery = 2

@@ -50,10 +50,12 @@ export interface ServiceRun {
 /** What a manager can that keeps releases beside each other. The runs survive the agent. */
 export interface Beside {
   /**
-   * Starts a release's processes beside all others, in the release's own directory. `sockets` listen from then on,
+   * Starts a release's processes beside all others, in the release's own directory, under a name that nothing has. `sockets` listen from then on,
    * outside of any process, until no run needs them, and are given to each instance (sd_listen_fds(3)).
    */
   start(name: string, release: ServiceRelease, sockets: readonly ListenAddress[]): Promise<void>
+  /** Does what can be done early, so that starting the run later takes less time. */
+  prepare(name: string, release: ServiceRelease, sockets: readonly ListenAddress[]): Promise<void>
   /** From now on this run is the service, also after a boot of the machine. Takes no time: nothing is started or ended. */
   serve(name: string): Promise<void>
   /** Asks a run's processes to end, by its own definition; resolves when they have. Nothing happens if there is none. */

@@ -53,6 +53,7 @@ export class ProcessManager implements ServiceManager {
     start: async (run, release, sockets) => {
       await this.#ask({ op: 'boot', run, service: { ...keptService(release), sockets: [...sockets] } })
     },
+    prepare: async () => {},
     serve: async (run) => {
       await this.#ask({ op: 'serve', run })
     },

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { userIds } from '../user.ts'
+import { listensOn } from './connections.ts'
 import type { Beside, ListenAddress, ServicePlace, ServiceRelease, ServiceRun } from './contract.ts'
 import { systemctl, unitDirectory } from './systemctl.ts'
 import { environmentText, idleText, socketText, unitText } from './systemd-unit.ts'
@@ -10,7 +11,8 @@ export interface UnitsOfService {
   /** Units of what serves. */
   serving(): string[]
   setServing(units: readonly string[]): void
-  pidsOf(units: readonly string[]): Promise<number[]>
+  /** The main process of each unit; 0: it has none. */
+  pidsOf(units: readonly string[]): Promise<ReadonlyMap<string, number>>
   exited(units: readonly string[], signal: AbortSignal): Promise<never>
 }
 
@@ -23,6 +25,8 @@ export class SystemdBeside implements Beside {
   readonly #place: ServicePlace
   readonly #name: string
   readonly #units: UnitsOfService
+  /** Texts of units that systemd has read, as far as this process knows. */
+  readonly #loaded = new Map<string, string>()
 
   /** `name`: what all units of the service begin with. A colon follows, which no application's name has. */
   constructor(place: ServicePlace, name: string, units: UnitsOfService) {
@@ -32,9 +36,23 @@ export class SystemdBeside implements Beside {
   }
 
   async start(run: string, release: ServiceRelease, sockets: readonly ListenAddress[]): Promise<void> {
+    await this.prepare(run, release, sockets)
+    const units = this.#listed(run, 'units')
+    const all = [...this.#listed(run, 'sockets'), ...units]
+    if (!all.every((unit) => this.#loaded.get(unit) === readIfThere(join(unitDirectory, unit)))) await this.#load()
+    try {
+      await systemctl(units[0]!, 'start', ...all)
+    } catch (error) {
+      await this.end(run).catch(() => {})
+      if (release.service.user !== undefined) userIds(release.service.user)
+      throw error
+    }
+  }
+
+  /** Writes what a run needs, so that it is loaded with what is started next: loading all units is slow. */
+  async prepare(run: string, release: ServiceRelease, sockets: readonly ListenAddress[]): Promise<void> {
     const { application, environment } = this.#place
     const { service, ports, path, env } = release
-    await this.end(run)
     const directory = this.#directory(run)
     mkdirSync(directory, { recursive: true, mode: 0o700 })
     const socketUnits = sockets.map((address) => this.#writeSocket(address))
@@ -43,20 +61,18 @@ export class SystemdBeside implements Beside {
       const port: Record<string, string> = ports[index] === undefined ? {} : { PORT: String(ports[index]) }
       writeFileSync(environmentFile, environmentText({ ...env, ...port }), { mode: 0o600 })
       const unit = `${this.#name}:${run}-${index + 1}.service`
-      writeFileSync(join(unitDirectory, unit), unitText({ application, environment, service, directory: path, environmentFile, instanceFiles: null, sockets: socketUnits, logField: this.logField }))
+      writeIfChanged(join(unitDirectory, unit), unitText({ application, environment, service, directory: path, environmentFile, instanceFiles: null, sockets: socketUnits, logField: this.logField }))
       return unit
     })
     writeFileSync(join(directory, 'sockets'), socketUnits.join('\n'))
     writeFileSync(join(directory, 'units'), units.join('\n'))
+  }
+
+  async #load(): Promise<void> {
+    const units = this.#names().flatMap((name) => [...this.#listed(name, 'units'), ...this.#listed(name, 'sockets')])
+    const texts = units.map((unit) => [unit, readIfThere(join(unitDirectory, unit))] as const)
     await systemctl(this.#name, 'daemon-reload')
-    try {
-      if (socketUnits.length > 0) await systemctl(socketUnits[0]!, 'start', ...socketUnits)
-      await systemctl(units[0]!, 'start', ...units)
-    } catch (error) {
-      await this.end(run).catch(() => {})
-      if (service.user !== undefined) userIds(service.user)
-      throw error
-    }
+    for (const [unit, text] of texts) this.#loaded.set(unit, text)
   }
 
   /** By which journalctl finds what all runs print, one that is started while somebody follows among them. */
@@ -88,29 +104,30 @@ export class SystemdBeside implements Beside {
     for (const unit of units) {
       rmSync(wantsLink(unit, 'multi-user.target'), { force: true })
       rmSync(join(unitDirectory, unit), { force: true })
+      this.#loaded.delete(unit)
     }
     const sockets = this.#listed(run, 'sockets')
     rmSync(this.#directory(run), { recursive: true, force: true })
     const needed = new Set(this.#names().flatMap((name) => this.#listed(name, 'sockets')))
     for (const unit of sockets) if (!needed.has(unit)) await this.#endSocket(unit)
-    // A unit that failed is listed until somebody looks at it.
-    await systemctl(this.#name, 'reset-failed', ...units).catch(() => {})
     return { killed }
   }
 
   async runs(): Promise<ServiceRun[]> {
     const serving = new Set(this.#units.serving())
-    return Promise.all(
-      this.#names().map(async (name) => {
-        const units = this.#listed(name, 'units')
-        return { name, serving: units.some((unit) => serving.has(unit)), pids: await this.#units.pidsOf(units), stopTimeout: stopTimeoutOf(units[0]) }
-      }),
-    )
+    const runs = this.#names().map((name) => ({ name, units: this.#listed(name, 'units') }))
+    const pids = await this.#units.pidsOf(runs.flatMap(({ units }) => units))
+    return runs.map(({ name, units }) => ({
+      name,
+      serving: units.some((unit) => serving.has(unit)),
+      pids: units.map((unit) => pids.get(unit) ?? 0).filter((pid) => pid > 0),
+      stopTimeout: stopTimeoutOf(units[0]),
+    }))
   }
 
   async holds(address: ListenAddress): Promise<boolean> {
-    const unit = this.#socketUnit(address)
-    return (await systemctl(unit, 'show', '--property=ActiveState', '--value', unit)).trim() === 'active'
+    // systemd itself holds it, as process 1.
+    return existsSync(join(unitDirectory, this.#socketUnit(address))) && listensOn(1, address.port)
   }
 
   exited(run: string, signal: AbortSignal): Promise<never> {
@@ -154,6 +171,7 @@ export class SystemdBeside implements Beside {
     await systemctl(unit, 'stop', unit)
     rmSync(wantsLink(unit, 'sockets.target'), { force: true })
     rmSync(join(unitDirectory, unit), { force: true })
+    this.#loaded.delete(unit)
   }
 }
 

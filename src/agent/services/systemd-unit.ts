@@ -26,7 +26,7 @@ Description=${options.application} ${options.environment}${options.instanceFiles
 After=network-online.target
 Wants=network-online.target
 StartLimitIntervalSec=0
-
+${options.logField === undefined ? '' : 'CollectMode=inactive-or-failed\n'}
 [Service]
 Type=exec
 WorkingDirectory=${escapePath(options.directory)}

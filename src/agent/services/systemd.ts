@@ -46,7 +46,7 @@ export class SystemdManager implements ServiceManager {
   readonly #place: ServicePlace
   readonly #name: string
   readonly beside: SystemdBeside
-  #shown: { at: number; units: Unit[] } | null = null
+  readonly #seen = new Map<string, { at: number; unit: Unit }>()
 
   constructor(place: ServicePlace) {
     this.#place = place
@@ -54,12 +54,9 @@ export class SystemdManager implements ServiceManager {
     mkdirSync(place.stateDirectory, { recursive: true, mode: 0o700 })
     this.beside = new SystemdBeside(place, this.#name, {
       serving: () => this.#units(),
-      setServing: (units) => {
-        this.#shown = null
-        writePrivately(this.#enabledMark, `${units.join('\n')}\n`)
-      },
-      pidsOf: async (units) => (await this.#ask(units)).flatMap(({ pid }) => (pid > 0 ? [pid] : [])),
-      exited: (units, signal) => this.#exited(() => this.#ask(units), signal),
+      setServing: (units) => writePrivately(this.#enabledMark, `${units.join('\n')}\n`),
+      pidsOf: async (units) => new Map((await this.#show(units, Infinity)).map(({ unit, pid }) => [unit, pid])),
+      exited: (units, signal) => this.#exited(units, Infinity, signal),
     })
   }
 
@@ -70,7 +67,7 @@ export class SystemdManager implements ServiceManager {
     const units = unitsOf(this.#name, release)
     const unit = this.#unit(release)
     const gone = before.filter((name) => !units.includes(name))
-    this.#shown = null
+    this.#seen.clear()
     const { timeout, ms } = await this.#endOld(before, unit)
     if (gone.length > 0) await this.#systemctl('disable', '--now', '--quiet', ...gone)
     await this.#write(release, unit)
@@ -85,7 +82,7 @@ export class SystemdManager implements ServiceManager {
       if (release.service.user !== undefined) userIds(release.service.user)
       throw error
     } finally {
-      this.#shown = null
+      this.#seen.clear()
     }
     const restart = Date.now() - since
     if (before.length !== units.length || gone.length > 0 || !existsSync(this.#enabledMark)) {
@@ -98,17 +95,17 @@ export class SystemdManager implements ServiceManager {
   async ensure(): Promise<void> {}
 
   async stop(): Promise<void> {
-    this.#shown = null
+    this.#seen.clear()
     await this.beside.endAll()
     const units = this.#units()
     if (units.length === 0) return
-    this.#shown = null
+    this.#seen.clear()
     await this.#systemctl('disable', '--now', '--quiet', ...units)
     rmSync(this.#enabledMark, { force: true })
   }
 
   async observe(): Promise<ServiceState> {
-    const instances = await this.#show()
+    const instances = await this.#show(this.#units(), believed)
     if (instances.length === 0) return { state: 'stopped', release: null, since: null, pids: [], restarts: 0 }
     const pids = instances.flatMap(({ pid }) => (pid > 0 ? [pid] : []))
     const releases = new Set(pids.map((pid) => releaseOf(pid, this.#place.directory)))
@@ -124,11 +121,11 @@ export class SystemdManager implements ServiceManager {
   }
 
   exited(signal: AbortSignal): Promise<never> {
-    return this.#exited(() => this.#show(), signal)
+    return this.#exited(this.#units(), believed, signal)
   }
 
-  async #exited(look: () => Promise<Unit[]>, signal: AbortSignal): Promise<never> {
-    const running = await look()
+  async #exited(units: readonly string[], age: number, signal: AbortSignal): Promise<never> {
+    const running = await this.#show(units, age)
     while (!signal.aborted) {
       const ended = running.find(({ pid, ticks }) => pid === 0 || ticks === null || startTicks(pid) !== ticks)
       if (ended) throw await this.#exitError(ended.unit, ended.pid)
@@ -207,20 +204,19 @@ export class SystemdManager implements ServiceManager {
     await this.#systemctl('daemon-reload')
   }
 
-  /** What systemd says of the units. Not asked again while the same processes run: each time costs a process here. */
-  async #show(): Promise<Unit[]> {
-    const units = this.#units()
-    if (units.length === 0) return []
-    const shown = this.#shown
-    const same = shown?.units.every(({ active, pid, ticks }) => active === 'active' && ticks !== null && startTicks(pid) === ticks)
-    if (shown && same && performance.now() - shown.at < believed) return shown.units
-    const seen = await this.#ask(units)
-    this.#shown = { at: performance.now(), units: seen }
-    return seen
+  /** What systemd says of the units. Not asked again for `age` milliseconds while the same processes run: each time costs a process here. */
+  async #show(units: readonly string[], age: number): Promise<Unit[]> {
+    const known = units.map((unit) => this.#seen.get(unit))
+    const now = performance.now()
+    if (known.every((seen) => seen !== undefined && now - seen.at < age && seen.unit.active === 'active' && seen.unit.ticks !== null && startTicks(seen.unit.pid) === seen.unit.ticks)) {
+      return known.map((seen) => seen!.unit)
+    }
+    const shown = await this.#ask(units)
+    for (const unit of shown) this.#seen.set(unit.unit, { at: now, unit })
+    return shown
   }
 
   async #ask(units: readonly string[]): Promise<Unit[]> {
-    if (units.length === 0) return []
     const text = await this.#systemctl('show', '--property=Id,ActiveState,MainPID,NRestarts', ...units)
     return text
       .trim()

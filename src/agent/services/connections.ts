@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 
-/** State of an established connection in /proc/net/tcp (proc_net(5); include/net/tcp_states.h). */
+/** States in /proc/net/tcp (proc_net(5); include/net/tcp_states.h). */
 const established = '01'
+const listening = '0A'
 
 /** These processes, and those of their process groups and below them. */
 export function withDescendants(pids: readonly number[]): Set<number> {
@@ -36,6 +37,12 @@ export function countConnections(pids: readonly number[], ports: readonly number
 export function isAnsweredBy(pids: readonly number[], port: number, clientPort: number): boolean | null {
   const end = connections().find(({ localPort, remotePort, inode }) => localPort === port && remotePort === clientPort && inode !== '0')
   return end === undefined ? null : socketsOf(withDescendants(pids)).has(end.inode)
+}
+
+/** Whether this process holds a socket that listens on a port. */
+export function listensOn(pid: number, port: number): boolean {
+  const own = socketsOf([pid])
+  return connections().some(({ state, localPort, inode }) => state === listening && localPort === port && own.has(inode))
 }
 
 /** Inodes of the sockets that processes have open. */
