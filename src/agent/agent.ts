@@ -16,6 +16,7 @@ import { runExec } from './commands/exec.ts'
 import { commandEnvironment, currentRelease } from './commands/current-release.ts'
 import { receiveFile, sendFile } from './commands/files.ts'
 import { Sessions } from './commands/session.ts'
+import { diagnose } from './diagnose/diagnose.ts'
 import type { Identity } from './identity.ts'
 import type { Journal } from './journal.ts'
 import { viewLogs } from './log-view.ts'
@@ -232,6 +233,15 @@ export class Agent {
     send_file: async (params, call) => {
       using session = this.#sessions.open(params.session, params.window)
       return await sendFile({ ...params, root: this.#options.root, session, signal: call.signal, emit: (size, bytes) => call.emit({ size }, bytes) })
+    },
+
+    diagnose: async (params, call) => {
+      const { root, stateDirectory } = this.#options
+      const spec = currentRelease(root, params.directory).spec
+      const kept = spec?.service ? this.#services.of(spec, spec.service.manager) : null
+      const service = kept ? await observeService(kept).catch(() => null) : null
+      const ports = [...new Set([...params.ports, ...((spec && kept?.handover?.portsOf(spec.number)) ?? [])])]
+      return diagnose({ params: { ...params, ports }, root, stateDirectory, service, signal: call.signal })
     },
 
     session: async (message, call) => {

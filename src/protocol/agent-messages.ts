@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { commandMethods } from './command-messages.ts'
+import { diagnoseMethods } from './diagnosis.ts'
 import { digestPattern } from './manifest.ts'
 import { releaseSpecSchema } from './release-spec.ts'
 
@@ -151,6 +152,7 @@ export const agentMethods = {
     event: z.object({ at: z.number().nullable(), text: z.string() }),
   },
   ...commandMethods,
+  ...diagnoseMethods,
 } as const satisfies Record<string, { params: z.ZodType; result: z.ZodType; event: z.ZodType }>
 
 export type AgentMethod = keyof typeof agentMethods

@@ -3,6 +3,7 @@
 //   unhealthy       its health check always fails; unhealthy=NAME: on that server
 //   dies=MS         ends so long after its first healthy answer
 //   needs=PATH      is healthy only while there is such a file
+//   keepalive=MS    keeps idle connections only so long
 //   deaf            ignores SIGTERM
 import http from 'node:http'
 import { existsSync, readFileSync } from 'node:fs'
@@ -28,7 +29,7 @@ const server = http.createServer((request, response) => {
   response.end(`${text.split(/\s+/)[0]} release ${process.env.DPLOY_RELEASE} on ${process.env.DPLOY_SERVER}\n`)
 })
 // Longer than the balancer keeps its connections.
-server.keepAliveTimeout = 75_000
+server.keepAliveTimeout = number('keepalive') ?? 75_000
 setTimeout(() => server.listen(Number(process.env.PORT), () => console.log(`listening: ${text}`)), number('boot') ?? 0)
 process.on('SIGTERM', () => {
   if (word('deaf')) return

@@ -2,6 +2,8 @@ import { readConfig } from '../../protocol/config-text.ts'
 import { checkConfig } from '../../protocol/config-check.ts'
 import { DployError } from '../../protocol/errors.ts'
 import { decodeManifest } from '../../protocol/manifest.ts'
+import { examine } from '../doctor/examine.ts'
+import { gatherFacts } from '../doctor/gather.ts'
 import { isFinal } from '../deploy/states.ts'
 import { commandHandlers } from './command-handlers.ts'
 import type { ApiContext } from './context.ts'
@@ -33,6 +35,11 @@ export function makeHandlers(context: ApiContext): Handlers {
     },
 
     status: async ({ params, signal }) => statusOf(context, await environmentOf(params), signal),
+
+    async doctor({ params, signal }) {
+      const facts = await gatherFacts(context, await environmentOf(params), signal)
+      return { servers: facts.servers.map((server) => server.name), findings: examine(facts) }
+    },
 
     plan: async ({ params, body, signal }) => preview(context, await environmentOf(params), body.revision ?? null, signal),
 

@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { digestPattern } from '../manifest.ts'
 import { commandRoutes } from './commands.ts'
 import { deploymentRoutes } from './deployments.ts'
+import { doctorRoutes } from './doctor.ts'
 import { environmentRoutes } from './environments.ts'
 import type { Route } from './route.ts'
 import { secretRoutes } from './secrets.ts'
@@ -14,6 +15,7 @@ export const routes = {
   ...deploymentRoutes,
   ...secretRoutes,
   ...commandRoutes,
+  ...doctorRoutes,
   health: { method: 'GET', path: '/healthz', summary: 'Whether the control plane answers', response: z.object({ status: z.literal('ok'), version: z.string() }) },
   apply: {
     method: 'PUT',

@@ -1,0 +1,71 @@
+import { DployError, reportOf, type ErrorReport } from '../../protocol/errors.ts'
+import type { ApiContext } from '../api/context.ts'
+import { directoryOf } from '../deploy/observe.ts'
+import type { Environment, EnvironmentServer } from '../store/applications.ts'
+import { keepAlivePatience } from './checks/keep-alive.ts'
+import type { EnvironmentFacts, ServerFacts } from './facts.ts'
+
+/** How long everybody has to answer, beside the time that a connection is watched. Milliseconds. */
+const askTimeout = 8_000
+
+/** Asks every server, the balancer and the store. Whatever does not answer is a fact too. Changes nothing. */
+export async function gatherFacts(context: ApiContext, environment: Environment, signal: AbortSignal): Promise<EnvironmentFacts> {
+  const { store } = context
+  const { config } = environment
+  const wanted = config.environments[environment.name]
+  if (!wanted) throw new DployError('environment.unknown', `dploy.yml names no environment ${environment.name}`)
+  const servers = await store.applications.servers(environment.id)
+  if (servers.length === 0) throw new DployError('environment.no_servers', `${environment.name} has no servers`)
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(askTimeout + keepAlivePatience)])
+  const [release, balancerProblem, secretsProblem, facts] = await Promise.all([
+    environment.wantedRelease === null ? null : store.releases.get(environment.wantedRelease),
+    problemOf(async () => {
+      await using balancer = context.openBalancer(wanted.balancer)
+      await balancer.check(servers.map((server) => server.name), limit)
+    }),
+    problemOf(() => store.secrets.current(environment.id, [...config.secrets, ...wanted.secrets], `${environment.application}/${environment.name}`)),
+    Promise.all(servers.map((server) => serverFacts(context, environment, server, limit))),
+  ])
+  return {
+    application: environment.application,
+    environment: environment.name,
+    now: Date.now(),
+    wanted: release?.number ?? null,
+    asks: { builds: config.build.command !== undefined, manager: config.service?.manager ?? null, user: config.service?.user ?? null, balancer: wanted.balancer },
+    controlPlatform: `${process.platform}-${process.arch}`,
+    balancerProblem,
+    secretsProblem,
+    servers: facts,
+  }
+}
+
+async function serverFacts(context: ApiContext, environment: Environment, server: EnvironmentServer, signal: AbortSignal): Promise<ServerFacts> {
+  const stored = await context.store.servers.find(server.id)
+  const link = context.gateway.link(server.id)
+  const base: ServerFacts = {
+    name: server.name, address: server.address, joined: stored?.publicKey != null, connected: link !== null, lastSeenAt: stored?.lastSeenAt ?? null,
+    clockSkew: link?.facts.clockSkew ?? null, diagnosis: null, problem: null,
+  }
+  if (!link) return base
+  const { service } = environment.config
+  const place = { application: environment.application, environment: environment.name, directory: directoryOf(environment.config) }
+  const options = { application: place.application, environment: place.environment, epoch: 0, signal }
+  const port = server.port ?? service?.port
+  const ports = port === undefined || !service ? [] : Array.from({ length: service.instances }, (_, index) => port + index)
+  const ask = service ? { path: service.health.path, host: service.health.host ?? null } : null
+  try {
+    const diagnosis = await link.command('diagnose', { ...place, ports, ask, patience: keepAlivePatience }, options)
+    return { ...base, diagnosis }
+  } catch (error) {
+    return { ...base, problem: reportOf(error, server.name) }
+  }
+}
+
+async function problemOf(work: () => Promise<unknown>): Promise<ErrorReport | null> {
+  try {
+    await work()
+    return null
+  } catch (error) {
+    return reportOf(error)
+  }
+}
