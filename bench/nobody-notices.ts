@@ -26,7 +26,7 @@ for (const way of ways) {
   if (row.failed > 0) wrong.push(`${way.name}: ${row.failed} requests failed`)
   if (row.sockets.undeclared > 0) wrong.push(`${way.name}: ${row.sockets.undeclared} WebSockets ended on servers that did not switch`)
 }
-process.stdout.write(`\n${options.deployments} deployments each of a one-line change to 4 servers, two at a time; ${options.rate} requests a second (half on kept connections, 20 % POST, 1 % take 2 s), ${options.sockets} WebSockets\nsent again: the balancer ended a kept connection in the instant in which it was used; browsers send such a request once more\n\n`)
+process.stdout.write(`\n${options.deployments} deployments each of a one-line change to 4 servers, two at a time (warm: all at once; or to one server alone); ${options.rate} requests a second (half on kept connections, 20 % POST, 1 % take 2 s), ${options.sockets} WebSockets\nsent again: the balancer ended a kept connection in the instant in which it was used; browsers send such a request once more\n\n`)
 const head = ['way', 'requests', 'failed', 'sent again', 'stalled', 'p99 during', 'p99 outside', 'a deployment', 'WebSockets: opened', 'told to go', 'cut', 'undeclared']
 const lines = rows.map(({ way, requests, failed, again, stalled, p99During, p99Outside, seconds, sockets }) => [
   way, String(requests), String(failed), String(again), String(stalled), `${p99During.toFixed(0)} ms`, `${p99Outside.toFixed(0)} ms`, `${seconds.toFixed(2)} s`, String(sockets.opened), String(sockets.ended), String(sockets.cut), String(sockets.undeclared),

@@ -89,6 +89,8 @@ export class Server {
         '-c', 'n=$1; shift; while [ "$n" -gt 0 ]; do echo $$ >"$1" || exit 1; shift; n=$((n - 1)); done; exec "$@"', 'sh',
         String(groups.length), ...groups,
         'systemd-nspawn', '--quiet', `--directory=${this.root}`, `--network-namespace-path=/run/netns/${machine}`, `--machine=${machine}`, `--hostname=${this.name}`,
+        // Over its own network, a server may do what it likes.
+        '--capability=CAP_NET_ADMIN',
         '--boot', '--register=no', '--keep-unit', '--resolv-conf=off', '--timezone=off', '--link-journal=no',
         ...Object.entries(this.#options.bind).map(([inside, outside]) => `--bind-ro=${escaped(outside)}:${escaped(inside)}`),
       ],

@@ -3,12 +3,15 @@
 //   GET  /slow     takes 2 s       POST /          answers with what it got
 //   WebSocket      answers each message with the server's name, the release and the message
 import http from 'node:http'
+import net from 'node:net'
 import { WebSocketServer } from './ws/wrapper.mjs'
 
-const { DPLOY_SERVER: name = '', DPLOY_RELEASE: release = '', PORT: port } = process.env
+const { DPLOY_SERVER: name = '', DPLOY_RELEASE: release = '', PORT: port, LISTEN_FDS, PATIENT } = process.env
+let stopping = false
 const server = http.createServer((request, response) => {
   response.setHeader('x-release', release)
   response.setHeader('x-server', name)
+  if (stopping) response.setHeader('connection', 'close')
   if (request.method === 'POST') return request.pipe(response)
   if (request.url === '/slow') return setTimeout(() => response.end('slow\n'), 2_000)
   response.end(request.url === '/healthz' ? 'ok\n' : `release ${release} on ${name}\n`)
@@ -20,10 +23,19 @@ sockets.on('connection', (socket) => {
   socket.on('error', () => {})
   socket.on('message', (message) => socket.send(`${name} ${release} ${message}`))
 })
-server.listen(Number(port))
+server.listen(LISTEN_FDS === undefined ? { port: Number(port) } : { fd: 3 })
 process.on('SIGTERM', () => {
+  if (PATIENT !== undefined) return endPatiently()
   server.close(() => process.exit(0))
   // 1001: going away. Whoever reads it connects again.
   for (const socket of sockets.clients) socket.close(1001)
   setInterval(() => server.closeIdleConnections(), 20)
 })
+
+// Where nobody has drained it: users, or the balancer, keep connections on which a request may be under way just now.
+function endPatiently() {
+  stopping = true
+  net.Server.prototype.close.call(server, () => process.exit(0))
+  for (const socket of sockets.clients) socket.close(1001)
+  setTimeout(() => server.closeIdleConnections(), 5_000)
+}

@@ -74,7 +74,8 @@ function judgeSockets(way: Way, seen: SeenSockets, outcomes: readonly Outcome[])
   const declared = outcomes.flatMap(({ result }) =>
     result.receipt!.servers.flatMap(({ name, spans }) => spans.filter((span) => span.name === 'activate').map((span) => ({ name, from: result.receipt!.startedAt + span.start - slack, to: result.receipt!.startedAt + span.end + slack }))),
   )
-  const undeclared = way.endsSockets ? [] : seen.ends.filter(({ at, server }) => !declared.some(({ name, from, to }) => name === server && at >= from && at <= to))
+  const unexpected = way.endsLater ? seen.ends.filter(({ code }) => code !== 1001) : seen.ends
+  const undeclared = way.endsSockets ? [] : unexpected.filter(({ at, server }) => !declared.some(({ name, from, to }) => name === server && at >= from && at <= to))
   return { opened: seen.opened, ended: seen.ends.filter(({ code }) => code === 1001).length, cut: seen.ends.filter(({ code }) => code !== 1001).length, undeclared: undeclared.length, refused: seen.refused }
 }
 

@@ -21,6 +21,8 @@ export interface Way {
   open(): Promise<Team>
   /** Whether its balancer, by its own documents, ends WebSockets whenever its configuration changes. */
   endsSockets?: boolean
+  /** Whether the old release ends some time after the switch, and tells its WebSockets to go then. */
+  endsLater?: boolean
   /** Whether it is reloaded, and ends the idle connections of users then. */
   endsConnections?: boolean
 }
@@ -58,6 +60,10 @@ export const ways: readonly Way[] = [
         return { kind: 'caddy', address: admin, handler: 'shop', servers, check: '/healthz' }
       }),
   },
+  { name: 'HAProxy, warm by socket', endsLater: true, missing: () => null, open: () => openTeam(null, warm('socket')) },
+  { name: 'HAProxy, warm by port', endsLater: true, missing: () => null, open: () => openTeam(null, warm('port')) },
+  { name: 'one server, warm by socket', endsLater: true, missing: () => null, open: () => openAlone('socket') },
+  { name: 'one server, warm by port', endsLater: true, missing: () => null, open: () => openAlone('port') },
 ]
 
 /** Starts a balancer of its own kind, which listens on `port`; answers its part of dploy.yml. */
@@ -79,6 +85,25 @@ export async function openTeam(startBalancer: StartBalancer | null = null, optio
     const balancer = await startBalancer(world, directory, port!, stack)
     await world.configure({ environment: { balancer, probe: url, timeouts: { drain } } })
   }
+  const { result } = await world.dploy('deploy', 'production')
+  if (result.state !== 'succeeded') throw new Error(`The first deployment ended as ${result.state}: ${result.failure?.message}`)
+  const whole = stack.move()
+  return { world, url, [Symbol.asyncDispose]: () => whole.disposeAsync() }
+}
+
+/** Releases beside each other; the old one ends some time after the switch. */
+function warm(handover: 'socket' | 'port'): Partial<WorldOptions> {
+  return { service: { handover, keep_warm: '2s', stop: { timeout: '10s' } }, extra: { variables: { PATIENT: '1' } }, strategy: { bake: '0s' } }
+}
+
+/** One server with the application deployed, which users ask without anything in between. */
+async function openAlone(handover: 'socket' | 'port'): Promise<Team> {
+  await using stack = new AsyncDisposableStack()
+  const world = stack.use(await World.up({ servers: 1, ...warm(handover) }))
+  const url = `http://${world.servers[0]!.address}:${world.port}/`
+  cpSync(library, join(world.repository, 'ws'), { recursive: true })
+  await world.commit({ 'server.mjs': readFileSync(application, 'utf8') }, 'Have everything')
+  await world.configure({ environment: { balancer: { kind: 'none' }, probe: url } })
   const { result } = await world.dploy('deploy', 'production')
   if (result.state !== 'succeeded') throw new Error(`The first deployment ended as ${result.state}: ${result.failure?.message}`)
   const whole = stack.move()
