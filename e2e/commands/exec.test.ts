@@ -111,6 +111,12 @@ describe('dploy exec on three servers', { skip: process.platform === 'linux' ? f
     await until('all have ended', () => !left.some(lives))
   })
 
+  test('runs as another user, with the groups of that user', { skip: process.getuid?.() === 0 ? false : 'needs root' }, async () => {
+    const { code, stdout, stderr } = await team.dploy('exec', '--on', 'web1', '--user', 'nobody', '--', 'id -un; echo $HOME; id -Gn')
+    assert.equal(code, 0, stderr)
+    assert.match(stdout.toString(), /^nobody\n\/nonexistent\nnogroup\n$/)
+  })
+
   test('a reader that goes away early ends it without a complaint', async () => {
     const child = team.start('exec', '--on', 'web1', '--', 'yes')
     await once(child.stdout!, 'data')
@@ -130,6 +136,20 @@ describe('dploy exec on three servers', { skip: process.platform === 'linux' ? f
     const { stdout } = await team.dploy('exec', '--history')
     assert.match(stdout.toString(), /exec\s+exit 5\s+web2: code 5/)
   })
+})
+
+test('a control plane that is killed leaves nothing running on the servers', { skip: process.platform === 'linux' ? false : 'needs /proc', timeout: 60_000 }, async () => {
+  await using team = await Team.up({ servers: 1 })
+  const child = team.start('exec', 'production', '--', 'sleep 600 & echo $$ $! > orphans; wait')
+  const end = ended(child)
+  const file = join(team.root('web1'), 'orphans')
+  await until('it runs', () => existsSync(file) && readFileSync(file, 'utf8').trim().split(' ').length === 2)
+  const pids = readFileSync(file, 'utf8').trim().split(' ').map(Number)
+  process.kill(team.controlPid, 'SIGKILL')
+  await until('all have ended', () => !pids.some(lives))
+  const { code, stderr } = await end
+  assert.equal(code, 1)
+  assert.match(stderr, /connection\.closed/)
 })
 
 describe('dploy exec on sixteen servers that print 10 MB each', { skip: process.platform === 'linux' ? false : 'needs /proc', concurrency: 1, timeout: 240_000 }, () => {

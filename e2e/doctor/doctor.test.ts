@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -253,6 +254,16 @@ describe('dploy doctor names each failure that is made, and only where it is', {
     const { stdout } = await cli(world, 'doctor', 'production')
     assert.match(stdout.toString(), /✗ web1 .*\(service\.keep_alive_short\)\n\s+next: dploy exec production --on web1/)
   })
+
+  for (const handover of ['socket', 'port'] as const) {
+    test(`nothing with a warm hand-over by ${handover}: what holds the port is the service`, async () => {
+      await world.commit({ 'server.mjs': readFileSync(new URL('../handover/application.mjs', import.meta.url), 'utf8'), 'version.txt': `${handover}\n` }, 'Hand over')
+      await world.configure({ service: { handover } })
+      const { result } = await world.dploy('deploy', 'production')
+      assert.equal(result.state, 'succeeded', result.failure?.message)
+      await nothing()
+    })
+  }
 
   test('logs of all servers are merged by time, chosen by text and time', async () => {
     await world.commit({ 'version.txt': 'three\n' }, 'Three')

@@ -5,6 +5,7 @@
  * History:
  *  1  2026-11-23  frames, hello, signed commands, stage/activate/run/observe/watch/collect, objects.
  *  1  2026-11-24  boot and retire, asked only of services with a warm hand-over, which need an agent that knows them.
+ *  1  2026-11-24  exec, session, receive_file, send_file, diagnose: asked only by a person, whom an agent that does not know them refuses.
  */
 export const protocolNumber = 1
 

@@ -38,15 +38,17 @@ test('asking makes nothing, and finds the nearest directory that is there', asyn
   }
 })
 
+const stranger = { directory: '/nowhere', pids: [], unit: 'dploy-nothing-here', keeperDirectory: '/nowhere' }
+
 test('knows who listens on a port, and whether it is ours', async () => {
   await using server = await listen(createServer())
-  const other = portOwner(server.port, '/nowhere', [])
+  const other = portOwner(server.port, stranger)
   assert.equal(other?.pid, process.pid)
   assert.equal(other?.ours, false)
   assert.match(other!.command, /node/)
-  assert.equal(portOwner(server.port, process.cwd(), [])?.ours, true)
-  assert.equal(portOwner(server.port, '/nowhere', [process.ppid])?.ours, true, 'what the service started is the service')
-  assert.equal(portOwner(1, '/nowhere', []), null)
+  assert.equal(portOwner(server.port, { ...stranger, directory: process.cwd() })?.ours, true)
+  assert.equal(portOwner(server.port, { ...stranger, pids: [process.ppid] })?.ours, true, 'what the service started is the service')
+  assert.equal(portOwner(1, stranger), null)
 })
 
 test('only sockets that listen count', () => {

@@ -22,7 +22,13 @@ export interface DiagnoseOptions {
 export async function diagnose(options: DiagnoseOptions): Promise<Diagnosis> {
   const { params, root, stateDirectory, service, signal } = options
   const current = currentRelease(root, params.directory)
-  const ports = params.ports.map((port) => ({ port, owner: portOwner(port, current.directory, service?.pids ?? []) }))
+  const own = {
+    directory: current.directory,
+    pids: service?.pids ?? [],
+    unit: `dploy-${params.application}-${params.environment}`,
+    keeperDirectory: join(stateDirectory, 'services', `${params.application}-${params.environment}`),
+  }
+  const ports = params.ports.map((port) => ({ port, owner: portOwner(port, own) }))
   const ours = ports.find(({ owner }) => owner?.ours)
   const uid = process.getuid?.() ?? 0
   const [keepAlive, sudo] = await Promise.all([

@@ -63,6 +63,7 @@ async function talk(session: Session, server: string, options: Options): Promise
   } finally {
     process.stdout.off('resize', resized)
   }
+  if (outcome === null) process.stderr.write('The connection was given up; the shell on the server ends.\n')
   return outcome
 }
 
