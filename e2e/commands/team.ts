@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { freePorts } from '../world.ts'
 import { overSocket, type Connection } from '../../src/cli/connect.ts'
 
 const top = fileURLToPath(new URL('../..', import.meta.url))
@@ -22,14 +23,16 @@ export interface Ended {
 export class Team implements AsyncDisposable {
   readonly directory: string
   readonly names: string[]
-  readonly control: ChildProcess
+  /** Where agents and clients with a token connect. */
+  readonly url: string
   readonly agents: ChildProcess[] = []
   readonly #connection: Connection
+  #control: ChildProcess | null = null
 
-  private constructor(directory: string, names: string[], control: ChildProcess) {
+  private constructor(directory: string, names: string[], port: number) {
     this.directory = directory
     this.names = names
-    this.control = control
+    this.url = `http://127.0.0.1:${port}`
     this.#connection = overSocket(join(directory, '.dploy/control.sock'))
   }
 
@@ -45,22 +48,41 @@ export class Team implements AsyncDisposable {
         environments: { production: { branch: 'main', servers: names.map((name, index) => ({ name, tags: options.tags?.(index) ?? {} })) } },
       }),
     )
-    const log = openSync(join(directory, 'control.log'), 'a')
-    // Tethered, so that nothing is left when the tests are killed.
-    const control = spawn(process.execPath, [join(top, 'src/cli/demo/tether.ts'), process.execPath, program, 'serve', '--listen', '127.0.0.1:0', '--json'], { cwd: directory, stdio: ['pipe', 'pipe', log], detached: true })
-    closeSync(log)
-    const team = new Team(directory, names, control)
+    const [port] = await freePorts(1)
+    const team = new Team(directory, names, port!)
     try {
-      const [line] = (await Promise.race([
-        once(createInterface({ input: control.stdout! }), 'line'),
-        once(control, 'exit').then(() => Promise.reject(new Error(`dploy serve ended:\n${readFileSync(join(directory, 'control.log'), 'utf8')}`))),
-      ])) as [string]
-      await team.#startAgents((JSON.parse(line) as { url: string }).url)
+      await team.startControl()
+      await team.#startAgents()
       return team
     } catch (error) {
       await team[Symbol.asyncDispose]()
       throw error
     }
+  }
+
+  /** Resolves when it answers. */
+  async startControl(): Promise<void> {
+    const log = openSync(this.controlLog, 'a')
+    // Tethered, so that nothing is left when the tests are killed.
+    const args = [join(top, 'src/cli/demo/tether.ts'), process.execPath, program, 'serve', '--listen', new URL(this.url).host, '--json']
+    const control = spawn(process.execPath, args, { cwd: this.directory, stdio: ['pipe', 'pipe', log], detached: true })
+    closeSync(log)
+    this.#control = control
+    await Promise.race([
+      once(createInterface({ input: control.stdout! }), 'line'),
+      once(control, 'exit').then(() => Promise.reject(new Error(`dploy serve ended:\n${readFileSync(this.controlLog, 'utf8')}`))),
+    ])
+  }
+
+  /** kill -9 of the control plane. */
+  async killControl(): Promise<void> {
+    const exit = once(this.#control!, 'exit')
+    process.kill(this.controlPid, 'SIGKILL')
+    await exit
+  }
+
+  get controlLog(): string {
+    return join(this.directory, 'control.log')
   }
 
   /** Starts `dploy` against this control plane. */
@@ -82,7 +104,7 @@ export class Team implements AsyncDisposable {
 
   /** Process id of the control plane itself. */
   get controlPid(): number {
-    return Number(readFileSync(`/proc/${this.control.pid}/task/${this.control.pid}/children`, 'utf8').trim())
+    return Number(readFileSync(`/proc/${this.#control!.pid}/task/${this.#control!.pid}/children`, 'utf8').trim())
   }
 
   /** Where a server's files are: what is `/` to its agent's releases. */
@@ -93,8 +115,8 @@ export class Team implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#connection[Symbol.asyncDispose]()
     await Promise.all(
-      [...this.agents, this.control].map(async (child) => {
-        if (child.exitCode !== null || child.signalCode !== null) return
+      [...this.agents, this.#control].map(async (child) => {
+        if (child === null || child.exitCode !== null || child.signalCode !== null) return
         const exit = once(child, 'exit')
         child.stdin!.end()
         const timer = setTimeout(() => child.kill('SIGKILL'), 8_000)
@@ -105,21 +127,27 @@ export class Team implements AsyncDisposable {
     rmSync(this.directory, { recursive: true, force: true, maxRetries: 5 })
   }
 
-  async #startAgents(url: string): Promise<void> {
+  async #startAgents(): Promise<void> {
     const { token } = await this.client.call('createJoinToken', { body: { note: 'test', uses: this.names.length } })
     for (const name of this.names) {
       const root = this.root(name)
       mkdirSync(root)
       const log = openSync(join(this.directory, `${name}.log`), 'a')
-      const args = [join(top, 'src/agent/main.ts'), 'run', '--name', name, '--state', join(root, 'var/lib/dploy'), '--root', root, '--join', url, '--tethered']
+      const args = [join(top, 'src/agent/main.ts'), 'run', '--name', name, '--state', join(root, 'var/lib/dploy'), '--root', root, '--join', this.url, '--tethered']
       this.agents.push(spawn(process.execPath, args, { stdio: ['pipe', log, log], env: { ...process.env, DPLOY_JOIN_TOKEN: token }, detached: true }))
       closeSync(log)
     }
     await this.client.call('apply', { body: { text: readFileSync(join(this.directory, 'dploy.yml'), 'utf8'), base: this.directory } })
-    for (const deadline = Date.now() + 60_000; ; await delay(100)) {
+    await this.untilConnected(60_000)
+  }
+
+  /** Waits until every agent is connected. Throws after `patience` milliseconds. */
+  async untilConnected(patience: number): Promise<void> {
+    for (const deadline = Date.now() + patience; ; await delay(50)) {
       const { servers } = await this.client.call('status', { params: { application: 'shop', environment: 'production' } })
-      if (servers.every((server) => server.connected)) return
-      if (Date.now() > deadline) throw new Error(`not connected: ${servers.filter((server) => !server.connected).map((server) => server.name).join(', ')}`)
+      const absent = servers.filter((server) => !server.connected).map((server) => server.name)
+      if (absent.length === 0) return
+      if (Date.now() > deadline) throw new Error(`not connected after ${patience} ms: ${absent.join(', ')}`)
     }
   }
 }

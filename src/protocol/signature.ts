@@ -32,6 +32,15 @@ export function verifyText(publicKeyPem: string, text: string, signature: string
   }
 }
 
+/** Whether a text is an Ed25519 public key, PEM. */
+export function isPublicKey(pem: string): boolean {
+  try {
+    return createPublicKey(pem).asymmetricKeyType === 'ed25519' && pem.includes('PUBLIC KEY')
+  } catch {
+    return false
+  }
+}
+
 /** What an agent signs in its answer to the control plane's hello. */
 export function helloText(nonce: string, server: string): string {
   return `dploy hello\n${nonce}\n${server}`

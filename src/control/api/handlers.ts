@@ -4,6 +4,7 @@ import { DployError } from '../../protocol/errors.ts'
 import { decodeManifest } from '../../protocol/manifest.ts'
 import { examine } from '../doctor/examine.ts'
 import { gatherFacts } from '../doctor/gather.ts'
+import { isPublicKey } from '../../protocol/signature.ts'
 import { isFinal } from '../deploy/states.ts'
 import { commandHandlers } from './command-handlers.ts'
 import type { ApiContext } from './context.ts'
@@ -134,6 +135,7 @@ export function makeHandlers(context: ApiContext): Handlers {
     }),
 
     async join({ body }) {
+      if (!isPublicKey(body.publicKey)) throw new DployError('request.invalid', 'publicKey is no Ed25519 public key in PEM', { where: 'publicKey' })
       await store.tokens.useJoinToken(body.token, Date.now())
       const server = await store.servers.join(body.name, body.publicKey, Date.now())
       context.log.info({ server: body.name }, 'an agent joined')

@@ -1,6 +1,7 @@
 import { randomBytes, type KeyObject } from 'node:crypto'
 import type { Logger } from 'pino'
 import type { WebSocket } from 'ws'
+import type * as z from 'zod'
 import { controlMethods, helloResult } from '../../protocol/agent-messages.ts'
 import { DployError } from '../../protocol/errors.ts'
 import { Peer, type Carrier, type CallContext } from '../../protocol/peer.ts'
@@ -88,7 +89,7 @@ export class Gateway {
     })
     const nonce = randomBytes(24).toString('base64')
     const asked = performance.now()
-    const hello = helloResult.parse(await peer.call('hello', { protocol: protocolNumber, nonce }, { signal: AbortSignal.timeout(helloTimeout) }))
+    const hello = parsed(helloResult, await peer.call('hello', { protocol: protocolNumber, nonce }, { signal: AbortSignal.timeout(helloTimeout) }))
     const roundTrip = performance.now() - asked
     if (!speaks(hello.protocol)) {
       throw new DployError('protocol.mismatch', `The agent at ${remote} speaks protocol ${hello.protocol}, this control plane ${protocolNumber}`)
@@ -120,7 +121,7 @@ export class Gateway {
   }
 
   async #sendObjects(params: unknown, context: CallContext, serverId: string): Promise<unknown> {
-    const { release, digests } = controlMethods.objects.params.parse(params)
+    const { release, digests } = parsed(controlMethods.objects.params, params)
     const { spec } = await this.#mayHave(release, serverId)
     let bytes = 0
     for await (const chunk of this.#options.objects.pack(spec.artifact, digests, context.signal)) {
@@ -132,7 +133,7 @@ export class Gateway {
   }
 
   async #sendManifest(params: unknown, context: CallContext, serverId: string): Promise<unknown> {
-    const { release, artifact } = controlMethods.manifest.params.parse(params)
+    const { release, artifact } = parsed(controlMethods.manifest.params, params)
     const found = await this.#mayHave(release, serverId)
     if (found.spec.artifact !== artifact) throw new DployError('not_found', `The release ${found.number} does not consist of artifact ${artifact}`)
     const text = await this.#options.objects.manifest(artifact)
@@ -145,4 +146,12 @@ export class Gateway {
     if (!release) throw new DployError('release.unknown', 'There is no such release for this server')
     return release
   }
+}
+
+/** Throws `protocol.invalid`, naming the first field that is wrong. */
+function parsed<T extends z.ZodType>(schema: T, value: unknown): z.output<T> {
+  const { success, data, error } = schema.safeParse(value)
+  if (success) return data
+  const issue = error.issues[0]!
+  throw new DployError('protocol.invalid', `What the agent sent is not valid: ${issue.path.join('.')} ${issue.message}`)
 }

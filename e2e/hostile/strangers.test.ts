@@ -1,0 +1,241 @@
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { after, before, beforeEach, afterEach, describe, test } from 'node:test'
+import { encodeFrame } from '../../src/protocol/frame.ts'
+import { newKeyPair } from '../../src/protocol/signature.ts'
+import { memoryOf, Team } from '../commands/team.ts'
+import { arrive, identityOf, openSocket, sendBytes, welcomed, type Claim } from './stranger.ts'
+
+const megabyte = 1024 * 1024
+
+describe('strangers at the control plane', { timeout: 240_000 }, () => {
+  let team: Team
+  /** A server that is known, whose agent does not run: its key was stolen. */
+  let stolen: Claim
+  /** Ids of releases: of the server with the stolen key, and of another. */
+  let own: string
+  let foreign: string
+  let logged = 0
+
+  before(async () => {
+    team = await Team.up({ servers: 3 })
+    mkdirSync(join(team.directory, 'payload'))
+    writeFileSync(join(team.directory, 'files.yml'), JSON.stringify({ application: 'files', environments: { one: { servers: ['web3'] }, other: { servers: ['web2'] } } }))
+    for (const [environment, server] of [['one', 'web3'], ['other', 'web2']] as const) {
+      writeFileSync(join(team.directory, 'payload/secret.txt'), `only for ${environment}`)
+      const { code, stderr, stdout } = await team.dploy('--config', 'files.yml', 'deploy', environment, '--directory', 'payload', '--json')
+      assert.equal(code, 0, stderr + stdout.toString())
+      const { id } = JSON.parse(readFileSync(join(team.root(server), 'srv/files/.dploy/releases/1.json'), 'utf8')) as { id: string }
+      if (environment === 'one') own = id
+      else foreign = id
+    }
+    stolen = identityOf(team.root('web3'))
+    const agent = team.agents[2]!
+    agent.stdin!.end()
+    await once(agent, 'exit')
+  })
+
+  after(async () => {
+    await team?.[Symbol.asyncDispose]()
+  })
+
+  beforeEach(() => {
+    logged = readFileSync(team.controlLog).length
+  })
+
+  afterEach(async () => {
+    // Whatever came, who belongs here is served as before.
+    const began = performance.now()
+    const connected = async () => (await team.client.call('status', { params: { application: 'shop', environment: 'production' } })).servers.filter((server) => server.connected).map(({ name }) => name)
+    // Who was let in by a stolen key is on the way out.
+    while ((await connected()).includes('web3') && performance.now() - began < 5_000);
+    assert.deepEqual(await connected(), ['web1', 'web2'])
+    assert.ok(performance.now() - began < 5_000)
+    assert.ok(memoryOf(team.controlPid) < 700 * megabyte)
+  })
+
+  const log = () => readFileSync(team.controlLog).subarray(logged).toString()
+  const join_ = (body: unknown) => fetch(`${team.url}/agents/join`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: typeof body === 'string' ? body : JSON.stringify(body) })
+  const newToken = async (uses = 1) => (await team.client.call('createJoinToken', { body: { note: 'test', uses } })).token
+
+  test('a join token works once; of ten who come with it at once, one gets in', async () => {
+    const token = await newToken()
+    const answers = await Promise.all(Array.from({ length: 10 }, (_, index) => join_({ token, name: `raced${index}`, publicKey: newKeyPair().publicKey })))
+    assert.deepEqual(answers.map(({ status }) => status).sort(), [200, ...Array.from({ length: 9 }, () => 403)])
+    const late = await join_({ token, name: 'late', publicKey: newKeyPair().publicKey })
+    assert.equal(late.status, 403)
+    const problem = (await late.json()) as { code: string; detail: string }
+    assert.equal(problem.code, 'agent.join_refused')
+    assert.match(problem.detail, /unknown, used up or expired/)
+    assert.ok(!JSON.stringify(problem).includes(token))
+  })
+
+  test('a join token that has expired, was guessed, or is none, is refused', async () => {
+    const token = await newToken()
+    const database = new DatabaseSync(join(team.directory, '.dploy/dploy.db'))
+    database.exec('update tokens set expires_at = 1000 where uses_left = 1')
+    database.close()
+    for (const one of [token, `dploy_join_${randomBytes(24).toString('base64url')}`, '', 'x'.repeat(200)]) {
+      assert.equal((await join_({ token: one, name: 'stranger', publicKey: newKeyPair().publicKey })).status, 403, one)
+    }
+  })
+
+  test('the name of a server that has an agent is not taken over, whatever the token', async () => {
+    const answer = await join_({ token: await newToken(), name: 'web1', publicKey: newKeyPair().publicKey })
+    assert.ok(answer.status >= 400 && answer.status < 500, String(answer.status))
+  })
+
+  test('a join that is none is told what is wrong, and never with an error of the control plane', async () => {
+    const token = await newToken(100)
+    const { publicKey } = newKeyPair()
+    const bodies: unknown[] = [
+      '', '{', 'null', '[]', '7', {}, { token }, { token: 7, name: 'x', publicKey }, { token, name: '../../etc', publicKey }, { token, name: '', publicKey }, { token, name: 'ä', publicKey },
+      { token, name: 'x'.repeat(64), publicKey }, { token, name: 'ok', publicKey: 'x'.repeat(2_000) }, { token, name: 'ok\u0000', publicKey }, { token, name: 'ok', publicKey, extra: true }, { token: { $ne: '' }, name: 'ok', publicKey },
+    ]
+    for (const body of bodies) {
+      const answer = await join_(body)
+      assert.ok(answer.status >= 400 && answer.status < 500, `${JSON.stringify(body)}: ${answer.status}`)
+      assert.match(answer.headers.get('content-type')!, /problem\+json/)
+    }
+  })
+
+  test('a key that is none is refused when it joins', async () => {
+    const answer = await join_({ token: await newToken(), name: 'keyless', publicKey: 'not a key' })
+    assert.ok(answer.status >= 400 && answer.status < 500, String(answer.status))
+  })
+
+  test('who cannot sign for the server that he names is refused and logged', async () => {
+    const stranger = newKeyPair()
+    const cases: [string, Claim, (hello: Record<string, unknown>) => Record<string, unknown>][] = [
+      ['another key', { server: stolen.server, privateKey: stranger.privateKey }, (hello) => hello],
+      ['no such server', { server: 'srv_0000000000000000', privateKey: stranger.privateKey }, (hello) => hello],
+      ['a signature for another server', stolen, (hello) => ({ ...hello, server: identityOf(team.root('web1')).server })],
+      ['no signature', stolen, (hello) => ({ ...hello, signature: '' })],
+      ['an old signature', stolen, (hello) => ({ ...hello, signature: 'A'.repeat(88) })],
+      ['a hello that is none', stolen, () => ({ hello: true })],
+      ['a protocol of the future', stolen, (hello) => ({ ...hello, protocol: 999 })],
+    ]
+    for (const [what, claim, change] of cases) {
+      const peer = await arrive(team.url, claim, change)
+      const began = performance.now()
+      await peer.closed
+      assert.ok(performance.now() - began < 5_000, `${what}: it took ${performance.now() - began} ms`)
+      await assert.rejects(peer.call('objects', { release: own, digests: [] }), what)
+    }
+    assert.ok(log().split('an agent was refused').length > cases.length - 1, log())
+  })
+
+  test('before its hello nobody gets anything', async () => {
+    const { socket, ended } = await openSocket(team.url)
+    const answer = once(socket, 'message')
+    socket.send(encodeFrame({ kind: 'call', id: 1, method: 'objects', params: { release: foreign, digests: [] } }))
+    let text = String((await answer)[0])
+    // The first message is the control plane's own hello.
+    if (text.includes('"hello"')) text = String((await once(socket, 'message'))[0])
+    assert.match(text, /"error"/)
+    assert.match(text, /unauthorized/)
+    socket.terminate()
+    await ended
+  })
+
+  test("a server gets its own releases and no other's, and of its own only what belongs to them", async () => {
+    const peer = await welcomed(team.url, stolen)
+    const digestOf = (server: string) => readFileSync(join(team.root(server), 'srv/files/.dploy/releases/1.json'), 'utf8').match(/"artifact":"([0-9a-f]{64})"/)![1]!
+    try {
+      let bytes = 0
+      await peer.call('manifest', { release: own, artifact: digestOf('web3') }, { onEvent: (_event, body) => (bytes += body.length) })
+      assert.ok(bytes > 0)
+      await assert.rejects(peer.call('manifest', { release: foreign, artifact: digestOf('web2') }), { code: 'release.unknown' })
+      await assert.rejects(peer.call('manifest', { release: own, artifact: digestOf('web2') }), { code: 'not_found' })
+      await assert.rejects(peer.call('objects', { release: foreign, digests: [] }), { code: 'release.unknown' })
+      const { createHash } = await import('node:crypto')
+      const theirs = createHash('sha256').update('only for other').digest('hex')
+      await assert.rejects(peer.call('objects', { release: own, digests: [theirs] }), { code: 'object.missing' })
+      for (const params of [null, 7, {}, { release: own, digests: 'all' }, { release: own, digests: ['../../dploy.db'] }, { release: "' or 1=1 --", digests: [] }]) {
+        await assert.rejects(peer.call('objects', params), (error: { code: string; message: string }) => error.code !== 'internal' && !error.message.includes('    at '), JSON.stringify(params))
+      }
+      await assert.rejects(peer.call('activate', {}), { code: 'protocol.invalid' })
+    } finally {
+      peer.close('enough')
+      await peer.closed
+    }
+  })
+
+  test('garbage instead of frames ends the connection', async () => {
+    const frame = encodeFrame({ kind: 'result', id: 1, result: {} })
+    const wrongLength = Buffer.from(frame)
+    wrongLength.writeUInt32BE(0xffffffff, 0)
+    const wrongHead = Buffer.from(frame)
+    wrongHead.writeUInt32BE(0xffffffff, 4)
+    for (const garbage of ['text', '', Buffer.alloc(0), Buffer.from('short'), randomBytes(64), wrongLength, wrongHead, frame.subarray(0, 12), Buffer.concat([frame, frame]), encodeFrame('no object'), encodeFrame({ kind: 'shell' }), encodeFrame({ kind: 'call', id: 'x' })]) {
+      const { socket, ended } = await openSocket(team.url)
+      socket.send(garbage)
+      const { code } = await ended
+      assert.ok([1000, 1002, 1003, 1007, 1008].includes(code), `${String(garbage).slice(0, 20)} ended with ${code}`)
+    }
+  })
+
+  test('a frame of 100 MB is cut off before it is taken in', async () => {
+    const memory = memoryOf(team.controlPid)
+    const ends = await Promise.all(
+      Array.from({ length: 4 }, async () => {
+        const { socket, ended } = await openSocket(team.url)
+        socket.send(Buffer.alloc(100 * megabyte), () => {})
+        return ended
+      }),
+    )
+    for (const { code } of ends) assert.ok([1006, 1009].includes(code), `it ended with ${code}`)
+    assert.ok(memoryOf(team.controlPid) - memory < 200 * megabyte)
+  })
+
+  test('many fragments that never end are one frame too, and cut off', async () => {
+    const { socket, ended } = await openSocket(team.url)
+    let open = true
+    void ended.then(() => (open = false))
+    for (let sent = 0; open && sent < 100; sent++) await new Promise<void>((resolve) => socket.send(Buffer.alloc(megabyte), { fin: false, binary: true }, () => resolve()))
+    const { code } = await ended
+    assert.ok([1006, 1009].includes(code), `it ended with ${code}`)
+  })
+
+  test('a browser does not get a connection, nor does anybody at another path', async () => {
+    await assert.rejects(openSocket(team.url, { origin: 'https://evil.example' }))
+    const key = randomBytes(16).toString('base64')
+    for (const path of ['/agents/connect/../../api/v1/environments', '/agents/connect?x=1', '/api/v1/environments', '//agents/connect']) {
+      const { answer } = await sendBytes(team.url, `GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\n\r\n`)
+      assert.match(await answer, /^HTTP\/1\.1 4\d\d /, path)
+    }
+  })
+
+  test('who connects and says nothing is shown out after ten seconds', async () => {
+    const began = performance.now()
+    const { ended } = await openSocket(team.url)
+    await ended
+    const seconds = (performance.now() - began) / 1000
+    assert.ok(seconds > 8 && seconds < 20, `it took ${seconds} s`)
+  })
+
+  test('five hundred who dribble a request keep nobody else out', async () => {
+    const slow = await Promise.all(Array.from({ length: 500 }, (_, index) => sendBytes(team.url, index % 2 === 0 ? 'GET /healthz HTTP/1.1\r\nHost: x\r\nX-' : 'POST /agents/join HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{')))
+    try {
+      const began = performance.now()
+      assert.equal((await fetch(`${team.url}/healthz`)).status, 200)
+      const peer = await welcomed(team.url, stolen)
+      await peer.call('manifest', { release: own, artifact: JSON.parse(readFileSync(join(team.root('web3'), 'srv/files/.dploy/releases/1.json'), 'utf8')).artifact as string })
+      peer.close('enough')
+      assert.ok(performance.now() - began < 5_000)
+    } finally {
+      for (const { socket } of slow) socket.destroy()
+    }
+  })
+
+  test('bytes that are no HTTP are answered as such, or not at all', async () => {
+    for (const bytes of [randomBytes(300), 'GET / HTTP/9.9\r\n\r\n', `GET /${'x'.repeat(100_000)} HTTP/1.1\r\n\r\n`, 'POST /agents/join HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n']) {
+      const { answer } = await sendBytes(team.url, bytes)
+      assert.match(await answer, /^(HTTP\/1\.1 4\d\d |HTTP\/1\.1 505 |$)/)
+    }
+  })
+})
