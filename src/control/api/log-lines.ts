@@ -9,6 +9,8 @@ export interface LogLine {
   text: string
 }
 
+/** How long is waited at the beginning until every server has sent something. Milliseconds. */
+const beginning = 1_000
 /** How long lines are held back so that those of several servers come in order of time. Milliseconds. */
 const reorderWindow = 150
 /** More lines than this wait for a slow reader; then the oldest are dropped, and the reader is told. */
@@ -22,6 +24,8 @@ export async function* logLines(context: ApiContext, environment: Environment, o
   let wake: () => void = () => {}
   let open = servers.length
   let dropped = 0
+  const begun = Date.now()
+  const silent = new Set(servers.map((server) => server.name))
   const stop = new AbortController()
   const signal = AbortSignal.any([options.signal, stop.signal])
   const place = { application: environment.application, environment: environment.name, directory: directoryOf(environment.config) }
@@ -31,6 +35,7 @@ export async function* logLines(context: ApiContext, environment: Environment, o
         waiting.shift()
         dropped++
       }
+      silent.delete(server.name)
       waiting.push({ server: server.name, at, text, arrived: Date.now() })
       wake()
     }
@@ -38,30 +43,52 @@ export async function* logLines(context: ApiContext, environment: Environment, o
     const asked = link
       ? link.command('logs', { ...place, lines: options.lines, follow: options.follow, since: options.since, grep: options.grep }, { application: place.application, environment: place.environment, epoch: 0, signal, onEvent: (event) => push(event.at, event.text) })
       : Promise.reject(new DployError('server.unreachable', 'not connected'))
-    void asked.catch((error: unknown) => !signal.aborted && push(null, `(dploy) ${(error as Error).message}`)).finally(() => (open--, wake()))
+    void asked.catch((error: unknown) => !signal.aborted && push(null, `(dploy) ${(error as Error).message}`)).finally(() => {
+      open--
+      silent.delete(server.name)
+      wake()
+    })
   }
+  const gone = () => wake()
+  options.signal.addEventListener('abort', gone)
   try {
     while (!options.signal.aborted) {
       const now = Date.now()
-      // Before all that was asked for is here, nothing is known about the order.
       if (dropped > 0) yield { server: 'dploy', at: now, text: `(dploy) ${dropped} lines were left out: they come faster than they are read` }
       dropped = 0
-      const ready = open === 0 ? waiting.splice(0) : options.follow ? takeOld(waiting, now - reorderWindow) : []
-      ready.sort((a, b) => (a.at ?? a.arrived) - (b.at ?? b.arrived))
+      // Before all that was asked for is here, nothing is known about the order.
+      const ready = open === 0 ? waiting.splice(0) : options.follow && (silent.size === 0 || now - begun > beginning) ? takeOld(waiting, now - reorderWindow) : []
+      ready.sort((a, b) => timeOf(a) - timeOf(b))
       for (const { arrived: _, ...line } of ready) yield line
       if (open === 0 && waiting.length === 0) return
       await new Promise<void>((resolve) => {
-        wake = open === 0 || waiting.length === 0 ? resolve : () => {}
-        setTimeout(resolve, waiting.length > 0 ? reorderWindow : 1_000)
-        options.signal.addEventListener('abort', () => resolve(), { once: true })
+        const timer = setTimeout(resolve, waiting.length > 0 ? reorderWindow : 1_000)
+        // What waits already waits for its time.
+        const isWaiting = waiting.length > 0
+        wake = () => {
+          if (isWaiting && open > 0 && !options.signal.aborted) return
+          clearTimeout(timer)
+          resolve()
+        }
       })
     }
   } finally {
+    options.signal.removeEventListener('abort', gone)
     stop.abort()
   }
 }
 
-function takeOld<T extends { arrived: number }>(waiting: T[], before: number): T[] {
-  const count = waiting.findIndex((line) => line.arrived > before)
-  return waiting.splice(0, count < 0 ? waiting.length : count)
+type Waiting = { at: number | null; arrived: number }
+
+function timeOf(line: Waiting): number {
+  return line.at ?? line.arrived
+}
+
+/** Takes the lines that arrived before, and with them those that arrived later and are older than one of them. */
+function takeOld<T extends Waiting>(waiting: T[], before: number): T[] {
+  const latest = Math.max(...waiting.filter((line) => line.arrived <= before).map(timeOf), -Infinity)
+  const taken = waiting.filter((line) => timeOf(line) <= latest)
+  const rest = waiting.filter((line) => timeOf(line) > latest)
+  waiting.splice(0, waiting.length, ...rest)
+  return taken
 }
