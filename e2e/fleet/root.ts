@@ -6,7 +6,7 @@ import { lockFile } from './lock.ts'
 import { findMirror } from './mirror.ts'
 
 /** What a bare server has. No Node, no compiler, no agent: what dploy needs it must bring. rsync is for what dploy is compared with. */
-const packages = ['dbus', 'iproute2', 'nftables', 'openssh-server', 'rsync', 'systemd', 'systemd-sysv']
+const packages = ['dbus', 'iproute2', 'nftables', 'openssh-server', 'rsync', 'sudo', 'systemd', 'systemd-sysv']
 
 /** Raised when what is done to the root after debootstrap changes. */
 const recipe = 1

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
+import type * as z from 'zod'
 import { createZstdDecompress } from 'node:zlib'
 import { agentMethods, helloParams, type AgentMethod, type AgentParams, type AgentResult, type CommandText, type StepEvent } from '../protocol/agent-messages.ts'
 import { DployError } from '../protocol/errors.ts'
@@ -25,7 +26,8 @@ import type { ManagerOptions } from './services/registry.ts'
 import { stageRelease } from './stage.ts'
 
 export interface AgentOptions {
-  identity: Identity
+  /** Null for an agent that ssh carries: it learns at each hello who it is. */
+  identity: Identity | null
   journal: Journal
   stateDirectory: string
   /** The EC2 instance that this is, if it is one. */
@@ -58,6 +60,7 @@ const startedOnce: ReadonlySet<AgentMethod> = new Set<AgentMethod>(['exec', 'rec
 /** The agent of a server: obeys the control plane it joined, and remembers what it did. */
 export class Agent {
   readonly #options: AgentOptions
+  #identity: Identity | null
   readonly #instance = randomUUID()
   readonly #directories = new Map<string, ApplicationDirectory>()
   readonly #services: KeptServices
@@ -69,6 +72,7 @@ export class Agent {
 
   constructor(options: AgentOptions) {
     this.#options = options
+    this.#identity = options.identity
     const { stateDirectory, root, keeper, log } = options
     this.#services = new KeptServices({ stateDirectory, root, keeper, log, directoryOf: (path) => this.#directory(path).path })
   }
@@ -82,6 +86,11 @@ export class Agent {
     return peer.closed
   }
 
+  /** Resolves once nothing that changes the server is under way any more. */
+  async idle(): Promise<void> {
+    await Promise.allSettled(this.#turns.values())
+  }
+
   /** Ends every service that this agent's process keepers keep, and before that whatever might start one. */
   async stopServices(): Promise<void> {
     this.#stop.abort(new DployError('deployment.cancelled', 'The agent stops, with its services'))
@@ -89,12 +98,14 @@ export class Agent {
     await this.#services.stopAll()
   }
 
-  #hello(params: { nonce: string }) {
-    const { identity, version } = this.#options
+  #hello({ nonce, introduction }: z.infer<typeof helloParams>) {
+    if (this.#options.identity === null && introduction) this.#identity ??= { ...introduction, control: 'ssh', privateKey: '' }
+    const identity = this.#who()
+    const { version } = this.#options
     return {
       protocol: protocolNumber,
       server: identity.server,
-      signature: signText(readPrivateKey(identity.privateKey), helloText(params.nonce, identity.server)),
+      signature: identity.privateKey === '' ? '' : signText(readPrivateKey(identity.privateKey), helloText(nonce, identity.server)),
       version,
       platform: `${process.platform}-${process.arch}`,
       instance: this.#instance,
@@ -103,8 +114,15 @@ export class Agent {
     }
   }
 
+  /** Throws `command.refused` before it is known. */
+  #who(): Identity {
+    if (!this.#identity) throw new DployError('command.refused', 'The command is refused: this agent was not told which server it stands for')
+    return this.#identity
+  }
+
   async #command(params: unknown, context: CallContext, peer: Peer): Promise<unknown> {
-    const { journal, identity, log } = this.#options
+    const { journal, log } = this.#options
+    const identity = this.#who()
     let command: CommandText
     try {
       command = admitCommand(params, context.body, {
@@ -257,7 +275,7 @@ export class Agent {
       ...params,
       cwd: join(directory, 'current'),
       fallback: this.#options.root,
-      env: commandEnvironment(params, this.#options.identity.name, spec),
+      env: commandEnvironment(params, this.#who().name, spec),
       user: params.user,
       session,
       signal: call.signal,
@@ -287,7 +305,7 @@ export class Agent {
   }
 
   #context(spec: ReleaseSpec, local: { port?: number | undefined; secrets?: Record<string, string> | undefined }, call: Call): ReleaseContext {
-    const { identity } = this.#options
+    const identity = this.#who()
     const directory = this.#directory(spec.directory)
     const port = local.port ?? spec.service?.port
     const { manager, handover } = this.#services.of(spec, spec.service?.manager ?? 'auto')

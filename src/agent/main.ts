@@ -10,10 +10,15 @@ import { joinControlPlane, readIdentity, type Identity } from './identity.ts'
 import { readInstanceId } from './instance-id.ts'
 import { Journal } from './journal.ts'
 import { Keeper } from './services/keeper.ts'
+import { serveStandardStreams } from './stdio.ts'
 
 const usage = `dploy agent
   run     --name NAME --state DIR --root DIR [--join URL]    the token in DPLOY_JOIN_TOKEN
+  stdio   --state DIR --access root|sudo|user                (started through ssh)
   keeper  DIR                                                (started by the agent itself)`
+
+/** How a process keeper is started. */
+const keeper = { file: process.execPath, args: [fileURLToPath(import.meta.url), 'keeper'] }
 
 async function run(args: string[]): Promise<void> {
   const { values } = parseArgs({
@@ -42,7 +47,7 @@ async function run(args: string[]): Promise<void> {
     instanceId: await readInstanceId(),
     root: resolve(values.root),
     version: version(),
-    keeper: { file: process.execPath, args: [fileURLToPath(import.meta.url), 'keeper'] },
+    keeper,
     log,
   })
   await keepConnected({ control: identity.control, signal: stop.signal, serve: (carrier) => untilStopped(agent.serve(carrier), carrier, stop.signal), log })
@@ -77,6 +82,7 @@ async function main(): Promise<void> {
   const [command, ...args] = process.argv.slice(2)
   delete process.env.NODE_COMPILE_CACHE
   if (command === 'run') return run(args)
+  if (command === 'stdio') return serveStandardStreams(args, { keeper, log })
   if (command === 'keeper' && args[0] !== undefined) return new Keeper(args[0]).run()
   process.stderr.write(`${usage}\n`)
   process.exitCode = 2

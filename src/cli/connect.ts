@@ -3,6 +3,7 @@ import { connect as connectSocket } from 'node:net'
 import { join } from 'node:path'
 import { Agent, fetch as undiciFetch } from 'undici'
 import { Client } from '../client/client.ts'
+import { showProgress } from './view/ssh-progress.ts'
 
 export interface Connection extends AsyncDisposable {
   client: Client
@@ -15,6 +16,8 @@ export interface ConnectOptions {
   server: string | undefined
   /** Where dploy.yml stands; the control plane of this repository has its data in `.dploy` there. */
   base: string
+  /** What else than ~/.ssh/config ssh is to read; by default DPLOY_SSH_CONFIG. */
+  sshConfig?: string | undefined
 }
 
 /**
@@ -31,7 +34,8 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
   const socket = join(data, 'control.sock')
   if (await answers(socket)) return overSocket(socket)
   const { startEmbedded } = await import('./embed.ts')
-  const plane = await startEmbedded(data)
+  const progress = showProgress()
+  const plane = await startEmbedded(data, { ssh: { configFile: options.sshConfig ?? process.env.DPLOY_SSH_CONFIG ?? null, runtimeAddress: process.env.DPLOY_RUNTIME_URL, interactive: process.stdin.isTTY && process.stderr.isTTY, onProgress: progress } })
   const connection = overSocket(plane.socket)
   return {
     client: connection.client,

@@ -15,10 +15,10 @@ export interface Session extends AsyncDisposable {
 
 /** Reads dploy.yml, connects, and tells the control plane of it. With `any`, a command that is about all environments takes the first. */
 export async function openSession(command: Command, environment: string | undefined, choice: { any: boolean } = { any: false }): Promise<Session> {
-  const options = command.optsWithGlobals<{ server?: string; config?: string }>()
+  const options = command.optsWithGlobals<{ server?: string; config?: string; sshConfig?: string }>()
   const project = readProject(options.config, process.cwd())
   const name = choice.any && environment === undefined ? Object.keys(project.config.environments)[0]! : chooseEnvironment(project, environment)
-  const connection = await connect({ server: options.server, base: project.base })
+  const connection = await connect({ server: options.server, base: project.base, sshConfig: options.sshConfig })
   try {
     const { warnings } = await connection.client.call('apply', { body: { text: project.text, fileName: project.file, base: project.base } })
     return {

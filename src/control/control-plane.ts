@@ -13,6 +13,7 @@ import { Converger } from './deploy/converger.ts'
 import { Deployer } from './deploy/deployer.ts'
 import { holderOfThisProcess } from './deploy/holder.ts'
 import { Gateway } from './gateway/gateway.ts'
+import { SshReach } from './gateway/ssh-reach.ts'
 import { controlKey } from './key.ts'
 import { measure } from './receipt/measure.ts'
 import { SecretBox } from './secrets/secret-box.ts'
@@ -20,6 +21,7 @@ import { openSqlite } from './store/sqlite.ts'
 import { openStore } from './store/store.ts'
 import type { BalancerConfig } from '../protocol/config.ts'
 import { version } from '../protocol/product-version.ts'
+import { Ssh, type SshOptions } from '../ssh/ssh.ts'
 
 export interface ControlPlaneOptions {
   /** Directory in which everything is kept. */
@@ -32,6 +34,8 @@ export interface ControlPlaneOptions {
   exclusive?: boolean | undefined
   /** Where the built pages are; without it none are served. */
   pages?: PagesDirectory | undefined
+  /** Reach servers by ssh, instead of waiting for their agents to dial in. */
+  ssh?: SshOptions | undefined
   log?: { level: 'silent' | 'info' | 'debug' } | undefined
 }
 
@@ -57,13 +61,15 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const key = controlKey(options.data)
   const gateway = new Gateway({ store, key, objects: artifacts, log })
   const openBalancer = (config: BalancerConfig) => openDriver(config, async (name) => (await store.servers.named(name))?.facts ?? null)
-  const deployer = new Deployer({ store, servers: gateway, artifacts, openBalancer, log, holder: holderOfThisProcess() }, measure)
+  const reach = options.ssh ? cleanup.use(new SshReach({ ssh: cleanup.use(new Ssh(options.ssh)), store, gateway })) : null
+  const deployer = new Deployer({ store, servers: reach ?? gateway, artifacts, openBalancer, log, holder: holderOfThisProcess() }, measure)
   const converger = cleanup.use(new Converger({ store, gateway, deployer, log }))
-  gateway.onConnect = (link) => converger.look(link.server.id)
+  // Through ssh, what a person did not ask for is not done.
+  if (!reach) gateway.onConnect = (link) => converger.look(link.server.id)
   deployer.onEnd = (id) => converger.after(id)
   cleanup.defer(() => gateway.close())
   cleanup.defer(() => deployer.stop())
-  const context = { store, gateway, deployer, commands: new CommandRuns(store, gateway), copies: new FileCopies(store, gateway), artifacts, openBalancer, pages: options.pages ?? null, controlKey: key.publicKey, version: version(), log }
+  const context = { store, gateway, reach, deployer, commands: new CommandRuns(store, gateway), copies: new FileCopies(store, gateway), artifacts, openBalancer, pages: options.pages ?? null, controlKey: key.publicKey, version: version(), log }
   const api = cleanup.use(await serveApi(context, makeHandlers(context), { tcp: options.tcp, socket: options.socket }))
   await deployer.recover()
   const recovery = setInterval(() => void deployer.recover().catch((error: unknown) => log.error({ err: error }, 'recovery failed')), recoverEvery)

@@ -177,11 +177,19 @@ export const controlMethods = {
 } as const satisfies Record<string, { params: z.ZodType; result: z.ZodType; event: z.ZodType }>
 
 /** First call on a connection, from control plane to agent. The agent proves that it holds its server's key. */
-export const helloParams = z.object({ protocol: z.number(), nonce: z.string() })
+export const helloParams = z.object({
+  protocol: z.number(),
+  nonce: z.string(),
+  /**
+   * Who the agent is to be and whom it obeys, where ssh carries the connection: who may start an agent there may do so.
+   * An agent that dialled itself takes no notice of it.
+   */
+  introduction: z.object({ server: z.string(), name: z.string(), controlKey: z.string() }).optional(),
+})
 export const helloResult = z.object({
   protocol: z.number(),
   server: z.string(),
-  /** Ed25519 over `dploy hello\n` + nonce + `\n` + server, base64. */
+  /** Ed25519 over `dploy hello\n` + nonce + `\n` + server, base64; empty where ssh carries the connection. */
   signature: z.string(),
   version: z.string(),
   platform: z.string(),

@@ -9,12 +9,15 @@ import type { Deployer } from '../deploy/deployer.ts'
 import type { ArtifactSource } from '../deploy/run.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import type { PagesDirectory } from './pages.ts'
+import type { Environment } from '../store/applications.ts'
 import type { Store } from '../store/store.ts'
 
 /** What the API's handlers work with. */
 export interface ApiContext {
   store: Store
   gateway: Gateway
+  /** Connects to an environment's servers where they do not dial in by themselves. */
+  reach: { open(environment: Environment, signal: AbortSignal): Promise<void> } | null
   deployer: Deployer
   commands: CommandRuns
   copies: FileCopies

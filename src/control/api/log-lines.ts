@@ -42,7 +42,7 @@ export async function* logLines(context: ApiContext, environment: Environment, o
     const link = context.gateway.link(server.id)
     const asked = link
       ? link.command('logs', { ...place, lines: options.lines, follow: options.follow, since: options.since, grep: options.grep }, { application: place.application, environment: place.environment, epoch: 0, signal, onEvent: (event) => push(event.at, event.text) })
-      : Promise.reject(new DployError('server.unreachable', 'not connected'))
+      : Promise.reject(context.gateway.problem(server))
     void asked.catch((error: unknown) => !signal.aborted && push(null, `(dploy) ${(error as Error).message}`)).finally(() => {
       open--
       silent.delete(server.name)

@@ -27,7 +27,7 @@ export async function preview(context: ApiContext, environment: Environment, ref
     servers.map(async (server) => {
       try {
         const link = context.gateway.link(server.id)
-        if (!link) throw new DployError('server.unreachable', 'Its agent is not connected', { where: server.name })
+        if (!link) throw context.gateway.problem(server)
         observed.set(server.name, await link.command('observe', place, { application: place.application, environment: place.environment, epoch: 0, signal: limit }))
       } catch (error) {
         problems.push(reportOf(error, server.name))

@@ -83,11 +83,11 @@ function makeServer(context: ApiContext, handlers: Handlers, identify: (request:
     return reply
   })
   if (context.pages) addPageFiles(server, context.pages)
-  for (const name of Object.keys(routes) as RouteName[]) addRoute(server, name, routes[name], handlers, identify)
+  for (const name of Object.keys(routes) as RouteName[]) addRoute(server, name, routes[name], handlers, identify, context)
   return server
 }
 
-function addRoute(server: FastifyInstance, name: RouteName, route: Route, handlers: Handlers, identify: (request: FastifyRequest) => Promise<Caller>): void {
+function addRoute(server: FastifyInstance, name: RouteName, route: Route, handlers: Handlers, identify: (request: FastifyRequest) => Promise<Caller>, context: ApiContext): void {
   server.route({
     method: route.method,
     url: route.path,
@@ -114,6 +114,10 @@ function addRoute(server: FastifyInstance, name: RouteName, route: Route, handle
         request,
       }
       const handle = handlers[name] as (call: unknown) => unknown
+      const { application, environment } = (request.params ?? {}) as { application?: string; environment?: string }
+      if (context.reach && application !== undefined && environment !== undefined) {
+        await context.reach.open(await context.store.applications.environment(application, environment), gone.signal)
+      }
       if (route.stream === 'events') return streamEvents(reply, handle(call) as AsyncIterable<{ id?: number; data: unknown }>)
       return handle(call)
     },

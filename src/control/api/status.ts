@@ -1,6 +1,6 @@
 import type { EnvironmentSummary, ServerStatus, Status } from '../../protocol/api/environments.ts'
 import type { ServerTraffic } from '../../balancers/contract.ts'
-import { reportOf, type ErrorReport } from '../../protocol/errors.ts'
+import { DployError, reportOf, type ErrorReport } from '../../protocol/errors.ts'
 import { directoryOf } from '../deploy/observe.ts'
 import type { Environment, EnvironmentServer } from '../store/applications.ts'
 import type { ApiContext } from './context.ts'
@@ -51,8 +51,9 @@ async function serverStatus(context: ApiContext, environment: Environment, serve
   const base: ServerStatus = { name: server.name, tags: server.tags, connected: link !== null, lastSeenAt: null, release: null, service: null, drifted: false, traffic: null, problem: null }
   if (!link) {
     const stored = await context.store.servers.find(server.id)
-    const message = stored?.publicKey === null ? 'No agent has joined under this name' : 'Its agent is not connected'
-    return { ...base, lastSeenAt: stored?.lastSeenAt ?? null, problem: { code: 'server.unreachable', message, fix: 'Run its agent: dploy agent run', where: server.name } }
+    const never = !context.reach && stored?.publicKey === null
+    const problem = never ? new DployError('server.unreachable', 'No agent has joined under this name', { where: server.name, fix: 'Run its agent: dploy agent run' }) : context.gateway.problem(server)
+    return { ...base, lastSeenAt: stored?.lastSeenAt ?? null, problem: problem.toJSON() }
   }
   try {
     const place = { application: environment.application, environment: environment.name, directory: directoryOf(environment.config) }

@@ -120,7 +120,7 @@ export class CommandRuns {
     let session: ServerSession<'exec'> | null = null
     try {
       const link = this.#gateway.link(server.id)
-      if (!link) throw new DployError('server.unreachable', 'Its agent is not connected', { where: server.name })
+      if (!link) throw this.#gateway.problem(server)
       session = new ServerSession({
         link,
         method: 'exec',

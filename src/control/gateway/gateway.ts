@@ -34,6 +34,8 @@ export class Gateway {
   readonly #options: GatewayOptions
   readonly #links = new Map<string, AgentLink>()
   readonly #waiting = new Map<string, Set<(link: AgentLink) => void>>()
+  /** Why servers could not be reached the last time it was tried. */
+  readonly #problems = new Map<string, DployError>()
   /** Called when an agent has connected and is known. */
   onConnect: (link: AgentLink) => void = () => {}
 
@@ -44,6 +46,16 @@ export class Gateway {
   /** The connected agent of a server; null if there is none. */
   link(serverId: string): AgentLink | null {
     return this.#links.get(serverId) ?? null
+  }
+
+  /** Why there is no link to a server: what stood in the way, or that its agent does not dial in. */
+  problem(server: { id: string; name: string }): DployError {
+    return this.#problems.get(server.id) ?? new DployError('server.unreachable', 'Its agent is not connected', { where: server.name })
+  }
+
+  /** Remembers what stood in the way of reaching a server. */
+  failed(server: { id: string }, error: DployError): void {
+    this.#problems.set(server.id, error)
   }
 
   /** Waits until the server's agent is connected. Throws `server.unreachable` after `timeout` milliseconds. */
@@ -76,8 +88,11 @@ export class Gateway {
     })
   }
 
-  /** Says hello on a connection, checks who answers, and from then on counts the server as connected. */
-  async welcome(carrier: Carrier, remote: string): Promise<AgentLink> {
+  /**
+   * Says hello on a connection, checks who answers, and from then on counts the server as connected. `introduced`: the
+   * server that ssh reached. There ssh's host key says which machine it is, and the agent is told whom it stands for.
+   */
+  async welcome(carrier: Carrier, remote: string, introduced?: { id: string; name: string }): Promise<AgentLink> {
     let server: { id: string; name: string } | null = null
     const known = (handler: (params: unknown, context: CallContext, serverId: string) => Promise<unknown>) => (params: unknown, context: CallContext) => {
       if (!server) throw new DployError('unauthorized', 'Say hello first')
@@ -89,18 +104,21 @@ export class Gateway {
     })
     const nonce = randomBytes(24).toString('base64')
     const asked = performance.now()
-    const hello = parsed(helloResult, await peer.call('hello', { protocol: protocolNumber, nonce }, { signal: AbortSignal.timeout(helloTimeout) }))
+    const introduction = introduced && { server: introduced.id, name: introduced.name, controlKey: this.#options.key.publicKey }
+    const hello = parsed(helloResult, await peer.call('hello', { protocol: protocolNumber, nonce, introduction }, { signal: AbortSignal.timeout(helloTimeout) }))
     const roundTrip = performance.now() - asked
     if (!speaks(hello.protocol)) {
       throw new DployError('protocol.mismatch', `The agent at ${remote} speaks protocol ${hello.protocol}, this control plane ${protocolNumber}`)
     }
     const found = await this.#options.store.servers.find(hello.server)
-    if (!found?.publicKey || !verifyText(found.publicKey, helloText(nonce, hello.server), hello.signature)) {
+    const proven = introduced ? hello.server === introduced.id : found?.publicKey && verifyText(found.publicKey, helloText(nonce, hello.server), hello.signature)
+    if (!found || !proven) {
       peer.close('not known here')
       throw new DployError('unauthorized', `The agent at ${remote} does not hold the key of a server that is known here`)
     }
     server = { id: found.id, name: found.name }
     const facts = { version: hello.version, platform: hello.platform, clockSkew: hello.clock - (Date.now() - roundTrip / 2), roundTrip, instance: hello.instance, instanceId: hello.instanceId }
+    this.#problems.delete(found.id)
     const link = new AgentLink(server, peer, this.#options.key.privateKey, facts)
     this.#links.get(found.id)?.close('the agent has connected again')
     this.#links.set(found.id, link)

@@ -98,6 +98,12 @@ export class Applications {
     return rows.map((row) => ({ ...row, tags: JSON.parse(row.tags) as Record<string, string> }))
   }
 
+  /** Where a server is, as the dploy.yml that was applied last says; null if none says it. */
+  async addressOf(serverId: string): Promise<string | null> {
+    const row = await this.#db.selectFrom('environment_servers').select('address').where('server_id', '=', serverId).where('address', 'is not', null).executeTakeFirst()
+    return row?.address ?? null
+  }
+
   /** The environments that a server belongs to. */
   async environmentsOf(serverId: string): Promise<Environment[]> {
     const rows = await this.#environmentRows()

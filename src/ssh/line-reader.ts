@@ -1,0 +1,54 @@
+import { PassThrough, type Readable } from 'node:stream'
+
+/** A line that is longer than this is not one of ours. Bytes. */
+const longest = 64 * 1024
+
+/** Reads a stream line by line for as long as lines come, and hands over the rest of it as bytes. */
+export class LineReader {
+  readonly #source: Readable
+  #buffer: Buffer = Buffer.alloc(0)
+  #ended = false
+  #wake: () => void = () => {}
+
+  constructor(source: Readable) {
+    this.#source = source
+    source.on('data', this.#take)
+    source.once('end', this.#end)
+    source.once('error', this.#end)
+  }
+
+  /** The next line without its end; null at the end of the stream. */
+  async next(): Promise<string | null> {
+    for (;;) {
+      const end = this.#buffer.indexOf(10)
+      if (end >= 0) {
+        const line = this.#buffer.subarray(0, end).toString('utf8')
+        this.#buffer = this.#buffer.subarray(end + 1)
+        return line
+      }
+      if (this.#ended || this.#buffer.length > longest) return null
+      await new Promise<void>((resolve) => (this.#wake = resolve))
+    }
+  }
+
+  /** What comes after the lines that were read. Nothing may be read here any more. */
+  rest(): Readable {
+    this.#source.off('data', this.#take).off('end', this.#end).off('error', this.#end)
+    this.#source.on('error', () => {})
+    const rest = new PassThrough()
+    if (this.#buffer.length > 0) rest.write(this.#buffer)
+    if (this.#ended) rest.end()
+    else this.#source.pipe(rest)
+    return rest
+  }
+
+  readonly #take = (chunk: Buffer) => {
+    this.#buffer = Buffer.concat([this.#buffer, chunk])
+    this.#wake()
+  }
+
+  readonly #end = () => {
+    this.#ended = true
+    this.#wake()
+  }
+}

@@ -1,0 +1,189 @@
+import { execFile, spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import { DployError } from '../protocol/errors.ts'
+import type { Carrier } from '../protocol/peer.ts'
+import { streamCarrier } from '../protocol/stream-carrier.ts'
+import { agentBundle } from './agent-bundle.ts'
+import { bootstrapCommand, readBootstrapLine, type Access } from './bootstrap.ts'
+import { destinationArguments, readDestination, type Destination } from './destination.ts'
+import { needsPerson, needsVerbose, sshFailure } from './failure.ts'
+import { LineReader } from './line-reader.ts'
+import { Limiter } from './limiter.ts'
+import { Placing, type PlacingOptions } from './placing.ts'
+import { personConfig, type PersonConfig } from './person-config.ts'
+
+export interface SshOptions extends PlacingOptions {
+  /** Instead of the person's ~/.ssh/config. */
+  configFile?: string | null
+  /** Whether a person at a terminal can answer ssh's questions. */
+  interactive?: boolean | undefined
+}
+
+/** A server as dploy.yml names it. */
+export interface SshServer {
+  name: string
+  address: string | null
+}
+
+/** An agent that was started through ssh and waits for its hello. */
+export interface SshAgent {
+  carrier: Carrier
+  user: string
+  access: Access
+  /** What sudo said when it refused; null where it was not needed, or granted. */
+  refusal: string | null
+  /** Resolves once ssh has ended. */
+  ended: Promise<void>
+}
+
+/** How long sshd may take to answer. Seconds; the person's own ConnectTimeout wins. */
+const connectTimeout = 10
+/** At most so many logins at a time, and so many milliseconds between two beginnings. */
+const logins = new Limiter(6, 25)
+
+/** How long to wait before a login is tried again that sshd had no room for. Milliseconds. */
+const patience = [500, 1_500]
+/** The last question that a person was asked at the terminal. */
+let asking: Promise<unknown> = Promise.resolve()
+
+interface Attempt {
+  server: SshServer
+  destination: Destination
+  config: PersonConfig
+  bundle: ReturnType<typeof agentBundle>
+}
+
+/** Reaches servers with the person's own ssh program, so that whatever works by hand works here. */
+export class Ssh implements AsyncDisposable {
+  readonly #options: SshOptions
+  readonly #children = new Set<ChildProcess>()
+  #bundle: ReturnType<typeof agentBundle> | null = null
+
+  constructor(options: SshOptions = {}) {
+    this.#options = options
+  }
+
+  /** Starts the agent on a server, placing it and its runtime there first where they are missing. Throws as `sshFailure` says. */
+  async start(server: SshServer, signal: AbortSignal): Promise<SshAgent> {
+    const destination = readDestination(server.address ?? server.name)
+    const config = await personConfig(destination, this.#configFile)
+    const bundle = (this.#bundle ??= agentBundle())
+    for (let attempt = 0; ; attempt++) {
+      const endTurn = (await isOpen(config.controlPath)) ? () => {} : await logins.turn(signal)
+      try {
+        return await this.#run({ server, destination, config, bundle }, signal, endTurn)
+      } catch (error) {
+        signal.throwIfAborted()
+        if (!(error instanceof DployError)) throw error
+        if (error.code === 'ssh.closed_early' && attempt < patience.length) await delay(patience[attempt]! * (1 + Math.random()), undefined, { signal })
+        else if (!this.#options.interactive || !needsPerson(error) || attempt > 0 || !(await this.#logIn(destination, config))) throw error
+      } finally {
+        endTurn()
+      }
+    }
+  }
+
+  /** Ends what it started, giving agents a moment to finish. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const ends = [...this.#children].map((child) => once(child, 'exit'))
+    const limit = setTimeout(() => this.kill(), 3_000)
+    await Promise.all(ends)
+    clearTimeout(limit)
+  }
+
+  /** Ends what it started, at once. */
+  kill(): void {
+    for (const child of this.#children) child.kill('SIGKILL')
+  }
+
+  get #configFile(): string | null {
+    return this.#options.configFile || null
+  }
+
+  /** The arguments of ssh up to the command that it is to run. */
+  #arguments(destination: Destination, options: string[]): string[] {
+    return [
+      ...(this.#configFile === null ? [] : ['-F', this.#configFile]),
+      '-T', '-o', 'LogLevel=INFO', '-o', `ConnectTimeout=${connectTimeout}`, '-o', 'ServerAliveInterval=5', '-o', 'ServerAliveCountMax=3',
+      '-o', 'RemoteCommand=none', '-o', 'ClearAllForwardings=yes', ...options, ...destinationArguments(destination),
+    ]
+  }
+
+  /** Opens the shared connection while the person answers what ssh asks for, one server after the other. */
+  #logIn(destination: Destination, config: PersonConfig): Promise<boolean> {
+    const asked = asking.then(async () => {
+      if (await isOpen(config.controlPath)) return true
+      const child = spawn('ssh', [...this.#arguments(destination, config.sharing), 'exit 0'], { stdio: ['inherit', 'ignore', 'inherit'] })
+      const [code] = (await once(child, 'exit')) as [number | null]
+      return code === 0
+    })
+    asking = asked.catch(() => {})
+    return asked
+  }
+
+  /** What ssh says of itself with -v, where what it said is not enough. */
+  async #explain(destination: Destination, stderr: string): Promise<string> {
+    if (!needsVerbose(stderr)) return stderr
+    const args = this.#arguments(destination, ['-v', '-o', 'BatchMode=yes', '-o', 'ControlPath=none'])
+    return new Promise((resolve) => {
+      execFile('ssh', [...args, 'exit 0'], { env: environment(), timeout: connectTimeout * 1000, maxBuffer: 1024 * 1024 }, (error, _stdout, verbose) => resolve(error && verbose !== '' ? verbose : stderr))
+    })
+  }
+
+  async #run({ server, destination, config, bundle }: Attempt, signal: AbortSignal, onLogin: () => void): Promise<SshAgent> {
+    const args = [...this.#arguments(destination, ['-o', 'BatchMode=yes', ...config.sharing]), bootstrapCommand((await bundle).sha256)]
+    // In a session of its own: Ctrl-C is for dploy, which may still need the connection to undo what it did.
+    const child = spawn('ssh', args, { stdio: ['pipe', 'pipe', 'pipe'], detached: true, env: environment() })
+    this.#children.add(child)
+    const ended = once(child, 'exit').then(
+      () => void this.#children.delete(child),
+      () => void this.#children.delete(child),
+    )
+    let stderr = ''
+    child.stderr.on('data', (chunk: Buffer) => (stderr = (stderr + chunk.toString()).slice(-20_000)))
+    child.stdin.on('error', () => {})
+    const abort = () => child.kill()
+    signal.addEventListener('abort', abort, { once: true })
+    const placing = new Placing({ server: server.name, destination, stdin: child.stdin, bundle: await bundle, signal, ...this.#options })
+    let refusal: string | null = null
+    try {
+      const lines = new LineReader(child.stdout)
+      for (;;) {
+        const text = await lines.next()
+        if (text === null) {
+          await ended
+          signal.throwIfAborted()
+          const code = child.exitCode ?? child.signalCode
+          throw sshFailure({ stderr: code === 255 ? await this.#explain(destination, stderr) : stderr, code, destination, server: server.name, resolved: config })
+        }
+        onLogin()
+        const line = readBootstrapLine(text)
+        if (line?.kind === 'ready') {
+          return { carrier: streamCarrier(lines.rest(), child.stdin), user: line.user, access: line.access, refusal, ended }
+        }
+        if (line?.kind === 'sudo') refusal = line.why
+        else if (line) await placing.answer(line, stderr)
+      }
+    } catch (error) {
+      child.kill()
+      throw error
+    } finally {
+      signal.removeEventListener('abort', abort)
+    }
+  }
+}
+
+function environment(): NodeJS.ProcessEnv {
+  return { ...process.env, LC_ALL: 'C' }
+}
+
+/** Whether a connection is open that others may share. */
+function isOpen(controlPath: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = connect(controlPath)
+    probe.once('connect', () => (probe.destroy(), resolve(true)))
+    probe.once('error', () => resolve(false))
+  })
+}
