@@ -1,6 +1,6 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { Fleet, type Server } from './fleet/fleet.ts'
+import { cacheDirectory } from './fleet/root.ts'
 
 const run = promisify(execFile)
 const top = fileURLToPath(new URL('..', import.meta.url))
@@ -23,6 +24,8 @@ export interface WorldOptions {
   /** Keys of the environment, such as another balancer and its probe. */
   environment?: Record<string, unknown>
   port?: number
+  /** No control plane and no agents: `dploy` reaches the servers by ssh, as this user. */
+  ssh?: 'root' | 'deploy'
   /** More sections for HAProxy's configuration, such as another frontend: its servers are given. */
   haproxy?: (servers: readonly Server[]) => string
 }
@@ -75,6 +78,14 @@ export class World implements AsyncDisposable {
     let fleet: Fleet | null = null
     try {
       await run(process.execPath, [join(top, 'src/bundle.ts')])
+      if (options.ssh) {
+        fleet = await Fleet.up({ servers: options.servers, name: 'world', bind: { '/opt/dploy/node': process.execPath } })
+        const world = new World(fleet, directory, await freePorts(2), options)
+        if (options.ssh === 'deploy') await Promise.all(fleet.servers.map((server) => addUser(server, fleet!)))
+        await world.#makeRepository()
+        await world.startHaproxy()
+        return world
+      }
       fleet = await Fleet.up({ servers: options.servers, name: 'world', bind: { '/opt/dploy/node': process.execPath, '/opt/dploy/agent.mjs': join(top, 'dist/agent.mjs') } })
       const world = new World(fleet, directory, await freePorts(2), options)
       await world.#makeRepository()
@@ -112,9 +123,26 @@ export class World implements AsyncDisposable {
     return this.start(...args).outcome
   }
 
+  /** The environment of everything that `dploy` runs; shared connections are in a directory of this world. */
+  get environment(): NodeJS.ProcessEnv {
+    const ssh = { DPLOY_SSH_CONFIG: this.fleet.sshConfig, XDG_RUNTIME_DIR: this.directory, XDG_CACHE_HOME: cacheDirectory(), DPLOY_RUNTIME_URL: 'none' }
+    return { ...process.env, DPLOY_URL: '', ...(this.#options.ssh ? ssh : {}) }
+  }
+
+  /** Another person's clone of the repository, with a control plane of its own; a function that runs `dploy` there. */
+  async clone(name: string): Promise<{ directory: string; start: (...args: string[]) => ReturnType<World['startIn']> }> {
+    const directory = join(this.directory, name)
+    await run('git', ['clone', '--quiet', this.repository, directory])
+    return { directory, start: (...args) => this.startIn(directory, args) }
+  }
+
   /** Starts `dploy` with --json; its events can be waited for while it runs. */
-  start(...args: string[]): { outcome: Promise<Outcome>; until(match: (event: Outcome['events'][number]) => boolean): Promise<void>; process: ChildProcess } {
-    const child = spawn(process.execPath, [program, ...args, '--json'], { cwd: this.repository, stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, DPLOY_URL: '' } })
+  start(...args: string[]): ReturnType<World['startIn']> {
+    return this.startIn(this.repository, args)
+  }
+
+  startIn(directory: string, args: string[]): { outcome: Promise<Outcome>; until(match: (event: Outcome['events'][number]) => boolean): Promise<void>; process: ChildProcess } {
+    const child = spawn(process.execPath, [program, ...args, '--json'], { cwd: directory, stdio: ['ignore', 'pipe', 'pipe'], env: this.environment })
     const events: Outcome['events'] = []
     const waiting: { match: (event: Outcome['events'][number]) => boolean; resolve(): void }[] = []
     let result: Outcome['result'] | null = null
@@ -228,8 +256,16 @@ ${this.#options.haproxy?.(this.servers) ?? ''}`)
       child.kill('SIGKILL')
       await exit
     }
+    await this.closeConnections()
     await this.fleet[Symbol.asyncDispose]()
     rmSync(this.directory, { recursive: true, force: true })
+  }
+
+  /** Closes the ssh connections that are kept open for the next command. */
+  async closeConnections(): Promise<void> {
+    const sockets = join(this.directory, 'dploy')
+    if (!existsSync(sockets)) return
+    for (const name of readdirSync(sockets)) await run('ssh', ['-F', this.fleet.sshConfig, '-o', `ControlPath=${join(sockets, name)}`, '-O', 'exit', 'web1']).catch(() => {})
   }
 
   /** Writes dploy.yml with these changes and commits it. JSON is YAML. */
@@ -242,7 +278,7 @@ ${this.#options.haproxy?.(this.servers) ?? ''}`)
       environments: {
         production: {
           branch: 'main',
-          servers: this.servers.map(({ name, address }) => ({ name, address })),
+          servers: this.servers.map(({ name, address }) => ({ name, address: this.#options.ssh ? `${this.#options.ssh}@${name}` : address })),
           balancer: { kind: 'haproxy', address: `unix:${join(this.directory, 'haproxy.sock')}`, backend: 'shop' },
           probe: this.url,
           ...this.#options.environment,
@@ -295,6 +331,14 @@ WantedBy=multi-user.target
       asked.end(JSON.stringify(body))
     })
   }
+}
+
+/** A user who may become root without a password, and lets in the same key as root does. */
+async function addUser(server: Server, fleet: Fleet): Promise<void> {
+  await server.mustExec('useradd', ['--create-home', '--shell', '/bin/bash', 'deploy'])
+  await server.write('/etc/sudoers.d/deploy', 'deploy ALL=(ALL) NOPASSWD: ALL\n', 0o440)
+  await server.write('/home/deploy/.ssh/authorized_keys', readFileSync(`${fleet.servers[0]!.ssh.identityFile}.pub`, 'utf8'))
+  await server.mustExec('chown', ['-R', 'deploy:deploy', '/home/deploy'])
 }
 
 export async function freePorts(count: number): Promise<number[]> {

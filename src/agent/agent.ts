@@ -73,8 +73,7 @@ export class Agent {
   constructor(options: AgentOptions) {
     this.#options = options
     this.#identity = options.identity
-    const { stateDirectory, root, keeper, log } = options
-    this.#services = new KeptServices({ stateDirectory, root, keeper, log, directoryOf: (path) => this.#directory(path).path })
+    this.#services = new KeptServices({ ...options, directoryOf: (path) => this.#directory(path).path })
   }
 
   /** Serves a connection until it ends; answers why it did. */
@@ -87,26 +86,25 @@ export class Agent {
   }
 
   /** Resolves once nothing that changes the server is under way any more. */
-  async idle(): Promise<void> {
-    await Promise.allSettled(this.#turns.values())
+  idle(): Promise<unknown> {
+    return Promise.allSettled(this.#turns.values())
   }
 
   /** Ends every service that this agent's process keepers keep, and before that whatever might start one. */
   async stopServices(): Promise<void> {
     this.#stop.abort(new DployError('deployment.cancelled', 'The agent stops, with its services'))
-    await Promise.allSettled(this.#turns.values())
+    await this.idle()
     await this.#services.stopAll()
   }
 
   #hello({ nonce, introduction }: z.infer<typeof helloParams>) {
     if (this.#options.identity === null && introduction) this.#identity ??= { ...introduction, control: 'ssh', privateKey: '' }
     const identity = this.#who()
-    const { version } = this.#options
     return {
       protocol: protocolNumber,
       server: identity.server,
       signature: identity.privateKey === '' ? '' : signText(readPrivateKey(identity.privateKey), helloText(nonce, identity.server)),
-      version,
+      version: this.#options.version,
       platform: `${process.platform}-${process.arch}`,
       instance: this.#instance,
       clock: Date.now(),
@@ -114,9 +112,8 @@ export class Agent {
     }
   }
 
-  /** Throws `command.refused` before it is known. */
   #who(): Identity {
-    if (!this.#identity) throw new DployError('command.refused', 'The command is refused: this agent was not told which server it stands for')
+    if (!this.#identity) throw new DployError('command.refused', 'The command is refused: nobody said which server this is')
     return this.#identity
   }
 

@@ -179,7 +179,7 @@ const serverDetails = z.strictObject({
   name: name.meta({ description: 'How dploy, and the balancer, call it.', examples: ['web1'] }),
   address: text('a host, user@host:port or an alias of your ssh config', /^[^\s\0-][^\s\0]*$/)
     .optional()
-    .meta({ description: 'Where it is: host, user@host:port, or an alias of your ssh config; by default its name. For people: its agent dials in by itself.', examples: ['deploy@web1.example.com'] }),
+    .meta({ description: 'Where it is: host, user@host:port, or an alias of your ssh config; by default its name. Without a control plane dploy reaches it there by ssh; with one it is for people: its agent dials in by itself.', examples: ['deploy@web1.example.com'] }),
   port: portNumber.optional().meta({ description: 'Where the service listens on this server, when not on service.port.', examples: [3001] }),
   tags: z.record(name, word).default({}).meta({ description: 'Words of your own about the server.', examples: [{ zone: 'a' }] }),
 })
