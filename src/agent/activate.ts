@@ -70,7 +70,8 @@ export async function watchRelease(context: ReleaseContext, duration: number): P
   const { service } = context.spec
   if (!service) return { checks: 0 }
   noteOldCode(context)
-  return untilFailure(context, (exited) => watchHealth(healthTarget(context, exited), duration))
+  using _notes = context.handover?.listen((text) => context.emit({ kind: 'note', text }))
+  return await untilFailure(context, (exited) => watchHealth(healthTarget(context, exited), duration))
 }
 
 /** Whether the running service becomes healthy, or is, within `timeout` milliseconds. */

@@ -6,6 +6,7 @@ import { handoverOf, type ReleaseSpec } from '../../protocol/release-spec.ts'
 import { waitHealthy, type HealthTarget } from '../health.ts'
 import type { Beside, ListenAddress, ServiceRelease } from '../services/contract.ts'
 import { countConnections } from '../services/connections.ts'
+import { startTicks } from '../services/processes.ts'
 import { freePort, isFree } from './free-port.ts'
 import { waitOwnAnswer } from './own-answer.ts'
 import { Redirect } from './redirect.ts'
@@ -57,6 +58,7 @@ export class Handover {
   readonly #redirect: Redirect
   readonly #timers = new Map<string, NodeJS.Timeout>()
   readonly #endings = new Map<string, Promise<void>>()
+  readonly #listeners = new Set<(text: string) => void>()
   /** Runs that are about to serve: none of them is ended now. */
   readonly #claimed = new Set<string>()
 
@@ -71,7 +73,7 @@ export class Handover {
     const state = this.#file.read()
     if (!state) return
     for (const [name, run] of Object.entries(state.runs)) {
-      if (name === trialOf(run.release)) this.#endSoon(name)
+      if (run.trial === true) this.#endSoon(name)
       else if (run.until !== null) this.#endLater(name, run)
     }
     const serving = state.serving === null ? undefined : state.runs[state.serving]
@@ -86,6 +88,12 @@ export class Handover {
     const runs = await this.#options.beside.runs()
     const beside = runs.flatMap(({ name, pids }) => (name !== state.serving && pids.length > 0 ? (state.runs[name]?.release ?? []) : []))
     return { ...service, ...(holds && { handover: state.handover }), beside }
+  }
+
+  /** Tells of what comes to be known of former releases, until disposed. */
+  listen(listener: (text: string) => void): Disposable {
+    this.#listeners.add(listener)
+    return { [Symbol.dispose]: () => this.#listeners.delete(listener) }
   }
 
   /** Where a release listens; null if it is not beside others. */
@@ -192,14 +200,14 @@ export class Handover {
 
   async #trial(incoming: Incoming): Promise<void> {
     const { spec, signal } = incoming
-    const name = trialOf(spec.number)
+    const name = this.#newName(spec.number, '-trial')
     const prepared = this.#runOf(spec.number) ?? this.#newName(spec.number)
     const address: ListenAddress = { host: '127.0.0.1', port: await freePort() }
     const release = incoming.release([incoming.port])
     const ports = portsOnSocket(incoming)
     this.#remember('socket', incoming.port, prepared, { release: spec.number, ports, until: Date.now() + bootedFor })
     await this.#options.beside.prepare(prepared, incoming.release(ports), [{ host: null, port: incoming.port }])
-    this.#remember('socket', incoming.port, name, { release: spec.number, ports: [address.port], until: Date.now() + bootedFor })
+    this.#remember('socket', incoming.port, name, { release: spec.number, ports: [address.port], until: Date.now() + bootedFor, trial: true })
     try {
       await incoming.span('boot', () => this.#options.beside.start(name, { ...release, service: { ...release.service, instances: 1 } }, [address]))
       await incoming.span('health', () => this.#untilFailure(name, signal, (exited) => waitHealthy(incoming.health([address.port], exited))))
@@ -258,15 +266,15 @@ export class Handover {
 
   /** The run of a release that is not being ended. */
   #runOf(number: number): string | null {
-    const found = Object.entries(this.#file.read()?.runs ?? {}).find(([name, { release }]) => release === number && name !== trialOf(number) && !this.#endings.has(name))
+    const found = Object.entries(this.#file.read()?.runs ?? {}).find(([name, { release, trial }]) => release === number && trial !== true && !this.#endings.has(name))
     return found?.[0] ?? null
   }
 
   /** A name that nothing has: a release that is started again may still be ending from before. */
-  #newName(number: number): string {
+  #newName(number: number, suffix = ''): string {
     const taken = this.#file.read()?.runs ?? {}
     for (let count = 1; ; count++) {
-      const name = count === 1 ? String(number) : `${number}-${count}`
+      const name = `${number}${suffix}${count === 1 ? '' : `-${count}`}`
       if (!(name in taken) && !this.#endings.has(name)) return name
     }
   }
@@ -298,7 +306,7 @@ export class Handover {
   }
 
   #endSoon(name: string): void {
-    void this.#endGently(name).catch((error: unknown) => this.#options.note(`release ${name} could not be ended: ${(error as Error).message}`))
+    void this.#endGently(name).catch((error: unknown) => this.#note(`release ${name} could not be ended: ${(error as Error).message}`))
   }
 
   #endLater(name: string, run: RunState): void {
@@ -326,13 +334,22 @@ export class Handover {
     }
     if (this.#isWanted(name)) return
     let left = countConnections(pids, run.ports)
-    const counting = setInterval(() => (left = countConnections(pids, run.ports)), countEvery)
+    const counting = setInterval(() => {
+      const now = countConnections(pids, run.ports)
+      // Those of a process that was killed in between are cut, not closed.
+      if (pids.some((pid) => startTicks(pid) !== null)) left = now
+    }, countEvery)
     try {
       const { killed } = await this.#end(name)
-      if (killed) this.#options.note(`release ${run.release} did not end within ${formatDuration(timeout)} and was killed; ${left === 0 ? 'no connection was' : left === 1 ? '1 connection was' : `${left} connections were`} cut`)
+      if (killed) this.#note(`release ${run.release} did not end within ${formatDuration(timeout)} and was killed; ${left === 0 ? 'no connection was' : left === 1 ? '1 connection was' : `${left} connections were`} cut`)
     } finally {
       clearInterval(counting)
     }
+  }
+
+  #note(text: string): void {
+    this.#options.note(text)
+    for (const listener of this.#listeners) listener(text)
   }
 
   #isWanted(name: string): boolean {
@@ -376,8 +393,4 @@ function withoutSocket(error: unknown): unknown {
 /** PORT of each instance: they share one. */
 function portsOnSocket({ spec, port }: Incoming): number[] {
   return Array.from({ length: spec.service!.instances }, () => port)
-}
-
-function trialOf(number: number): string {
-  return `${number}-trial`
 }

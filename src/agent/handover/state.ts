@@ -8,6 +8,8 @@ const runSchema = z.object({
   ports: z.array(z.number()),
   /** Epoch milliseconds from when on it is ended; null: it serves. */
   until: z.number().nullable(),
+  /** Only to prove that the release runs: nobody is sent to it. */
+  trial: z.boolean().optional(),
 })
 
 const stateSchema = z.object({

@@ -113,6 +113,20 @@ export function registerBeside(subject: ManagerSubject): void {
     await untilAnswers(port!)
   })
 
+  test('a connection that comes while nobody accepts waits until the release is back, and others can still be started', async () => {
+    await using world = makeWorld(subject)
+    const { beside } = parts(world)
+    const [port, other] = await freePorts(2)
+    await beside.start('1', world.release({ number: 1, ports: [port!] }), [{ host: null, port: port! }])
+    await beside.serve('1')
+    const { pid } = await untilAnswers(port!)
+    process.kill(pid, 'SIGKILL')
+    await until(() => !lives(pid))
+    assert.notEqual((JSON.parse(await ask(port!, '/')) as Told).pid, pid)
+    await beside.start('2', world.release({ number: 2, ports: [other!] }), [{ host: '127.0.0.1', port: other! }])
+    assert.equal((await untilAnswers(other!)).cwd, world.releasePath(2))
+  })
+
   test('what is beside survives a new agent, and ends with the service', async () => {
     await using world = makeWorld(subject)
     const { beside } = parts(world)

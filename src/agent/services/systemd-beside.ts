@@ -159,8 +159,8 @@ export class SystemdBeside implements Beside {
 
   #writeSocket(address: ListenAddress): string {
     const { application, environment } = this.#place
-    const service = `${this.#name}:idle.service`
     const unit = this.#socketUnit(address)
+    const service = idleOf(unit)
     const listen = address.host === null ? String(address.port) : `${address.host}:${address.port}`
     writeIfChanged(join(unitDirectory, service), idleText())
     writeIfChanged(join(unitDirectory, unit), socketText({ application, environment, listen, service }))
@@ -168,11 +168,16 @@ export class SystemdBeside implements Beside {
   }
 
   async #endSocket(unit: string): Promise<void> {
-    await systemctl(unit, 'stop', unit)
+    await systemctl(unit, 'stop', unit, idleOf(unit))
     rmSync(wantsLink(unit, 'sockets.target'), { force: true })
-    rmSync(join(unitDirectory, unit), { force: true })
+    for (const one of [unit, idleOf(unit)]) rmSync(join(unitDirectory, one), { force: true })
     this.#loaded.delete(unit)
   }
+}
+
+/** What a socket starts when nobody accepts on it. Each has one of its own: a socket whose service is active is not opened. */
+function idleOf(socket: string): string {
+  return socket.replace(/\.socket$/, '-idle.service')
 }
 
 /** Milliseconds. */

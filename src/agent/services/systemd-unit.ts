@@ -60,7 +60,7 @@ WantedBy=sockets.target
 `
 }
 
-/** What a socket starts when nobody accepts on it: nothing. Releases are started by the agent alone. */
+/** What a socket starts when nobody accepts on it: nothing, and it waits. Releases are started by the agent alone. */
 export function idleText(): string {
   return `# Written by dploy; changes are overwritten.
 [Unit]
