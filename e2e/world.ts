@@ -216,6 +216,16 @@ export class World implements AsyncDisposable {
     await exit
   }
 
+  /** Ends HAProxy at once and starts it anew, from its configuration. */
+  async restartHaproxy(): Promise<void> {
+    const child = this.#haproxy!
+    const exit = once(child, 'exit')
+    child.kill('SIGKILL')
+    await exit
+    rmSync(join(this.directory, 'haproxy.sock'), { force: true })
+    await this.startHaproxy()
+  }
+
   async startHaproxy(): Promise<void> {
     const config = join(this.directory, 'haproxy.cfg')
     const socket = join(this.directory, 'haproxy.sock')

@@ -54,6 +54,30 @@ for (const handover of ['port', 'socket'] as const) {
       context.diagnostic(tell(outcome, seen))
     })
 
+    if (handover === 'port') {
+      test('a balancer that was started anew is told again where the releases listen', async () => {
+        await world.restartHaproxy()
+        await until(async () => (await fetch(world.url).then(({ status }) => status, () => 0)) === 200)
+        await until(async () => {
+          const names = new Set<string>()
+          for (let index = 0; index < 8; index++) names.add((await (await fetch(world.url, { headers: { connection: 'close' } })).text()).trim())
+          return [...names].every((answer) => answer.startsWith('one ')) && names.size === 2
+        })
+      })
+    }
+
+    test('a server that was switched off comes back with the same release, and the next deployment is warm', async () => {
+      const [server] = world.servers
+      await server!.poweroff()
+      await server!.boot()
+      await until(async () => (await fetch(world.url).then((answer) => answer.text(), () => '')).includes(`on ${server!.name}`))
+      await world.commit({ 'version.txt': 'back\n' }, 'Back')
+      const outcome = await world.dploy('deploy', 'production')
+      assert.equal(outcome.result.state, 'succeeded', outcome.result.failure?.message)
+      assert.equal(planOf(outcome).warm, true)
+      await answersAre(world, 'back')
+    })
+
     test('a release that dies after the switch is rolled back to the one before', async (context) => {
       await world.configure({ strategy: { bake: '4s' } })
       await world.commit({ 'version.txt': 'four dies=2500\n' }, 'Dies')
@@ -62,7 +86,7 @@ for (const handover of ['port', 'socket'] as const) {
       const seen = await users.stop()
       assert.equal(outcome.result.state, 'rolled_back', outcome.result.failure?.message)
       assert.equal(outcome.result.failure!.code, 'service.exited')
-      await answersAre(world, 'one')
+      await answersAre(world, 'back')
       context.diagnostic(tell(outcome, seen))
     })
   })

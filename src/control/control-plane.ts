@@ -12,6 +12,7 @@ import { lockData } from './data-lock.ts'
 import { Converger } from './deploy/converger.ts'
 import { Deployer } from './deploy/deployer.ts'
 import { holderOfThisProcess } from './deploy/holder.ts'
+import { PortKeeper } from './deploy/port-keeper.ts'
 import { Gateway } from './gateway/gateway.ts'
 import { SshReach } from './gateway/ssh-reach.ts'
 import { controlKey } from './key.ts'
@@ -67,6 +68,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   // Through ssh, what a person did not ask for is not done.
   if (!reach) gateway.onConnect = (link) => converger.look(link.server.id)
   deployer.onEnd = (id) => converger.after(id)
+  // One that comes and goes with a command has nothing to keep.
+  if (options.exclusive && !reach) cleanup.use(new PortKeeper({ store, gateway, openBalancer, log }))
   cleanup.defer(() => gateway.close())
   cleanup.defer(() => deployer.stop())
   const context = { store, gateway, reach, deployer, commands: new CommandRuns(store, gateway), copies: new FileCopies(store, gateway), artifacts, openBalancer, pages: options.pages ?? null, controlKey: key.publicKey, version: version(), log }

@@ -40,6 +40,8 @@ export const serviceStateSchema = z.object({
   restarts: z.number(),
   /** How the release that serves was started, and so how the next one can take over; left out: by a restart. */
   handover: z.enum(['socket', 'port']).optional(),
+  /** Handover `port`: where the release that serves listens. */
+  port: z.number().optional(),
   /** Releases whose processes run beside it: booted and not yet switched to, kept warm, or about to end. */
   beside: z.array(z.number()).optional(),
 })

@@ -87,7 +87,8 @@ export class Handover {
     const holds = state.handover === 'port' || (await this.#options.beside.holds({ host: null, port: state.port }))
     const runs = await this.#options.beside.runs()
     const beside = runs.flatMap(({ name, pids }) => (name !== state.serving && pids.length > 0 ? (state.runs[name]?.release ?? []) : []))
-    return { ...service, ...(holds && { handover: state.handover }), beside }
+    const port = state.handover === 'port' ? state.runs[state.serving]?.ports[0] : undefined
+    return { ...service, ...(holds && { handover: state.handover }), ...(port !== undefined && { port }), beside }
   }
 
   /** Tells of what comes to be known of former releases, until disposed. */

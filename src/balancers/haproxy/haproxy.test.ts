@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import type { BalancerConfig } from '../../protocol/config.ts'
-import type { Backend } from '../contract-backend.ts'
+import { Backend } from '../contract-backend.ts'
 import { balancerContract, coded, contractWorld, freePort, inFlight, reads, soon, until, type ContractFixture } from '../contract-suite.ts'
 import { Users } from '../contract-users.ts'
 import { openBalancer } from '../registry.ts'
@@ -44,6 +44,26 @@ describe('HAProxy', { skip }, () => {
       await until(async () => assert.ok((await here.users.names(20)).includes('web2')))
     })
   }
+
+  test('a server gets another port: what is new goes there at once, what is under way ends where it began, and a reload does not undo it', async () => {
+    await using here = await contractWorld({ closesIdleConnections: false, start: (backends, directory) => start(backends, directory, { masterWorker: true }) })
+    await using next = await Backend.start('next')
+    const { slow, backend } = await inFlight(here)
+    await here.balancer.readdress!(backend.name, next.port, soon())
+    const first = await here.users.names(30)
+    assert.ok(first.includes('next') && !first.includes(backend.name))
+    backend.release()
+    assert.equal((await slow).status, 200)
+    // Its connection is kept by HAProxy, and leads to the former port until it is closed.
+    await until(async () => assert.ok(!(await here.users.names(30)).includes(backend.name)))
+    await (here.fixture as Fixture).haproxy.reload()
+    await until(async () => {
+      const names = await here.users.names(30)
+      assert.ok(names.includes('next') && !names.includes(backend.name), names.join())
+    })
+    await here.balancer.readdress!(backend.name, backend.port, soon())
+    assert.ok(!(await here.users.names(30)).includes('next'))
+  })
 
   test('a request in flight gets all of its time when a reload in the middle of the drain hides it', async () => {
     await using here = await contractWorld({ closesIdleConnections: false, start: (backends, directory) => start(backends, directory, { masterWorker: true }) })

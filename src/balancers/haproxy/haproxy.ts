@@ -124,6 +124,7 @@ class Haproxy implements Balancer {
   async readdress(server: string, port: number, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted()
     await this.#ports.set(server, port)
+    this.#keepAsserting()
   }
 
   async counters(signal: AbortSignal): Promise<TrafficCounters> {
@@ -150,14 +151,19 @@ class Haproxy implements Balancer {
 
   async #want(server: string, wanted: Wanted, signal: AbortSignal): Promise<void> {
     this.#wanted.set(server, wanted)
-    this.#asserting ??= setInterval(() => void this.#assert().catch(() => {}), assertEvery)
-    this.#asserting.unref()
+    this.#keepAsserting()
     await this.#set(server, wanted, signal)
   }
 
-  /** A reload starts HAProxy anew, without the states that were set. */
+  #keepAsserting(): void {
+    this.#asserting ??= setInterval(() => void this.#assert().catch(() => {}), assertEvery)
+    this.#asserting.unref()
+  }
+
+  /** A reload starts HAProxy anew, without the states and ports that were set. */
   async #assert(): Promise<void> {
     const { signal } = this.#closed
+    await this.#ports.assert()
     for (const seen of (await this.#look(signal)).servers) {
       const wanted = this.#wanted.get(seen.server)
       if (wanted === undefined) continue
@@ -167,7 +173,7 @@ class Haproxy implements Balancer {
   }
 
   #stopAssertingIfIdle(): void {
-    if (this.#wanted.size > 0 || !this.#asserting) return
+    if (this.#wanted.size > 0 || this.#ports.wanted.size > 0 || !this.#asserting) return
     clearInterval(this.#asserting)
     this.#asserting = null
   }

@@ -17,6 +17,7 @@ export class ServerPorts implements Disposable {
   readonly #backends: readonly string[]
   readonly #closed: AbortSignal
   readonly #timers = new Set<NodeJS.Timeout>()
+  readonly #looking = new Map<RuntimeApi, Promise<string>>()
   /** The port that each server has to have. */
   readonly wanted = new Map<string, number>()
 
@@ -48,10 +49,20 @@ export class ServerPorts implements Disposable {
     await change(api, former.flatMap(({ name, host, port: before }) => [command(name, host, before), command(name, host, port)]), this.#closed)
   }
 
+  /** Sets ports again that a reload has undone. */
+  async assert(): Promise<void> {
+    await Promise.all([...this.wanted].map(([server, port]) => this.set(server, port)))
+  }
+
   /** Where the server is now in each backend in which it is not at `port`. */
   async #former(api: RuntimeApi, server: string, port: number): Promise<Place[]> {
-    const rows = parseStatistics(await api.ask('show stat -1 4 -1', this.#closed))
-    return rows
+    // Callers at the same time share one look.
+    let looking = this.#looking.get(api)
+    if (!looking) {
+      looking = api.ask('show stat -1 4 -1', this.#closed).finally(() => this.#looking.delete(api))
+      this.#looking.set(api, looking)
+    }
+    return parseStatistics(await looking)
       .filter((row) => row.svname === server && this.#backends.includes(row.pxname!))
       .map((row) => ({ name: `${row.pxname}/${server}`, ...addressOf(row) }))
       .filter((place) => place.port !== port)

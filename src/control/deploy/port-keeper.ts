@@ -1,0 +1,67 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Logger } from 'pino'
+import type { Balancer } from '../../balancers/contract.ts'
+import type { BalancerConfig } from '../../protocol/config.ts'
+import { handoverOf } from '../../protocol/release-spec.ts'
+import type { Gateway } from '../gateway/gateway.ts'
+import type { Environment } from '../store/applications.ts'
+import type { Store } from '../store/store.ts'
+import { directoryOf } from './observe.ts'
+
+/** How often balancers are held against where releases listen. Milliseconds. */
+const lookEvery = 1_000
+const askTimeout = 2_000
+
+/**
+ * Where releases have ports of their own, keeps the balancer told: one that is reloaded asks those in its configuration
+ * again. Leaves environments alone in which a deployment is under way, which tells it itself.
+ */
+export class PortKeeper implements AsyncDisposable {
+  readonly #options: { store: Store; gateway: Gateway; openBalancer(config: BalancerConfig): Balancer; log: Logger }
+  readonly #stop = new AbortController()
+  readonly #running: Promise<void>
+
+  constructor(options: { store: Store; gateway: Gateway; openBalancer(config: BalancerConfig): Balancer; log: Logger }) {
+    this.#options = options
+    this.#running = this.#run()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort()
+    await this.#running
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop
+    while (!signal.aborted) {
+      await delay(lookEvery, undefined, { signal, ref: false }).catch(() => {})
+      if (signal.aborted) return
+      try {
+        for (const environment of await this.#options.store.applications.environments()) await this.#keep(environment)
+      } catch (error) {
+        this.#options.log.debug({ err: error }, 'ports of releases could not be looked at')
+      }
+    }
+  }
+
+  async #keep(environment: Environment): Promise<void> {
+    const { store, gateway, log } = this.#options
+    const { service } = environment.config
+    const config = environment.config.environments[environment.name]
+    if (!config || environment.wantedRelease === null || handoverOf(service ?? null) !== 'port') return
+    // Not kept open: it would hold on to a port that a deployment changes.
+    await using balancer = this.#options.openBalancer(config.balancer)
+    if (!balancer.readdress || (await store.deployments.unfinished(environment.id)).length > 0) return
+    const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(askTimeout)])
+    const place = { application: environment.application, environment: environment.name, directory: directoryOf(environment.config) }
+    const ports = await Promise.all(
+      (await store.applications.servers(environment.id)).map(async ({ id, name }) => {
+        const seen = await gateway.link(id)?.command('observe', place, { application: place.application, environment: place.environment, epoch: 0, signal }).catch(() => null)
+        return { name, port: seen?.service.port }
+      }),
+    )
+    // What was seen is old news if a deployment began meanwhile.
+    if ((await store.deployments.unfinished(environment.id)).length > 0) return
+    await Promise.all(ports.map(async ({ name, port }) => port !== undefined && balancer.readdress!(name, port, signal))).catch((error: unknown) => log.warn({ err: error, environment: environment.id }, 'the balancer could not be told where releases listen'))
+  }
+}
