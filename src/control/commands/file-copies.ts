@@ -62,7 +62,7 @@ export class FileCopies {
     } catch (error) {
       stop.abort(error)
     }
-    const outcomes = await Promise.all(targets.map(async ({ server, session }) => outcomeOf(server, began, async () => (await (session ?? unreachable(server)).result, undefined))))
+    const outcomes = await Promise.all(targets.map(async ({ server, session }) => outcomeOf(server, began, async () => (await (session ?? this.#unreachable(server)).result, undefined))))
     await this.#store.runs.finish(run, outcomes.map(({ outcome }) => outcome), Date.now())
     return outcomes.map(({ outcome }) => outcome)
   }
@@ -78,7 +78,7 @@ export class FileCopies {
     const done = Promise.all(
       servers.map(async (server) => {
         const link = this.#gateway.link(server.id)
-        const { outcome, value } = await outcomeOf(server, began, () => (link ? this.#fetch(copy, server, link, outlet, signal) : unreachable(server)))
+        const { outcome, value } = await outcomeOf(server, began, () => (link ? this.#fetch(copy, server, link, outlet, signal) : this.#unreachable(server)))
         outlet.put({ kind: 'ended', outcome, file: value ?? null })
         return outcome
       }),
@@ -92,6 +92,10 @@ export class FileCopies {
       gone.abort(new DployError('deployment.cancelled', 'Who asked for it went away'))
       await done
     }
+  }
+
+  #unreachable(server: EnvironmentServer): never {
+    throw this.#gateway.problem(server)
   }
 
   async #begin(copy: Copy, what: string): Promise<{ run: string; servers: EnvironmentServer[] }> {
@@ -108,10 +112,6 @@ export class FileCopies {
 
 function placeOf({ environment }: Copy) {
   return { application: environment.application, environment: environment.name, directory: directoryOf(environment.config) }
-}
-
-function unreachable(server: EnvironmentServer): never {
-  throw new DployError('server.unreachable', 'Its agent is not connected', { where: server.name })
 }
 
 async function outcomeOf<T>(server: EnvironmentServer, began: number, work: () => Promise<T>): Promise<{ outcome: CommandOutcome; value?: T }> {

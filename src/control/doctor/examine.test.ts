@@ -48,6 +48,12 @@ const user = { name: 'deploy', uid: 1000, sudo: false }
 const cases: { what: string; given: Parameters<typeof facts>[0]; code: keyof typeof errorTable; severity?: 'warning'; says: RegExp; next: RegExp }[] = [
   { what: 'no agent ever joined', given: { server: { joined: false, connected: false, diagnosis: null, clockSkew: null } }, code: 'server.unreachable', says: /No agent has joined/, next: /^dploy agent/ },
   { what: 'its agent is gone', given: { server: { connected: false, diagnosis: null, clockSkew: null, lastSeenAt: now - 200_000, address: 'deploy@10.0.0.5:2222' } }, code: 'server.unreachable', says: /3 min 20 s ago/, next: /^ssh -p 2222 deploy@10\.0\.0\.5 systemctl status dploy-agent$/ },
+  {
+    what: 'a changed host key',
+    given: { server: { connected: false, diagnosis: null, clockSkew: null, problem: { code: 'ssh.host_key_changed', message: 'web2 shows another host key', fix: 'Find out why. If it was installed anew: ssh-keygen -f /home/anna/.ssh/known_hosts -R [web2]:22' } } },
+    code: 'ssh.host_key_changed', says: /another host key/, next: /^ssh-keygen -f \/home\/anna\/\.ssh\/known_hosts -R \[web2\]:22$/,
+  },
+  { what: 'a closed port', given: { server: { connected: false, diagnosis: null, clockSkew: null, problem: { code: 'ssh.refused', message: 'Nothing listens on port 22', fix: 'Check that sshd runs there, and the port in its address. Then: ssh -p 22 web2' } } }, code: 'ssh.refused', says: /Nothing listens/, next: /^ssh -p 22 web2$/ },
   { what: 'its agent does not answer', given: { server: { diagnosis: null, problem: { code: 'connection.closed', message: 'The connection ended', fix: '' } } }, code: 'connection.closed', says: /ended/, next: /^ssh web2 journalctl/ },
   { what: 'a clock 40 minutes ahead, and everything else hidden by it', given: { server: { clockSkew: 2_400_000, diagnosis: null, problem: { code: 'command.refused', message: 'expired', fix: '' } } }, code: 'server.clock_skew', says: /40 min 0 s ahead .* refuses commands/, next: /^ssh web2 sudo timedatectl set-ntp true$/ },
   { what: 'a clock 40 minutes behind', given: { server: { clockSkew: -2_400_000 } }, code: 'server.clock_skew', says: /40 min 0 s behind/, next: /timedatectl/ },
@@ -58,7 +64,7 @@ const cases: { what: string; given: Parameters<typeof facts>[0]; code: keyof typ
   { what: 'no room for the agent itself', given: { diagnosis: { disks: [healthy.disks[0]!, { ...healthy.disks[1]!, freeBytes: 10 }] } }, code: 'server.disk_full', says: /\/var\/lib\/dploy/, next: /du/ },
   { what: 'no inodes', given: { diagnosis: { disks: [{ ...healthy.disks[0]!, freeInodes: 20 }] } }, code: 'server.inodes_full', says: /20 more files/, next: /du --inodes/ },
   { what: 'a read-only file system', given: { diagnosis: { directory: { path: '/srv/shop', nearest: '/srv', problem: 'EROFS' } } }, code: 'server.not_writable', says: /read-only/, next: /findmnt -T \/srv$/ },
-  { what: 'a directory of somebody else', given: { diagnosis: { user, directory: { path: '/srv/shop', nearest: '/srv', problem: 'EACCES' } } }, code: 'server.not_writable', says: /cannot be written by deploy/, next: /^ssh web2 sudo install -d -o deploy \/srv\/shop$/ },
+  { what: 'a directory of somebody else', given: { diagnosis: { user: { ...user, sudo: true }, directory: { path: '/srv/shop', nearest: '/srv', problem: 'EACCES' } } }, code: 'server.not_writable', says: /cannot be written by deploy/, next: /^ssh web2 sudo install -d -o deploy \/srv\/shop$/ },
   { what: 'a file in the way', given: { diagnosis: { directory: { path: '/srv/shop', nearest: '/srv/shop', problem: 'ENOTDIR' } } }, code: 'server.not_writable', says: /no directory/, next: /ls -ld/ },
   { what: 'an immutable directory', given: { diagnosis: { directory: { path: '/srv/shop', nearest: '/srv/shop', problem: 'EPERM' } } }, code: 'server.not_writable', says: /not even by root/, next: /lsattr/ },
   { what: 'a taken port', given: { diagnosis: { ports: [{ port: 3000, owner: { pid: 9, command: 'apache2', user: 'root', ours: false } }] } }, code: 'server.port_taken', says: /Port 3000 is taken by process 9 of root: apache2/, next: /ps -fp 9$/ },
@@ -98,6 +104,11 @@ test('the balancer and the secrets are of the whole environment', () => {
     [null, 'balancer.unknown_server', 'echo "show servers state" | socat stdio /run/haproxy.sock'],
     [null, 'secret.missing', 'dploy secret list production'],
   ])
+})
+
+test('who may not write the directory and may not become root either is told both: one of them mends it', () => {
+  const findings = examine(facts({ diagnosis: { user, directory: { path: '/srv/shop', nearest: '/srv', problem: 'EACCES' } } }))
+  assert.deepEqual(findings.map(({ code }) => code), ['server.no_sudo', 'server.not_writable'])
 })
 
 test('two paths on one full disk are one finding', () => {

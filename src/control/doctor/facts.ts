@@ -38,7 +38,7 @@ export interface ServerFacts {
   /** The server's clock minus ours. Milliseconds; null when it is not connected. */
   clockSkew: number | null
   diagnosis: Diagnosis | null
-  /** Why there is no diagnosis of a connected server. */
+  /** Why it is not connected; or, where it is, why there is no diagnosis. */
   problem: ErrorReport | null
 }
 

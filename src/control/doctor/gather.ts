@@ -46,7 +46,7 @@ async function serverFacts(context: ApiContext, environment: Environment, server
     name: server.name, address: server.address, joined: stored?.publicKey != null, connected: link !== null, lastSeenAt: stored?.lastSeenAt ?? null,
     clockSkew: link?.facts.clockSkew ?? null, diagnosis: null, problem: null,
   }
-  if (!link) return base
+  if (!link) return { ...base, problem: context.gateway.problem(server).toJSON() }
   const { service } = environment.config
   const place = { application: environment.application, environment: environment.name, directory: directoryOf(environment.config) }
   const options = { application: place.application, environment: place.environment, epoch: 0, signal }

@@ -1,0 +1,184 @@
+import assert from 'node:assert/strict'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { ended } from '../commands/team.ts'
+import { unavailable, type Server } from '../fleet/fleet.ts'
+import { World } from '../world.ts'
+
+const program = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+
+interface Finding {
+  server: string | null
+  code: string
+  message: string
+  next: string
+}
+
+interface Fault {
+  what: string
+  /** Makes it for the second server; answers what undoes it. */
+  make(world: World, server: Server): Promise<() => unknown>
+  code: string
+  says: RegExp
+  next: RegExp
+  /** The deployment says it too. */
+  deploys?: false
+}
+
+/** Changes the line of a server in the person's known_hosts. */
+const hostKey = (change: (line: string, other: string) => string): Fault['make'] => async (_world, server) => {
+  const file = server.ssh.knownHostsFile
+  const text = readFileSync(file, 'utf8')
+  const lines = text.split('\n')
+  const names = new RegExp(`^\\S*(${server.name}|${server.address.replaceAll('.', '\\.')})\\b`)
+  const other = lines.find((line) => line !== '' && !names.test(line))!
+  assert.ok(lines.some((line) => names.test(line)))
+  writeFileSync(file, lines.map((line) => (names.test(line) ? change(line, other) : line)).join('\n'))
+  return () => writeFileSync(file, text)
+}
+
+/** Lines for the server's sshd, which is started anew. */
+const sshd = (lines: string): Fault['make'] => async (_world, server) => {
+  await server.write('/etc/ssh/sshd_config.d/00-fault.conf', `${lines}\n`)
+  await server.mustExec('systemctl', ['restart', 'ssh'])
+  return async () => {
+    await server.mustExec('rm', ['/etc/ssh/sshd_config.d/00-fault.conf'])
+    await server.mustExec('systemctl', ['restart', 'ssh'])
+  }
+}
+
+const faults: Fault[] = [
+  { what: 'a changed host key', make: hostKey((line, other) => [line.split(' ')[0], ...other.split(' ').slice(1)].join(' ')), code: 'ssh.host_key_changed', says: /shows another host key/, next: /^ssh-keygen -f \S*known_hosts -R \S+$/ },
+  { what: 'an unknown host key', make: hostKey(() => ''), code: 'ssh.host_key_unknown', says: /not known on this machine/, next: /^ssh deploy@web2$/ },
+  {
+    what: 'a closed port',
+    async make(_world, server) {
+      await server.mustExec('systemctl', ['stop', 'ssh'])
+      return () => server.mustExec('systemctl', ['start', 'ssh'])
+    },
+    code: 'ssh.refused', says: /Nothing listens on port 22/, next: /^ssh deploy@web2$/,
+  },
+  {
+    what: 'a key that is not let in',
+    async make(_world, server) {
+      await server.mustExec('mv', ['/home/deploy/.ssh/authorized_keys', '/home/deploy/.ssh/kept'])
+      return () => server.mustExec('mv', ['/home/deploy/.ssh/kept', '/home/deploy/.ssh/authorized_keys'])
+    },
+    code: 'ssh.permission_denied', says: /does not let deploy in: none of the one key offered .*SHA256:/, next: /^ssh-copy-id deploy@web2$/,
+  },
+  {
+    what: 'more keys than the server allows',
+    async make(world, server) {
+      const undo = await sshd('MaxAuthTries 2')(world, server)
+      const config = server.ssh.configFile
+      const text = readFileSync(config, 'utf8')
+      const keys = ['a', 'b', 'c'].map((name) => join(world.directory, `key-${name}`))
+      for (const key of keys) execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', key])
+      writeFileSync(config, `Host web2\n${keys.map((key) => `IdentityFile ${key}\n`).join('')}\n${text}`)
+      return async () => {
+        writeFileSync(config, text)
+        await undo()
+      }
+    },
+    code: 'ssh.too_many_failures', says: /offered more keys than it allows: .*key-a/, next: /^ssh deploy@web2$/,
+  },
+  {
+    what: 'MaxStartups 1, while somebody else logs in',
+    async make(world, server) {
+      const undo = await sshd('MaxStartups 1:100:1\nLoginGraceTime 120')(world, server)
+      const other = connect({ host: server.address, port: 22 })
+      await once(other, 'data')
+      return async () => {
+        other.destroy()
+        await undo()
+      }
+    },
+    code: 'ssh.closed_early', says: /too many at once \(MaxStartups\)/, next: /^ssh deploy@web2$/,
+  },
+  {
+    what: 'a name that does not resolve',
+    async make(world) {
+      await world.configure({ environment: { servers: [{ name: 'web1', address: 'deploy@web1' }, { name: 'web2', address: 'deploy@nosuch.invalid' }] } })
+      return () => world.configure()
+    },
+    code: 'ssh.name_unknown', says: /nosuch\.invalid does not resolve/, next: /./,
+  },
+  {
+    what: 'a machine that nothing reaches',
+    async make(_world, server) {
+      await server.cutNetwork()
+      return () => server.restoreNetwork()
+    },
+    code: 'ssh.no_route', says: /does not answer \((No route to host|Connection timed out)\)/, next: /^ssh deploy@web2$/,
+  },
+  {
+    what: 'no sudo',
+    async make(_world, server) {
+      await server.mustExec('mv', ['/etc/sudoers.d/deploy', '/root/sudoers'])
+      return () => server.mustExec('mv', ['/root/sudoers', '/etc/sudoers.d/deploy'])
+    },
+    code: 'server.no_sudo', says: /runs as deploy.* \/srv\/shop is not theirs to write/, next: /^ssh deploy@web2 sudo visudo/, deploys: false,
+  },
+]
+
+const reason = unavailable()
+
+describe('dploy doctor says why ssh does not reach a server, and a deployment says the same', { skip: reason ?? false, concurrency: 1, timeout: 280_000 }, () => {
+  let world: World
+  before(async () => {
+    world = await World.up({ servers: 2, ssh: 'deploy' })
+  })
+  after(async () => world?.[Symbol.asyncDispose]())
+
+  const doctor = async () => {
+    const { code, stdout, stderr } = await ended(spawn(process.execPath, [program, 'doctor', 'production', '--json'], { cwd: world.repository, stdio: ['ignore', 'pipe', 'pipe'], env: { ...world.environment, NO_COLOR: '1' } }))
+    assert.notEqual(stdout.length, 0, stderr)
+    return { code, findings: (JSON.parse(stdout.toString()) as { findings: Finding[] }).findings }
+  }
+
+  test('nothing is found where nothing is wrong', async () => {
+    const { code, findings } = await doctor()
+    assert.deepEqual(findings, [])
+    assert.equal(code, 0)
+  })
+
+  for (const fault of faults) {
+    test(fault.what, async () => {
+      // A connection that is open would not notice.
+      await world.closeConnections()
+      const undo = await fault.make(world, world.servers[1]!)
+      try {
+        const { code, findings } = await doctor()
+        assert.equal(code, 1)
+        const found = findings.filter((finding) => finding.code === fault.code)
+        assert.deepEqual(found.map(({ server }) => server), ['web2'], JSON.stringify(findings, null, 2))
+        assert.match(found[0]!.message, fault.says)
+        assert.match(found[0]!.next, fault.next)
+        assert.ok(!findings.some(({ server }) => server === 'web1'), JSON.stringify(findings))
+        if (fault.deploys === false) return
+        const { result } = await world.dploy('deploy', 'production')
+        assert.equal(result.state, 'failed')
+        assert.match(`${result.failure!.code} ${result.failure!.message}`, new RegExp(fault.code.replace('.', '\\.')))
+      } finally {
+        await undo()
+        await world.closeConnections()
+      }
+    })
+  }
+
+  test('nothing is found once all is undone, and a command runs by ssh too', async () => {
+    for (const deadline = Date.now() + 20_000; ; await delay(500)) {
+      const { findings } = await doctor()
+      if (findings.length === 0) break
+      assert.ok(Date.now() < deadline, JSON.stringify(findings))
+    }
+    const { stdout } = await ended(spawn(process.execPath, [program, 'exec', 'production', '--', 'id', '-un'], { cwd: world.repository, stdio: ['ignore', 'pipe', 'pipe'], env: { ...world.environment, NO_COLOR: '1' } }))
+    assert.equal(stdout.toString(), '2 servers: root  (web1, web2)\n')
+  })
+})
