@@ -33,7 +33,7 @@ export interface WorldOptions {
 /** The last line of `--json`, and all events before it. */
 export interface Outcome {
   code: number | null
-  result: { state: string; seconds: number; failure: { code: string; message: string; where?: string } | null; receipt: Receipt | null }
+  result: { state: string; deployment?: number; seconds: number; failure: { code: string; message: string; where?: string } | null; receipt: Receipt | null }
   events: { data: { kind: string; state?: string; text?: string }; server: string | null; at: number }[]
   stderr: string
 }

@@ -1,11 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import type * as z from 'zod'
-import { createZstdDecompress } from 'node:zlib'
 import { agentMethods, helloParams, type AgentMethod, type AgentParams, type AgentResult, type CommandText, type StepEvent } from '../protocol/agent-messages.ts'
 import { DployError } from '../protocol/errors.ts'
-import { decodeManifest, type Digest, type Manifest } from '../protocol/manifest.ts'
-import { PackReader, type PackSink } from '../protocol/pack.ts'
 import { Peer, type CallContext, type Carrier } from '../protocol/peer.ts'
 import { handoverOf, type ReleaseSpec } from '../protocol/release-spec.ts'
 import { helloText, readPrivateKey, signText } from '../protocol/signature.ts'
@@ -18,11 +15,13 @@ import { commandEnvironment, currentRelease } from './commands/current-release.t
 import { receiveFile, sendFile } from './commands/files.ts'
 import { Sessions } from './commands/session.ts'
 import { diagnose } from './diagnose/diagnose.ts'
+import { fetchManifest, fetchObjects } from './fetch.ts'
 import type { Identity } from './identity.ts'
 import type { Journal } from './journal.ts'
 import { viewLogs } from './log-view.ts'
 import { KeptServices, observeService, type Kept } from './kept-services.ts'
 import type { ManagerOptions } from './services/registry.ts'
+import { holdShared } from './shared-record.ts'
 import { stageRelease } from './stage.ts'
 
 export interface AgentOptions {
@@ -259,6 +258,8 @@ export class Agent {
       return diagnose({ params: { ...params, ports }, root, stateDirectory, service, signal: call.signal })
     },
 
+    hold: async (params) => holdShared(params, { directory: this.#directory(params.directory).path, journal: this.#options.journal, now: Date.now() }),
+
     session: async (message, call) => {
       await this.#sessions.receive(message, call.body)
       return {}
@@ -354,47 +355,4 @@ function onlyCancelled(signal: AbortSignal): AbortSignal {
     if (!(reason instanceof DployError) || reason.code !== 'connection.closed') controller.abort(reason)
   })
   return controller.signal
-}
-
-/** Objects from the control plane, as they come, into the store. Answers how many bytes travelled. */
-async function fetchObjects(peer: Peer, release: string, digests: Digest[], sink: PackSink, signal: AbortSignal): Promise<{ bytes: number }> {
-  const reader = new PackReader(sink)
-  const unpack = createZstdDecompress()
-  const unpacked = (async () => {
-    for await (const chunk of unpack) reader.push(chunk as Buffer)
-    reader.finish()
-  })()
-  unpacked.catch(() => {})
-  let bytes = 0
-  try {
-    await peer.call('objects', { release, digests }, {
-      signal,
-      onEvent: (_event, body) => {
-        bytes += body.length
-        unpack.write(Buffer.from(body))
-      },
-    })
-    unpack.end()
-    await unpacked
-  } finally {
-    unpack.destroy()
-  }
-  return { bytes }
-}
-
-async function fetchManifest(peer: Peer, release: string, artifact: Digest, signal: AbortSignal): Promise<Manifest> {
-  const unpack = createZstdDecompress()
-  const text = (async () => {
-    const parts: Buffer[] = []
-    for await (const chunk of unpack) parts.push(chunk as Buffer)
-    return Buffer.concat(parts).toString('utf8')
-  })()
-  text.catch(() => {})
-  try {
-    await peer.call('manifest', { release, artifact }, { signal, onEvent: (_event, body) => void unpack.write(Buffer.from(body)) })
-    unpack.end()
-    return decodeManifest(await text)
-  } finally {
-    unpack.destroy()
-  }
 }

@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { sharedHolderSchema, type SharedHolder } from '../protocol/shared-record.ts'
 
 /** How many commands are remembered; older ones have expired long before. */
 const remembered = 2_000
@@ -23,6 +24,7 @@ export class Journal implements Disposable {
       PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 3000;
       CREATE TABLE IF NOT EXISTS commands (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, method TEXT NOT NULL, result TEXT);
       CREATE TABLE IF NOT EXISTS epochs (place TEXT PRIMARY KEY, epoch INTEGER NOT NULL);
+      CREATE TABLE IF NOT EXISTS locks (place TEXT PRIMARY KEY, holder TEXT NOT NULL, expires INTEGER NOT NULL);
     `)
   }
 
@@ -61,6 +63,32 @@ export class Journal implements Disposable {
 
   raiseEpoch(application: string, environment: string, epoch: number): void {
     this.#database.prepare('INSERT INTO epochs (place, epoch) VALUES (?, ?) ON CONFLICT (place) DO UPDATE SET epoch = max(epoch, excluded.epoch)').run(`${application}/${environment}`, epoch)
+  }
+
+  /** Does something while no other agent on this server does such a thing. */
+  exclusively<T>(work: () => T): T {
+    this.#database.exec('BEGIN IMMEDIATE')
+    try {
+      const result = work()
+      this.#database.exec('COMMIT')
+      return result
+    } catch (error) {
+      this.#database.exec('ROLLBACK')
+      throw error
+    }
+  }
+
+  /** Who holds the lock of an application's environment, and for how many milliseconds still; null if nobody does. */
+  lock(application: string, environment: string, now: number): (SharedHolder & { left: number }) | null {
+    const row = this.#database.prepare('SELECT holder, expires FROM locks WHERE place = ?').get(`${application}/${environment}`) as { holder: string; expires: number } | undefined
+    return row && row.expires > now ? { ...sharedHolderSchema.parse(JSON.parse(row.holder)), left: row.expires - now } : null
+  }
+
+  /** Gives the lock to a holder until `expires`, or, with null, to nobody. */
+  setLock(application: string, environment: string, holder: SharedHolder | null, expires: number): void {
+    const place = `${application}/${environment}`
+    if (holder === null) this.#database.prepare('DELETE FROM locks WHERE place = ?').run(place)
+    else this.#database.prepare('INSERT INTO locks (place, holder, expires) VALUES (?, ?, ?) ON CONFLICT (place) DO UPDATE SET holder = excluded.holder, expires = excluded.expires').run(place, JSON.stringify(holder), expires)
   }
 
   [Symbol.dispose](): void {

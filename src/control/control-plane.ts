@@ -13,6 +13,7 @@ import { Converger } from './deploy/converger.ts'
 import { Deployer } from './deploy/deployer.ts'
 import { holderOfThisProcess } from './deploy/holder.ts'
 import { PortKeeper } from './deploy/port-keeper.ts'
+import { SharedLocks } from './deploy/shared-lock.ts'
 import { Gateway } from './gateway/gateway.ts'
 import { SshReach } from './gateway/ssh-reach.ts'
 import { controlKey } from './key.ts'
@@ -63,7 +64,9 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const gateway = new Gateway({ store, key, objects: artifacts, log })
   const openBalancer = (config: BalancerConfig) => openDriver(config, async (name) => (await store.servers.named(name))?.facts ?? null)
   const reach = options.ssh ? cleanup.use(new SshReach({ ssh: cleanup.use(new Ssh(options.ssh)), store, gateway })) : null
-  const deployer = new Deployer({ store, servers: reach ?? gateway, artifacts, openBalancer, log, holder: holderOfThisProcess() }, measure)
+  const holder = holderOfThisProcess()
+  const shared = reach && new SharedLocks({ store, links: (environment, signal) => reach.links(environment, signal), holder })
+  const deployer = new Deployer({ store, servers: reach ?? gateway, shared, artifacts, openBalancer, log, holder }, measure)
   const converger = cleanup.use(new Converger({ store, gateway, deployer, log }))
   // Through ssh, what a person did not ask for is not done.
   if (!reach) gateway.onConnect = (link) => converger.look(link.server.id)
@@ -72,7 +75,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   if (options.exclusive && !reach) cleanup.use(new PortKeeper({ store, gateway, openBalancer, log }))
   cleanup.defer(() => gateway.close())
   cleanup.defer(() => deployer.stop())
-  const context = { store, gateway, reach, deployer, commands: new CommandRuns(store, gateway), copies: new FileCopies(store, gateway), artifacts, openBalancer, pages: options.pages ?? null, controlKey: key.publicKey, version: version(), log }
+  const context = { store, gateway, shared, deployer, commands: new CommandRuns(store, gateway), copies: new FileCopies(store, gateway), artifacts, openBalancer, pages: options.pages ?? null, controlKey: key.publicKey, version: version(), log }
   const api = cleanup.use(await serveApi(context, makeHandlers(context), { tcp: options.tcp, socket: options.socket }))
   await deployer.recover()
   const recovery = setInterval(() => void deployer.recover().catch((error: unknown) => log.error({ err: error }, 'recovery failed')), recoverEvery)

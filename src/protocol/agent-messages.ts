@@ -3,6 +3,7 @@ import { commandMethods } from './command-messages.ts'
 import { diagnoseMethods } from './diagnosis.ts'
 import { digestPattern } from './manifest.ts'
 import { releaseSpecSchema } from './release-spec.ts'
+import { sharedMethods } from './shared-record.ts'
 
 /**
  * What control plane and agent ask of each other. Each message has the schema of its parameters, of its result, and of
@@ -155,6 +156,7 @@ export const agentMethods = {
   },
   ...commandMethods,
   ...diagnoseMethods,
+  ...sharedMethods,
 } as const satisfies Record<string, { params: z.ZodType; result: z.ZodType; event: z.ZodType }>
 
 export type AgentMethod = keyof typeof agentMethods

@@ -6,18 +6,18 @@ import type { Revision } from '../../protocol/release-spec.ts'
 import type { CommandRuns } from '../commands/command-runs.ts'
 import type { FileCopies } from '../commands/file-copies.ts'
 import type { Deployer } from '../deploy/deployer.ts'
+import type { SharedLocks } from '../deploy/shared-lock.ts'
 import type { ArtifactSource } from '../deploy/run.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import type { PagesDirectory } from './pages.ts'
-import type { Environment } from '../store/applications.ts'
 import type { Store } from '../store/store.ts'
 
 /** What the API's handlers work with. */
 export interface ApiContext {
   store: Store
   gateway: Gateway
-  /** Connects to an environment's servers where they do not dial in by themselves. */
-  reach: { open(environment: Environment, signal: AbortSignal): Promise<void> } | null
+  /** What the servers keep for everybody, where they are reached by ssh and do not dial in by themselves. */
+  shared: SharedLocks | null
   deployer: Deployer
   commands: CommandRuns
   copies: FileCopies

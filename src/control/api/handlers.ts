@@ -71,9 +71,10 @@ export function makeHandlers(context: ApiContext): Handlers {
       return store.deployments.present(id)
     },
 
-    async unlock({ params }) {
-      const environment = await environmentOf(params)
-      return { held: await store.locks.force(environment.id) }
+    async unlock(call) {
+      const environment = await environmentOf(call.params)
+      const elsewhere = (await context.shared?.force(environment, call.signal)) ?? null
+      return { held: (await store.locks.force(environment.id)) ?? elsewhere }
     },
 
     async releases({ params, query }) {

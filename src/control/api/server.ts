@@ -115,8 +115,8 @@ function addRoute(server: FastifyInstance, name: RouteName, route: Route, handle
       }
       const handle = handlers[name] as (call: unknown) => unknown
       const { application, environment } = (request.params ?? {}) as { application?: string; environment?: string }
-      if (context.reach && application !== undefined && environment !== undefined) {
-        await context.reach.open(await context.store.applications.environment(application, environment), gone.signal)
+      if (context.shared && application !== undefined && environment !== undefined) {
+        await context.shared.look(await context.store.applications.environment(application, environment), gone.signal)
       }
       if (route.stream === 'events') return streamEvents(reply, handle(call) as AsyncIterable<{ id?: number; data: unknown }>)
       return handle(call)

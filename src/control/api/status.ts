@@ -13,7 +13,7 @@ export async function summaryOf(context: ApiContext, environment: Environment): 
   const { store } = context
   const [servers, lock, [last], wanted] = await Promise.all([
     store.applications.servers(environment.id),
-    store.locks.holder(environment.id),
+    context.shared?.holder(environment.id) ?? store.locks.holder(environment.id),
     store.deployments.list({ environmentId: environment.id, limit: 1 }),
     environment.wantedRelease === null ? null : store.releases.get(environment.wantedRelease),
   ])
@@ -51,7 +51,7 @@ async function serverStatus(context: ApiContext, environment: Environment, serve
   const base: ServerStatus = { name: server.name, tags: server.tags, connected: link !== null, lastSeenAt: null, release: null, service: null, drifted: false, traffic: null, problem: null }
   if (!link) {
     const stored = await context.store.servers.find(server.id)
-    const never = !context.reach && stored?.publicKey === null
+    const never = !context.shared && stored?.publicKey === null
     const problem = never ? new DployError('server.unreachable', 'No agent has joined under this name', { where: server.name, fix: 'Run its agent: dploy agent run' }) : context.gateway.problem(server)
     return { ...base, lastSeenAt: stored?.lastSeenAt ?? null, problem: problem.toJSON() }
   }

@@ -20,7 +20,7 @@ export interface Submission {
 export class Deployer {
   readonly #options: RunnerOptions
   readonly #measure: Measure
-  readonly #running = new Map<string, { controller: AbortController; done: Promise<DeploymentState> }>()
+  readonly #running = new Map<string, { controller: AbortController; done: Promise<DeploymentState>; recovered: string | null }>()
   /** Called when a deployment of this process is over. */
   onEnd: (id: string, state: DeploymentState) => void = () => {}
 
@@ -41,6 +41,8 @@ export class Deployer {
     if (servers.length === 0) throw new DployError('environment.no_servers', `${environment.application}/${environment.name} has no servers`)
     // Nobody has to know that servers converge just now.
     const patience = submission.wait ? 'always' : submission.kind === 'converge' ? 'never' : 'converging'
+    // From a laptop nobody but this person could finish it: it is no reason to refuse.
+    if (this.#options.shared) for (const { recovered, done } of this.#running.values()) if (recovered === environment.id) await done
     await this.#checkFree(environment, patience)
     const id = await store.deployments.create(
       {
@@ -81,7 +83,7 @@ export class Deployer {
       if (!free && lock.deployment === id) continue
       if (state === 'queued' && lock !== null && lock.deployment !== id && !free) continue
       this.#options.log.info({ deployment: id, state }, 'going on with a deployment that was left behind')
-      this.#start(id, 'always')
+      this.#start(id, 'always', environmentId)
       const { cancelRequested } = await this.#options.store.deployments.get(id)
       if (cancelRequested) this.#running.get(id)?.controller.abort(new DployError('deployment.cancelled'))
     }
@@ -98,7 +100,8 @@ export class Deployer {
     await this.idle()
   }
 
-  #start(id: string, wait: Patience): void {
+  /** `recovered`: the environment of one that a dead process left behind. */
+  #start(id: string, wait: Patience, recovered: string | null = null): void {
     const controller = new AbortController()
     const done = runDeployment(id, this.#options, this.#measure, { wait, signal: controller.signal })
       .catch(async (error: unknown) => {
@@ -110,12 +113,12 @@ export class Deployer {
         return (await this.#options.store.deployments.get(id)).state
       })
       .finally(() => this.#running.delete(id))
-    this.#running.set(id, { controller, done })
+    this.#running.set(id, { controller, done, recovered })
     void done.then((state) => this.onEnd(id, state)).catch(() => {})
   }
 
   async #checkFree(environment: Environment, patience: Patience): Promise<void> {
-    const lock = await this.#options.store.locks.holder(environment.id)
+    const lock = this.#options.shared?.holder(environment.id) ?? (await this.#options.store.locks.holder(environment.id))
     if (lock === null || lock.expires <= Date.now() || isDeadHolder(lock.holder) || waitsFor(patience, lock)) return
     const seconds = Math.round((Date.now() - lock.since) / 1000)
     throw new DployError(

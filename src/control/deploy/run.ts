@@ -12,6 +12,7 @@ import type { Release } from '../store/releases.ts'
 import type { Store } from '../store/store.ts'
 import { Redactor } from '../secrets/redactor.ts'
 import type { AgentLink } from '../gateway/agent-link.ts'
+import type { SharedLocks } from './shared-lock.ts'
 
 type Output = Extract<DeploymentEventData, { kind: 'output' }>
 
@@ -34,6 +35,8 @@ export interface Reach {
 export interface RunnerOptions {
   store: Store
   servers: Reach
+  /** The lock that servers keep for those who share no control plane; null where one control plane is theirs. */
+  shared: SharedLocks | null
   artifacts: ArtifactSource
   openBalancer(config: EnvironmentConfig['balancer']): Balancer
   log: Logger

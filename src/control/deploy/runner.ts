@@ -35,8 +35,9 @@ export interface Measure {
 export async function runDeployment(id: string, options: RunnerOptions, measure: Measure, control: { wait: Patience; signal: AbortSignal }): Promise<DeploymentState> {
   const row = await options.store.deployments.get(id)
   if (isFinal(row.state)) return row.state
-  await using lease = await takeLock(id, row.environmentId, options, control)
-  await using run = await openRun(id, options, lease, control.signal)
+  await using shared = await orAbandon(id, options, control, async () => (await options.shared?.take(row, control)) ?? null)
+  await using lease = await orAbandon(id, options, control, () => Lease.acquire(options.store.locks, row.environmentId, id, options.holder, control))
+  await using run = await openRun(id, options, lease, shared ? AbortSignal.any([lease.signal, shared.signal]) : lease.signal, control.signal)
   await using measuring = await measure.start(run)
   const failures = new Failures(run.environment.strategy.max_failures)
   const dying = new Map<string, PromiseWithResolvers<void>>(run.servers.map((server) => [server.name, Promise.withResolvers<void>()]))
@@ -47,6 +48,7 @@ export async function runDeployment(id: string, options: RunnerOptions, measure:
   })
   while (!isFinal(run.state)) {
     try {
+      shared?.note(run.state)
       await advance(run, failures, watch, (server) => dying.get(server.name)!.promise, control.signal)
     } catch (error) {
       if (!(await settle(run, error))) return run.state
@@ -123,9 +125,10 @@ function stopOnly(signal: AbortSignal, run: Run): AbortSignal {
   return controller.signal
 }
 
-async function takeLock(id: string, environmentId: string, options: RunnerOptions, control: { wait: Patience; signal: AbortSignal }): Promise<Lease> {
+/** Takes a lock; a deployment that does not get it is over. */
+async function orAbandon<T>(id: string, options: RunnerOptions, control: { signal: AbortSignal }, take: () => Promise<T>): Promise<T> {
   try {
-    return await Lease.acquire(options.store.locks, environmentId, id, options.holder, control)
+    return await take()
   } catch (error) {
     if (!(control.signal.reason instanceof Stopping)) {
       const report = reportOf(error)
@@ -136,7 +139,7 @@ async function takeLock(id: string, environmentId: string, options: RunnerOption
   }
 }
 
-async function openRun(id: string, options: RunnerOptions, lease: Lease, signal: AbortSignal): Promise<Run & AsyncDisposable> {
+async function openRun(id: string, options: RunnerOptions, lease: Lease, held: AbortSignal, signal: AbortSignal): Promise<Run & AsyncDisposable> {
   const { store } = options
   const row = await store.deployments.get(id)
   const environment = await store.applications.environmentById(row.environmentId)
@@ -157,8 +160,8 @@ async function openRun(id: string, options: RunnerOptions, lease: Lease, signal:
     servers,
     balancer,
     options,
-    lease: lease.signal,
-    signal: AbortSignal.any([signal, lease.signal]),
+    lease: held,
+    signal: AbortSignal.any([signal, held]),
     release: row.releaseId === null ? null : await store.releases.get(row.releaseId),
     from: row.fromReleaseId === null ? null : await store.releases.get(row.fromReleaseId),
   })

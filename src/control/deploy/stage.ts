@@ -1,4 +1,5 @@
 import { DployError, reportOf } from '../../protocol/errors.ts'
+import type { Digest } from '../../protocol/manifest.ts'
 import type { EnvironmentServer } from '../store/applications.ts'
 import { forPlan, observeServers, type Observation } from './observe.ts'
 import { plan } from './plan.ts'
@@ -58,7 +59,7 @@ export async function stage(run: Run): Promise<void> {
 export async function stageServer(run: Run, server: EnvironmentServer, release: Release, observation: Observation, options: { signal: AbortSignal; counted: boolean; warm?: boolean }): Promise<void> {
   const began = run.elapsed()
   const held = observation.releases.find((one) => one.number === observation.current) ?? observation.releases.at(-1)
-  const delta = await run.options.artifacts.delta(held?.artifact ?? null, release.spec.artifact)
+  const delta = await deltaFor(run, observation, held?.artifact ?? null, release.spec.artifact)
   const result = await run.command(
     server,
     'stage',
@@ -73,6 +74,17 @@ export async function stageServer(run: Run, server: EnvironmentServer, release: 
     bytes: result.already ? 0 : result.bytes + delta.length,
     objects: result.objects,
   })
+}
+
+/** What turns the manifest that the server has into the one it needs; nothing where it has that one and nobody here does. */
+async function deltaFor(run: Run, observation: Observation, from: Digest | null, to: Digest): Promise<Uint8Array> {
+  try {
+    return await run.options.artifacts.delta(from, to)
+  } catch (error) {
+    const isThere = observation.releases.some((one) => one.artifact === to)
+    if (isThere && error instanceof DployError && error.code === 'object.missing') return new Uint8Array(0)
+    throw error
+  }
 }
 
 /** What the release does differently on this server. */

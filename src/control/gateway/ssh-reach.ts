@@ -16,10 +16,11 @@ export class SshReach implements Reach, Disposable {
     this.#options = options
   }
 
-  /** Connects to every server of an environment. One that cannot be reached is remembered with its reason. */
-  async open(environment: Environment, signal: AbortSignal): Promise<void> {
+  /** The connections to all servers of an environment, made where there are none. One that cannot be reached is remembered with its reason. */
+  async links(environment: Environment, signal: AbortSignal): Promise<AgentLink[]> {
     const servers = await this.#options.store.applications.servers(environment.id)
-    await Promise.allSettled(servers.map((server) => this.#link(server, signal)))
+    const links = await Promise.allSettled(servers.map((server) => this.#link(server, signal)))
+    return links.flatMap((link) => (link.status === 'fulfilled' ? [link.value] : []))
   }
 
   /** The open connection to a server, or a new one. Throws why it cannot be reached, of this try or of one just made. */

@@ -7,6 +7,7 @@ import { migrate } from './migrate.ts'
 import { Releases } from './releases.ts'
 import { Runs } from './runs.ts'
 import type { Tables } from './schema.ts'
+import { SharedRecords } from './shared-records.ts'
 import { Secrets } from './secrets.ts'
 import { Servers } from './servers.ts'
 import type { SecretBox } from '../secrets/secret-box.ts'
@@ -20,6 +21,7 @@ export interface Store extends AsyncDisposable {
   deployments: Deployments
   events: EventLog
   locks: Locks
+  sharedRecords: SharedRecords
   secrets: Secrets
   runs: Runs
   tokens: Tokens
@@ -36,6 +38,7 @@ export async function openStore(database: Kysely<Tables>, box: SecretBox): Promi
     deployments: new Deployments(database, events),
     events,
     locks: new Locks(database),
+    sharedRecords: new SharedRecords(database),
     secrets: new Secrets(database, box),
     runs: new Runs(database),
     tokens: new Tokens(database),

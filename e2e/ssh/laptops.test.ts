@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { setTimeout as delay } from 'node:timers/promises'
+import { after, before, describe, test } from 'node:test'
+import { unavailable } from '../fleet/fleet.ts'
+import { World } from '../world.ts'
+
+const reason = unavailable()
+
+describe('two laptops that deploy to the same 2 servers', { skip: reason ?? false, concurrency: 1, timeout: 280_000 }, () => {
+  let world: World
+  let other: Awaited<ReturnType<World['clone']>>
+
+  before(async () => {
+    world = await World.up({ servers: 2, ssh: 'root', strategy: { batch: 1 } })
+    assert.equal((await world.dploy('deploy', 'production')).result.state, 'succeeded')
+    await world.commit({ 'version.txt': 'two\n' }, 'Two')
+    assert.equal((await world.dploy('deploy', 'production')).result.state, 'succeeded')
+    other = await world.clone('other')
+  })
+  after(async () => world?.[Symbol.asyncDispose]())
+
+  const allRun = async (text: string) => {
+    for (const answer of await world.answers()) assert.match(answer, new RegExp(`^${text} `))
+  }
+
+  test('the other one knows what is deployed, and rolls it back', async () => {
+    const { result, code } = await other.start('rollback', 'production').outcome
+    assert.equal(result.state, 'succeeded', result.failure?.message)
+    assert.equal(code, 0)
+    assert.equal(result.receipt!.bytes, 0)
+    await allRun('one')
+  })
+
+  test('what the other one deploys gets the next number, and the first one knows of it', async () => {
+    const { result } = await other.start('deploy', 'production').outcome
+    assert.equal(result.state, 'succeeded', result.failure?.message)
+    assert.equal(result.deployment, 4)
+    await allRun('two')
+    const back = await world.dploy('rollback', 'production', '--release', '1')
+    assert.equal(back.result.state, 'succeeded', back.result.failure?.message)
+    assert.equal(back.result.deployment, 5)
+    await allRun('one')
+  })
+
+  test('while one deploys, the other is told who does, or waits', async () => {
+    await world.commit({ 'version.txt': 'three\n' }, 'Three')
+    const running = world.start('deploy', 'production')
+    await running.until((event) => event.data.state === 'activating')
+    const refused = await other.start('deploy', 'production').outcome
+    assert.equal(refused.result.failure!.code, 'environment.locked')
+    assert.match(refused.result.failure!.message, /Deployment 6 by \S+@\S+ holds the lock of .+ since .+; it is \w+/)
+    const waiting = other.start('deploy', 'production', '--wait').outcome
+    assert.equal((await running.outcome).result.state, 'succeeded')
+    assert.equal((await waiting).result.state, 'succeeded', JSON.stringify((await waiting).result.failure))
+    await allRun('two')
+  })
+
+  test('of two that begin at the same moment one deploys', async () => {
+    const results = await Promise.all([world.dploy('deploy', 'production'), other.start('deploy', 'production').outcome])
+    const states = results.map(({ result }) => result.state).sort()
+    assert.ok(states.includes('succeeded'), JSON.stringify(results.map(({ result }) => result.failure)))
+    for (const { result } of results) if (result.state !== 'succeeded') assert.equal(result.failure!.code, 'environment.locked')
+  })
+
+  test('after a kill -9 in the middle the other one deploys, and the first one does not undo it', async () => {
+    await world.commit({ 'version.txt': 'four\n' }, 'Four')
+    const killed = world.start('deploy', 'production')
+    await killed.until((event) => event.data.state === 'activating')
+    const exit = once(killed.process, 'exit')
+    killed.process.kill('SIGKILL')
+    await exit
+    await killed.outcome.catch(() => {})
+    const { result } = await other.start('deploy', 'production').outcome
+    assert.equal(result.state, 'succeeded', result.failure?.message)
+    await allRun('two')
+    // A command of the first one finds its own unfinished deployment overtaken.
+    const next = await world.dploy('deploy', 'production')
+    assert.equal(next.result.state, 'succeeded', next.result.failure?.message)
+    await allRun('four')
+  })
+
+  test('after a kill -9 in the middle the same laptop deploys again', async () => {
+    await world.commit({ 'version.txt': 'five\n' }, 'Five')
+    const killed = world.start('deploy', 'production')
+    await killed.until((event) => event.data.state === 'activating')
+    const exit = once(killed.process, 'exit')
+    killed.process.kill('SIGKILL')
+    await exit
+    await killed.outcome.catch(() => {})
+    const { result } = await world.dploy('deploy', 'production')
+    assert.equal(result.state, 'succeeded', result.failure?.message)
+    await allRun('five')
+  })
+
+  test('Ctrl-C switches back what was switched, and leaves nothing running', async () => {
+    await world.commit({ 'version.txt': 'six\n' }, 'Six')
+    const running = world.start('deploy', 'production')
+    await running.until((event) => event.data.kind === 'step' && event.data.state === 'switched')
+    running.process.kill('SIGINT')
+    const { result, code } = await running.outcome
+    assert.equal(code, 1)
+    assert.equal(result.state, 'rolled_back', JSON.stringify(result.failure))
+    await allRun('five')
+    for (let tries = 0; ; tries++) {
+      const left = (await world.servers[0]!.mustExec('ps', ['-eo', 'args', '--no-headers'])).split('\n').filter((line) => /\.mjs stdio/.test(line))
+      if (left.length === 0) break
+      assert.ok(tries < 50, left.join('\n'))
+      await delay(100)
+    }
+  })
+})

@@ -1,0 +1,46 @@
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import type { AgentParams, AgentResult } from '../protocol/agent-messages.ts'
+import { sharedRecordSchema, type SharedRecord } from '../protocol/shared-record.ts'
+import type { Journal } from './journal.ts'
+
+/**
+ * The lock and the record of an environment, for control planes that know nothing of each other. The lock is in the
+ * journal, which several agents on one server share; the record stands beside the application.
+ */
+export function holdShared(params: AgentParams<'hold'>, options: { directory: string; journal: Journal; now: number }): AgentResult<'hold'> {
+  const { application, environment, take, give, force, record } = params
+  const { journal, now } = options
+  const directory = join(options.directory, '.dploy/environments')
+  const path = join(directory, `${environment}.json`)
+  return journal.exclusively(() => {
+    const before = journal.lock(application, environment, now)
+    const deployment = take?.holder.deployment ?? give
+    const granted = force || before === null || before.deployment === deployment || (take?.over !== null && before.deployment === take?.over)
+    if (record !== null && granted && deployment !== null) {
+      mkdirSync(directory, { recursive: true, mode: 0o755 })
+      writeDurably(path, JSON.stringify(record))
+    }
+    if (granted && take) journal.setLock(application, environment, take.holder, now + take.lease)
+    else if (granted && (give !== null || force)) journal.setLock(application, environment, null, 0)
+    return { granted, lock: journal.lock(application, environment, now), epoch: journal.epoch(application, environment), record: readRecord(path) }
+  })
+}
+
+function readRecord(path: string): SharedRecord | null {
+  try {
+    const parsed = sharedRecordSchema.safeParse(JSON.parse(readFileSync(path, 'utf8')))
+    return parsed.success ? parsed.data : null
+  } catch {
+    return null
+  }
+}
+
+function writeDurably(path: string, text: string): void {
+  const temporary = `${path}.new-${process.pid}`
+  const file = openSync(temporary, 'w', 0o644)
+  writeSync(file, text)
+  fsyncSync(file)
+  closeSync(file)
+  renameSync(temporary, path)
+}

@@ -1,0 +1,208 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { AgentParams, AgentResult } from '../../protocol/agent-messages.ts'
+import type { DeploymentState, LockHolder } from '../../protocol/deployment.ts'
+import { formatDuration } from '../../protocol/duration.ts'
+import { DployError } from '../../protocol/errors.ts'
+import type { SharedHolder, SharedRecord } from '../../protocol/shared-record.ts'
+import type { AgentLink } from '../gateway/agent-link.ts'
+import type { Environment } from '../store/applications.ts'
+import type { DeploymentRow } from '../store/deployments.ts'
+import type { Store } from '../store/store.ts'
+import { isDeadHolder } from './holder.ts'
+import type { Patience } from './lease.ts'
+import { directoryOf } from './observe.ts'
+import { isCommitted } from './states.ts'
+
+/** How long a lock on servers lives without being prolonged, how often it is, and how often who waits looks. Milliseconds. */
+const lease = 20_000
+const prolongEvery = 5_000
+const lookEvery = 1_000
+/** How long a server has to answer. Milliseconds. */
+const answerWithin = 10_000
+
+type Held = AgentResult<'hold'>
+const nothing = { take: null, give: null, force: false, record: null } as const
+
+export interface SharedLocksOptions {
+  store: Store
+  /** The open connections to an environment's servers, in the order of dploy.yml. Opens those that are missing. */
+  links(environment: Environment, signal: AbortSignal): Promise<AgentLink[]>
+  holder: string
+}
+
+/**
+ * The lock and the history that the servers of an environment keep themselves, for control planes that know nothing of
+ * each other: every laptop has its own. The lock is taken on the first server that is reached, then on the others, so
+ * that of two who begin at the same moment one wins.
+ */
+export class SharedLocks {
+  readonly #options: SharedLocksOptions
+  readonly #others = new Map<string, LockHolder>()
+
+  constructor(options: SharedLocksOptions) {
+    this.#options = options
+  }
+
+  /** Who else deploys, by what the servers said when they were asked last. */
+  holder(environmentId: string): LockHolder | null {
+    const other = this.#others.get(environmentId)
+    return other && other.expires > Date.now() ? other : null
+  }
+
+  /** Asks the servers what is deployed and who deploys, and takes over what is not known here. */
+  async look(environment: Environment, signal: AbortSignal): Promise<void> {
+    await this.#ask(environment, await this.#options.links(environment, signal), nothing, signal)
+  }
+
+  /** Takes the lock on all servers that are reached. Throws `environment.locked`, and `lock.lost` for a deployment that others have overtaken. */
+  async take(row: DeploymentRow, control: { wait: Patience; signal: AbortSignal }): Promise<SharedLock> {
+    const { store, holder } = this.#options
+    const environment = await store.applications.environmentById(row.environmentId)
+    const since = Date.now()
+    const mine = (state: DeploymentState): SharedHolder => ({ deployment: row.id, number: row.number, holder, requestedBy: row.requestedBy, state, since })
+    for (;;) {
+      control.signal.throwIfAborted()
+      const links = await this.#options.links(environment, control.signal)
+      const took = await this.#takeAll(environment, links, mine(row.state), control.signal)
+      if (took) {
+        const overtaken = row.fence > 0 && took.some(({ epoch }) => epoch > row.fence)
+        const lock = new SharedLock({ links, ask: (links, params) => this.#ask(environment, links, params, AbortSignal.timeout(answerWithin)), mine, make: () => store.sharedRecords.make(environment.id, Date.now()) })
+        if (!overtaken) return lock
+        await lock.giveUp()
+        throw new DployError('lock.lost', `Deployment ${row.number} was overtaken by another one while it was interrupted`)
+      }
+      const other = this.holder(environment.id)
+      if (control.wait !== 'always') throw lockedError(other)
+      await delay(lookEvery, undefined, { signal: control.signal })
+    }
+  }
+
+  /** Opens the lock by force. Answers who held it. */
+  async force(environment: Environment, signal: AbortSignal): Promise<LockHolder | null> {
+    const held = this.holder(environment.id)
+    await this.#ask(environment, await this.#options.links(environment, signal), { ...nothing, force: true }, signal)
+    this.#others.delete(environment.id)
+    return held
+  }
+
+  /** Null if somebody else holds it; what was taken until then is given back. */
+  async #takeAll(environment: Environment, links: AgentLink[], mine: SharedHolder, signal: AbortSignal): Promise<Held[] | null> {
+    const taken: AgentLink[] = []
+    const all: Held[] = []
+    // The first one decides; the others follow together.
+    for (const some of [links.slice(0, 1), links.slice(1)]) {
+      for (const [link, held] of await this.#takeOver(environment, some, mine, signal)) {
+        if (held.granted) taken.push(link)
+        all.push(held)
+      }
+      if (all.some(({ granted }) => !granted)) {
+        await this.#ask(environment, taken, { ...nothing, give: mine.deployment }, signal)
+        return null
+      }
+    }
+    this.#others.delete(environment.id)
+    return all
+  }
+
+  /** Takes it where it is free or expired, and where a process of this machine holds it that is dead. */
+  async #takeOver(environment: Environment, links: AgentLink[], mine: SharedHolder, signal: AbortSignal): Promise<Map<AgentLink, Held>> {
+    const first = await this.#ask(environment, links, { ...nothing, take: { holder: mine, lease, over: null } }, signal)
+    const dead = [...first].filter(([, { granted, lock }]) => !granted && lock !== null && isDeadHolder(lock.holder))
+    for (const [link, { lock }] of dead) {
+      const again = await this.#ask(environment, [link], { ...nothing, take: { holder: mine, lease, over: lock!.deployment } }, signal)
+      for (const [one, held] of again) first.set(one, held)
+    }
+    return first
+  }
+
+  async #ask(environment: Environment, links: readonly AgentLink[], params: Ask, signal: AbortSignal): Promise<Map<AgentLink, Held>> {
+    const { application, name } = environment
+    const place = { application, environment: name, directory: directoryOf(environment.config) }
+    const answers = new Map<AgentLink, Held>()
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(answerWithin)])
+    await Promise.all(
+      links.map(async (link) => {
+        try {
+          answers.set(link, await link.command('hold', { ...place, ...params }, { application, environment: name, epoch: 0, signal: limit }))
+        } catch (error) {
+          // One that is gone meanwhile is for the deployment to notice.
+          if (!(error instanceof DployError) || error.code !== 'connection.closed') throw error
+        }
+      }),
+    )
+    await this.#learn(environment, [...answers.values()])
+    return answers
+  }
+
+  async #learn(environment: Environment, answers: readonly Held[]): Promise<void> {
+    const records = answers.map(({ record }) => record).filter((record) => record !== null)
+    const newest = records.reduce<SharedRecord | null>((best, record) => (best === null || record.fence > best.fence || (record.fence === best.fence && record.writtenAt > best.writtenAt) ? record : best), null)
+    await this.#options.store.sharedRecords.take(environment.id, Math.max(0, ...answers.map(({ epoch }) => epoch)), newest, Date.now())
+    const other = answers.find(({ lock }) => lock !== null && lock.holder !== this.#options.holder && !isDeadHolder(lock.holder))?.lock
+    if (!other) this.#others.delete(environment.id)
+    else this.#others.set(environment.id, { ...other, kind: 'deploy', state: other.state as DeploymentState, expires: Date.now() + other.left })
+  }
+}
+
+type Ask = Pick<AgentParams<'hold'>, 'take' | 'give' | 'force' | 'record'>
+interface SharedLockOptions {
+  links: readonly AgentLink[]
+  ask(links: readonly AgentLink[], params: Ask): Promise<Map<AgentLink, Held>>
+  mine(state: DeploymentState): SharedHolder
+  make(): Promise<SharedRecord>
+}
+
+/** The lock of an environment on its servers, held: prolonged all the time, with a signal that aborts when it is lost. */
+export class SharedLock implements AsyncDisposable {
+  readonly #options: SharedLockOptions
+  readonly #lost = new AbortController()
+  readonly #timer: NodeJS.Timeout
+  #state: DeploymentState = 'queued'
+
+  constructor(options: SharedLockOptions) {
+    this.#options = options
+    this.#timer = setInterval(() => void this.#prolong(null).catch(() => {}), prolongEvery)
+  }
+
+  /** Aborts with `lock.lost` once another deployment holds it. */
+  get signal(): AbortSignal {
+    return this.#lost.signal
+  }
+
+  /** Notes where the deployment stands. From the commit point on the servers are told at once which release is wanted. */
+  note(state: DeploymentState): void {
+    this.#state = state
+    if (isCommitted(state)) void this.#options.make().then((record) => this.#prolong(record)).catch(() => {})
+  }
+
+  /** Gives it up without writing anything. */
+  async giveUp(): Promise<void> {
+    clearInterval(this.#timer)
+    await this.#options.ask(this.#open(), { ...nothing, give: this.#options.mine(this.#state).deployment })
+  }
+
+  /** Writes what came of the deployment and gives up the lock. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#timer)
+    if (this.#lost.signal.aborted) return
+    const record = await this.#options.make()
+    await this.#options.ask(this.#open(), { ...nothing, give: this.#options.mine(this.#state).deployment, record }).catch(() => {})
+  }
+
+  #open(): AgentLink[] {
+    return this.#options.links.filter((link) => link.open)
+  }
+
+  async #prolong(record: SharedRecord | null): Promise<void> {
+    const answers = await this.#options.ask(this.#open(), { ...nothing, take: { holder: this.#options.mine(this.#state), lease, over: null }, record })
+    if ([...answers.values()].some(({ granted }) => !granted)) this.#lost.abort(new DployError('lock.lost'))
+  }
+}
+
+function lockedError(other: LockHolder | null): DployError {
+  if (!other) return new DployError('environment.locked')
+  return new DployError('environment.locked', `Deployment ${other.number} by ${other.requestedBy} holds the lock since ${formatDuration(Date.now() - other.since)} and is ${other.state}`, {
+    where: other.holder.split(':')[0],
+    fix: 'Wait for it: --wait. If that machine is gone, the lock opens by itself within 20 s',
+  })
+}
