@@ -1,69 +1,16 @@
 import assert from 'node:assert/strict'
-import { spawn, type ChildProcess } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { terminalOf, terminalProgram } from '../../src/agent/commands/terminal.ts'
-import { program, Team } from './team.ts'
+import { Person, script } from './person.ts'
+import { Team } from './team.ts'
 
-const script = '/usr/bin/script'
 const reason = !existsSync(script) ? 'needs script(1) of util-linux' : false
-
-/** `dploy shell` in a terminal of its own, with somebody who types. */
-class Person implements AsyncDisposable {
-  readonly child: ChildProcess
-  shown = ''
-  readonly #team: Team
-
-  constructor(team: Team, ...args: string[]) {
-    this.#team = team
-    // Notes how the terminal was set before and after.
-    writeFileSync(join(team.directory, 'person.sh'), 'stty cols 90 rows 30; stty -g > before; "$@" ; code=$?; stty -g > after; exit $code\n')
-    this.child = spawn(script, ['-q', '-f', '-e', '-c', 'exec sh person.sh "$NODE" "$PROGRAM" shell $ARGS', '/dev/null'], {
-      cwd: team.directory,
-      env: { ...team.environment, TERM: 'xterm-256color', NODE: process.execPath, PROGRAM: program, ARGS: args.join(' ') },
-      stdio: ['pipe', 'pipe', 'inherit'],
-      detached: true,
-    })
-    this.child.stdout!.on('data', (chunk: Buffer) => (this.shown += chunk.toString()))
-  }
-
-  type(text: string): void {
-    this.child.stdin!.write(text)
-  }
-
-  async sees(pattern: RegExp, patience = 20_000): Promise<void> {
-    for (const deadline = Date.now() + patience; !pattern.test(this.shown); await delay(20)) {
-      if (Date.now() > deadline) assert.fail(`${String(pattern)} was not shown within ${patience} ms:\n${JSON.stringify(this.shown)}`)
-    }
-  }
-
-  /** The CLI's own process. */
-  get dploy(): number {
-    const below = (pid: number): number[] => readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number).flatMap((child) => [child, ...below(child)])
-    return below(this.child.pid!).find((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith(process.execPath))!
-  }
-
-  async code(): Promise<number> {
-    if (this.child.exitCode === null) await once(this.child, 'exit')
-    return this.child.exitCode!
-  }
-
-  /** Whether the terminal is as it was. */
-  restored(): void {
-    assert.equal(readFileSync(join(this.#team.directory, 'after'), 'utf8'), readFileSync(join(this.#team.directory, 'before'), 'utf8'))
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.child.exitCode !== null || this.child.signalCode !== null) return
-    const exit = once(this.child, 'exit')
-    this.child.kill('SIGKILL')
-    await exit
-  }
-}
 
 describe('dploy shell', { skip: reason, concurrency: 1, timeout: 120_000 }, () => {
   let team: Team

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { Person } from '../commands/person.ts'
 import { ended } from '../commands/team.ts'
 import { unavailable, type Server } from '../fleet/fleet.ts'
 import { World } from '../world.ts'
@@ -180,5 +181,23 @@ describe('dploy doctor says why ssh does not reach a server, and a deployment sa
     }
     const { stdout } = await ended(spawn(process.execPath, [program, 'exec', 'production', '--', 'id', '-un'], { cwd: world.repository, stdio: ['ignore', 'pipe', 'pipe'], env: { ...world.environment, NO_COLOR: '1' } }))
     assert.equal(stdout.toString(), '2 servers: root  (web1, web2)\n')
+  })
+
+  test('a terminal goes through ssh too', async () => {
+    await using person = new Person({ directory: world.repository, environment: world.environment }, 'web1')
+    await person.sees(/[#$] $/)
+    person.type('stty size; hostname; id -un\r')
+    await person.sees(/30 90\s+web1\s+root/)
+    person.type('exit 3\r')
+    assert.equal(await person.code(), 3)
+    person.restored()
+  })
+
+  test('a command ends on all servers when its CLI, which carries the connections, is killed', async () => {
+    const child = spawn(process.execPath, [program, 'exec', 'production', '--', 'trap "" TERM; sleep 601 & sleep 601; sleep 601'], { cwd: world.repository, stdio: 'ignore', env: world.environment })
+    const running = async () => Promise.all(world.servers.map(async (server) => (await server.exec('pgrep', ['-fc', 'sleep 601'])).stdout.trim()))
+    for (const deadline = Date.now() + 20_000; (await running()).includes('0'); await delay(50)) assert.ok(Date.now() < deadline, 'it never ran')
+    child.kill('SIGKILL')
+    for (const deadline = Date.now() + 20_000; (await running()).some((count) => count !== '0'); await delay(50)) assert.ok(Date.now() < deadline, `still there: ${(await running()).join(' ')}`)
   })
 })

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { join } from 'node:path'
 import type * as z from 'zod'
 import { agentMethods, helloParams, type AgentMethod, type AgentParams, type AgentResult, type CommandText, type StepEvent } from '../protocol/agent-messages.ts'
 import { DployError } from '../protocol/errors.ts'
@@ -10,11 +9,7 @@ import { protocolNumber } from '../protocol/version.ts'
 import { activateRelease, bootRelease, checkRelease, runHook, runReleaseCommand, watchRelease, type ReleaseContext } from './activate.ts'
 import { ApplicationDirectory } from './application-directory.ts'
 import { admitCommand } from './command-gate.ts'
-import { runExec } from './commands/exec.ts'
-import { commandEnvironment, currentRelease } from './commands/current-release.ts'
-import { receiveFile, sendFile } from './commands/files.ts'
-import { Sessions } from './commands/session.ts'
-import { diagnose } from './diagnose/diagnose.ts'
+import { PersonCommands } from './commands/person-commands.ts'
 import { fetchManifest, fetchObjects } from './fetch.ts'
 import type { Identity } from './identity.ts'
 import type { Journal } from './journal.ts'
@@ -53,9 +48,6 @@ type Methods = { [M in AgentMethod]: (params: AgentParams<M>, call: Call) => Pro
 /** Methods that change something: journaled by command id, and one after the other for an application's environment. */
 const changing: ReadonlySet<AgentMethod> = new Set<AgentMethod>(['stage', 'release_command', 'boot', 'retire', 'activate', 'collect'])
 
-/** What a person starts once: never again by the same command, and ended with its connection. */
-const startedOnce: ReadonlySet<AgentMethod> = new Set<AgentMethod>(['exec', 'receive_file', 'send_file'])
-
 /** The agent of a server: obeys the control plane it joined, and remembers what it did. */
 export class Agent {
   readonly #options: AgentOptions
@@ -67,12 +59,13 @@ export class Agent {
   readonly #turns = new Map<string, Promise<unknown>>()
   readonly #results = new Map<string, Promise<unknown>>()
   readonly #stop = new AbortController()
-  readonly #sessions = new Sessions()
+  readonly #person: PersonCommands
 
   constructor(options: AgentOptions) {
     this.#options = options
     this.#identity = options.identity
     this.#services = new KeptServices({ ...options, directoryOf: (path) => this.#directory(path).path })
+    this.#person = new PersonCommands({ ...options, services: this.#services, name: () => this.#who().name })
   }
 
   /** Serves a connection until it ends; answers why it did. */
@@ -86,7 +79,12 @@ export class Agent {
 
   /** Resolves once nothing that changes the server is under way any more. */
   idle(): Promise<unknown> {
-    return Promise.allSettled(this.#turns.values())
+    return Promise.allSettled([...this.#turns.values(), this.commandsEnded()])
+  }
+
+  /** Resolves once no command of a person runs any more; they end with their connection. */
+  commandsEnded(): Promise<void> {
+    return this.#person.ended()
   }
 
   /** Ends every service that this agent's process keepers keep, and before that whatever might start one. */
@@ -140,14 +138,9 @@ export class Agent {
     const signal = changing.has(method) ? AbortSignal.any([onlyCancelled(context.signal), this.#stop.signal]) : context.signal
     const call: Call = { ...context, signal, peer, step: (event) => void context.emit(event).catch(() => {}) }
     const handle = this.#methods[method] as (params: unknown, call: Call) => Promise<unknown>
-    if (startedOnce.has(method)) this.#refuseAgain(command)
+    this.#person.admit(command)
     if (!changing.has(method)) return handle(parsed.data, call)
     return this.#once(command, () => handle(parsed.data, call))
-  }
-
-  #refuseAgain(command: CommandText): void {
-    if (this.#options.journal.begin(command.id, command.method).state !== 'new') throw new DployError('command.refused', 'The command is refused: it came before')
-    this.#options.journal.end(command.id, null)
   }
 
   /** Does a change once: a repeated command is answered with what came of the first, or joins it while it runs. */
@@ -237,48 +230,12 @@ export class Agent {
       return {}
     },
 
-    exec: (params, call) => this.#exec(params, call),
-
-    receive_file: async (params, call) => {
-      using session = this.#sessions.open(params.session, 0)
-      return await receiveFile({ ...params, root: this.#options.root, session, signal: call.signal })
-    },
-
-    send_file: async (params, call) => {
-      using session = this.#sessions.open(params.session, params.window)
-      return await sendFile({ ...params, root: this.#options.root, session, signal: call.signal, emit: (size, bytes) => call.emit({ size }, bytes) })
-    },
-
-    diagnose: async (params, call) => {
-      const { root, stateDirectory } = this.#options
-      const spec = currentRelease(root, params.directory).spec
-      const kept = spec?.service ? this.#services.of(spec, spec.service.manager) : null
-      const service = kept ? await observeService(kept).catch(() => null) : null
-      const ports = [...new Set([...params.ports, ...((spec && kept?.handover?.portsOf(spec.number)) ?? [])])]
-      return diagnose({ params: { ...params, ports }, root, stateDirectory, service, signal: call.signal })
-    },
-
+    exec: (params, call) => this.#person.exec(params, call),
+    receive_file: (params, call) => this.#person.receiveFile(params, call),
+    send_file: (params, call) => this.#person.sendFile(params, call),
+    session: (params, call) => this.#person.session(params, call),
+    diagnose: (params, call) => this.#person.diagnose(params, call),
     hold: async (params) => holdShared(params, { directory: this.#directory(params.directory).path, journal: this.#options.journal, now: Date.now() }),
-
-    session: async (message, call) => {
-      await this.#sessions.receive(message, call.body)
-      return {}
-    },
-  }
-
-  async #exec(params: AgentParams<'exec'>, call: Call): Promise<AgentResult<'exec'>> {
-    const { directory, spec } = currentRelease(this.#options.root, params.directory)
-    using session = this.#sessions.open(params.session, params.window)
-    return await runExec({
-      ...params,
-      cwd: join(directory, 'current'),
-      fallback: this.#options.root,
-      env: commandEnvironment(params, this.#who().name, spec),
-      user: params.user,
-      session,
-      signal: call.signal,
-      emit: (stream, bytes) => call.emit({ stream }, bytes),
-    })
   }
 
   async #observe(place: Place): Promise<AgentResult<'observe'>> {

@@ -51,6 +51,7 @@ async function run(args: string[]): Promise<void> {
     log,
   })
   await keepConnected({ control: identity.control, signal: stop.signal, serve: (carrier) => untilStopped(agent.serve(carrier), carrier, stop.signal), log })
+  await agent.commandsEnded()
   if (values.tethered) await agent.stopServices()
 }
 

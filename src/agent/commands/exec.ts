@@ -74,7 +74,8 @@ export async function runExec(options: ExecOptions): Promise<ExecResult> {
     return { ...result, ms: performance.now() - began }
   } catch (error) {
     if (child.pid === undefined) return await notStarted(error as NodeJS.ErrnoException, file, options, began)
-    await endGroup(child.pid, 'SIGTERM', grace)
+    // A terminal is hung up, which is what shells expect of it; they ignore SIGTERM.
+    await endGroup(child.pid, terminal ? 'SIGHUP' : 'SIGTERM', grace)
     throw error
   } finally {
     if (timer) clearTimeout(timer)
