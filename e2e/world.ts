@@ -25,7 +25,7 @@ export interface WorldOptions {
   environment?: Record<string, unknown>
   port?: number
   /** No control plane and no agents: `dploy` reaches the servers by ssh, as this user. */
-  ssh?: 'root' | 'deploy'
+  ssh?: 'root' | 'deploy' | 'plain'
   /** More sections for HAProxy's configuration, such as another frontend: its servers are given. */
   haproxy?: (servers: readonly Server[]) => string
 }
@@ -33,7 +33,7 @@ export interface WorldOptions {
 /** The last line of `--json`, and all events before it. */
 export interface Outcome {
   code: number | null
-  result: { state: string; deployment?: number; seconds: number; failure: { code: string; message: string; where?: string } | null; receipt: Receipt | null }
+  result: { state: string; deployment?: number; seconds: number; failure: { code: string; message: string; fix: string; where?: string } | null; receipt: Receipt | null }
   events: { data: { kind: string; state?: string; text?: string }; server: string | null; at: number }[]
   stderr: string
 }
@@ -81,7 +81,7 @@ export class World implements AsyncDisposable {
       if (options.ssh) {
         fleet = await Fleet.up({ servers: options.servers, name: 'world', bind: { '/opt/dploy/node': process.execPath } })
         const world = new World(fleet, directory, await freePorts(2), options)
-        if (options.ssh === 'deploy') await Promise.all(fleet.servers.map((server) => addUser(server, fleet!)))
+        if (options.ssh !== 'root') await Promise.all(fleet.servers.map((server) => addUser(server, fleet!, options.ssh as 'deploy' | 'plain')))
         await world.#makeRepository()
         await world.startHaproxy()
         return world
@@ -141,8 +141,8 @@ export class World implements AsyncDisposable {
     return this.startIn(this.repository, args)
   }
 
-  startIn(directory: string, args: string[]): { outcome: Promise<Outcome>; until(match: (event: Outcome['events'][number]) => boolean): Promise<void>; process: ChildProcess } {
-    const child = spawn(process.execPath, [program, ...args, '--json'], { cwd: directory, stdio: ['ignore', 'pipe', 'pipe'], env: this.environment })
+  startIn(directory: string, args: string[], env: NodeJS.ProcessEnv = {}): { outcome: Promise<Outcome>; until(match: (event: Outcome['events'][number]) => boolean): Promise<void>; process: ChildProcess } {
+    const child = spawn(process.execPath, [program, ...args, '--json'], { cwd: directory, stdio: ['ignore', 'pipe', 'pipe'], env: { ...this.environment, ...env } })
     const events: Outcome['events'] = []
     const waiting: { match: (event: Outcome['events'][number]) => boolean; resolve(): void }[] = []
     let result: Outcome['result'] | null = null
@@ -343,12 +343,12 @@ WantedBy=multi-user.target
   }
 }
 
-/** A user who may become root without a password, and lets in the same key as root does. */
-async function addUser(server: Server, fleet: Fleet): Promise<void> {
-  await server.mustExec('useradd', ['--create-home', '--shell', '/bin/bash', 'deploy'])
-  await server.write('/etc/sudoers.d/deploy', 'deploy ALL=(ALL) NOPASSWD: ALL\n', 0o440)
-  await server.write('/home/deploy/.ssh/authorized_keys', readFileSync(`${fleet.servers[0]!.ssh.identityFile}.pub`, 'utf8'))
-  await server.mustExec('chown', ['-R', 'deploy:deploy', '/home/deploy'])
+/** A user who lets in the same key as root does; `deploy` may become root without a password, `plain` may not. */
+async function addUser(server: Server, fleet: Fleet, user: 'deploy' | 'plain'): Promise<void> {
+  await server.mustExec('useradd', ['--create-home', '--shell', '/bin/bash', user])
+  if (user === 'deploy') await server.write('/etc/sudoers.d/deploy', 'deploy ALL=(ALL) NOPASSWD: ALL\n', 0o440)
+  await server.write(`/home/${user}/.ssh/authorized_keys`, readFileSync(`${fleet.servers[0]!.ssh.identityFile}.pub`, 'utf8'))
+  await server.mustExec('chown', ['-R', `${user}:${user}`, `/home/${user}`])
 }
 
 export async function freePorts(count: number): Promise<number[]> {

@@ -30,6 +30,8 @@ export interface AgentOptions {
   root: string
   version: string
   keeper: ManagerOptions['keeper']
+  /** Tells what failed in better words, where it knows more. */
+  explain?: (error: unknown) => unknown
   log(text: string): void
 }
 
@@ -139,8 +141,11 @@ export class Agent {
     const call: Call = { ...context, signal, peer, step: (event) => void context.emit(event).catch(() => {}) }
     const handle = this.#methods[method] as (params: unknown, call: Call) => Promise<unknown>
     this.#person.admit(command)
-    if (!changing.has(method)) return handle(parsed.data, call)
-    return this.#once(command, () => handle(parsed.data, call))
+    try {
+      return await (changing.has(method) ? this.#once(command, () => handle(parsed.data, call)) : handle(parsed.data, call))
+    } catch (error) {
+      throw this.#options.explain?.(error) ?? error
+    }
   }
 
   /** Does a change once: a repeated command is answered with what came of the first, or joins it while it runs. */

@@ -5,6 +5,7 @@ import { streamCarrier } from '../protocol/stream-carrier.ts'
 import { Agent, type AgentOptions } from './agent.ts'
 import { readInstanceId } from './instance-id.ts'
 import { Journal } from './journal.ts'
+import { explainRights } from './rights.ts'
 
 /**
  * The agent over standard input and output, for as long as the ssh that started it lives. What it was told to change is
@@ -31,6 +32,7 @@ export async function serveStandardStreams(args: string[], { keeper, log }: Pick
     root: resolve(values.root),
     version: version(),
     keeper,
+    ...(values.access === 'user' && { explain: (error: unknown) => explainRights(error, process.env.DPLOY_SUDO_SAID ?? '') }),
     log,
   })
   const carrier = streamCarrier(process.stdin, process.stdout)

@@ -37,14 +37,26 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
   const progress = showProgress()
   const plane = await startEmbedded(data, { ssh: { configFile: options.sshConfig ?? process.env.DPLOY_SSH_CONFIG ?? null, runtimeAddress: process.env.DPLOY_RUNTIME_URL, interactive: process.stdin.isTTY && process.stderr.isTTY, onProgress: progress } })
   const connection = overSocket(plane.socket)
+  const interrupt = endOnInterrupt(async () => plane[Symbol.asyncDispose]())
   return {
     client: connection.client,
     embedded: true,
     async [Symbol.asyncDispose]() {
+      interrupt[Symbol.dispose]()
       await connection[Symbol.asyncDispose]()
       await plane[Symbol.asyncDispose]()
     },
   }
+}
+
+/** Ends this process in order at Ctrl-C, unless the command listens for it itself. */
+function endOnInterrupt(dispose: () => Promise<void>): Disposable {
+  const end = (signal: NodeJS.Signals) => {
+    if (process.listenerCount(signal) > 1) return
+    void dispose().finally(() => process.exit(signal === 'SIGINT' ? 130 : 143))
+  }
+  process.on('SIGINT', end).on('SIGTERM', end)
+  return { [Symbol.dispose]: () => void process.off('SIGINT', end).off('SIGTERM', end) }
 }
 
 /** A client over a unix socket, which only its owner can open. */

@@ -19,6 +19,7 @@ shift
 if [ "$(id -u)" = 0 ]; then exec sh -c "$script" dploy root "$@"; fi
 if why=$(sudo -n sh -c : 2>&1); then exec sudo -n sh -c "$script" dploy sudo "$@"; fi
 echo dploy sudo $why
+export DPLOY_SUDO_SAID="$why"
 exec sh -c "$script" dploy user "$@"
 `
 

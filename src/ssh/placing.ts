@@ -76,7 +76,12 @@ export class Placing {
     const { path, bytes } = await compressedRuntime(arch, { template, signal })
     this.#tried.add('send runtime')
     stdin.write(`send ${bytes}\n`)
-    await sendFile(path, stdin, { signal, onBytes: (sent) => onProgress?.({ server, what: 'gets Node', share: sent / bytes }) })
+    try {
+      await sendFile(path, stdin, { signal, onBytes: (sent) => onProgress?.({ server, what: 'gets Node', share: sent / bytes }) })
+    } catch {
+      // The server took no more; what it says next, or ssh, tells why.
+      signal.throwIfAborted()
+    }
   }
 
   #notWhole(what: string, stderr: string): DployError {

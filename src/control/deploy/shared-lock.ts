@@ -51,7 +51,9 @@ export class SharedLocks {
 
   /** Asks the servers what is deployed and who deploys, and takes over what is not known here. */
   async look(environment: Environment, signal: AbortSignal): Promise<void> {
-    await this.#ask(environment, await this.#options.links(environment, signal), nothing, signal)
+    const links = await this.#options.links(environment, signal)
+    // What stands in the way there is for the command itself to find, and to tell.
+    await this.#ask(environment, links, nothing, signal, () => true)
   }
 
   /** Takes the lock on all servers that are reached. Throws `environment.locked`, and `lock.lost` for a deployment that others have overtaken. */
@@ -115,7 +117,7 @@ export class SharedLocks {
     return first
   }
 
-  async #ask(environment: Environment, links: readonly AgentLink[], params: Ask, signal: AbortSignal): Promise<Map<AgentLink, Held>> {
+  async #ask(environment: Environment, links: readonly AgentLink[], params: Ask, signal: AbortSignal, ignores: (error: unknown) => boolean = isClosed): Promise<Map<AgentLink, Held>> {
     const { application, name } = environment
     const place = { application, environment: name, directory: directoryOf(environment.config) }
     const answers = new Map<AgentLink, Held>()
@@ -125,8 +127,8 @@ export class SharedLocks {
         try {
           answers.set(link, await link.command('hold', { ...place, ...params }, { application, environment: name, epoch: 0, signal: limit }))
         } catch (error) {
-          // One that is gone meanwhile is for the deployment to notice.
-          if (!(error instanceof DployError) || error.code !== 'connection.closed') throw error
+          signal.throwIfAborted()
+          if (!ignores(error)) throw error
         }
       }),
     )
@@ -197,6 +199,11 @@ export class SharedLock implements AsyncDisposable {
     const answers = await this.#options.ask(this.#open(), { ...nothing, take: { holder: this.#options.mine(this.#state), lease, over: null }, record })
     if ([...answers.values()].some(({ granted }) => !granted)) this.#lost.abort(new DployError('lock.lost'))
   }
+}
+
+/** A server that is gone meanwhile is for the deployment to notice. */
+function isClosed(error: unknown): boolean {
+  return error instanceof DployError && error.code === 'connection.closed'
 }
 
 function lockedError(other: LockHolder | null): DployError {

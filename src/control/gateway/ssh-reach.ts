@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { DployError, reportOf } from '../../protocol/errors.ts'
 import type { Ssh } from '../../ssh/ssh.ts'
 import type { Reach } from '../deploy/run.ts'
@@ -6,10 +7,17 @@ import type { Store } from '../store/store.ts'
 import type { AgentLink } from './agent-link.ts'
 import type { Gateway } from './gateway.ts'
 
+/** A server that was never reached is not tried again for so long: one command asks for it several times. Milliseconds. */
+const believed = 10_000
+/** How long to wait before one that was reached is tried again. Milliseconds. */
+const retryAfter = 1_000
+
 /** Reaches servers by starting their agents through ssh, each once for as long as this lives. */
 export class SshReach implements Reach, Disposable {
   readonly #options: { ssh: Ssh; store: Store; gateway: Gateway }
   readonly #dials = new Map<string, Promise<AgentLink>>()
+  readonly #failed = new Map<string, { at: number; error: DployError }>()
+  readonly #reached = new Set<string>()
   readonly #stop = new AbortController()
 
   constructor(options: { ssh: Ssh; store: Store; gateway: Gateway }) {
@@ -24,9 +32,21 @@ export class SshReach implements Reach, Disposable {
   }
 
   /** The open connection to a server, or a new one. Throws why it cannot be reached, of this try or of one just made. */
-  async reach(server: { id: string; name: string }, _timeout: number, signal?: AbortSignal): Promise<AgentLink> {
-    const address = (await this.#options.store.applications.addressOf(server.id)) ?? null
-    return this.#link({ ...server, address }, signal)
+  async reach(server: { id: string; name: string }, timeout: number, signal?: AbortSignal): Promise<AgentLink> {
+    const failed = this.#failed.get(server.id)
+    if (failed && Date.now() - failed.at < believed) throw failed.error
+    const address = await this.#options.store.applications.addressOf(server.id)
+    const deadline = Date.now() + timeout
+    for (;;) {
+      try {
+        return await this.#link({ ...server, address }, signal)
+      } catch (error) {
+        // One that was there a moment ago may come back: rebooted, or its network.
+        const passing = error instanceof DployError && /^ssh\.(no_route|refused|closed_early|failed)$/.test(error.code)
+        if (!this.#reached.has(server.id) || !passing || Date.now() + retryAfter > deadline) throw error
+      }
+      await delay(retryAfter, undefined, { signal })
+    }
   }
 
   [Symbol.dispose](): void {
@@ -49,10 +69,14 @@ export class SshReach implements Reach, Disposable {
     const { ssh, gateway } = this.#options
     try {
       const agent = await ssh.start(server, this.#stop.signal)
-      return await gateway.welcome(agent.carrier, `ssh ${server.address ?? server.name}`, server)
+      const link = await gateway.welcome(agent.carrier, `ssh ${server.address ?? server.name}`, server)
+      this.#reached.add(server.id)
+      this.#failed.delete(server.id)
+      return link
     } catch (error) {
       const failure = error instanceof DployError ? error : DployError.from(reportOf(error, server.name))
       gateway.failed(server, failure)
+      if (!this.#reached.has(server.id)) this.#failed.set(server.id, { at: Date.now(), error: failure })
       throw failure
     }
   }
