@@ -204,6 +204,10 @@ describe('dploy exec on sixteen servers that print 10 MB each', { skip: process.
         paused = true
         // Nobody reads: what is printed has to wait where it is printed.
         child.stdout!.pause()
+        const began = performance.now()
+        const { servers } = await team.client.call('status', { params: { application: 'shop', environment: 'production' } })
+        assert.ok(servers.every((server) => server.problem === null), 'everything else goes on over the same connections')
+        context.diagnostic(`a status of 16 servers meanwhile: ${Math.round(performance.now() - began)} ms`)
         await delay(2_000)
         child.stdout!.resume()
       }

@@ -74,8 +74,8 @@ export async function runExec(options: ExecOptions): Promise<ExecResult> {
     return { ...result, ms: performance.now() - began }
   } catch (error) {
     if (child.pid === undefined) return await notStarted(error as NodeJS.ErrnoException, file, options, began)
-    // A terminal is hung up, which is what shells expect of it; they ignore SIGTERM.
-    await endGroup(child.pid, terminal ? 'SIGHUP' : 'SIGTERM', grace)
+    // Without the program that made it a terminal is hung up, which tells everything in it. script(1) would wait for a shell, which ignores SIGTERM.
+    await endGroup(child.pid, terminal ? 'SIGKILL' : 'SIGTERM', grace)
     throw error
   } finally {
     if (timer) clearTimeout(timer)
