@@ -54,6 +54,12 @@ const sshd = (lines: string): Fault['make'] => async (_world, server) => {
   }
 }
 
+/** A program of the server that answers something else. */
+const standIn = (name: string, script: string): Fault['make'] => async (_world, server) => {
+  await server.write(`/usr/local/bin/${name}`, `#!/bin/sh\n${script}\n`, 0o755)
+  return () => server.mustExec('rm', [`/usr/local/bin/${name}`])
+}
+
 const faults: Fault[] = [
   { what: 'a changed host key', make: hostKey((line, other) => [line.split(' ')[0], ...other.split(' ').slice(1)].join(' ')), code: 'ssh.host_key_changed', says: /shows another host key/, next: /^ssh-keygen -f \S*known_hosts -R \S+$/ },
   { what: 'an unknown host key', make: hostKey(() => ''), code: 'ssh.host_key_unknown', says: /not known on this machine/, next: /^ssh deploy@web2$/ },
@@ -108,7 +114,7 @@ const faults: Fault[] = [
       await world.configure({ environment: { servers: [{ name: 'web1', address: 'deploy@web1' }, { name: 'web2', address: 'deploy@nosuch.invalid' }] } })
       return () => world.configure()
     },
-    code: 'ssh.name_unknown', says: /nosuch\.invalid does not resolve/, next: /./,
+    code: 'ssh.name_unknown', says: /nosuch\.invalid does not resolve/, next: /^getent hosts nosuch\.invalid$/,
   },
   {
     what: 'a machine that nothing reaches',
@@ -117,6 +123,24 @@ const faults: Fault[] = [
       return () => server.restoreNetwork()
     },
     code: 'ssh.no_route', says: /does not answer \((No route to host|Connection timed out)\)/, next: /^ssh deploy@web2$/,
+  },
+  {
+    what: 'an architecture that no runtime is for',
+    make: standIn('uname', 'case "$1" in -m) echo riscv64;; *) exec /usr/bin/uname "$@";; esac'),
+    code: 'server.wrong_architecture', says: /Linux riscv64/, next: /^ssh deploy@web2 uname -a$/,
+  },
+  {
+    what: 'a C library that is too old, where the runtime is not placed yet',
+    async make(world, server) {
+      await server.mustExec('mv', ['/var/lib/dploy/runtime', '/var/lib/dploy/runtime.kept'])
+      const undo = await standIn('getconf', 'echo glibc 2.17')(world, server)
+      return async () => {
+        await undo()
+        await server.mustExec('rm', ['-rf', '/var/lib/dploy/runtime'])
+        await server.mustExec('mv', ['/var/lib/dploy/runtime.kept', '/var/lib/dploy/runtime'])
+      }
+    },
+    code: 'server.libc_too_old', says: /glibc 2\.17; Node 24 needs 2\.28/, next: /^ssh deploy@web2 cat \/etc\/os-release$/,
   },
   {
     what: 'no sudo',

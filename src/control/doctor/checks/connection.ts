@@ -1,19 +1,41 @@
 import { formatDuration } from '../../../protocol/duration.ts'
-import { bySsh, perServer } from '../facts.ts'
+import type { ErrorReport } from '../../../protocol/errors.ts'
+import { bySsh, perServer, type ServerFacts } from '../facts.ts'
 
 /** Whether the server's agent is there and answers. */
 export const connection = perServer((server, facts) => {
   if (server.connected) return server.problem && !tooFar(server.clockSkew) ? [{ severity: 'error', code: server.problem.code, message: server.problem.message, next: bySsh(server, 'journalctl -u dploy-agent -n 50') }] : []
   // What ssh said, in plain words, where it was to reach the server.
-  if (server.problem && server.problem.code !== 'server.unreachable') return [{ severity: 'error', code: server.problem.code, message: server.problem.message, next: commandIn(server.problem.fix) }]
+  if (server.problem && server.problem.code !== 'server.unreachable') return [{ severity: 'error', code: server.problem.code, message: server.problem.message, next: nextOf(server, server.problem) }]
   if (!server.joined) return [{ severity: 'error', code: 'server.unreachable', message: 'No agent has joined under this name', next: 'dploy agent run --help' }]
   const seen = server.lastSeenAt === null ? 'it was never connected' : `it was last connected ${formatDuration(Math.max(0, facts.now - server.lastSeenAt))} ago`
   return [{ severity: 'error', code: 'server.unreachable', message: `Its agent is not connected; ${seen}`, next: bySsh(server, 'systemctl status dploy-agent') }]
 })
 
-/** The command that an advice ends with, as `Then: ssh web1`; else the advice. */
-function commandIn(fix: string): string {
-  return /: ((?:ssh|ssh-copy-id|ssh-keygen|ssh-add|apt) [^:;]*|ssh \S.*|ssh-keygen -.*)$/.exec(fix)?.[1] ?? fix
+/** The command that an advice ends with, as `Then: ssh web1`; else the one that shows what is wrong. */
+function nextOf(server: ServerFacts, { code, fix }: ErrorReport): string {
+  const command = /: ((?:ssh|ssh-copy-id|ssh-keygen|ssh-add|apt) [^:;]*|ssh \S.*|ssh-keygen -.*)$/.exec(fix)?.[1]
+  if (command !== undefined) return command
+  switch (code) {
+    case 'ssh.name_unknown':
+      return `getent hosts ${hostOf(server)}`
+    case 'ssh.permission_denied':
+      return 'ssh-add -l'
+    case 'server.wrong_architecture':
+      return bySsh(server, 'uname -a')
+    case 'server.libc_too_old':
+      return bySsh(server, 'cat /etc/os-release')
+    case 'server.no_sudo':
+      return bySsh(server, 'sudo visudo -f /etc/sudoers.d/dploy')
+    case 'server.disk_full':
+      return bySsh(server, 'df -h /var/lib/dploy')
+    default:
+      return bySsh(server, 'true')
+  }
+}
+
+function hostOf(server: ServerFacts): string {
+  return (server.address ?? server.name).replace(/^.*@/, '').replace(/:\d+$/, '')
 }
 
 /** Such a clock is the reason for whatever else fails. */
