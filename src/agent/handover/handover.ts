@@ -15,7 +15,7 @@ import { StateFile, type HandoverState, type RunState } from './state.ts'
 /** How long a release that was booted waits to be switched to, beyond the time of its release command. Milliseconds. */
 const bootedFor = 30 * 60_000
 /** How often connections of a release that is about to end are counted. Milliseconds. */
-const countEvery = 50
+const countEvery = 500
 /** The longest that Node's timers wait. Milliseconds. */
 const longestTimer = 2 ** 31 - 1
 

@@ -1,8 +1,20 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 
-/** States in /proc/net/tcp (proc_net(5); include/net/tcp_states.h). */
+/** States in /proc/net/tcp (proc_net(5); include/net/tcp_states.h). 08 is a connection whose other end has closed. */
 const established = '01'
 const listening = '0A'
+
+/** How long a look at all connections is believed by those who only count. Milliseconds. */
+const believed = 400
+
+interface Connection {
+  localPort: number
+  remotePort: number
+  state: string
+  inode: string
+}
+
+let last: { at: number; connections: Connection[] } | null = null
 
 /** These processes, and those of their process groups and below them. */
 export function withDescendants(pids: readonly number[]): Set<number> {
@@ -30,7 +42,7 @@ export function withDescendants(pids: readonly number[]): Set<number> {
 export function countConnections(pids: readonly number[], ports: readonly number[]): number {
   if (pids.length === 0) return 0
   const own = socketsOf(withDescendants(pids))
-  return connections().filter(({ state, localPort, inode }) => state === established && ports.includes(localPort) && own.has(inode)).length
+  return own.size === 0 ? 0 : lately().filter(({ state, localPort, inode }) => state === established && ports.includes(localPort) && own.has(inode)).length
 }
 
 /** Whether one of these processes holds the server's end of a connection from `clientPort` to `port`; null: nobody does any more. */
@@ -67,7 +79,16 @@ function socketsOf(pids: Iterable<number>): Set<string> {
   return inodes
 }
 
-function connections(): { localPort: number; remotePort: number; state: string; inode: string }[] {
+/** For counting, a look that others took a moment ago will do: where many connections wait out their time, one takes long. */
+function lately(): Connection[] {
+  if (last === null || performance.now() - last.at > believed) last = { at: performance.now(), connections: connections() }
+  return last.connections
+}
+
+/** Lines of /proc/net/tcp of what listens or is open; of those that wait out their time there may be tens of thousands. */
+const open = /^ *\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:([0-9A-F]{4}) (01|08|0A) \S+ \S+ \S+ +\d+ +\d+ (\d+)/gm
+
+function connections(): Connection[] {
   return ['/proc/net/tcp', '/proc/net/tcp6'].flatMap((file) => {
     let text: string
     try {
@@ -75,17 +96,6 @@ function connections(): { localPort: number; remotePort: number; state: string; 
     } catch {
       return []
     }
-    return text
-      .trimEnd()
-      .split('\n')
-      .slice(1)
-      .map((line) => {
-        const [, local, remote, state, , , , , , inode] = line.trim().split(/\s+/)
-        return { localPort: portOf(local!), remotePort: portOf(remote!), state: state!, inode: inode! }
-      })
+    return Array.from(text.matchAll(open), ([, local, remote, state, inode]) => ({ localPort: Number.parseInt(local!, 16), remotePort: Number.parseInt(remote!, 16), state: state!, inode: inode! }))
   })
-}
-
-function portOf(address: string): number {
-  return Number.parseInt(address.slice(address.lastIndexOf(':') + 1), 16)
 }
