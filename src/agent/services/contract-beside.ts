@@ -98,6 +98,22 @@ export function registerBeside(subject: ManagerSubject): void {
     await assert.rejects(ask(port!, '/'))
   })
 
+  test('a release starts on the socket while another takes its time to end', async () => {
+    await using world = makeWorld(subject)
+    const { beside } = parts(world)
+    const [port] = await freePorts(1)
+    const address = { host: null, port: port! }
+    await beside.start('1', world.release({ number: 1, ports: [port!], env: { STUBBORN: '1' }, service: { stop: { signal: 'SIGTERM', timeout: 5_000 } } }), [address])
+    await untilAnswers(port!)
+    const ending = beside.end('1')
+    const began = performance.now()
+    await beside.start('2', world.release({ number: 2, ports: [port!] }), [address])
+    await untilAnswers(port!, ({ cwd }) => cwd === world.releasePath(2))
+    assert.ok(performance.now() - began < 4_000)
+    assert.deepEqual(await ending, { killed: true })
+    await untilAnswers(port!)
+  })
+
   test('several instances share one socket, and one that crashes comes back to it', async () => {
     await using world = makeWorld(subject)
     const { beside } = parts(world)

@@ -40,8 +40,11 @@ export class SystemdBeside implements Beside {
     const units = this.#listed(run, 'units')
     const all = [...this.#listed(run, 'sockets'), ...units]
     if (!all.every((unit) => this.#loaded.get(unit) === readIfThere(join(unitDirectory, unit)))) await this.#load()
+    // One that is open is not named: its start would wait for the end of every release that accepts on it.
+    const open = await Promise.all(sockets.map((address) => this.holds(address)))
+    const closed = sockets.filter((_, index) => !open[index]).map((address) => this.#socketUnit(address))
     try {
-      await systemctl(units[0]!, 'start', ...all)
+      await systemctl(units[0]!, 'start', ...closed, ...units)
     } catch (error) {
       await this.end(run).catch(() => {})
       if (release.service.user !== undefined) userIds(release.service.user)
