@@ -7,6 +7,7 @@ import { demoCommand } from './demo/command.ts'
 import { deployCommand } from './deploy.ts'
 import { deploymentsCommand } from './deployments.ts'
 import { doctorCommand } from './doctor.ts'
+import { explainCommand } from './explain.ts'
 import { execCommand } from './exec/command.ts'
 import { initCommand } from './init/command.ts'
 import { logsCommand } from './logs.ts'
@@ -33,7 +34,7 @@ export function program(): Command {
     .showHelpAfterError('(dploy --help shows what there is)')
     .addHelpText('after', '\nExamples:\n  $ dploy demo                         see it work on this machine\n  $ dploy init                         write a dploy.yml for this repository\n  $ dploy deploy production            deploy the branch of production\n  $ dploy rollback production          back to the release before, in a second')
   for (const command of [
-    initCommand, demoCommand, doctorCommand, planCommand, deployCommand, rollbackCommand, statusCommand, releasesCommand, deploymentsCommand,
+    initCommand, demoCommand, doctorCommand, planCommand, deployCommand, rollbackCommand, statusCommand, releasesCommand, deploymentsCommand, explainCommand,
     logsCommand, execCommand, shellCommand, copyCommand, secretCommand, unlockCommand, serveCommand, agentCommand, completionCommand,
   ]) {
     root.addCommand(command())

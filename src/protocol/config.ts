@@ -291,9 +291,10 @@ const probe = z
     z.strictObject({
       url: probeUrl.describe('What is asked, through the balancer.'),
       interval: durationOr('50ms', 'Between two requests; 5 ms to 50 ms.').refine((value) => value >= 5 && value <= 50, 'must be from 5ms to 50ms'),
+      post: urlPath.optional().meta({ description: 'A path at the same host that takes a POST without a body; every second request asks it. By default nothing is asked by POST.', examples: ['/probe'] }),
     }),
   ])
-  .transform((value) => (typeof value === 'string' ? { url: value, interval: 50 } : value))
+  .transform((value): { url: string; interval: number; post?: string | undefined } => (typeof value === 'string' ? { url: value, interval: 50 } : value))
 
 const environment = z
   .strictObject({
@@ -303,7 +304,7 @@ const environment = z
       .prefault({ kind: 'none' })
       .meta({ title: 'a mapping whose key "kind" is "haproxy", "nginx", "caddy", "aws", "command", "builtin" or "none"', description: 'What takes servers out of traffic and puts them back.' }),
     probe: probe.optional().meta({
-      title: 'an http or https address, or a mapping with url and interval',
+      title: 'an http or https address, or a mapping with url, interval and post',
       description: 'An address of the application through the balancer, asked at least every 50 ms during a deployment.',
       examples: ['https://shop.example.com/healthz'],
     }),

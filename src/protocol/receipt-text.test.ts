@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { stripVTControlCharacters } from 'node:util'
 import stringWidth from 'string-width'
+import { causeLines } from './causes-text.ts'
 import { formatBytes } from './bytes.ts'
 import { receiptLines } from './receipt-text.ts'
 import { receiptSchema, type Receipt, type ReceiptServer, type Traffic } from './receipt.ts'
@@ -29,6 +30,25 @@ suite('a receipt in a terminal', () => {
     assert.match(text, /^ {2}at 1\.20 s {2}failed {3}connection refused {4}web1: boot$/m)
     assert.match(text, /^ {2}at 1\.30 s {2}stalled {2}answered after 1\.0 s {2}web1, web2, web3, web4, web5 and 3 more: switch$/m)
     assert.match(text, /4,212 requests · 1 answered 5xx · 3 tried again/)
+  })
+
+  test('says why, and what to change', () => {
+    const suggestion = { text: 'Wait longer for requests in flight', where: 'dploy.yml' as const, lines: ['environments:', '  production:', '    timeouts:', '      drain: 30s'] }
+    const one = receipt({
+      traffic: troubled, capacity: { least: 0.5, mean: 0.87 },
+      causes: [
+        { id: 'killed_in_flight', servers: ['web1'], step: 'switch', requests: 1, ms: null, evidence: ['GET at 1.20 s: connection reset, sent 1.1 s before web1 was told to stop'], suggestion },
+        { id: 'slow_boot', servers: ['web1', 'web2'], step: 'boot', requests: 0, ms: 6_000, evidence: [], suggestion },
+      ],
+    })
+    const text = receiptLines(one, { width: 100, color: false }).join('\n')
+    assert.match(text, /^ {2}capacity {2}50 % of the servers in traffic at least · 87 % on average$/m)
+    assert.match(text, /^ {2}why {7}killed in flight \(web1\) · slow boot \(2 servers\) · dploy explain 128$/m)
+    const why = causeLines(one, { width: 100, color: false })
+    assert.equal(why[0], 'killed in flight · 1 request · web1 · in switch')
+    assert.deepEqual(why.slice(-6), ['What to do: Wait longer for requests in flight. In dploy.yml:', '', '    environments:', '      production:', '        timeouts:', '          drain: 30s'])
+    for (let width = 40; width < 120; width += 7) for (const line of causeLines(one, { width, color: true })) assert.ok(stringWidth(line) <= width, line)
+    assert.deepEqual(causeLines(receipt({}), { width: 80, color: false }), [])
   })
 
   test('folds many servers by batch and names those that failed', () => {
@@ -80,8 +100,8 @@ const calm: Traffic = {
 const troubled: Traffic = {
   ...calm, failed: 1, stalled: 1, slowestMs: 1012,
   noticed: [
-    { at: 1200, ms: 1, what: 'failed', status: null, error: 'connection refused', during: [{ name: 'boot', servers: ['web1'], count: 1 }] },
-    { at: 1300, ms: 1012, what: 'stalled', status: 200, error: null, during: [{ name: 'switch', servers: ['web1', 'web2', 'web3', 'web4', 'web5'], count: 8 }] },
+    { at: 1200, ms: 1, what: 'failed', status: null, error: 'connection refused', during: [{ name: 'boot', servers: ['web1'], count: 1 }], cause: null, server: null, method: 'GET', connection: 'fresh' },
+    { at: 1300, ms: 1012, what: 'stalled', status: 200, error: null, during: [{ name: 'switch', servers: ['web1', 'web2', 'web3', 'web4', 'web5'], count: 8 }], cause: null, server: null, method: 'GET', connection: 'fresh' },
   ],
   balancer: { requests: 4212, serverErrors: 1, connectionErrors: 3, responseErrors: 0, retries: 3, redispatches: 0, restarted: false },
 }

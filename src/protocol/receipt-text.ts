@@ -1,5 +1,6 @@
 import { styleText } from 'node:util'
 import stringWidth from 'string-width'
+import { causeTable } from './causes.ts'
 import { formatBytes } from './bytes.ts'
 import { formatDuration } from './duration.ts'
 import type { During, NoticedRequest, Receipt, ReceiptServer, ServerOutcome } from './receipt.ts'
@@ -33,7 +34,9 @@ export function receiptLines(receipt: Receipt, options: ReceiptTextOptions): str
     ...time(page),
     ...path(page),
     ...moved(page),
+    ...capacity(page),
     ...requests(page),
+    ...why(page),
     ...noticed(page),
     ...servers(page),
   ].map((line) => fit(line, width).trimEnd())
@@ -109,6 +112,18 @@ function moved(page: Page): string[] {
     ...(receipt.servers.length === 0 ? [] : section(page, 'sent', got.length > 1 ? parts : parts.slice(0, 2))),
     ...(receipt.skewMs === null || receipt.skewMs < 0.5 ? [] : section(page, 'skew', [`${formatDuration(receipt.skewMs)} from the first switch to the last`])),
   ]
+}
+
+function capacity(page: Page): string[] {
+  const { capacity: held } = page.receipt
+  return held === null || held.least === 1 ? [] : section(page, 'capacity', [`${Math.round(held.least * 100)} % of the servers in traffic at least`, `${Math.round(held.mean * 100)} % on average`])
+}
+
+/** The causes by name; `dploy explain` has the rest. */
+function why(page: Page): string[] {
+  const { causes, number } = page.receipt
+  if (causes.length === 0) return []
+  return section(page, 'why', [...causes.map(({ id, servers }) => causeTable[id].title + (servers.length === 0 ? '' : ` (${servers.length === 1 ? servers[0] : `${servers.length} servers`})`)), `dploy explain ${number}`])
 }
 
 function requests(page: Page): string[] {

@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { spanSchema } from './agent-messages.ts'
+import { causeIds } from './causes.ts'
 
 /**
  * The receipt of a deployment: what its users noticed, and where each second went. Complete by itself: a page, a
@@ -102,6 +103,12 @@ const noticedSchema = z.object({
   error: z.string().nullable(),
   /** What ran when it was sent, the most likely cause first. */
   during: z.array(duringSchema),
+  /** Why, by the receipt's causes; null in receipts from before there were any. */
+  cause: z.enum(causeIds).nullable().default(null),
+  /** Which server answered, or was asked, as far as anybody says so or only one can be meant. */
+  server: z.string().nullable().default(null),
+  method: z.enum(['GET', 'POST']).default('GET'),
+  connection: z.enum(['kept', 'fresh']).default('fresh'),
 })
 export type NoticedRequest = z.infer<typeof noticedSchema>
 
@@ -156,6 +163,30 @@ const trafficSchema = z.object({
 })
 export type Traffic = z.infer<typeof trafficSchema>
 
+/** What to change, as lines to paste. `where` says into which file or place they go. */
+const suggestionSchema = z.object({ text: z.string(), where: z.enum(['dploy.yml', 'balancer', 'application']), lines: z.array(z.string()) })
+export type Suggestion = z.infer<typeof suggestionSchema>
+
+/** Why users noticed, or why it took long; what it means stands in protocol/causes.ts. */
+const causeSchema = z.object({
+  id: z.enum(causeIds),
+  /** Where; empty: on no server in particular. */
+  servers: z.array(z.string()),
+  /** The step in which it happened: the name of a span or a phase; null: none. */
+  step: z.string().nullable(),
+  /** Requests that it explains, of those in `traffic.noticed`; 0 where only time was lost. */
+  requests: z.number(),
+  /** Time that it cost the deployment, where it did. Milliseconds. */
+  ms: z.number().nullable(),
+  /** What was seen that says so. */
+  evidence: z.array(z.string()),
+  suggestion: suggestionSchema,
+})
+export type Cause = z.infer<typeof causeSchema>
+
+/** The share of servers in traffic, 0 to 1: at the worst moment, and on average over the deployment. */
+const capacitySchema = z.object({ least: z.number(), mean: z.number() })
+
 export const receiptSchema = z.object({
   deployment: z.string(),
   number: z.number(),
@@ -182,5 +213,9 @@ export const receiptSchema = z.object({
   bytes: z.number(),
   objects: z.number(),
   traffic: trafficSchema,
+  /** The weightiest first: what users noticed before what only cost time. */
+  causes: z.array(causeSchema).default([]),
+  /** Null in receipts from before it was measured. */
+  capacity: capacitySchema.nullable().default(null),
 })
 export type Receipt = z.infer<typeof receiptSchema>

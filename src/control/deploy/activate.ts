@@ -57,6 +57,7 @@ export async function activateServer(run: Run, server: EnvironmentServer, releas
     }
     const { inFlight } = await timed('drain', () => run.balancer.drain(server.name, { timeout: timeouts.drain, signal, onProgress }))
     if (busy.start >= 0) spans.push({ name: 'in_flight', ...busy })
+    if (inFlight !== 0) run.cut.set(server.name, inFlight)
     if (inFlight === null) run.note(server, `the balancer still drains after ${formatDuration(timeouts.drain)}; requests in flight are cut`)
     else if (inFlight > 0) run.note(server, `${inFlight} requests still in flight after ${formatDuration(timeouts.drain)}; they are cut`)
   }

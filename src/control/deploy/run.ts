@@ -66,6 +66,8 @@ export class Run {
   readonly spans: Span[] = []
   /** Measured round trip of each server's connection, milliseconds. */
   readonly roundTrips = new Map<string, number>()
+  /** Requests still in flight when a drain's time was up, by server; null: some may have been. */
+  readonly cut = new Map<string, number | null>()
   state: DeploymentState
   release: Release | null = null
   from: Release | null = null

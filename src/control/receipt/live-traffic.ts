@@ -32,7 +32,7 @@ export class LiveTraffic {
     this.#beginning = [...(this.#first ? served([...this.#beginning, ...samples]) : [...this.#beginning, ...samples])]
     const usual = usualOf(this.#beginning)
     this.#counts = { seen: 0, failed: 0, stalled: 0, slowestMs: 0 }
-    this.#count(this.#beginning, this.#beginning.length < enoughAnswers ? { ...usual, ms: null } : usual)
+    this.#count(this.#beginning, this.#beginning.length < enoughAnswers ? { ...usual, ms: null, post: null } : usual)
     if (this.#beginning.length < settled) return
     this.#usual = usual
     this.#beginning = []

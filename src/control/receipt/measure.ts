@@ -1,6 +1,7 @@
 import type { TrafficCounters } from '../../balancers/contract.ts'
 import type { Run } from '../deploy/run.ts'
 import type { Measure } from '../deploy/runner.ts'
+import type { DeploymentFacts } from './causes.ts'
 import { phasesOf } from './phases.ts'
 import { startProber } from './prober.ts'
 import { makeReceipt } from './receipt.ts'
@@ -18,6 +19,7 @@ export const measure: Measure = {
     const prober = probe
       ? startProber({
           url: probe.url,
+          post: probe.post,
           interval: probe.interval,
           first: run.from === null,
           onCounts: (counts) => run.event(null, { kind: 'traffic', ...counts }),
@@ -49,6 +51,7 @@ export const measure: Measure = {
           servers: deployment.steps.map((step) => ({ ...step, roundTripMs: run.roundTrips.get(step.server) })),
           samples,
           counters: { before, after: await counters(run) },
+          facts: factsOf(run),
         })
         await run.store.deployments.saveReceipt(run.id, receipt, Date.now())
       },
@@ -57,6 +60,24 @@ export const measure: Measure = {
       },
     }
   },
+}
+
+function factsOf(run: Run): Omit<DeploymentFacts, 'restarted'> {
+  const { environment, row } = run
+  const spec = run.release?.spec
+  const hooks = Object.entries(spec?.hooks ?? {}).flatMap(([name, hook]) => (hook ? [[name, hook.command]] : []))
+  return {
+    balancer: run.balancer.kind,
+    drains: run.balancer.capabilities.drains,
+    warm: row.plan?.warm === true,
+    drainTimeout: environment.timeouts.drain,
+    // The old processes are ended as their own release says, or as the new one does where there is none before.
+    stopTimeout: (run.from ?? run.release)?.spec.service?.stop.timeout ?? Number.POSITIVE_INFINITY,
+    cut: run.cut,
+    environment: run.environmentName,
+    probePath: environment.probe === undefined ? '/' : new URL(environment.probe.url).pathname,
+    hooks: Object.fromEntries(hooks),
+  }
 }
 
 async function counters(run: Run): Promise<TrafficCounters | null> {

@@ -6,6 +6,8 @@ import type { Sample } from './sample.ts'
 /** What the prober tells its worker at its start. Durations in milliseconds. */
 export interface ProberWork {
   url: string
+  /** A path that is asked by POST, every second time; null: none is. */
+  post: string | null
   interval: number
   timeout: number
   /** How often samples are handed over. */
@@ -20,11 +22,11 @@ if (parentPort !== null && isWork(workerData)) probe(workerData)
 
 /**
  * Asks at a fixed pace, whether or not the answers before have come, and by turns over a kept and over a fresh
- * connection. A tick that this thread missed (the machine was busy) is not made up for: a burst is not what users send.
+ * connection, where it may by GET and by POST. A tick that this thread missed (the machine was busy) is not made up for: a burst is not what users send.
  */
 function probe(work: ProberWork): void {
   const port = parentPort!
-  const question = new Question(work.url, work.timeout)
+  const question = new Question(work.url, work.timeout, work.post)
   const epoch = Date.now() - performance.now()
   const limit = Math.ceil(work.timeout / work.interval) + 10
   const outstanding = new Set<{ sent: number; abandoned: boolean }>()
@@ -45,10 +47,12 @@ function probe(work: ProberWork): void {
   const ask = async () => {
     const request = { sent: performance.now(), abandoned: false }
     outstanding.add(request)
-    const answer = await question.ask(asked++ % 2 === 0 ? 'kept' : 'fresh')
+    const turn = asked++
+    const method = work.post !== null && turn % 4 > 1 ? 'POST' : 'GET'
+    const answer = await question.ask(turn % 2 === 0 ? 'kept' : 'fresh', method)
     outstanding.delete(request)
     if (request.abandoned) return
-    samples.push({ at: epoch + request.sent, ms: performance.now() - request.sent, ...answer })
+    samples.push({ at: epoch + request.sent, ms: performance.now() - request.sent, method, ...answer })
     if (stopping && outstanding.size === 0) end()
   }
   const start = performance.now()

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict'
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
@@ -55,6 +57,37 @@ suite('the prober', { timeout: 60_000 }, () => {
       const meanwhile = samples.filter((other) => other.at > sample.at && other.at < sample.at + 1_000)
       assert.ok(meanwhile.length >= 10, `only ${meanwhile.length} were asked meanwhile`)
     }
+  })
+
+  test('asks by POST where it may, never twice, and says which server answered', async () => {
+    const bodies = { GET: 0, POST: 0 }
+    const used = new WeakSet<object>()
+    await using server = createServer((request, response) => {
+      bodies[request.method as 'GET' | 'POST'] += 1
+      // A kept connection ends in the instant in which a POST comes over it.
+      if (request.method === 'POST' && used.has(request.socket)) return void request.socket.destroy()
+      used.add(request.socket)
+      response.setHeader('x-served-by', 'shop/web2')
+      response.end(`${request.method} ${request.url}`)
+    }).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    await using prober = startProber({ url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, post: '/probe', interval: 5 })
+    await seen(prober, 60)
+    const samples = await prober.stop()
+    const posts = samples.filter((sample) => sample.method === 'POST')
+    assert.ok(posts.length >= 25 && posts.length <= samples.length / 2 + 2, `${posts.length} of ${samples.length}`)
+    assert.equal(bodies.POST, posts.length)
+    const failed = samples.filter((sample) => sample.status === null)
+    assert.ok(failed.length > 0)
+    for (const sample of failed) assert.deepEqual([sample.method, sample.connection, sample.error], ['POST', 'kept', 'connection reset'])
+    assert.deepEqual(new Set(samples.filter((sample) => sample.status !== null).map((sample) => sample.servedBy)), new Set(['shop/web2']))
+  })
+
+  test('what is usual is told apart by GET and POST', () => {
+    const sample = (method: 'GET' | 'POST', ms: number): Sample => ({ at: 0, ms, status: 200, error: null, method })
+    const usual = usualOf([...Array.from({ length: 20 }, () => sample('GET', 3)), ...Array.from({ length: 20 }, () => sample('POST', 400))])
+    assert.deepEqual([usual.ms, usual.post?.ms], [3, 400])
+    assert.deepEqual([verdictOf(sample('POST', 410), usual), verdictOf(sample('GET', 410), usual), verdictOf(sample('POST', 700), usual)], ['good', 'stalled', 'stalled'])
   })
 
   test('counts refused connections while nothing listens, and answers again afterwards', async () => {

@@ -8,6 +8,8 @@ import type { Sample } from './sample.ts'
 export interface ProberOptions {
   /** http: or https:. */
   url: string
+  /** A path at the same host that takes a POST without a body, and is asked every second time; none unless told. */
+  post?: string | undefined
   /** Milliseconds between two requests; 50 unless told, at least 5. */
   interval?: number
   /** Milliseconds after which a request without an answer has failed; 10,000 unless told. */
@@ -41,7 +43,7 @@ const report = 250
  */
 export function startProber(options: ProberOptions): Prober {
   checkUrl(options.url)
-  const work: ProberWork = { url: options.url, interval: Math.max(5, options.interval ?? 50), timeout: options.timeout ?? 10_000, report, grace: options.grace ?? 2_000 }
+  const work: ProberWork = { url: options.url, post: options.post ?? null, interval: Math.max(5, options.interval ?? 50), timeout: options.timeout ?? 10_000, report, grace: options.grace ?? 2_000 }
   const worker = new Worker(workerFile(), { workerData: work, name: 'dploy probe', execArgv: [], resourceLimits: { maxOldGenerationSizeMb: 128 } })
   worker.unref()
   const live = new LiveTraffic(options.first ?? false)

@@ -9,27 +9,36 @@ import { stallMs } from './sample.ts'
 const bodyLimit = 1024 * 1024
 const lookupEvery = 5_000
 
+/** Headers in which an application or a balancer says which server answered. */
+const serverHeaders = ['x-served-by', 'x-server', 'x-backend-server']
+
 export interface Answer {
   status: number | null
   error: string | null
+  /** Whether its connection had been used before. */
+  connection: 'kept' | 'fresh'
+  servedBy?: string
 }
+type Outcome = Answer & { closedUnused: boolean }
 
 /**
- * A GET of one address, as a browser asks: the same address may be asked many times at once. Redirects are answers.
+ * A GET of one address, as a browser asks, or a POST without a body to a path beside it: the same address may be asked many times at once. Redirects are answers.
  * Certificates are checked.
  */
 export class Question {
   /** Resolves when the host's addresses are known, or known to be unknown. */
   readonly ready: Promise<void>
   readonly #url: URL
+  readonly #post: URL | null
   readonly #timeout: number
   readonly #module: typeof http | typeof https
   readonly #kept: http.Agent
   readonly #addresses: Addresses
 
   /** `timeout` in milliseconds, for the whole answer. Throws TypeError when `url` is not one. */
-  constructor(url: string, timeout: number) {
+  constructor(url: string, timeout: number, post: string | null = null) {
     this.#url = new URL(url)
+    this.#post = post === null ? null : new URL(post, url)
     this.#timeout = timeout
     this.#module = this.#url.protocol === 'https:' ? https : http
     this.#kept = new this.#module.Agent({ keepAlive: true, maxFreeSockets: 2 })
@@ -38,15 +47,16 @@ export class Question {
   }
 
   /** Asks once. Never rejects. */
-  async ask(connection: 'kept' | 'fresh'): Promise<Answer> {
+  async ask(connection: 'kept' | 'fresh', method: 'GET' | 'POST' = 'GET'): Promise<Answer> {
     const signal = AbortSignal.timeout(this.#timeout)
     const sent = performance.now()
-    const first = await this.#once(connection, signal)
+    const first = await this.#once(connection, method, signal)
     // A server may close a kept connection in the very moment in which it is used again. Clients ask again then, by
     // RFC 9112 section 9.3.1, and so nobody sees it; the time of both is the answer's. What was cut later than a user
-    // would notice was cut at work, and counts.
-    const answer = first.closedUnused && performance.now() - sent < stallMs ? await this.#once('fresh', signal) : first
-    return { status: answer.status, error: answer.error }
+    // would notice was cut at work, and counts. A POST is never sent again: it may have been done.
+    const answer = method === 'GET' && first.closedUnused && performance.now() - sent < stallMs ? await this.#once('fresh', method, signal) : first
+    const { closedUnused: _, ...rest } = answer
+    return rest
   }
 
   /** Ends kept connections and the look-ups. */
@@ -55,20 +65,22 @@ export class Question {
     this.#addresses.close()
   }
 
-  #once(connection: 'kept' | 'fresh', signal: AbortSignal): Promise<Answer & { closedUnused: boolean }> {
+  #once(connection: 'kept' | 'fresh', method: 'GET' | 'POST', signal: AbortSignal): Promise<Outcome> {
     return new Promise((resolve) => {
-      const request = this.#module.get(this.#url, {
+      const request = this.#module.request(method === 'POST' ? this.#post! : this.#url, {
+        method,
         agent: connection === 'kept' ? this.#kept : false,
         lookup: this.#addresses.lookup,
-        headers: { 'user-agent': 'dploy-probe', accept: '*/*', ...(connection === 'fresh' ? { connection: 'close' } : {}) },
+        headers: { 'user-agent': 'dploy-probe', accept: '*/*', ...(method === 'POST' ? { 'content-length': 0 } : {}), ...(connection === 'fresh' ? { connection: 'close' } : {}) },
       })
       let answered = false
       let over = false
-      const end = (answer: Answer, closedUnused = false) => {
+      let servedBy: string | undefined
+      const end = (answer: Pick<Answer, 'status' | 'error'>, closedUnused = false) => {
         if (over) return
         over = true
         signal.removeEventListener('abort', timeOut)
-        resolve({ ...answer, closedUnused })
+        resolve({ ...answer, connection: request.reusedSocket ? 'kept' : 'fresh', closedUnused, ...(servedBy === undefined ? {} : { servedBy }) })
       }
       const fail = (error: Error) => end({ status: null, error: answered ? `answer cut off: ${explain(error)}` : explain(error) }, !answered && request.reusedSocket && isClosed(error))
       const timeOut = () => {
@@ -80,6 +92,7 @@ export class Question {
       request.on('error', fail)
       request.on('response', (response) => {
         answered = true
+        servedBy = serverHeaders.map((name) => response.headers[name]).find((value) => typeof value === 'string')?.slice(0, 200)
         const status = response.statusCode ?? 0
         let length = 0
         response.on('data', (chunk: Buffer) => {
@@ -91,6 +104,7 @@ export class Question {
         response.on('end', () => end({ status, error: null }))
         response.on('error', fail)
       })
+      request.end()
       // A connection may close without an error; then none of the above came.
       request.on('close', () => end({ status: null, error: answered ? 'answer cut off' : 'connection closed without an answer' }, !answered && request.reusedSocket))
     })

@@ -2,6 +2,8 @@ import type { TrafficCounters } from '../../balancers/contract.ts'
 import type { Span } from '../../protocol/agent-messages.ts'
 import type { Step, StepState } from '../../protocol/deployment.ts'
 import type { PhaseName, Receipt, ServerOutcome } from '../../protocol/receipt.ts'
+import { capacityOf } from './capacity.ts'
+import { causesOf, type DeploymentFacts } from './causes.ts'
 import { criticalPath } from './critical-path.ts'
 import { divide } from './floor.ts'
 import { innermost } from '../../protocol/spans.ts'
@@ -33,6 +35,8 @@ export interface ReceiptInput {
   samples: readonly Sample[]
   /** Null where the balancer does not count, or could not be asked. */
   counters: { before: TrafficCounters | null; after: TrafficCounters | null }
+  /** Left out: no causes are looked for. */
+  facts?: Omit<DeploymentFacts, 'restarted'>
 }
 
 /** The receipt of a deployment that is over. Pure: no I/O, no clock. What each figure means stands in protocol/receipt.ts. */
@@ -52,6 +56,17 @@ export function makeReceipt(input: ReceiptInput): Receipt {
   const path = criticalPath({ total, phases, control, servers })
   const roundTrips = new Map(input.servers.map((step) => [step.server, step.roundTripMs ?? 0]))
   const shares = divide(path, roundTrips)
+  const traffic = trafficOf({
+    samples: input.samples.toSorted((a, b) => a.at - b.at),
+    counters: input.counters,
+    startedAt: deployment.startedAt,
+    total,
+    touched: phases.find((phase) => phase.name === 'activate' || phase.name === 'roll_back')?.start ?? Number.POSITIVE_INFINITY,
+    first: deployment.from === null,
+    servers: servers.map((server) => ({ name: server.name, pieces: innermost(server.spans) })),
+    control: innermost([...phases, ...control]),
+  })
+  const { judged, causes } = input.facts === undefined ? { judged: [], causes: [] } : causesOf({ noticed: traffic.noticed, servers, path, total, facts: { ...input.facts, restarted: traffic.balancer?.restarted ?? false } })
   return {
     deployment: deployment.id,
     number: deployment.number,
@@ -71,16 +86,9 @@ export function makeReceipt(input: ReceiptInput): Receipt {
     skewMs: skew(servers),
     bytes: servers.reduce((sum, server) => sum + server.bytes, 0),
     objects: servers.reduce((sum, server) => sum + server.objects, 0),
-    traffic: trafficOf({
-      samples: input.samples.toSorted((a, b) => a.at - b.at),
-      counters: input.counters,
-      startedAt: deployment.startedAt,
-      total,
-      touched: phases.find((phase) => phase.name === 'activate' || phase.name === 'roll_back')?.start ?? Number.POSITIVE_INFINITY,
-      first: deployment.from === null,
-      servers: servers.map((server) => ({ name: server.name, pieces: innermost(server.spans) })),
-      control: innermost([...phases, ...control]),
-    }),
+    traffic: { ...traffic, noticed: traffic.noticed.map((one, index) => ({ ...one, cause: judged[index]?.cause ?? null, server: judged[index]?.server ?? one.server })) },
+    causes,
+    capacity: input.facts === undefined ? null : capacityOf(servers, total, input.facts),
   }
 }
 

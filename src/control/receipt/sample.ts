@@ -8,6 +8,12 @@ export interface Sample {
   status: number | null
   /** Null if there was one. */
   error: string | null
+  /** GET unless told. */
+  method?: 'GET' | 'POST'
+  /** Whether the connection had been used before; fresh unless told. */
+  connection?: 'kept' | 'fresh'
+  /** What the answer says of who gave it; left out if nothing. */
+  servedBy?: string
 }
 
 export type Verdict = 'good' | 'failed' | 'stalled'
@@ -18,6 +24,8 @@ export interface Usual {
   ms: number | null
   /** It usually answers 400 to 499, so that such an answer is no failure. */
   refuses: boolean
+  /** The same of POST, where it was asked; the above is then of GET. */
+  post: Usual | null
 }
 
 /** How much longer than usual an answer takes that a user notices. Milliseconds. */
@@ -27,14 +35,21 @@ export const enoughAnswers = 10
 
 /** What is usual among samples. */
 export function usualOf(samples: readonly Sample[]): Usual {
+  const posts = samples.filter((sample) => sample.method === 'POST')
+  if (posts.length === 0 || posts.length === samples.length) return usualOfOne(samples)
+  return { ...usualOfOne(samples.filter((sample) => sample.method !== 'POST')), post: usualOfOne(posts) }
+}
+
+function usualOfOne(samples: readonly Sample[]): Usual {
   const answers = samples.filter((sample) => sample.status !== null && sample.status < 500)
   const refuses = answers.filter((sample) => sample.status! >= 400).length * 2 > answers.length
   const times = answers.filter((sample) => refuses || sample.status! < 400).map((sample) => sample.ms)
-  return { ms: times.length === 0 ? null : quantile(times, 0.5), refuses }
+  return { ms: times.length === 0 ? null : quantile(times, 0.5), refuses, post: null }
 }
 
 /** Whether a user would have noticed; the definition is that of the receipt's traffic. */
-export function verdictOf(sample: Sample, usual: Usual): Verdict {
+export function verdictOf(sample: Sample, all: Usual): Verdict {
+  const usual = sample.method === 'POST' ? (all.post ?? all) : all
   if (sample.status === null || sample.status >= 500) return 'failed'
   if (sample.status >= 400 && !usual.refuses) return 'failed'
   return usual.ms !== null && sample.ms >= usual.ms + stallMs ? 'stalled' : 'good'

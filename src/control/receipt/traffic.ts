@@ -46,10 +46,17 @@ export function trafficOf(input: TrafficInput): Traffic {
     usualMs: usual.ms === null ? null : tenths(usual.ms),
     p50: answers.length === 0 ? null : tenths(quantile(answers, 0.5)),
     p99: answers.length === 0 ? null : tenths(quantile(answers, 0.99)),
-    noticed: noticed.slice(0, noticedLimit).map((one) => ({ at: tenths(one.at), ms: tenths(one.ms), what: one.what, status: one.status, error: one.error, during: during(one, input) })),
+    noticed: noticed.slice(0, noticedLimit).map((one) => ({ at: tenths(one.at), ms: tenths(one.ms), what: one.what, status: one.status, error: one.error, during: during(one, input), cause: null, server: serverOf(one.servedBy, input.servers), method: one.method ?? 'GET', connection: one.connection ?? 'fresh' })),
     balancer,
     timeline: timeline(judged, input.total),
   }
+}
+
+/** A server's name as the application or the balancer writes it: alone, with its backend before it, or with a domain behind. */
+function serverOf(servedBy: string | undefined, servers: TrafficInput['servers']): string | null {
+  if (servedBy === undefined) return null
+  const words = servedBy.split(/[\s,/:]+/).flatMap((word) => [word, word.split('.')[0]!])
+  return servers.find(({ name }) => words.includes(name))?.name ?? null
 }
 
 function withoutProbe(balancer: BalancerCounts | null, unserved: number): Traffic {
