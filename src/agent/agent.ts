@@ -11,7 +11,7 @@ import { ApplicationDirectory } from './application-directory.ts'
 import { admitCommand } from './command-gate.ts'
 import { PersonCommands } from './commands/person-commands.ts'
 import { fetchManifest, fetchObjects } from './fetch.ts'
-import type { Identity } from './identity.ts'
+import { rotateKey, type Identity } from './identity.ts'
 import type { Journal } from './journal.ts'
 import { viewLogs } from './log-view.ts'
 import { KeptServices, observeService, type Kept } from './kept-services.ts'
@@ -103,6 +103,7 @@ export class Agent {
       protocol: protocolNumber,
       server: identity.server,
       signature: identity.privateKey === '' ? '' : signText(readPrivateKey(identity.privateKey), helloText(nonce, identity.server)),
+      ...(identity.nextPrivateKey && { nextSignature: signText(readPrivateKey(identity.nextPrivateKey), helloText(nonce, identity.server)) }),
       version: this.#options.version,
       platform: `${process.platform}-${process.arch}`,
       instance: this.#instance,
@@ -240,6 +241,11 @@ export class Agent {
     send_file: (params, call) => this.#person.sendFile(params, call),
     session: (params, call) => this.#person.session(params, call),
     diagnose: (params, call) => this.#person.diagnose(params, call),
+    rotate_key: async ({ step }) => {
+      const { identity, publicKey } = rotateKey(this.#options.stateDirectory, this.#who(), step)
+      this.#identity = identity
+      return { publicKey }
+    },
     hold: async (params) => holdShared(params, { directory: this.#directory(params.directory).path, journal: this.#options.journal, now: Date.now() }),
   }
 

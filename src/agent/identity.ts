@@ -12,6 +12,8 @@ const identitySchema = z.object({
   /** With which that control plane signs its commands. */
   controlKey: z.string(),
   privateKey: z.string(),
+  /** The key that is to replace it. */
+  nextPrivateKey: z.string().optional(),
 })
 export type Identity = z.infer<typeof identitySchema>
 
@@ -38,6 +40,19 @@ export async function joinControlPlane(options: { stateDirectory: string; contro
   const identity: Identity = { server: answer.server, name: options.name, control: options.control, controlKey: answer.controlKey, privateKey }
   writeDurably(join(options.stateDirectory, 'identity.json'), JSON.stringify(identity))
   return identity
+}
+
+/**
+ * One step of replacing the key, kept before it is answered. `make`: a key beside the present one, the same when asked
+ * again. `keep`: that one alone.
+ */
+export function rotateKey(stateDirectory: string, identity: Identity, step: 'make' | 'keep'): { identity: Identity; publicKey: string } {
+  if (identity.privateKey === '') throw new DployError('command.refused', 'The command is refused: an agent that ssh carries has no key')
+  const { nextPrivateKey, ...rest } = identity
+  const next: Identity = step === 'make' ? { ...rest, nextPrivateKey: nextPrivateKey ?? newKeyPair().privateKey } : { ...rest, privateKey: nextPrivateKey ?? rest.privateKey }
+  writeDurably(join(stateDirectory, 'identity.json'), JSON.stringify(next))
+  if (step === 'keep') writeDurably(join(stateDirectory, 'agent-key.pem'), next.privateKey)
+  return { identity: next, publicKey: publicKeyOf(readPrivateKey(next.nextPrivateKey ?? next.privateKey)) }
 }
 
 function ownKey(stateDirectory: string): string {

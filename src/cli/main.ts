@@ -17,6 +17,8 @@ import { releasesCommand } from './releases.ts'
 import { rollbackCommand } from './rollback.ts'
 import { secretCommand } from './secret/command.ts'
 import { serveCommand } from './serve.ts'
+import { serverCommand } from './server/command.ts'
+import { tokenCommand } from './token/command.ts'
 import { shellCommand } from './shell/command.ts'
 import { statusCommand } from './status.ts'
 import { unlockCommand } from './unlock.ts'
@@ -35,7 +37,7 @@ export function program(): Command {
     .addHelpText('after', '\nExamples:\n  $ dploy demo                         see it work on this machine\n  $ dploy init                         write a dploy.yml for this repository\n  $ dploy deploy production            deploy the branch of production\n  $ dploy rollback production          back to the release before, in a second')
   for (const command of [
     initCommand, demoCommand, doctorCommand, planCommand, deployCommand, rollbackCommand, statusCommand, releasesCommand, deploymentsCommand, explainCommand,
-    logsCommand, execCommand, shellCommand, copyCommand, secretCommand, unlockCommand, serveCommand, agentCommand, completionCommand,
+    logsCommand, execCommand, shellCommand, copyCommand, secretCommand, unlockCommand, serveCommand, serverCommand, tokenCommand, agentCommand, completionCommand,
   ]) {
     root.addCommand(command())
   }

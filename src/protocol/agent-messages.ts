@@ -4,6 +4,7 @@ import { diagnoseMethods } from './diagnosis.ts'
 import { digestPattern } from './manifest.ts'
 import { releaseSpecSchema } from './release-spec.ts'
 import { sharedMethods } from './shared-record.ts'
+import { upkeepMethods } from './upkeep-messages.ts'
 
 /**
  * What control plane and agent ask of each other. Each message has the schema of its parameters, of its result, and of
@@ -157,6 +158,7 @@ export const agentMethods = {
   ...commandMethods,
   ...diagnoseMethods,
   ...sharedMethods,
+  ...upkeepMethods,
 } as const satisfies Record<string, { params: z.ZodType; result: z.ZodType; event: z.ZodType }>
 
 export type AgentMethod = keyof typeof agentMethods
@@ -195,6 +197,8 @@ export const helloResult = z.object({
   server: z.string(),
   /** Ed25519 over `dploy hello\n` + nonce + `\n` + server, base64; empty where ssh carries the connection. */
   signature: z.string(),
+  /** The same by the key that is to replace it. */
+  nextSignature: z.string().optional(),
   version: z.string(),
   platform: z.string(),
   /** Differs at each start of the agent. */

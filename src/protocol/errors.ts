@@ -76,6 +76,7 @@ export const errorTable = {
   'protocol.invalid': { status: 400, title: 'A message is not valid', fix: 'Check that both ends are dploy of a near version' },
   'command.refused': { status: 403, title: 'The agent refused a command', fix: 'See the message: unsigned, stale, replayed or meant for another' },
   'agent.join_refused': { status: 403, title: 'The join token is not valid', fix: 'Make a new one: dploy serve prints it' },
+  'agent.key_cloned': { status: 409, title: 'Two machines hold the key of one server', fix: 'Find out which is which, then: dploy server rotate-key NAME, or dploy server unlock NAME' },
   'agent.nft_missing': { status: 502, title: 'A server cannot redirect a port to the new release', fix: 'Install nftables there (apt-get install nftables), let the agent run as root, or use service.handover: socket' },
   'connection.closed': { status: 502, title: 'The connection ended', fix: 'It is made again by itself' },
   'internal': { status: 500, title: 'Something unexpected happened', fix: 'Please report it with the text of the error' },

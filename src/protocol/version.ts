@@ -7,6 +7,7 @@
  *  1  2026-11-24  boot and retire, asked only of services with a warm hand-over, which need an agent that knows them.
  *  1  2026-11-24  exec, session, receive_file, send_file, diagnose: asked only by a person, whom an agent that does not know them refuses.
  *  1  2026-11-24  hello may introduce an agent that ssh carries; hold, asked only of such an agent.
+ *  1  2026-11-24  rotate_key, and a hello signed twice while keys change.
  */
 export const protocolNumber = 1
 

@@ -4,12 +4,12 @@ import { DployError } from '../../protocol/errors.ts'
 import { decodeManifest } from '../../protocol/manifest.ts'
 import { examine } from '../doctor/examine.ts'
 import { gatherFacts } from '../doctor/gather.ts'
-import { isPublicKey } from '../../protocol/signature.ts'
 import { isFinal } from '../deploy/states.ts'
 import { commandHandlers } from './command-handlers.ts'
 import type { ApiContext } from './context.ts'
 import { logLines } from './log-lines.ts'
 import { preview } from './preview.ts'
+import { serverHandlers } from './server-handlers.ts'
 import type { Call, Handlers } from './server.ts'
 import { statusOf, summaryOf } from './status.ts'
 
@@ -21,6 +21,7 @@ export function makeHandlers(context: ApiContext): Handlers {
 
   return {
     ...commandHandlers(context),
+    ...serverHandlers(context),
 
     health: async () => ({ status: 'ok', version: context.version }),
 
@@ -130,18 +131,6 @@ export function makeHandlers(context: ApiContext): Handlers {
     },
 
     uploadObjects: async ({ request }) => ({ objects: await context.artifacts.receive(request.body as AsyncIterable<Uint8Array>) }),
-
-    createJoinToken: async ({ body }) => ({
-      token: await store.tokens.create('join', body.note, { uses: body.uses, expires: Date.now() + body.minutes * 60_000 }, Date.now()),
-    }),
-
-    async join({ body }) {
-      if (!isPublicKey(body.publicKey)) throw new DployError('request.invalid', 'publicKey is no Ed25519 public key in PEM', { where: 'publicKey' })
-      await store.tokens.useJoinToken(body.token, Date.now())
-      const server = await store.servers.join(body.name, body.publicKey, Date.now())
-      context.log.info({ server: body.name }, 'an agent joined')
-      return { server, controlKey: context.controlKey }
-    },
   }
 }
 

@@ -46,7 +46,8 @@ export async function statusOf(context: ApiContext, environment: Environment, si
   }
 }
 
-async function serverStatus(context: ApiContext, environment: Environment, server: EnvironmentServer, wanted: number | null, signal: AbortSignal): Promise<ServerStatus> {
+/** One server of an environment, asked now. */
+export async function serverStatus(context: ApiContext, environment: Environment, server: EnvironmentServer, wanted: number | null, signal: AbortSignal): Promise<ServerStatus> {
   const link = context.gateway.link(server.id)
   const base: ServerStatus = { name: server.name, tags: server.tags, connected: link !== null, lastSeenAt: null, release: null, service: null, drifted: false, traffic: null, problem: null }
   if (!link) {

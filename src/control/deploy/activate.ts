@@ -70,6 +70,10 @@ export async function activateServer(run: Run, server: EnvironmentServer, releas
   if (port !== undefined && run.balancer.readdress) await timed('readdress', () => run.balancer.readdress!(server.name, port, signal))
   // Warm, it is in traffic all along, unless it was taken out because its release died.
   if (drains && (!warm || states.registering === 'reverting')) {
+    if ((await run.store.servers.find(server.id))?.keptOut) {
+      run.note(server, `it stays out of traffic until: dploy server ready ${server.name}`)
+      return spans
+    }
     await run.step(server, states.registering)
     await timed('register', () => run.balancer.register(server.name, { timeout: timeouts.register, signal }))
   }

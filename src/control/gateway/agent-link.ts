@@ -1,9 +1,10 @@
-import type { KeyObject } from 'node:crypto'
+import { randomBytes, type KeyObject } from 'node:crypto'
 import { agentMethods, type AgentEvent, type AgentMethod, type AgentParams, type AgentResult, type CommandText } from '../../protocol/agent-messages.ts'
 import { DployError, reportOf } from '../../protocol/errors.ts'
 import { newId } from '../../protocol/ids.ts'
 import type { Peer } from '../../protocol/peer.ts'
 import { sha256, signText } from '../../protocol/signature.ts'
+import { protocolNumber } from '../../protocol/version.ts'
 
 /** How long after it was sent a command may still be started. Milliseconds; allows for clocks that differ. */
 const commandLifetime = 5 * 60_000
@@ -25,6 +26,8 @@ export class AgentLink {
   readonly server: { id: string; name: string }
   readonly #peer: Peer
   readonly #key: KeyObject
+  /** Since when it is connected, epoch milliseconds. */
+  readonly since = Date.now()
   /** What the agent said of itself. */
   readonly facts: { version: string; platform: string; clockSkew: number; roundTrip: number; instance: string; instanceId?: string | undefined }
 
@@ -45,6 +48,16 @@ export class AgentLink {
 
   close(reason: string): void {
     this.#peer.close(reason)
+  }
+
+  /** Whether its agent answers now, over this very connection. `limit` in milliseconds. */
+  async answers(limit: number): Promise<boolean> {
+    try {
+      await this.#peer.call('hello', { protocol: protocolNumber, nonce: randomBytes(24).toString('base64') }, { signal: AbortSignal.timeout(limit) })
+      return true
+    } catch {
+      return false
+    }
   }
 
   /** Sends a signed command and answers its result. Errors name the server. */

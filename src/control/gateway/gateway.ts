@@ -5,11 +5,12 @@ import type * as z from 'zod'
 import { controlMethods, helloResult } from '../../protocol/agent-messages.ts'
 import { DployError } from '../../protocol/errors.ts'
 import { Peer, type Carrier, type CallContext } from '../../protocol/peer.ts'
-import { helloText, verifyText } from '../../protocol/signature.ts'
 import { socketCarrier } from '../../protocol/socket-carrier.ts'
 import { protocolNumber, speaks } from '../../protocol/version.ts'
 import type { Store } from '../store/store.ts'
 import { AgentLink } from './agent-link.ts'
+import { CloneWatch } from './clone-watch.ts'
+import { keepNewKey, provenKey } from './keys.ts'
 
 /** How long an agent has to answer the hello. Milliseconds. */
 const helloTimeout = 10_000
@@ -36,11 +37,13 @@ export class Gateway {
   readonly #waiting = new Map<string, Set<(link: AgentLink) => void>>()
   /** Why servers could not be reached the last time it was tried. */
   readonly #problems = new Map<string, DployError>()
+  readonly #clones: CloneWatch
   /** Called when an agent has connected and is known. */
   onConnect: (link: AgentLink) => void = () => {}
 
   constructor(options: GatewayOptions) {
     this.#options = options
+    this.#clones = new CloneWatch(options)
   }
 
   /** The connected agent of a server; null if there is none. */
@@ -111,7 +114,8 @@ export class Gateway {
       throw new DployError('protocol.mismatch', `The agent at ${remote} speaks protocol ${hello.protocol}, this control plane ${protocolNumber}`)
     }
     const found = await this.#options.store.servers.find(hello.server)
-    const proven = introduced ? hello.server === introduced.id : found?.publicKey && verifyText(found.publicKey, helloText(nonce, hello.server), hello.signature)
+    const key = found && provenKey(found, hello, nonce)
+    const proven = introduced ? hello.server === introduced.id : key
     if (!found || !proven) {
       peer.close('not known here')
       throw new DployError('unauthorized', `The agent at ${remote} does not hold the key of a server that is known here`)
@@ -120,17 +124,31 @@ export class Gateway {
     const facts = { version: hello.version, platform: hello.platform, clockSkew: hello.clock - (Date.now() - roundTrip / 2), roundTrip, instance: hello.instance, instanceId: hello.instanceId }
     this.#problems.delete(found.id)
     const link = new AgentLink(server, peer, this.#options.key.privateKey, facts)
+    try {
+      if (!introduced) await this.#clones.check(found, hello.instance, this.#links)
+    } catch (error) {
+      this.#links.get(found.id)?.close((error as Error).message)
+      throw error
+    }
     this.#links.get(found.id)?.close('the agent has connected again')
     this.#links.set(found.id, link)
     void peer.closed.then((reason) => {
       if (this.#links.get(found.id) === link) this.#links.delete(found.id)
       this.#options.log.info({ server: found.name, reason }, 'agent gone')
+      void this.#options.store.servers.gone(found.id, Date.now()).catch(() => {})
     })
+    if (key && key !== found.publicKey) await this.#options.store.servers.takeKey(found.id, key)
+    if (key && hello.nextSignature) void keepNewKey(link).catch((error: unknown) => this.#options.log.warn({ server: found.name, err: error }, 'the agent keeps its old key for now'))
     await this.#options.store.servers.seen(found.id, facts, Date.now())
     this.#options.log.info({ server: found.name, remote }, 'agent connected')
     for (const resolve of [...(this.#waiting.get(found.id) ?? [])]) resolve(link)
     this.onConnect(link)
     return link
+  }
+
+  /** A person decided which machine is the server: whoever holds its key is let in again. */
+  forgive(serverId: string): void {
+    this.#clones.forget(serverId)
   }
 
   /** Ends all connections. */

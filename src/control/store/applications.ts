@@ -51,7 +51,7 @@ export class Applications {
           .where('application_id', '=', applicationId)
           .where('name', '=', name)
           .executeTakeFirstOrThrow()
-        await trx.deleteFrom('environment_servers').where('environment_id', '=', environmentId).execute()
+        await trx.deleteFrom('environment_servers').where('environment_id', '=', environmentId).where('added', '=', 0).execute()
         for (const [position, server] of environment.servers.entries()) {
           await trx
             .insertInto('servers')
@@ -61,7 +61,8 @@ export class Applications {
           const { id: serverId } = await trx.selectFrom('servers').select('id').where('name', '=', server.name).executeTakeFirstOrThrow()
           await trx
             .insertInto('environment_servers')
-            .values({ environment_id: environmentId, server_id: serverId, position, address: server.address ?? null, port: server.port ?? null, tags: JSON.stringify(server.tags) })
+            .values({ environment_id: environmentId, server_id: serverId, position, ...listed(server) })
+            .onConflict((oc) => oc.columns(['environment_id', 'server_id']).doUpdateSet({ position, ...listed(server), added: 0 }))
             .execute()
         }
       }
@@ -86,14 +87,16 @@ export class Applications {
     return environmentOf(await this.#environmentRows().where('environments.id', '=', id).executeTakeFirstOrThrow())
   }
 
-  /** The servers of an environment, in the order of dploy.yml. */
+  /** The servers of an environment, in the order of dploy.yml; after them those that joined without being listed there. */
   async servers(environmentId: string): Promise<EnvironmentServer[]> {
     const rows = await this.#db
       .selectFrom('environment_servers')
       .innerJoin('servers', 'servers.id', 'environment_servers.server_id')
       .select(['servers.id', 'servers.name', 'environment_servers.address', 'environment_servers.port', 'environment_servers.tags'])
       .where('environment_id', '=', environmentId)
+      .orderBy('added')
       .orderBy('position')
+      .orderBy('servers.name')
       .execute()
     return rows.map((row) => ({ ...row, tags: JSON.parse(row.tags) as Record<string, string> }))
   }
@@ -119,6 +122,10 @@ export class Applications {
       .innerJoin('applications', 'applications.id', 'environments.application_id')
       .select(['environments.id', 'applications.name as application', 'environments.name', 'environments.config', 'environments.base', 'environments.wanted_release_id'])
   }
+}
+
+function listed(server: Config['environments'][string]['servers'][number]) {
+  return { address: server.address ?? null, port: server.port ?? null, tags: JSON.stringify(server.tags) }
 }
 
 function environmentOf(row: { id: string; application: string; name: string; config: string; base: string | null; wanted_release_id: string | null }): Environment {

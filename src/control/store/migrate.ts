@@ -2,12 +2,13 @@ import type { Kysely, Migration } from 'kysely'
 import { Migrator } from 'kysely'
 import { DployError } from '../../protocol/errors.ts'
 import { begin } from './migrations/001-begin.ts'
+import { servers } from './migrations/003-servers.ts'
 import { runs } from './migrations/004-runs.ts'
 import { secrets } from './migrations/010-secrets.ts'
 import type { Tables } from './schema.ts'
 
 /** Migrations only grow: a released one is never changed. */
-const migrations: Record<string, Migration> = { '001-begin': begin, '004-runs': runs, '010-secrets': secrets }
+const migrations: Record<string, Migration> = { '001-begin': begin, '003-servers': servers, '004-runs': runs, '010-secrets': secrets }
 
 /** Brings the database to the newest schema. Throws `internal` with the migration's name if one fails. */
 export async function migrate(database: Kysely<Tables>): Promise<void> {

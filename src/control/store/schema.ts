@@ -30,6 +30,15 @@ export interface Tables {
     facts: string | null
     last_seen_at: number | null
     created_at: number
+    /** The agent's key while it is being replaced: takes the place of the other once the agent has signed with it. */
+    next_public_key: Generated<string | null>
+    /** Two machines hold its key: both are refused from this time on, until a person decides. */
+    locked_at: Generated<number | null>
+    /** A person keeps it out of traffic. */
+    kept_out_since: Generated<number | null>
+    kept_out_by: Generated<string | null>
+    /** Its row stays for the history. */
+    removed_at: Generated<number | null>
   }
   environment_servers: {
     environment_id: string
@@ -38,6 +47,8 @@ export interface Tables {
     address: string | null
     port: number | null
     tags: string
+    /** 1: it came with a join token, and no dploy.yml lists it. */
+    added: Generated<number>
   }
   artifacts: {
     digest: string
@@ -140,5 +151,11 @@ export interface Tables {
     uses_left: number | null
     expires_at: number | null
     created_at: number
+    /** JSON of the environments' ids that a join token makes servers members of; null: of none. */
+    environments: Generated<string | null>
+    /** JSON of the tags that they get there. */
+    tags: Generated<string | null>
+    /** The only name under which it lets join; null: any. */
+    server: Generated<string | null>
   }
 }

@@ -1,14 +1,21 @@
-import type { Kysely } from 'kysely'
+import type { Kysely, Selectable } from 'kysely'
 import { DployError } from '../../protocol/errors.ts'
 import { newId } from '../../protocol/ids.ts'
 import type { Tables } from './schema.ts'
+import type { JoinLimits } from './tokens.ts'
 
 export interface Server {
   id: string
   name: string
   publicKey: string | null
+  /** The key that takes the other's place once the agent has signed with it. */
+  nextPublicKey: string | null
   facts: Record<string, unknown> | null
   lastSeenAt: number | null
+  /** Since when it is refused because two machines hold its key. */
+  lockedAt: number | null
+  /** Who keeps it out of traffic, and since when. */
+  keptOut: { since: number; by: string } | null
 }
 
 /** Queries over servers and their agents' keys. */
@@ -20,7 +27,7 @@ export class Servers {
   }
 
   async all(): Promise<Server[]> {
-    return (await this.#db.selectFrom('servers').selectAll().orderBy('name').execute()).map(serverOf)
+    return (await this.#db.selectFrom('servers').selectAll().where('removed_at', 'is', null).orderBy('name').execute()).map(serverOf)
   }
 
   /** Null if there is none. */
@@ -36,10 +43,11 @@ export class Servers {
   }
 
   /**
-   * Gives the server of this name the agent's key and answers its id. Throws `agent.join_refused` if another agent's
-   * key stands there already: a name is not taken over by a token alone.
+   * Gives the server of this name the agent's key, makes it a member of the environments that its token is for, and
+   * answers its id. Throws `agent.join_refused` if another agent's key stands there already: a name is not taken over
+   * by a token alone.
    */
-  async join(name: string, publicKey: string, now: number): Promise<string> {
+  async join(name: string, publicKey: string, now: number, limits: Pick<JoinLimits, 'environments' | 'tags'> = { environments: [], tags: {} }): Promise<string> {
     return this.#db.transaction().execute(async (trx) => {
       await trx
         .insertInto('servers')
@@ -48,9 +56,16 @@ export class Servers {
         .execute()
       const row = await trx.selectFrom('servers').selectAll().where('name', '=', name).executeTakeFirstOrThrow()
       if (row.public_key !== null && row.public_key !== publicKey) {
-        throw new DployError('agent.join_refused', `The server ${name} already has an agent with another key`, { where: name, fix: 'Choose another name, or start the agent with its former state directory' })
+        throw new DployError('agent.join_refused', `The server ${name} already has an agent with another key`, { where: name, fix: `Choose another name, start the agent with its former state directory, or forget the key: dploy server rotate-key ${name}` })
       }
-      await trx.updateTable('servers').set({ public_key: publicKey }).where('id', '=', row.id).execute()
+      await trx.updateTable('servers').set({ public_key: publicKey, next_public_key: null, locked_at: null }).where('id', '=', row.id).execute()
+      for (const environment of limits.environments) {
+        await trx
+          .insertInto('environment_servers')
+          .values({ environment_id: environment, server_id: row.id, position: 0, address: null, port: null, tags: JSON.stringify(limits.tags), added: 1 })
+          .onConflict((oc) => oc.columns(['environment_id', 'server_id']).doNothing())
+          .execute()
+      }
       return row.id
     })
   }
@@ -58,14 +73,70 @@ export class Servers {
   async seen(id: string, facts: Record<string, unknown>, now: number): Promise<void> {
     await this.#db.updateTable('servers').set({ facts: JSON.stringify(facts), last_seen_at: now }).where('id', '=', id).execute()
   }
+
+  /** Its agent was connected until now. */
+  async gone(id: string, now: number): Promise<void> {
+    await this.#db.updateTable('servers').set({ last_seen_at: now }).where('id', '=', id).execute()
+  }
+
+  /** Refuses its agents from now on; `now` null: no longer. */
+  async lock(id: string, now: number | null): Promise<void> {
+    await this.#db.updateTable('servers').set({ locked_at: now }).where('id', '=', id).execute()
+  }
+
+  /** Keeps it out of traffic; null: no longer. */
+  async keepOut(id: string, keptOut: { since: number; by: string } | null): Promise<void> {
+    await this.#db.updateTable('servers').set({ kept_out_since: keptOut?.since ?? null, kept_out_by: keptOut?.by ?? null }).where('id', '=', id).execute()
+  }
+
+  /** The key that its agent made to take the place of the present one. */
+  async offerKey(id: string, publicKey: string): Promise<void> {
+    await this.#db.updateTable('servers').set({ next_public_key: publicKey }).where('id', '=', id).execute()
+  }
+
+  /** The offered key is the server's key from now on. */
+  async takeKey(id: string, publicKey: string): Promise<void> {
+    await this.#db.updateTable('servers').set({ public_key: publicKey, next_public_key: null }).where('id', '=', id).where('next_public_key', '=', publicKey).execute()
+  }
+
+  /** Nobody holds its key any more: the next agent joins under one of its own. */
+  async forgetKey(id: string): Promise<void> {
+    await this.#db.updateTable('servers').set({ public_key: null, next_public_key: null, locked_at: null }).where('id', '=', id).execute()
+  }
+
+  /** Throws `request.invalid` if the name is taken. */
+  async rename(id: string, name: string): Promise<void> {
+    if (await this.named(name)) throw new DployError('request.invalid', `There is a server ${name} already`, { where: name, fix: 'Choose another name, or remove that one first' })
+    await this.#db.updateTable('servers').set({ name }).where('id', '=', id).execute()
+  }
+
+  /** Takes it out of every environment and frees its name; deployments keep what they know of it. */
+  async remove(id: string, now: number): Promise<void> {
+    await this.#db.transaction().execute(async (trx) => {
+      await trx.deleteFrom('environment_servers').where('server_id', '=', id).execute()
+      const { name } = await trx.selectFrom('servers').select('name').where('id', '=', id).executeTakeFirstOrThrow()
+      await trx.updateTable('servers').set({ name: `${name} (removed, ${id})`, public_key: null, next_public_key: null, removed_at: now }).where('id', '=', id).execute()
+    })
+  }
+
+  /** The environments of a server by id, and whether a dploy.yml lists it there. */
+  async memberships(id: string): Promise<{ environment: string; listed: boolean; tags: Record<string, string> }[]> {
+    const rows = await this.#db.selectFrom('environment_servers').select(['environment_id', 'added', 'tags']).where('server_id', '=', id).execute()
+    return rows.map((row) => ({ environment: row.environment_id, listed: row.added === 0, tags: JSON.parse(row.tags) as Record<string, string> }))
+  }
 }
 
-function serverOf(row: Tables['servers']): Server {
+type Row = Selectable<Tables['servers']>
+
+function serverOf(row: Row): Server {
   return {
     id: row.id,
     name: row.name,
     publicKey: row.public_key,
+    nextPublicKey: row.next_public_key,
     facts: row.facts === null ? null : (JSON.parse(row.facts) as Record<string, unknown>),
     lastSeenAt: row.last_seen_at,
+    lockedAt: row.locked_at,
+    keptOut: row.kept_out_since === null ? null : { since: row.kept_out_since, by: row.kept_out_by ?? 'unknown' },
   }
 }

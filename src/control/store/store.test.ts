@@ -126,10 +126,10 @@ test('a join token is used as often as it may be, and no more when two come at o
   const { store } = await withShop()
   await using _ = store
   const token = await store.tokens.create('join', '', { uses: 1, expires: 50_000 }, 1_000)
-  const tries = await Promise.allSettled([store.tokens.useJoinToken(token, 2_000), store.tokens.useJoinToken(token, 2_000)])
+  const tries = await Promise.allSettled([store.tokens.useJoinToken(token, 'web1', 2_000), store.tokens.useJoinToken(token, 'web1', 2_000)])
   assert.deepEqual(tries.map(({ status }) => status).sort(), ['fulfilled', 'rejected'])
   const expired = await store.tokens.create('join', '', { uses: 5, expires: 50_000 }, 1_000)
-  await assert.rejects(store.tokens.useJoinToken(expired, 60_000), { code: 'agent.join_refused' })
+  await assert.rejects(store.tokens.useJoinToken(expired, 'web1', 60_000), { code: 'agent.join_refused' })
   assert.equal(await store.tokens.isApiToken(expired, 2_000), false)
 })
 

@@ -6,6 +6,7 @@ import { doctorRoutes } from './doctor.ts'
 import { environmentRoutes } from './environments.ts'
 import type { Route } from './route.ts'
 import { secretRoutes } from './secrets.ts'
+import { serverRoutes } from './servers.ts'
 
 const digest = z.string().regex(digestPattern)
 
@@ -14,6 +15,7 @@ export const routes = {
   ...environmentRoutes,
   ...deploymentRoutes,
   ...secretRoutes,
+  ...serverRoutes,
   ...commandRoutes,
   ...doctorRoutes,
   health: { method: 'GET', path: '/healthz', summary: 'Whether the control plane answers', response: z.object({ status: z.literal('ok'), version: z.string() }) },
@@ -43,20 +45,6 @@ export const routes = {
     summary: 'Upload objects as a pack, compressed with zstd',
     response: z.object({ objects: z.number() }),
     stream: 'pack',
-  },
-  createJoinToken: {
-    method: 'POST',
-    path: '/api/v1/join-tokens',
-    summary: 'A token with which agents join',
-    body: z.strictObject({ note: z.string().max(200).default(''), uses: z.number().int().min(1).max(10_000).default(1), minutes: z.number().min(1).max(60 * 24 * 30).default(60) }),
-    response: z.object({ token: z.string() }),
-  },
-  join: {
-    method: 'POST',
-    path: '/agents/join',
-    summary: 'Exchange a join token for an identity; asked by agents',
-    body: z.strictObject({ token: z.string().max(200), name: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/i), publicKey: z.string().max(1000) }),
-    response: z.object({ server: z.string(), controlKey: z.string() }),
   },
 } as const satisfies Record<string, Route>
 

@@ -1,0 +1,41 @@
+import type { ServerView } from '../../protocol/api/servers.ts'
+import { table } from '../../protocol/terminal.ts'
+import { ago } from '../ago.ts'
+
+type Release = ServerView['releases'][number]
+
+/** A table of servers, a line for each environment that one belongs to. */
+export function listLines(servers: readonly ServerView[], now: number, width: number): string[] {
+  const rows = servers.flatMap((server) => {
+    const first = [server.name, presence(server, now)]
+    if (server.releases.length === 0) return [[...first, '', '', '', '']]
+    return server.releases.map((release, index) => [...(index === 0 ? first : ['', '']), `${release.application}/${release.environment}`, ...releaseCells(release, now)])
+  })
+  return table([['server', 'agent', 'environment', 'release', 'since', 'state'], ...rows], width)
+}
+
+/** Everything about one server. */
+export function showLines(server: ServerView, now: number): string[] {
+  const lines = [`${server.name}: ${presence(server, now)}`]
+  if (server.agent) lines.push(`  agent ${server.agent.version}, ${server.agent.platform}, round trip ${server.agent.roundTripMs} ms${Math.abs(server.agent.clockSkewMs) > 2_000 ? `, clock off by ${Math.round(server.agent.clockSkewMs / 1000)} s` : ''}`)
+  if (server.keptOut) lines.push(`  kept out of traffic by ${server.keptOut.by} since ${ago(server.keptOut.since, now)}; back with: dploy server ready ${server.name}`)
+  if (server.locked !== null) lines.push(`  two machines hold its key: dploy server rotate-key ${server.name}`)
+  for (const release of server.releases) {
+    const [number, since, state] = releaseCells(release, now)
+    const tags = Object.entries(release.tags).map(([key, value]) => `${key}=${value}`)
+    lines.push(`  ${release.application}/${release.environment}: ${release.release === null ? 'no release' : `release ${number}`}${since === '' ? '' : `, since ${since}`}, ${state}${tags.length > 0 ? ` (${tags.join(', ')})` : ''}${release.listed ? '' : '; not in dploy.yml'}`)
+  }
+  return lines
+}
+
+function presence(server: ServerView, now: number): string {
+  if (server.locked !== null) return `locked ${ago(server.locked, now)}: two machines hold its key`
+  if (server.connected) return `connected ${server.since === null ? '' : ago(server.since, now)}${server.keptOut ? ', out of traffic' : ''}`
+  if (!server.joined && server.since === null) return 'has not joined'
+  return server.since === null ? 'not connected' : `gone, last seen ${ago(server.since, now)}`
+}
+
+function releaseCells(release: Release, now: number): [string, string, string] {
+  const health = release.release === null && release.problem === null ? 'nothing yet' : release.healthy === null ? 'unknown' : release.healthy ? 'healthy' : 'not healthy'
+  return [release.release === null ? '–' : String(release.release), release.since === null ? '' : ago(release.since, now), release.drifted ? `${health}, drifted` : health]
+}

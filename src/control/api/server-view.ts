@@ -1,0 +1,54 @@
+import type { ServerView } from '../../protocol/api/servers.ts'
+import type { ServiceState } from '../../protocol/agent-messages.ts'
+import type { Environment } from '../store/applications.ts'
+import type { Server } from '../store/servers.ts'
+import type { ApiContext } from './context.ts'
+import { serverStatus } from './status.ts'
+
+/** How long a server has to answer. Milliseconds. */
+const askTimeout = 5_000
+/** How long the service has to answer its health check. Milliseconds. */
+const healthTimeout = 2_000
+
+/** What is known of a server, and what it runs in each of its environments: asked now where it is connected. */
+export async function serverView(context: ApiContext, server: Server, signal: AbortSignal): Promise<ServerView> {
+  const { store, gateway } = context
+  const link = gateway.link(server.id)
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(askTimeout)])
+  const memberships = await store.servers.memberships(server.id)
+  const facts = link?.facts
+  return {
+    name: server.name,
+    connected: link !== null,
+    since: link?.since ?? server.lastSeenAt,
+    joined: server.publicKey !== null,
+    locked: server.lockedAt,
+    keptOut: server.keptOut,
+    agent: facts ? { version: facts.version, platform: facts.platform, clockSkewMs: Math.round(facts.clockSkew), roundTripMs: Math.round(facts.roundTrip) } : null,
+    releases: await Promise.all(memberships.map(async ({ environment, ...rest }) => ({ ...rest, ...(await released(context, await store.applications.environmentById(environment), server, limit)) }))),
+  }
+}
+
+async function released(context: ApiContext, environment: Environment, server: Server, signal: AbortSignal) {
+  const wanted = environment.wantedRelease === null ? null : await context.store.releases.get(environment.wantedRelease)
+  const place = { application: environment.application, environment: environment.name }
+  const status = await serverStatus(context, environment, { id: server.id, name: server.name, address: null, port: null, tags: {} }, wanted?.number ?? null, signal)
+  return { ...place, release: status.release, since: status.service?.since ?? null, healthy: await healthy(context, environment, server, status, signal), drifted: status.drifted, problem: status.problem }
+}
+
+/** Whether the release that runs answers its own health check; what has no service is healthy when it is there. */
+async function healthy(context: ApiContext, environment: Environment, server: Server, status: { release: number | null; service: ServiceState | null }, signal: AbortSignal): Promise<boolean | null> {
+  const link = context.gateway.link(server.id)
+  if (!link || status.release === null || status.service === null) return null
+  if (status.service.state === 'none') return true
+  if (status.service.state === 'stopped' || status.service.state === 'failed') return false
+  try {
+    const { spec } = await context.store.releases.byNumber(environment.id, status.release)
+    const { port } = (await context.store.applications.servers(environment.id)).find(({ id }) => id === server.id) ?? {}
+    const local = port === null || port === undefined ? {} : { port }
+    const answer = await link.command('check_health', { release: spec, local, timeout: healthTimeout }, { application: environment.application, environment: environment.name, epoch: 0, signal })
+    return answer.healthy
+  } catch {
+    return null
+  }
+}
