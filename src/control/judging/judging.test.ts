@@ -26,8 +26,8 @@ test('Mann and Whitney: a worked example, ties, and nothing', () => {
 test('a slow tail is seen where the ranks hardly differ', () => {
   const random = seeded(1)
   const usual = Array.from({ length: 400 }, random)
-  const tailed = usual.map((time, index) => (index % 16 === 0 ? time + 5 : time))
-  assert.ok(mannWhitney(tailed, usual).p > 0.01)
+  const tailed = usual.map((time, index) => (index % 10 === 0 ? time + 5 : time))
+  assert.ok(mannWhitney(tailed, usual).p > 0.001)
   assert.ok(tailTest(tailed, usual, 0.95).p < 1e-6)
   assert.equal(tailTest(usual, usual, 0.95).p, 1)
   assert.equal(tailTest([], usual, 0.95).p, 1)
