@@ -23,12 +23,17 @@ for (const handover of ['port', 'socket'] as const) {
 
     test('a deployment boots beside, switches all at once, and nobody notices', async (context) => {
       await world.commit({ 'version.txt': 'two boot=300\n' }, 'Two')
+      await world.servers[0]!.mustExec('systemd-run', ['--quiet', '--unit=left-behind', '--working-directory=/srv/shop/releases/1', 'sleep', '300'])
       const { outcome, seen } = await underLoad(world, () => world.dploy('deploy', 'production'))
       assert.equal(outcome.result.state, 'succeeded', outcome.result.failure?.message)
       assert.equal(planOf(outcome).warm, true)
       assert.deepEqual(planOf(outcome).batches.map(({ length }) => length), [2])
       seen.noRequestFailed()
       await answersAre(world, 'two')
+      const notes = outcome.events.flatMap(({ server, data }) => (data.kind === 'note' && /still runs/.test(data.text!) ? [`${server}: ${data.text}`] : []))
+      assert.equal(notes.length, 1, notes.join('\n'))
+      assert.match(notes[0]!, /^web1: process \d+ still runs release 1 \(its directory\): \S*sleep 300$/)
+      await world.servers[0]!.mustExec('systemctl', ['stop', 'left-behind'])
       context.diagnostic(tell(outcome, seen))
     })
 

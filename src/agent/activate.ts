@@ -69,7 +69,7 @@ export async function bootRelease(context: ReleaseContext): Promise<{ already: b
 export async function watchRelease(context: ReleaseContext, duration: number): Promise<{ checks: number }> {
   const { service } = context.spec
   if (!service) return { checks: 0 }
-  noteOldCode(context)
+  await noteOldCode(context)
   using _notes = context.handover?.listen((text) => context.emit({ kind: 'note', text }))
   return await untilFailure(context, (exited) => watchHealth(healthTarget(context, exited), duration))
 }
@@ -129,11 +129,11 @@ function incoming(context: ReleaseContext, span: Incoming['span']): Incoming {
   return { spec, port: context.servicePort!, release, health, balancerSwitches, signal, span }
 }
 
-/** Says which processes still run a release that neither serves nor is to end: they would run on unnoticed. */
-function noteOldCode(context: ReleaseContext): void {
+/** Says which processes still run another release and are not the service's own: they would run on unnoticed. */
+async function noteOldCode(context: ReleaseContext): Promise<void> {
   const { directory, spec, handover, emit } = context
-  const known = new Set([spec.number, ...(handover?.releases() ?? [])])
-  const old = findOldCode(directory.path, known)
+  const known = (await handover?.pids().catch(() => null)) ?? new Set()
+  const old = findOldCode(directory.path, spec.number, known)
   for (const { pid, release, what, command } of old.slice(0, 5)) emit({ kind: 'note', text: `process ${pid} still runs release ${release} (its ${what}): ${command}` })
   if (old.length > 5) emit({ kind: 'note', text: `${old.length - 5} more processes still run an older release` })
 }

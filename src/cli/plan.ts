@@ -38,6 +38,7 @@ export async function printPlan(session: Session, revision: string | undefined, 
 export function planLines(plan: Plan): string[] {
   const count = plan.batches.flat().length
   const lines = [`stage     ${count} ${count === 1 ? 'server' : 'servers'} at once, traffic untouched`]
+  if (plan.warm === true) lines.push(`boot      beside the release that serves, until it is healthy`)
   if (plan.releaseCommand) lines.push(`once      on ${plan.releaseCommand.server}: ${plan.releaseCommand.command}`)
   plan.batches.forEach((batch, index) => {
     const names = batch.length > 6 ? `${batch.slice(0, 5).join(', ')} and ${batch.length - 5} more` : batch.join(', ')

@@ -140,9 +140,10 @@ describe('releases hand over on one server', { skip, concurrency: 1, timeout: 12
     const child = spawn('sleep', ['60'], { cwd: server.world.releasePath(1) })
     try {
       await once(child, 'spawn')
-      const [old] = findOldCode(server.world.place.directory, new Set([2]))
+      const [old] = findOldCode(server.world.place.directory, 2, new Set())
       assert.deepEqual({ ...old }, { pid: child.pid, release: 1, what: 'directory', command: 'sleep 60' })
-      assert.deepEqual(findOldCode(server.world.place.directory, new Set([1, 2])), [])
+      assert.deepEqual(findOldCode(server.world.place.directory, 1, new Set()), [])
+      assert.deepEqual(findOldCode(server.world.place.directory, 2, new Set([child.pid!])), [])
     } finally {
       child.kill('SIGKILL')
     }

@@ -5,7 +5,7 @@ import { DployError } from '../../protocol/errors.ts'
 import { handoverOf, type ReleaseSpec } from '../../protocol/release-spec.ts'
 import { waitHealthy, type HealthTarget } from '../health.ts'
 import type { Beside, ListenAddress, ServiceRelease } from '../services/contract.ts'
-import { countConnections } from '../services/connections.ts'
+import { countConnections, withDescendants } from '../services/connections.ts'
 import { startTicks } from '../services/processes.ts'
 import { freePort, isFree } from './free-port.ts'
 import { waitOwnAnswer } from './own-answer.ts'
@@ -105,9 +105,9 @@ export class Handover {
     return name === null ? null : (state.runs[name]?.ports ?? null)
   }
 
-  /** Releases that may have processes. */
-  releases(): Set<number> {
-    return new Set(Object.values(this.#file.read()?.runs ?? {}).map(({ release }) => release))
+  /** Processes of all releases that run, whether they serve or not. */
+  async pids(): Promise<ReadonlySet<number>> {
+    return withDescendants((await this.#options.beside.runs()).flatMap(({ pids }) => pids))
   }
 
   /** Whether this release is the one that serves. */

@@ -10,16 +10,17 @@ export interface OldProcess {
 }
 
 /**
- * Processes whose directory, program or mapped files are in a release that is none of `known`: workers that a service
- * left behind, consoles and cron jobs. Looks at what this user may see.
+ * Processes whose directory, program or mapped files are in another release than `current`: workers that a service left
+ * behind, consoles and cron jobs. `known` are those of releases that are kept warm or are about to end. Looks at what
+ * this user may see.
  */
-export function findOldCode(applicationDirectory: string, known: ReadonlySet<number>): OldProcess[] {
+export function findOldCode(applicationDirectory: string, current: number, known: ReadonlySet<number>): OldProcess[] {
   const inRelease = new RegExp(`${escape(`${applicationDirectory}/releases/`)}(\\d+)(/|$| )`)
   const old: OldProcess[] = []
   for (const name of readdirSync('/proc')) {
-    if (!/^\d+$/.test(name) || Number(name) === process.pid) continue
+    if (!/^\d+$/.test(name) || Number(name) === process.pid || known.has(Number(name))) continue
     for (const [what, text] of [['directory', () => readlinkSync(`/proc/${name}/cwd`)], ['program', () => readlinkSync(`/proc/${name}/exe`)], ['files', () => readFileSync(`/proc/${name}/maps`, 'latin1')]] as const) {
-      const release = releaseIn(text, inRelease, known)
+      const release = releaseIn(text, inRelease, current)
       if (release === null) continue
       old.push({ pid: Number(name), release, what, command: commandOf(name) })
       break
@@ -28,11 +29,11 @@ export function findOldCode(applicationDirectory: string, known: ReadonlySet<num
   return old
 }
 
-function releaseIn(read: () => string, inRelease: RegExp, known: ReadonlySet<number>): number | null {
+function releaseIn(read: () => string, inRelease: RegExp, current: number): number | null {
   try {
     for (const line of read().split('\n')) {
       const release = inRelease.exec(line)?.[1]
-      if (release !== undefined && !known.has(Number(release))) return Number(release)
+      if (release !== undefined && Number(release) !== current) return Number(release)
     }
   } catch {
     // It has ended, or is another user's.
