@@ -25,6 +25,13 @@ export interface TrafficCounters {
   redispatches: number
 }
 
+/** Of one server, summed over addresses and backends. */
+export interface ServerCounters {
+  requests: number
+  /** Answers 500 to 599, connections that it refused, and answers that broke off. */
+  failed: number
+}
+
 export interface DrainOptions {
   /** Milliseconds after which draining gives up waiting. */
   timeout: number
@@ -75,6 +82,8 @@ export interface Balancer extends AsyncDisposable {
   readdress?(server: string, port: number, signal: AbortSignal): Promise<void>
   /** Null where `capabilities.counts` is false. */
   counters(signal: AbortSignal): Promise<TrafficCounters | null>
+  /** Requests and failures of each server since the balancer started. Left out where a balancer does not count by server. */
+  serverCounters?(servers: readonly string[], signal: AbortSignal): Promise<Map<string, ServerCounters>>
   /** What the last `check` saw of the balancer's settings that makes such a deployment slow or cuts requests; for people. */
   advice?(pace: Pace): string[]
 }

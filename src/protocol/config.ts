@@ -268,7 +268,13 @@ const share = z
   .meta({ title: 'a number of servers or a share such as 25%' })
 
 const strategy = z.strictObject({
-  kind: z.enum(['rolling', 'all-at-once']).default('rolling').describe('Batch by batch, or every server at the same moment.'),
+  kind: z
+    .enum(['rolling', 'all-at-once', 'canary'])
+    .default('rolling')
+    .describe('Batch by batch, every server at the same moment, or some servers first, whose answers are compared with those of the others.'),
+  canary: share.default('10%').describe('Kind canary: how many servers get the release first, at least one.'),
+  judge: durationOr('2m', 'Kind canary: how long their answers are compared before the others follow.', 1_000),
+  inconclusive: z.enum(['continue', 'roll_back']).default('continue').describe('Kind canary: what happens when there were too few requests to judge by.'),
   batch: share.default('25%').describe('How many servers switch together: a number, or a share of them.'),
   max_failures: z.number().int().min(0).default(0).describe('How many servers may fail and be left drained before the deployment rolls back.'),
   max_unavailable: z.number().int().min(0).default(0).describe('How many servers may be out of reach at the start; they converge when they return.'),

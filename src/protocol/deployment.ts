@@ -43,6 +43,8 @@ export const planSchema = z.object({
   warm: z.boolean().optional(),
   /** What is done for each server of a batch, in order. */
   perServer: z.array(z.enum(['drain', 'activate', 'register'])),
+  /** The first batch is judged for so long, by what its servers answer and the others: see docs/canary.md. Milliseconds. */
+  canary: z.object({ duration: z.number(), inconclusive: z.enum(['continue', 'roll_back']) }).nullable().optional(),
   /** Milliseconds. */
   bakeBatch: z.number(),
   bake: z.number(),

@@ -71,6 +71,8 @@ export const errorTable = {
   'balancer.not_up': { status: 502, title: 'The balancer does not see the server as healthy', fix: "Check the balancer's own health check against the server" },
   'deployment.conflict': { status: 409, title: 'The deployment is not in a state that allows this', fix: 'Run: dploy deployments' },
   'deployment.cancelled': { status: 409, title: 'The deployment was cancelled', fix: 'Deploy again when ready' },
+  'canary.failed': { status: 502, title: 'The new release answers worse than the old one', fix: 'Read what its servers print: dploy logs; mend it and deploy again' },
+  'canary.inconclusive': { status: 502, title: 'Too little was seen to judge the new release by', fix: 'Raise strategy.judge or strategy.canary, or set strategy.inconclusive: continue' },
   'deployment.too_many_failures': { status: 502, title: 'More servers failed than the environment allows', fix: 'See the named servers' },
   'protocol.mismatch': { status: 426, title: 'Agent and control plane speak different protocol numbers', fix: 'Upgrade the older of the two' },
   'protocol.invalid': { status: 400, title: 'A message is not valid', fix: 'Check that both ends are dploy of a near version' },

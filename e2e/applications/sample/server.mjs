@@ -2,6 +2,7 @@
 //   boot=MS         listens only after so long
 //   unhealthy       its health check always fails; unhealthy=NAME: on that server
 //   dies=MS         ends so long after its first healthy answer
+//   fails=SHARE     answers so many of its pages with 500
 //   needs=PATH      is healthy only while there is such a file
 //   keepalive=MS    keeps idle connections only so long
 //   deaf            ignores SIGTERM
@@ -25,6 +26,7 @@ const server = http.createServer((request, response) => {
     }
     return
   }
+  if (word('fails') && Math.random() < number('fails')) response.statusCode = 500
   if (request.method === 'POST') return request.pipe(response)
   response.end(`${text.split(/\s+/)[0]} release ${process.env.DPLOY_RELEASE} on ${process.env.DPLOY_SERVER}\n`)
 })

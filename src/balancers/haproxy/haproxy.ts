@@ -2,7 +2,7 @@ import { distance } from 'fastest-levenshtein'
 import type { BalancerConfig } from '../../protocol/config.ts'
 import { formatDuration } from '../../protocol/duration.ts'
 import { DployError } from '../../protocol/errors.ts'
-import type { Balancer, BalancerDriver, DrainOptions, RegisterOptions, ServerTraffic, TrafficCounters } from '../contract.ts'
+import type { Balancer, BalancerDriver, DrainOptions, RegisterOptions, ServerCounters, ServerTraffic, TrafficCounters } from '../contract.ts'
 import { ServerPorts } from './ports.ts'
 import { RuntimeApi } from './runtime-api.ts'
 import { parseStatistics, type StatRow } from './statistics.ts'
@@ -141,6 +141,19 @@ class Haproxy implements Balancer {
       }
     }
     return total
+  }
+
+  async serverCounters(servers: readonly string[], signal: AbortSignal): Promise<Map<string, ServerCounters>> {
+    const counters = new Map(servers.map((server) => [server, { requests: 0, failed: 0 }]))
+    for (const api of this.#apis) {
+      for (const row of await this.#rows(api, signal)) {
+        const counted = row.type === '2' && this.#backends.includes(row.pxname!) ? counters.get(row.svname!) : undefined
+        if (!counted) continue
+        counted.requests += number(row.req_tot === undefined || row.req_tot === '' ? row.stot : row.req_tot)
+        counted.failed += number(row.hrsp_5xx) + number(row.econ) + number(row.eresp)
+      }
+    }
+    return counters
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -5,6 +5,7 @@ import { formatDuration } from '../../protocol/duration.ts'
 import { reportOf } from '../../protocol/errors.ts'
 import type { EnvironmentServer } from '../store/applications.ts'
 import type { Release } from '../store/releases.ts'
+import { judgeCanary } from './canary.ts'
 import type { Failures } from './failures.ts'
 import { localOf } from './stage.ts'
 import type { Run } from './run.ts'
@@ -18,10 +19,17 @@ export async function activate(run: Run, failures: Failures, watch: Watch): Prom
   for (const name of planned.batches.flat()) if (states.get(name) === 'switched') watch.start(run.server(name), run.release!)
   for (const [index, batch] of planned.batches.entries()) {
     const left = batch.filter((name) => !over.has(states.get(name)!)).map((name) => run.server(name))
-    if (left.length === 0) continue
-    if (planned.batches.length > 1) run.event(null, { kind: 'progress', phase: `batch ${index + 1} of ${planned.batches.length}` })
-    await Promise.all(left.map((server) => switchServer(run, server, failures, watch)))
+    if (left.length > 0) {
+      if (planned.batches.length > 1) run.event(null, { kind: 'progress', phase: `batch ${index + 1} of ${planned.batches.length}` })
+      await Promise.all(left.map((server) => switchServer(run, server, failures, watch)))
+    }
     abortIfNeeded(run, failures)
+    // Also when a control plane was killed in the middle of it: the others have not begun.
+    if (index === 0 && planned.canary && planned.batches.slice(1).flat().every((name) => states.get(name) === 'staged')) {
+      await run.timed('bake', () => judgeCanary(run, batch, planned.canary!, AbortSignal.any([run.signal, failures.signal])))
+      abortIfNeeded(run, failures)
+    }
+    if (left.length === 0) continue
     if (planned.bakeBatch > 0 && index < planned.batches.length - 1) await run.timed('bake', () => bakeFor(run, failures, planned.bakeBatch))
   }
   await run.transition('baking')

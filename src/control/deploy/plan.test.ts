@@ -11,7 +11,7 @@ const desired = (changes: Partial<Desired> = {}): Desired => ({
   release: 2,
   from: 1,
   servers: names(8),
-  strategy: { kind: 'rolling', batch: '25%', max_failures: 0, max_unavailable: 0, bake: 2_000, bake_batch: 0 },
+  strategy: { kind: 'rolling', canary: '10%', judge: 60_000, inconclusive: 'continue', batch: '25%', max_failures: 0, max_unavailable: 0, bake: 2_000, bake_batch: 0 },
   releaseCommand: null,
   drains: true,
   hasService: true,
@@ -104,4 +104,18 @@ test('a release takes over warm only where all that runs was started for it', ()
   assert.equal(value.batches.length, 4)
   assert.deepEqual(value.perServer, ['drain', 'activate', 'register'])
   assert.equal(plan(desired({ servers: names(2), handover: 'port', from: null }), all(names(2), running(null))).warm, false)
+})
+
+test('a canary goes first, alone, and is judged; the others follow in batches', () => {
+  const value = plan(desired({ strategy: { ...desired().strategy, kind: 'canary', canary: 1 } }), all(names(8), running(1)))
+  assert.equal(value.batches[0]!.length, 1)
+  assert.equal(value.batches.length, 5)
+  assert.equal(value.batches.flat().length, 8)
+  assert.deepEqual(value.canary, { duration: 60_000, inconclusive: 'continue' })
+})
+
+test('where there is nobody to compare with, or on the way back, there is no canary', () => {
+  const strategy = { ...desired().strategy, kind: 'canary' as const, canary: '100%' }
+  assert.equal(plan(desired({ strategy }), all(names(8), running(1))).canary, null)
+  assert.equal(plan(desired({ strategy: { ...strategy, canary: 1 }, kind: 'rollback' }), all(names(8), running(1))).canary, null)
 })

@@ -48,6 +48,10 @@ export function plan(desired: Desired, observed: ReadonlyMap<string, ObservedSer
   const nothingRuns = reachable.every((server) => observed.get(server)!.current === null)
   const warm = !nothingRuns && desired.handover !== undefined && desired.handover !== 'restart' && toSwitch.every((server) => observed.get(server)!.running && observed.get(server)!.handover === desired.handover)
   const size = nothingRuns || warm || desired.strategy.kind === 'all-at-once' ? Math.max(1, toSwitch.length) : batchSize(desired.strategy.batch, desired.servers.length)
+  // Going back is no experiment, and where all switch there is nobody to compare with.
+  const ahead = desired.strategy.kind === 'canary' && desired.kind === 'deploy' && !nothingRuns ? Math.min(batchSize(desired.strategy.canary, desired.servers.length), toSwitch.length) : 0
+  const canary = ahead > 0 && ahead < toSwitch.length
+  const batches = canary ? [toSwitch.slice(0, ahead), ...inBatches(toSwitch.slice(ahead), size)] : inBatches(toSwitch, size)
   const firstStaged = toSwitch[0]
   return {
     kind: desired.kind,
@@ -60,10 +64,11 @@ export function plan(desired: Desired, observed: ReadonlyMap<string, ObservedSer
       return { server, from: seen.current, already: desired.release !== null && seen.releases.includes(desired.release) }
     }),
     releaseCommand: desired.kind === 'deploy' && desired.releaseCommand !== null && firstStaged !== undefined ? { server: firstStaged, command: desired.releaseCommand } : null,
-    batches: inBatches(toSwitch, size),
+    batches,
     unchanged,
     unreachable,
     warm,
+    canary: canary ? { duration: desired.strategy.judge, inconclusive: desired.strategy.inconclusive } : null,
     perServer: desired.drains && !warm ? ['drain', 'activate', 'register'] : ['activate'],
     bakeBatch: desired.hasService ? desired.strategy.bake_batch : 0,
     bake: desired.hasService ? desired.strategy.bake : 0,
