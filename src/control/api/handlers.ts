@@ -146,9 +146,7 @@ async function* deploymentEvents(context: ApiContext, call: Call<'deploymentEven
   const ended = new AbortController()
   const signal = AbortSignal.any([call.signal, ended.signal])
   // The end is stored after the last event but the receipt's: once the run is over, everything is there to be read.
-  const state = (await store.deployments.get(id)).state
-  if (isFinal(state)) ended.abort()
-  else void (context.deployer.done(id) ?? endElsewhere(context, id, call.signal)).then(() => store.events.flush()).then(() => ended.abort())
+  void (context.deployer.done(id) ?? endElsewhere(context, id, call.signal)).then(() => store.events.flush()).then(() => ended.abort())
   let cursor = call.lastEventId ?? call.query.after
   for await (const event of store.events.follow(id, cursor, signal)) {
     cursor = event.seq

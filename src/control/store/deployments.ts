@@ -132,6 +132,7 @@ export class Deployments {
     changes: { revision?: Revision; releaseId?: string; plan?: Plan; failure?: ErrorReport; wantedRelease?: string | null } = {},
   ): Promise<void> {
     checkTransition(from, to)
+    await this.#events.flush()
     await this.#fenced(id, fence, async (trx, environmentId) => {
       const result = await trx
         .updateTable('deployments')
@@ -151,8 +152,9 @@ export class Deployments {
       if (changes.wantedRelease !== undefined) {
         await trx.updateTable('environments').set({ wanted_release_id: changes.wantedRelease }).where('id', '=', environmentId).execute()
       }
+      await this.#events.addWith(trx, id, { kind: 'state', state: to, failure: changes.failure ?? null }, now)
     })
-    this.#events.add(id, null, { kind: 'state', state: to, failure: changes.failure ?? null }, now)
+    this.#events.wake()
   }
 
   async setFrom(id: string, fence: number, releaseId: string | null): Promise<void> {
@@ -163,13 +165,17 @@ export class Deployments {
 
   /** Ends a deployment that never got the lock, or that nobody can run any more. */
   async abandon(id: string, failure: ErrorReport, now: number): Promise<void> {
-    await this.#db
-      .updateTable('deployments')
-      .set({ state: 'failed', failure: JSON.stringify(failure), finished_at: now })
-      .where('id', '=', id)
-      .where('state', 'in', runningStates)
-      .execute()
-    this.#events.add(id, null, { kind: 'state', state: 'failed', failure }, now)
+    await this.#events.flush()
+    await this.#db.transaction().execute(async (trx) => {
+      const { numUpdatedRows } = await trx
+        .updateTable('deployments')
+        .set({ state: 'failed', failure: JSON.stringify(failure), finished_at: now })
+        .where('id', '=', id)
+        .where('state', 'in', runningStates)
+        .executeTakeFirst()
+      if (numUpdatedRows > 0n) await this.#events.addWith(trx, id, { kind: 'state', state: 'failed', failure }, now)
+    })
+    this.#events.wake()
   }
 
   async setPlan(id: string, fence: number, plan: Plan, servers: readonly { id: string; name: string }[], now: number): Promise<void> {

@@ -1,4 +1,4 @@
-import type { Kysely } from 'kysely'
+import type { Kysely, Transaction } from 'kysely'
 import type { DeploymentEvent, DeploymentEventData, DeploymentState } from '../../protocol/deployment.ts'
 import type { Tables } from './schema.ts'
 
@@ -32,6 +32,16 @@ export class EventLog {
   add(deployment: string, serverId: string | null, data: DeploymentEventData, at: number): void {
     this.#waiting.push({ deployment_id: deployment, server_id: serverId, at, data: JSON.stringify(data) })
     this.#timer ??= setTimeout(() => void this.flush(), flushDelay)
+  }
+
+  /** Adds one with the change that it tells of: both are stored, or none. `wake` is due once the transaction is over. */
+  async addWith(trx: Transaction<Tables>, deployment: string, data: DeploymentEventData, at: number): Promise<void> {
+    await trx.insertInto('events').values({ deployment_id: deployment, server_id: null, at, data: JSON.stringify(data) }).execute()
+  }
+
+  /** Lets readers look for what another writer stored. */
+  wake(): void {
+    for (const wake of [...this.#readers]) wake()
   }
 
   flush(): Promise<void> {
@@ -92,7 +102,7 @@ export class EventLog {
     for (let start = 0; start < rows.length; start += 500) {
       await this.#db.insertInto('events').values(rows.slice(start, start + 500)).execute()
     }
-    for (const wake of [...this.#readers]) wake()
+    this.wake()
   }
 
   #news(signal: AbortSignal): Promise<void> {
