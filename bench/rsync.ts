@@ -33,14 +33,17 @@ export interface RsyncTimes {
 export class Rsync {
   readonly #world: World
   readonly #directory: string
+  readonly #config: string
 
-  private constructor(world: World) {
+  private constructor(world: World, config: string) {
     this.#world = world
+    this.#config = config
     this.#directory = join(world.directory, 'rsync')
   }
 
-  static async prepare(world: World): Promise<Rsync> {
-    const rsync = new Rsync(world)
+  /** `config`: the configuration for ssh. */
+  static async prepare(world: World, config = world.fleet.sshConfig): Promise<Rsync> {
+    const rsync = new Rsync(world, config)
     mkdirSync(rsync.#directory)
     writeFileSync(join(rsync.#directory, 'server.mjs'), readFileSync(join(world.repository, 'server.mjs')))
     await Promise.all(
@@ -63,7 +66,7 @@ StartLimitIntervalSec=0
   /** `connections`: a new one for each command, or one per server that is open already (ControlMaster). */
   async deploy(version: string, options: { connections: 'new' | 'open' }): Promise<RsyncTimes> {
     writeFileSync(join(this.#directory, 'version.txt'), `${version}\n`)
-    const ssh = options.connections === 'new' ? ['-F', this.#world.fleet.sshConfig, '-o', 'ControlPath=none'] : this.#multiplexed()
+    const ssh = options.connections === 'new' ? ['-F', this.#config, '-o', 'ControlPath=none'] : this.#multiplexed()
     if (options.connections === 'open') await this.#each((server) => program('ssh', [...ssh, '-o', 'ControlMaster=auto', '-o', 'ControlPersist=60', server.name, 'true']))
     const began = performance.now()
     await this.#each(async (server) => {
@@ -78,7 +81,7 @@ StartLimitIntervalSec=0
   }
 
   #multiplexed(): string[] {
-    return ['-F', this.#world.fleet.sshConfig, '-o', `ControlPath=${this.#world.directory}/%h.ssh`]
+    return ['-F', this.#config, '-o', `ControlPath=${this.#world.directory}/%n.ssh`]
   }
 
   async #each(work: (server: Server) => Promise<void>): Promise<void> {
