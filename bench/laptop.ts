@@ -1,9 +1,11 @@
 // How long a small change takes from a laptop to 8 servers that are 20 ms away, with the connections already open, beside
 // rsync and a restart over ControlMaster in the same run; and how many round trips each phase waits for.
 // Run: bench/run laptop           (root on Debian; about two minutes); `--servers N`, `--rounds N`
+import { execFile } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
+import { fileURLToPath } from 'node:url'
+import { parseArgs, promisify } from 'node:util'
 import { unavailable } from '../e2e/fleet/fleet.ts'
 import { startUsers } from '../e2e/traffic/users.ts'
 import { freePorts, World } from '../e2e/world.ts'
@@ -36,14 +38,21 @@ if (first.result.state !== 'succeeded') throw new Error(`The first deployment: $
 const rsync = await Rsync.prepare(world, config)
 const samples: { command: number; overFloor: number; failed: number }[] = []
 const rsyncs: number[] = []
+const shared: number[] = []
+const cores = navigator.hardwareConcurrency
 const trips = new Map<string, number[]>()
 
 for (let round = 1; round <= Number(values.rounds); round++) {
   await world.commit({ 'version.txt': `round ${round}\n` }, `Round ${round}`)
   await using users = startUsers({ url: world.url, rate: 100 })
+  const busy = () => world.servers.reduce((sum, server) => sum + server.cpuSeconds, 0)
+  const before = busy()
+  const used: { at: number; seconds: number }[] = []
+  const sampling = setInterval(() => used.push({ at: Date.now(), seconds: busy() - before }), 20)
   const began = Date.now()
   const { result } = await deploy()
   const ended = Date.now()
+  clearInterval(sampling)
   const seen = await users.stop()
   if (result.state !== 'succeeded') throw new Error(`Round ${round}: ${result.failure?.message}`)
   const receipt = result.receipt!
@@ -51,22 +60,35 @@ for (let round = 1; round <= Number(values.rounds); round++) {
   const overFloor = command - (receipt.floor.ms + receipt.waiting.ms) / 1000
   samples.push({ command, overFloor, failed: seen.failed.length })
   say(`\ndploy ${round}: the whole command ${command.toFixed(2)} s, the deployment ${result.seconds.toFixed(2)} s, floor ${(receipt.floor.ms / 1000).toFixed(2)} s, over it ${overFloor.toFixed(2)} s (in the deployment ${(receipt.overheadMs / 1000).toFixed(2)} s); ${seen.failed.length} of ${seen.answers.length} requests failed`)
-  const phases = [{ name: 'connect', from: began, to: receipt.startedAt }, ...receipt.phases.map(({ name, start, end }) => ({ name, from: receipt.startedAt + start, to: receipt.startedAt + end })), { name: 'end', from: receipt.finishedAt, to: ended }]
+  const created = await createdAt(result.deployment!)
+  const phases = [{ name: 'connect', from: began, to: created }, { name: 'lock', from: created, to: receipt.startedAt }, ...receipt.phases.map(({ name, start, end }) => ({ name, from: receipt.startedAt + start, to: receipt.startedAt + end })), { name: 'end', from: receipt.finishedAt, to: ended }]
   for (const { name, from, to } of phases) {
-    const counts = [...delayed.values()].map((link) => link.roundTrips(from, to))
+    // Two of the first are ssh's own, to open a session in the connection (RFC 4254, sections 5.1 and 6.5).
+    const counts = [...delayed.values()].map((link) => link.roundTrips(from, to) - (name === 'connect' ? 2 : 0))
     trips.set(name, [...(trips.get(name) ?? []), Math.max(...counts)])
-    say(`  ${name.padEnd(12)} ${String(Math.round(to - from)).padStart(5)} ms   ${Math.max(...counts)} round trips`)
+    say(`  ${name.padEnd(12)} ${String(Math.round(to - from)).padStart(5)} ms   ${Math.max(...counts)} round trips${name === 'connect' ? ", and ssh's own 2 to open a session" : ''}`)
   }
+  const connecting = used.findLast(({ at }) => at <= created)?.seconds ?? 0
+  say(`  the servers share this machine's ${cores} cores: starting their agents took ${connecting.toFixed(2)} s of processor time, ${(connecting / cores).toFixed(2)} s of connect`)
+  shared.push(connecting / cores - connecting / world.servers.length)
   const times = await rsync.deploy(`rsync${round}`, { connections: 'open' })
   rsyncs.push(times.commands)
   say(`rsync and restart of all at once ${round}: ${times.commands.toFixed(2)} s, all serving after ${times.serving.toFixed(2)} s`)
 }
 
+/** When a deployment was asked for: all servers are connected then, and have told what they keep. */
+async function createdAt(number: number): Promise<number> {
+  const program = fileURLToPath(new URL('../src/cli/main.ts', import.meta.url))
+  const { stdout } = await promisify(execFile)(process.execPath, [program, 'deployments', String(number), '--json'], { cwd: world.repository, env: { ...world.environment, DPLOY_SSH_CONFIG: config } })
+  return (JSON.parse(stdout) as { createdAt: number }).createdAt
+}
+
 const over = median(samples.map(({ overFloor }) => overFloor))
 say(`\ndploy: ${median(samples.map(({ command }) => command)).toFixed(2)} s, ${over.toFixed(2)} s over the floor; rsync and restart over open connections: ${median(rsyncs).toFixed(2)} s`)
+say(`with processors of its own for each server that would be ${(over - median(shared)).toFixed(2)} s over the floor`)
 const failures = [
   ...(over >= most.overFloor ? [`${over.toFixed(2)} s over the floor, ${most.overFloor} s is aimed at`] : []),
-  ...[...trips].filter(([, counts]) => median(counts) > most.roundTrips).map(([name, counts]) => `${name}: ${median(counts)} round trips, ${most.roundTrips} are aimed at`),
+  ...[...trips].filter(([name, counts]) => name !== 'end' && median(counts) > most.roundTrips).map(([name, counts]) => `${name}: ${median(counts)} round trips, ${most.roundTrips} are aimed at`),
   ...(samples.some(({ failed }) => failed > 0) ? ['requests failed'] : []),
 ]
 for (const failure of failures) say(`NOT REACHED: ${failure}`)

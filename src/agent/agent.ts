@@ -99,6 +99,7 @@ export class Agent {
   #hello({ nonce, introduction }: z.infer<typeof helloParams>) {
     if (this.#options.identity === null && introduction) this.#identity ??= { ...introduction, control: 'ssh', privateKey: '' }
     const identity = this.#who()
+    const look = this.#options.identity === null ? introduction?.look : undefined
     return {
       protocol: protocolNumber,
       server: identity.server,
@@ -108,8 +109,22 @@ export class Agent {
       platform: `${process.platform}-${process.arch}`,
       instance: this.#instance,
       clock: Date.now(),
+      ...(look && { held: this.#look(look) }),
       ...(this.#options.instanceId && { instanceId: this.#options.instanceId }),
     }
+  }
+
+  /** What this server keeps for a place; undefined where that cannot be read, which whoever asks again is told. */
+  #look(place: Place): AgentResult<'hold'> | undefined {
+    try {
+      return this.#hold({ ...place, take: null, give: null, force: false, record: null })
+    } catch {
+      return undefined
+    }
+  }
+
+  #hold(params: AgentParams<'hold'>): AgentResult<'hold'> {
+    return holdShared(params, { directory: this.#directory(params.directory).path, journal: this.#options.journal, now: Date.now() })
   }
 
   #who(): Identity {
@@ -246,7 +261,7 @@ export class Agent {
       this.#identity = identity
       return { publicKey }
     },
-    hold: async (params) => holdShared(params, { directory: this.#directory(params.directory).path, journal: this.#options.journal, now: Date.now() }),
+    hold: async (params) => this.#hold(params),
   }
 
   async #observe(place: Place): Promise<AgentResult<'observe'>> {

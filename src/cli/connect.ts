@@ -3,6 +3,7 @@ import { connect as connectSocket } from 'node:net'
 import { join } from 'node:path'
 import { Agent, fetch as undiciFetch } from 'undici'
 import { Client } from '../client/client.ts'
+import { Ssh, type SshServer } from '../ssh/ssh.ts'
 import { showProgress } from './view/ssh-progress.ts'
 
 export interface Connection extends AsyncDisposable {
@@ -18,6 +19,8 @@ export interface ConnectOptions {
   base: string
   /** What else than ~/.ssh/config ssh is to read; by default DPLOY_SSH_CONFIG. */
   sshConfig?: string | undefined
+  /** Servers that will be needed at once. */
+  ahead?: readonly SshServer[] | undefined
 }
 
 /**
@@ -33,9 +36,15 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
   const data = dataDirectory(options.base)
   const socket = join(data, 'control.sock')
   if (await answers(socket)) return overSocket(socket)
+  const ssh = new Ssh({
+    configFile: options.sshConfig ?? process.env.DPLOY_SSH_CONFIG ?? null,
+    runtimeAddress: process.env.DPLOY_RUNTIME_URL,
+    interactive: process.stdin.isTTY && process.stderr.isTTY,
+    onProgress: showProgress(),
+  })
+  ssh.ahead(options.ahead ?? [])
   const { startEmbedded } = await import('./embed.ts')
-  const progress = showProgress()
-  const plane = await startEmbedded(data, { ssh: { configFile: options.sshConfig ?? process.env.DPLOY_SSH_CONFIG ?? null, runtimeAddress: process.env.DPLOY_RUNTIME_URL, interactive: process.stdin.isTTY && process.stderr.isTTY, onProgress: progress } })
+  const plane = await startEmbedded(data, { ssh })
   const connection = overSocket(plane.socket)
   const interrupt = endOnInterrupt(async () => plane[Symbol.asyncDispose]())
   return {

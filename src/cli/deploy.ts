@@ -26,7 +26,7 @@ export function deployCommand(): Command {
     .addHelpText('after', '\nExamples:\n  $ dploy deploy production\n  $ dploy deploy staging --revision feature/cart\n  $ dploy deploy production --directory ./dist\n  $ dploy deploy production --plan\n\nExit code 0 only when the environment runs what was asked for.')
     .action(async (environment: string | undefined, options: Options, command: Command) => {
       const output = makeOutput(options)
-      await using session = await openSession(command, environment)
+      await using session = await openSession(command, environment, { ahead: true })
       for (const warning of session.warnings) if (output.mode !== 'json') output.line(`warning: ${warning}`)
       if (options.plan) {
         const { printPlan } = await import('./plan.ts')

@@ -19,7 +19,7 @@ export function rollbackCommand(): Command {
       if (release !== undefined && !(Number.isInteger(release) && release > 0)) {
         throw new DployError('request.invalid', `"${options.release}" is not a release number`, { fix: 'Run: dploy releases' })
       }
-      await using session = await openSession(command, environment)
+      await using session = await openSession(command, environment, { ahead: true })
       await deployAndWatch(
         session,
         () => session.client.call('rollback', { params: session.params, body: { ...(release === undefined ? {} : { release }), wait: options.wait, requestedBy: requester() } }),

@@ -13,12 +13,12 @@ export interface Session extends AsyncDisposable {
   warnings: string[]
 }
 
-/** Reads dploy.yml, connects, and tells the control plane of it. With `any`, a command that is about all environments takes the first. */
-export async function openSession(command: Command, environment: string | undefined, choice: { any: boolean } = { any: false }): Promise<Session> {
+/** Reads dploy.yml, connects, and tells the control plane of it. With `any`, a command that is about all environments takes the first; `ahead`: it will ask every server. */
+export async function openSession(command: Command, environment: string | undefined, choice: { any?: boolean; ahead?: boolean } = {}): Promise<Session> {
   const options = command.optsWithGlobals<{ server?: string; config?: string; sshConfig?: string }>()
   const project = readProject(options.config, process.cwd())
-  const name = choice.any && environment === undefined ? Object.keys(project.config.environments)[0]! : chooseEnvironment(project, environment)
-  const connection = await connect({ server: options.server, base: project.base, sshConfig: options.sshConfig })
+  const name = choice.any === true && environment === undefined ? Object.keys(project.config.environments)[0]! : chooseEnvironment(project, environment)
+  const connection = await connect({ server: options.server, base: project.base, sshConfig: options.sshConfig, ahead: choice.ahead === true ? serversOf(project, name) : [] })
   try {
     const { warnings } = await connection.client.call('apply', { body: { text: project.text, fileName: project.file, base: project.base } })
     return {
@@ -33,6 +33,10 @@ export async function openSession(command: Command, environment: string | undefi
     await connection[Symbol.asyncDispose]()
     throw error
   }
+}
+
+function serversOf(project: Project, environment: string): { name: string; address: string | null }[] {
+  return project.config.environments[environment]!.servers.map(({ name, address }) => ({ name, address: address ?? null }))
 }
 
 /** Who asks, for the record: `anna@laptop`. */

@@ -23,7 +23,7 @@ import { openSqlite } from './store/sqlite.ts'
 import { openStore } from './store/store.ts'
 import type { BalancerConfig } from '../protocol/config.ts'
 import { version } from '../protocol/product-version.ts'
-import { Ssh, type SshOptions } from '../ssh/ssh.ts'
+import type { Ssh } from '../ssh/ssh.ts'
 
 export interface ControlPlaneOptions {
   /** Directory in which everything is kept. */
@@ -37,7 +37,7 @@ export interface ControlPlaneOptions {
   /** Where the built pages are; without it none are served. */
   pages?: PagesDirectory | undefined
   /** Reach servers by ssh, instead of waiting for their agents to dial in. */
-  ssh?: SshOptions | undefined
+  ssh?: Ssh | undefined
   log?: { level: 'silent' | 'info' | 'debug' } | undefined
 }
 
@@ -63,7 +63,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const key = controlKey(options.data)
   const gateway = new Gateway({ store, key, objects: artifacts, log })
   const openBalancer = (config: BalancerConfig) => openDriver(config, async (name) => (await store.servers.named(name))?.facts ?? null)
-  const reach = options.ssh ? cleanup.use(new SshReach({ ssh: cleanup.use(new Ssh(options.ssh)), store, gateway })) : null
+  const reach = options.ssh ? cleanup.use(new SshReach({ ssh: cleanup.use(options.ssh), store, gateway })) : null
   const holder = holderOfThisProcess()
   const shared = reach && new SharedLocks({ store, links: (environment, signal) => reach.links(environment, signal), holder })
   const deployer = new Deployer({ store, servers: reach ?? gateway, shared, artifacts, openBalancer, log, holder }, measure)
@@ -74,6 +74,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   // One that comes and goes with a command has nothing to keep.
   if (options.exclusive && !reach) cleanup.use(new PortKeeper({ store, gateway, openBalancer, log }))
   cleanup.defer(() => gateway.close())
+  cleanup.defer(() => converger.settled())
   cleanup.defer(() => deployer.stop())
   const context = { store, gateway, shared, deployer, commands: new CommandRuns(store, gateway), copies: new FileCopies(store, gateway), artifacts, openBalancer, pages: options.pages ?? null, controlKey: key.publicKey, version: version(), log }
   const api = cleanup.use(await serveApi(context, makeHandlers(context), { tcp: options.tcp, socket: options.socket }))

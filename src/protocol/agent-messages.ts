@@ -190,7 +190,7 @@ export const helloParams = z.object({
    * Who the agent is to be and whom it obeys, where ssh carries the connection: who may start an agent there may do so.
    * An agent that dialled itself takes no notice of it.
    */
-  introduction: z.object({ server: z.string(), name: z.string(), controlKey: z.string() }).optional(),
+  introduction: z.object({ server: z.string(), name: z.string(), controlKey: z.string(), look: place.optional() }).optional(),
 })
 export const helloResult = z.object({
   protocol: z.number(),
@@ -204,6 +204,8 @@ export const helloResult = z.object({
   /** Differs at each start of the agent. */
   instance: z.string(),
   clock: z.number(),
+  /** What the server keeps for the place that the introduction named. */
+  held: sharedMethods.hold.result.optional(),
   /** The EC2 instance that the agent runs on, where it runs on one. */
   instanceId: z.string().regex(/^i-[0-9a-f]{8,17}$/).optional(),
 })

@@ -17,7 +17,7 @@ export const accessScript = `
 script=$1
 shift
 if [ "$(id -u)" = 0 ]; then exec sh -c "$script" dploy root "$@"; fi
-if why=$(sudo -n sh -c : 2>&1); then exec sudo -n sh -c "$script" dploy sudo "$@"; fi
+if why=$(sudo -n sh -c : 2>&1 </dev/null); then exec sudo -n sh -c "$script" dploy sudo "$@"; fi
 echo dploy sudo $why
 export DPLOY_SUDO_SAID="$why"
 exec sh -c "$script" dploy user "$@"
@@ -30,13 +30,13 @@ exec sh -c "$script" dploy user "$@"
 export const placeScript = `
 umask 077
 access=$1 agent=$2 x64=$3 arm64=$4 least=$5
-case $(uname -s)-$(uname -m) in
-  Linux-x86_64) arch=x64 sum=$x64;;
-  Linux-aarch64) arch=arm64 sum=$arm64;;
-  *) echo dploy stop architecture $(uname -s) $(uname -m); exit 0;;
+case $(uname -sm) in
+  "Linux x86_64") arch=x64 sum=$x64;;
+  "Linux aarch64") arch=arm64 sum=$arm64;;
+  *) echo dploy stop architecture $(uname -sm); exit 0;;
 esac
 if [ $access = user ]; then state=$HOME/.dploy; else state=/var/lib/dploy; fi
-mkdir -p "$state/runtime" "$state/agent" || { echo dploy stop state "$state"; exit 0; }
+[ -d "$state/runtime" ] && [ -d "$state/agent" ] || mkdir -p "$state/runtime" "$state/agent" || { echo dploy stop state "$state"; exit 0; }
 kept=$state/runtime/node-$sum
 bundle=$state/agent/$agent.mjs
 part=
@@ -57,7 +57,11 @@ while :; do
   if command -v wget >/dev/null; then tool=wget; fi
   if command -v curl >/dev/null; then tool=curl; fi
   echo dploy need $what $arch \${libc#* } $tool
-  read -r answer value || exit 0
+  # What comes before is the first frame for the agent, which comes again.
+  while :; do
+    read -r answer value || exit 0
+    case $answer in send|fetch) break;; esac
+  done
   part=$file.part.$$
   trap clean EXIT
   case $answer in
@@ -65,7 +69,6 @@ while :; do
     fetch)
       if [ $tool = curl ]; then curl -fsSL --connect-timeout 3 --max-time 300 "$value"; else wget -qO- -T 5 -t 1 "$value"; fi |
         tar -xzO --wildcards "*/bin/node" >"$part";;
-    *) exit 0;;
   esac
   got=$(sha256sum <"$part")
   if [ "\${got%% *}" = "$wanted" ]; then

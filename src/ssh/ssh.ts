@@ -1,6 +1,7 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { connect } from 'node:net'
+import { PassThrough } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import { DployError } from '../protocol/errors.ts'
 import type { Carrier } from '../protocol/peer.ts'
@@ -8,6 +9,7 @@ import { streamCarrier } from '../protocol/stream-carrier.ts'
 import { agentBundle } from './agent-bundle.ts'
 import { bootstrapCommand, readBootstrapLine, type Access } from './bootstrap.ts'
 import { destinationArguments, readDestination, type Destination } from './destination.ts'
+import { EarlyStream } from './early-stream.ts'
 import { needsPerson, needsVerbose, sshFailure } from './failure.ts'
 import { LineReader } from './line-reader.ts'
 import { Limiter } from './limiter.ts'
@@ -27,9 +29,8 @@ export interface SshServer {
   address: string | null
 }
 
-/** An agent that was started through ssh and waits for its hello. */
+/** An agent that was started through ssh. */
 export interface SshAgent {
-  carrier: Carrier
   user: string
   access: Access
   /** What sudo said when it refused; null where it was not needed, or granted. */
@@ -48,32 +49,65 @@ const patience = [500, 1_500]
 /** The last question that a person was asked at the terminal. */
 let asking: Promise<unknown> = Promise.resolve()
 
+interface Streams {
+  incoming: PassThrough
+  outgoing: EarlyStream
+}
+
 interface Attempt {
   server: SshServer
   destination: Destination
   config: PersonConfig
   bundle: ReturnType<typeof agentBundle>
+  streams: Streams
 }
 
 /** Reaches servers with the person's own ssh program, so that whatever works by hand works here. */
 export class Ssh implements AsyncDisposable {
   readonly #options: SshOptions
   readonly #children = new Set<ChildProcess>()
+  readonly #ahead = new Map<string, ReturnType<Ssh['connect']> & { stop: AbortController }>()
   #bundle: ReturnType<typeof agentBundle> | null = null
 
   constructor(options: SshOptions = {}) {
     this.#options = options
   }
 
-  /** Starts the agent on a server, placing it and its runtime there first where they are missing. Throws as `sshFailure` says. */
-  async start(server: SshServer, signal: AbortSignal): Promise<SshAgent> {
+  /**
+   * Starts the agent on a server, placing it and its runtime there first where they are missing. Frames may be sent at
+   * once, which saves a round trip. `agent` rejects as `sshFailure` says; the carrier ends then.
+   */
+  connect(server: SshServer, signal: AbortSignal): { carrier: Carrier; agent: Promise<SshAgent> } {
+    const key = `${server.name} ${server.address ?? ''}`
+    const begun = this.#ahead.get(key)
+    this.#ahead.delete(key)
+    if (begun) signal.addEventListener('abort', () => begun.stop.abort(signal.reason), { once: true })
+    return begun ?? this.#begin(server, signal)
+  }
+
+  /** Begins to connect to servers that will be asked for in a moment. */
+  ahead(servers: readonly SshServer[]): void {
+    for (const server of servers) {
+      const stop = new AbortController()
+      this.#ahead.set(`${server.name} ${server.address ?? ''}`, { ...this.#begin(server, stop.signal), stop })
+    }
+  }
+
+  #begin(server: SshServer, signal: AbortSignal): { carrier: Carrier; agent: Promise<SshAgent> } {
+    const streams = { incoming: new PassThrough(), outgoing: new EarlyStream() }
+    const agent = this.#start(server, streams, signal)
+    agent.catch(() => streams.incoming.end())
+    return { carrier: streamCarrier(streams.incoming, streams.outgoing), agent }
+  }
+
+  async #start(server: SshServer, streams: Streams, signal: AbortSignal): Promise<SshAgent> {
     const destination = readDestination(server.address ?? server.name)
     const config = await personConfig(destination, this.#configFile)
     const bundle = (this.#bundle ??= agentBundle())
     for (let attempt = 0; ; attempt++) {
       const endTurn = (await isOpen(config.controlPath)) ? () => {} : await logins.turn(signal)
       try {
-        return await this.#run({ server, destination, config, bundle }, signal, endTurn)
+        return await this.#run({ server, destination, config, bundle, streams }, signal, endTurn)
       } catch (error) {
         signal.throwIfAborted()
         if (!(error instanceof DployError)) throw error
@@ -87,6 +121,7 @@ export class Ssh implements AsyncDisposable {
 
   /** Ends what it started, giving agents a moment to finish. */
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const { stop } of this.#ahead.values()) stop.abort(new DployError('connection.closed', 'Nobody asked for it'))
     const ends = [...this.#children].map((child) => once(child, 'exit'))
     const limit = setTimeout(() => this.kill(), 3_000)
     await Promise.all(ends)
@@ -132,7 +167,7 @@ export class Ssh implements AsyncDisposable {
     })
   }
 
-  async #run({ server, destination, config, bundle }: Attempt, signal: AbortSignal, onLogin: () => void): Promise<SshAgent> {
+  async #run({ server, destination, config, bundle, streams }: Attempt, signal: AbortSignal, onLogin: () => void): Promise<SshAgent> {
     const args = [...this.#arguments(destination, ['-o', 'BatchMode=yes', ...config.sharing]), bootstrapCommand((await bundle).sha256)]
     // In a session of its own: Ctrl-C is for dploy, which may still need the connection to undo what it did.
     const child = spawn('ssh', args, { stdio: ['pipe', 'pipe', 'pipe'], detached: true, env: environment() })
@@ -144,10 +179,12 @@ export class Ssh implements AsyncDisposable {
     let stderr = ''
     child.stderr.on('data', (chunk: Buffer) => (stderr = (stderr + chunk.toString()).slice(-20_000)))
     child.stdin.on('error', () => {})
+    streams.outgoing.attach(child.stdin)
     const abort = () => child.kill()
     signal.addEventListener('abort', abort, { once: true })
     const placing = new Placing({ server: server.name, destination, stdin: child.stdin, bundle: await bundle, signal, ...this.#options })
     let refusal: string | null = null
+    let placed = false
     try {
       const lines = new LineReader(child.stdout)
       for (;;) {
@@ -161,10 +198,17 @@ export class Ssh implements AsyncDisposable {
         onLogin()
         const line = readBootstrapLine(text)
         if (line?.kind === 'ready') {
-          return { carrier: streamCarrier(lines.rest(), child.stdin), user: line.user, access: line.access, refusal, ended }
+          streams.outgoing.settle(placed)
+          lines.rest().pipe(streams.incoming)
+          return { user: line.user, access: line.access, refusal, ended }
         }
         if (line?.kind === 'sudo') refusal = line.why
-        else if (line) await placing.answer(line, stderr)
+        else if (line) {
+          // Ends what the script swallows of the agent's first frame.
+          if (!placed) child.stdin.write('\n')
+          placed = true
+          await placing.answer(line, stderr)
+        }
       }
     } catch (error) {
       child.kill()

@@ -17,6 +17,7 @@ const patience = 60_000
 export class Converger implements Disposable {
   readonly #options: { store: Store; gateway: Gateway; deployer: Deployer; log: Logger }
   readonly #timers = new Map<string, NodeJS.Timeout>()
+  readonly #cleaning = new Set<Promise<void>>()
   readonly #failed = new Map<string, number>()
 
   constructor(options: { store: Store; gateway: Gateway; deployer: Deployer; log: Logger }) {
@@ -31,7 +32,15 @@ export class Converger implements Disposable {
 
   /** A deployment is over: cleans up on its servers, and brings those that it left out. */
   after(deploymentId: string): void {
-    void this.#after(deploymentId).catch((error: unknown) => this.#options.log.warn({ err: error }, 'cleaning up after a deployment failed'))
+    const task = this.#after(deploymentId)
+      .catch((error: unknown) => this.#options.log.warn({ err: error }, 'cleaning up after a deployment failed'))
+      .finally(() => this.#cleaning.delete(task))
+    this.#cleaning.add(task)
+  }
+
+  /** Resolves once what is to be cleaned up has been told to the servers. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#cleaning)
   }
 
   [Symbol.dispose](): void {

@@ -12,7 +12,7 @@ export async function observeServers(run: Run, signal: AbortSignal): Promise<Map
   await Promise.all(
     run.servers.map(async (server) => {
       try {
-        const observation = await run.command(server, 'observe', placeOf(run), { timeout: run.environment.timeouts.reach, signal, id: `${run.id}:observe:${server.id}:${Date.now()}` })
+        const observation = run.shared?.seen(server.name) ?? await run.command(server, 'observe', placeOf(run), { timeout: run.environment.timeouts.reach, signal, id: `${run.id}:observe:${server.id}:${Date.now()}` })
         seen.set(server.name, observation)
       } catch (error) {
         signal.throwIfAborted()

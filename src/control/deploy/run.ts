@@ -12,7 +12,7 @@ import type { Release } from '../store/releases.ts'
 import type { Store } from '../store/store.ts'
 import { Redactor } from '../secrets/redactor.ts'
 import type { AgentLink } from '../gateway/agent-link.ts'
-import type { SharedLocks } from './shared-lock.ts'
+import type { SharedLock, SharedLocks } from './shared-lock.ts'
 
 type Output = Extract<DeploymentEventData, { kind: 'output' }>
 
@@ -59,6 +59,8 @@ export class Run {
   readonly signal: AbortSignal
   /** Aborts when the lock is lost. */
   readonly lease: AbortSignal
+  /** The lock on the servers themselves, where there is no common control plane. */
+  readonly shared: SharedLock | null
   startedAt: number
   /** Takes the secrets out of what is stored. */
   readonly redactor = new Redactor()
@@ -83,6 +85,7 @@ export class Run {
     signal: AbortSignal
     release: Release | null
     from: Release | null
+    shared: SharedLock | null
   }) {
     this.id = input.row.id
     this.number = input.row.number
@@ -95,6 +98,7 @@ export class Run {
     this.options = input.options
     this.signal = input.signal
     this.lease = input.lease
+    this.shared = input.shared
     this.state = input.row.state
     this.release = input.release
     this.from = input.from

@@ -7,6 +7,7 @@ import { Lease, type Patience } from './lease.ts'
 import { build, resolve } from './resolve.ts'
 import { rollBack } from './roll-back.ts'
 import { Run, type RunnerOptions } from './run.ts'
+import type { SharedLock } from './shared-lock.ts'
 import { stage } from './stage.ts'
 import { isCommitted, isFinal } from './states.ts'
 import { retireBooted } from './warm.ts'
@@ -37,7 +38,7 @@ export async function runDeployment(id: string, options: RunnerOptions, measure:
   if (isFinal(row.state)) return row.state
   await using shared = await orAbandon(id, options, control, async () => (await options.shared?.take(row, control)) ?? null)
   await using lease = await orAbandon(id, options, control, () => Lease.acquire(options.store.locks, row.environmentId, id, options.holder, control))
-  await using run = await openRun(id, options, lease, shared ? AbortSignal.any([lease.signal, shared.signal]) : lease.signal, control.signal)
+  await using run = await openRun(id, options, lease, shared, control.signal)
   await using measuring = await measure.start(run)
   const failures = new Failures(run.environment.strategy.max_failures)
   const dying = new Map<string, PromiseWithResolvers<void>>(run.servers.map((server) => [server.name, Promise.withResolvers<void>()]))
@@ -139,7 +140,8 @@ async function orAbandon<T>(id: string, options: RunnerOptions, control: { signa
   }
 }
 
-async function openRun(id: string, options: RunnerOptions, lease: Lease, held: AbortSignal, signal: AbortSignal): Promise<Run & AsyncDisposable> {
+async function openRun(id: string, options: RunnerOptions, lease: Lease, shared: SharedLock | null, signal: AbortSignal): Promise<Run & AsyncDisposable> {
+  const held = shared ? AbortSignal.any([lease.signal, shared.signal]) : lease.signal
   const { store } = options
   const row = await store.deployments.get(id)
   const environment = await store.applications.environmentById(row.environmentId)
@@ -161,6 +163,7 @@ async function openRun(id: string, options: RunnerOptions, lease: Lease, held: A
     balancer,
     options,
     lease: held,
+    shared,
     signal: AbortSignal.any([signal, held]),
     release: row.releaseId === null ? null : await store.releases.get(row.releaseId),
     from: row.fromReleaseId === null ? null : await store.releases.get(row.fromReleaseId),

@@ -10,7 +10,7 @@ import type { DeploymentRow } from '../store/deployments.ts'
 import type { Store } from '../store/store.ts'
 import { isDeadHolder } from './holder.ts'
 import type { Patience } from './lease.ts'
-import { directoryOf } from './observe.ts'
+import { directoryOf, type Observation } from './observe.ts'
 import { isCommitted } from './states.ts'
 
 /** How long a lock on servers lives without being prolonged, how often it is, and how often who waits looks. Milliseconds. */
@@ -20,7 +20,14 @@ const lookEvery = 1_000
 /** How long a server has to answer. Milliseconds. */
 const answerWithin = 10_000
 
+/** How long what was seen counts as what there is. Milliseconds. */
+const fresh = 3_000
+
 type Held = AgentResult<'hold'>
+interface Seen {
+  at: number
+  observation: Observation
+}
 const nothing = { take: null, give: null, force: false, record: null } as const
 
 export interface SharedLocksOptions {
@@ -53,7 +60,10 @@ export class SharedLocks {
   async look(environment: Environment, signal: AbortSignal): Promise<void> {
     const links = await this.#options.links(environment, signal)
     // What stands in the way there is for the command itself to find, and to tell.
-    await this.#ask(environment, links, nothing, signal, () => true)
+    const said = links.flatMap(({ held }) => held ?? [])
+    for (const link of links) link.held = null
+    if (said.length === links.length) await this.#learn(environment, said)
+    else await this.#ask(environment, links, nothing, signal, () => true)
   }
 
   /** Takes the lock on all servers that are reached. Throws `environment.locked`, and `lock.lost` for a deployment that others have overtaken. */
@@ -65,10 +75,11 @@ export class SharedLocks {
     for (;;) {
       control.signal.throwIfAborted()
       const links = await this.#options.links(environment, control.signal)
-      const took = await this.#takeAll(environment, links, mine(row.state), control.signal)
+      const seen = new Map<string, Seen>()
+      const took = await this.#takeAll(environment, links, mine(row.state), seen, control.signal)
       if (took) {
         const overtaken = row.fence > 0 && took.some(({ epoch }) => epoch > row.fence)
-        const lock = new SharedLock({ links, ask: (links, params) => this.#ask(environment, links, params, AbortSignal.timeout(answerWithin)), mine, make: () => store.sharedRecords.make(environment.id, Date.now()) })
+        const lock = new SharedLock({ links, seen, ask: (links, params) => this.#ask(environment, links, params, AbortSignal.timeout(answerWithin)), mine, make: () => store.sharedRecords.make(environment.id, Date.now()) })
         if (!overtaken) return lock
         await lock.giveUp()
         throw new DployError('lock.lost', `Deployment ${row.number} was overtaken by another one while it was interrupted`)
@@ -88,12 +99,13 @@ export class SharedLocks {
   }
 
   /** Null if somebody else holds it; what was taken until then is given back. */
-  async #takeAll(environment: Environment, links: AgentLink[], mine: SharedHolder, signal: AbortSignal): Promise<Held[] | null> {
+  async #takeAll(environment: Environment, links: AgentLink[], mine: SharedHolder, seen: Map<string, Seen>, signal: AbortSignal): Promise<Held[] | null> {
     const taken: AgentLink[] = []
     const all: Held[] = []
-    // The first one decides; the others follow together.
+    // The first one decides; the others follow together. What there is on the servers is asked for at the same time.
     for (const some of [links.slice(0, 1), links.slice(1)]) {
-      for (const [link, held] of await this.#takeOver(environment, some, mine, signal)) {
+      const [answers] = await Promise.all([this.#takeOver(environment, some, mine, signal), taken.length > 0 || links.length === 1 ? observeAll(environment, links, seen, signal) : null])
+      for (const [link, held] of answers) {
         if (held.granted) taken.push(link)
         all.push(held)
       }
@@ -124,8 +136,10 @@ export class SharedLocks {
     const limit = AbortSignal.any([signal, AbortSignal.timeout(answerWithin)])
     await Promise.all(
       links.map(async (link) => {
+        const asked = performance.now()
         try {
           answers.set(link, await link.command('hold', { ...place, ...params }, { application, environment: name, epoch: 0, signal: limit }))
+          link.facts.roundTrip = Math.min(link.facts.roundTrip || Infinity, performance.now() - asked)
         } catch (error) {
           signal.throwIfAborted()
           if (!ignores(error)) throw error
@@ -148,6 +162,7 @@ export class SharedLocks {
 
 type Ask = Pick<AgentParams<'hold'>, 'take' | 'give' | 'force' | 'record'>
 interface SharedLockOptions {
+  seen: Map<string, Seen>
   links: readonly AgentLink[]
   ask(links: readonly AgentLink[], params: Ask): Promise<Map<AgentLink, Held>>
   mine(state: DeploymentState): SharedHolder
@@ -171,6 +186,13 @@ export class SharedLock implements AsyncDisposable {
     return this.#lost.signal
   }
 
+  /** What there was on the servers when the lock was taken, by name; each is told once, and only while it is fresh. */
+  seen(server: string): Observation | null {
+    const seen = this.#options.seen.get(server)
+    this.#options.seen.delete(server)
+    return seen && performance.now() - seen.at < fresh ? seen.observation : null
+  }
+
   /** Notes where the deployment stands. From the commit point on the servers are told at once which release is wanted. */
   note(state: DeploymentState): void {
     this.#state = state
@@ -188,7 +210,8 @@ export class SharedLock implements AsyncDisposable {
     clearInterval(this.#timer)
     if (this.#lost.signal.aborted) return
     const record = await this.#options.make()
-    await this.#options.ask(this.#open(), { ...nothing, give: this.#options.mine(this.#state).deployment, record }).catch(() => {})
+    // Sent, and done before anything that comes after it on these connections, their end too.
+    void this.#options.ask(this.#open(), { ...nothing, give: this.#options.mine(this.#state).deployment, record }).catch(() => {})
   }
 
   #open(): AgentLink[] {
@@ -199,6 +222,19 @@ export class SharedLock implements AsyncDisposable {
     const answers = await this.#options.ask(this.#open(), { ...nothing, take: { holder: this.#options.mine(this.#state), lease, over: null }, record })
     if ([...answers.values()].some(({ granted }) => !granted)) this.#lost.abort(new DployError('lock.lost'))
   }
+}
+
+/** What cannot be asked here is asked again, and told, by the deployment. */
+async function observeAll(environment: Environment, links: readonly AgentLink[], seen: Map<string, Seen>, signal: AbortSignal): Promise<void> {
+  const { application, name } = environment
+  const place = { application, environment: name, directory: directoryOf(environment.config) }
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(answerWithin)])
+  await Promise.allSettled(
+    links.map(async (link) => {
+      const observation = await link.command('observe', place, { application, environment: name, epoch: 0, signal: limit })
+      seen.set(link.server.name, { at: performance.now(), observation })
+    }),
+  )
 }
 
 /** A server that is gone meanwhile is for the deployment to notice. */

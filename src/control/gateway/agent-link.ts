@@ -28,6 +28,8 @@ export class AgentLink {
   readonly #key: KeyObject
   /** Since when it is connected, epoch milliseconds. */
   readonly since = Date.now()
+  /** What the server keeps for the environment for which ssh connected to it; taken once. */
+  held: AgentResult<'hold'> | null = null
   /** What the agent said of itself. */
   readonly facts: { version: string; platform: string; clockSkew: number; roundTrip: number; instance: string; instanceId?: string | undefined }
 

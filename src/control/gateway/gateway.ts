@@ -23,6 +23,16 @@ export interface ObjectSource {
   manifest(digest: string): Promise<Uint8Array>
 }
 
+/** A server that ssh reached. */
+export interface Introduced {
+  id: string
+  name: string
+  /** What is read there with the hello. */
+  look?: { application: string; environment: string; directory: string } | undefined
+  /** Aborts when its agent does not answer. */
+  patience?: AbortSignal | undefined
+}
+
 export interface GatewayOptions {
   store: Store
   key: { privateKey: KeyObject; publicKey: string }
@@ -95,7 +105,7 @@ export class Gateway {
    * Says hello on a connection, checks who answers, and from then on counts the server as connected. `introduced`: the
    * server that ssh reached. There ssh's host key says which machine it is, and the agent is told whom it stands for.
    */
-  async welcome(carrier: Carrier, remote: string, introduced?: { id: string; name: string }): Promise<AgentLink> {
+  async welcome(carrier: Carrier, remote: string, introduced?: Introduced): Promise<AgentLink> {
     let server: { id: string; name: string } | null = null
     const known = (handler: (params: unknown, context: CallContext, serverId: string) => Promise<unknown>) => (params: unknown, context: CallContext) => {
       if (!server) throw new DployError('unauthorized', 'Say hello first')
@@ -107,9 +117,10 @@ export class Gateway {
     })
     const nonce = randomBytes(24).toString('base64')
     const asked = performance.now()
-    const introduction = introduced && { server: introduced.id, name: introduced.name, controlKey: this.#options.key.publicKey }
-    const hello = parsed(helloResult, await peer.call('hello', { protocol: protocolNumber, nonce, introduction }, { signal: AbortSignal.timeout(helloTimeout) }))
-    const roundTrip = performance.now() - asked
+    const introduction = introduced && { server: introduced.id, name: introduced.name, controlKey: this.#options.key.publicKey, look: introduced.look }
+    const hello = parsed(helloResult, await peer.call('hello', { protocol: protocolNumber, nonce, introduction }, { signal: introduced?.patience ?? AbortSignal.timeout(helloTimeout) }))
+    // Through ssh the agent was not there yet when it was asked; its round trip is measured later.
+    const roundTrip = introduced ? 0 : performance.now() - asked
     if (!speaks(hello.protocol)) {
       throw new DployError('protocol.mismatch', `The agent at ${remote} speaks protocol ${hello.protocol}, this control plane ${protocolNumber}`)
     }
@@ -130,6 +141,7 @@ export class Gateway {
       this.#links.get(found.id)?.close((error as Error).message)
       throw error
     }
+    link.held = hello.held ?? null
     this.#links.get(found.id)?.close('the agent has connected again')
     this.#links.set(found.id, link)
     void peer.closed.then((reason) => {

@@ -1,14 +1,17 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { DployError, reportOf } from '../../protocol/errors.ts'
 import type { Ssh } from '../../ssh/ssh.ts'
+import { directoryOf } from '../deploy/observe.ts'
 import type { Reach } from '../deploy/run.ts'
 import type { Environment } from '../store/applications.ts'
 import type { Store } from '../store/store.ts'
 import type { AgentLink } from './agent-link.ts'
-import type { Gateway } from './gateway.ts'
+import type { Gateway, Introduced } from './gateway.ts'
 
 /** A server that was never reached is not tried again for so long: one command asks for it several times. Milliseconds. */
 const believed = 10_000
+/** How long an agent that was started has to answer. Milliseconds. */
+const helloTimeout = 10_000
 /** How long to wait before one that was reached is tried again. Milliseconds. */
 const retryAfter = 1_000
 
@@ -27,7 +30,8 @@ export class SshReach implements Reach, Disposable {
   /** The connections to all servers of an environment, made where there are none. One that cannot be reached is remembered with its reason. */
   async links(environment: Environment, signal: AbortSignal): Promise<AgentLink[]> {
     const servers = await this.#options.store.applications.servers(environment.id)
-    const links = await Promise.allSettled(servers.map((server) => this.#link(server, signal)))
+    const look = { application: environment.application, environment: environment.name, directory: directoryOf(environment.config) }
+    const links = await Promise.allSettled(servers.map((server) => this.#link(server, signal, look)))
     return links.flatMap((link) => (link.status === 'fulfilled' ? [link.value] : []))
   }
 
@@ -53,23 +57,27 @@ export class SshReach implements Reach, Disposable {
     this.#stop.abort(new DployError('connection.closed', 'The control plane stops'))
   }
 
-  async #link(server: { id: string; name: string; address: string | null }, signal?: AbortSignal): Promise<AgentLink> {
+  async #link(server: { id: string; name: string; address: string | null }, signal?: AbortSignal, look?: Introduced['look']): Promise<AgentLink> {
     const present = this.#options.gateway.link(server.id)
     if (present?.open) return present
     let dial = this.#dials.get(server.id)
     if (!dial) {
-      dial = this.#dial(server).finally(() => this.#dials.delete(server.id))
+      dial = this.#dial(server, look).finally(() => this.#dials.delete(server.id))
       this.#dials.set(server.id, dial)
     }
     signal?.throwIfAborted()
     return dial
   }
 
-  async #dial(server: { id: string; name: string; address: string | null }): Promise<AgentLink> {
+  async #dial(server: { id: string; name: string; address: string | null }, look: Introduced['look']): Promise<AgentLink> {
     const { ssh, gateway } = this.#options
     try {
-      const agent = await ssh.start(server, this.#stop.signal)
-      const link = await gateway.welcome(agent.carrier, `ssh ${server.address ?? server.name}`, server)
+      const { carrier, agent } = ssh.connect(server, this.#stop.signal)
+      const patience = new AbortController()
+      agent.then(() => void setTimeout(() => patience.abort(new DployError('connection.closed', 'Its agent does not answer')), helloTimeout).unref(), () => {})
+      const welcome = gateway.welcome(carrier, `ssh ${server.address ?? server.name}`, { ...server, look, patience: patience.signal })
+      // Why ssh ended says more than that it did.
+      const [link] = await Promise.all([welcome, agent]).catch(async (error: unknown) => Promise.reject(await agent.then(() => error, (why: unknown) => why)))
       this.#reached.add(server.id)
       this.#failed.delete(server.id)
       return link

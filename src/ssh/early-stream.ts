@@ -1,0 +1,39 @@
+import { Writable } from 'node:stream'
+
+/**
+ * A stream that may be written to before there is anything to write to. What came before `settle` is kept: each new
+ * target gets it at once, and again if the one that it is meant for has not seen it.
+ */
+export class EarlyStream extends Writable {
+  #target: Writable | null = null
+  #kept: Buffer[] | null = []
+  #pending: ((error?: Error | null) => void) | null = null
+
+  /** Writes to this from now on, beginning with all that came so far. */
+  attach(target: Writable): void {
+    this.#target = target
+    for (const chunk of this.#kept ?? []) target.write(chunk)
+    const go = () => {
+      this.#pending?.()
+      this.#pending = null
+    }
+    target.on('drain', go).on('close', go)
+  }
+
+  /** Nothing is kept any more. `again`: what came so far was swallowed on the way, and is written once more. */
+  settle(again: boolean): void {
+    if (again) for (const chunk of this.#kept ?? []) this.#target?.write(chunk)
+    this.#kept = null
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+    this.#kept?.push(chunk)
+    if (this.#target === null || this.#target.destroyed || this.#target.write(chunk)) done()
+    else this.#pending = done
+  }
+
+  override _final(done: (error?: Error | null) => void): void {
+    this.#target?.end()
+    done()
+  }
+}
