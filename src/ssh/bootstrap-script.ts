@@ -79,6 +79,8 @@ while :; do
   else
     rm -f "$part"
     echo dploy wrong $what
+    # The rest of what is sent is not to be taken for words.
+    if [ $answer = send ]; then exit 0; fi
   fi
   trap - EXIT
 done
