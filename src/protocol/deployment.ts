@@ -6,7 +6,7 @@ import { revisionSchema } from './release-spec.ts'
 
 /** Where a deployment stands. The transitions between these are in control/deploy/states.ts. */
 export const deploymentStateSchema = z.enum([
-  'queued', 'resolving', 'building', 'staging', 'committing', 'activating', 'baking',
+  'waiting_for_approval', 'queued', 'resolving', 'building', 'staging', 'committing', 'activating', 'baking',
   'succeeded', 'rolling_back', 'rolled_back', 'failed', 'cancelled',
 ])
 export type DeploymentState = z.infer<typeof deploymentStateSchema>
@@ -76,6 +76,17 @@ export const stepSchema = z.object({
 })
 export type Step = z.infer<typeof stepSchema>
 
+/** What another person said to a deployment of a protected environment. Times are epoch milliseconds. */
+export const approvalSchema = z.object({
+  /** `waiting`: nobody has said anything yet; it ends by itself at `expiresAt`. */
+  decision: z.enum(['waiting', 'approve', 'refuse', 'expired']),
+  expiresAt: z.number(),
+  by: z.string().nullable(),
+  at: z.number().nullable(),
+  note: z.string(),
+})
+export type Approval = z.infer<typeof approvalSchema>
+
 export const deploymentSchema = z.object({
   id: z.string(),
   number: z.number(),
@@ -94,6 +105,8 @@ export const deploymentSchema = z.object({
   failure: errorReportSchema.nullable(),
   steps: z.array(stepSchema),
   receipt: receiptSchema.nullable(),
+  /** Null: it needs none. */
+  approval: approvalSchema.nullable().default(null),
 })
 export type Deployment = z.infer<typeof deploymentSchema>
 

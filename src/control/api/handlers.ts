@@ -8,6 +8,7 @@ import { isFinal } from '../deploy/states.ts'
 import { commandHandlers } from './command-handlers.ts'
 import type { ApiContext } from './context.ts'
 import { logLines } from './log-lines.ts'
+import { peopleHandlers } from './people-handlers.ts'
 import { preview } from './preview.ts'
 import { serverHandlers } from './server-handlers.ts'
 import type { Call, Handlers } from './server.ts'
@@ -22,6 +23,7 @@ export function makeHandlers(context: ApiContext): Handlers {
   return {
     ...commandHandlers(context),
     ...serverHandlers(context),
+    ...peopleHandlers(),
 
     health: async () => ({ status: 'ok', version: context.version }),
 

@@ -79,6 +79,8 @@ async function advance(run: Run, failures: Failures, watch: Watch, urgent: (serv
     case 'rolling_back':
       await rollBack(run, urgent, stopOnly(signal, run))
       return run.transition('rolled_back')
+    case 'waiting_for_approval':
+      throw new DployError('deployment.conflict', 'The deployment waits for approval')
     case 'succeeded':
     case 'rolled_back':
     case 'failed':

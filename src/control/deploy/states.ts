@@ -6,6 +6,7 @@ import type { DeploymentState, StepState } from '../../protocol/deployment.ts'
  * in `failed` at once; from `activating` on, what was switched is switched back first.
  */
 export const deploymentTransitions = {
+  waiting_for_approval: ['queued', 'cancelled', 'failed'],
   queued: ['resolving', 'staging', 'failed', 'cancelled'],
   resolving: ['building', 'failed', 'cancelled'],
   building: ['staging', 'failed', 'cancelled'],

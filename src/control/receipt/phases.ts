@@ -3,6 +3,7 @@ import type { PhaseName, Receipt } from '../../protocol/receipt.ts'
 
 /** The phase that a deployment is in while it has this state; null: none (it waits, or it is over). */
 export const phaseOfState = {
+  waiting_for_approval: null,
   queued: null,
   resolving: 'resolve',
   building: 'build',

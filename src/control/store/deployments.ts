@@ -325,6 +325,7 @@ export class Deployments {
       failure: parsed<ErrorReport>(row.failure),
       steps: (await this.steps(id)).map(({ serverId: _, ...step }) => step),
       receipt: parsed<Receipt>(row.receipt),
+      approval: null,
     }
   }
 

@@ -1,12 +1,16 @@
 import * as z from 'zod'
 import { digestPattern } from '../manifest.ts'
+import { auditRoutes } from './audit.ts'
 import { commandRoutes } from './commands.ts'
 import { deploymentRoutes } from './deployments.ts'
 import { doctorRoutes } from './doctor.ts'
 import { environmentRoutes } from './environments.ts'
+import { peopleRoutes } from './people.ts'
 import type { Route } from './route.ts'
 import { secretRoutes } from './secrets.ts'
 import { serverRoutes } from './servers.ts'
+import { sessionRoutes } from './session.ts'
+import { tokenRoutes } from './tokens.ts'
 
 const digest = z.string().regex(digestPattern)
 
@@ -18,11 +22,16 @@ export const routes = {
   ...serverRoutes,
   ...commandRoutes,
   ...doctorRoutes,
-  health: { method: 'GET', path: '/healthz', summary: 'Whether the control plane answers', response: z.object({ status: z.literal('ok'), version: z.string() }) },
+  ...sessionRoutes,
+  ...peopleRoutes,
+  ...tokenRoutes,
+  ...auditRoutes,
+  health: { method: 'GET', path: '/healthz', summary: 'Whether the control plane answers', access: 'open', response: z.object({ status: z.literal('ok'), version: z.string() }) },
   apply: {
     method: 'PUT',
     path: '/api/v1/applications',
     summary: 'Record a dploy.yml: its application, environments and servers',
+    access: 'deploy', reach: 'some',
     body: z.strictObject({
       /** The text of dploy.yml. */
       text: z.string().max(2_000_000),
@@ -36,6 +45,7 @@ export const routes = {
     method: 'POST',
     path: '/api/v1/artifacts',
     summary: 'Announce an artifact by its manifest; answers which objects are missing',
+    access: 'deploy', reach: 'some', audited: false,
     body: z.strictObject({ manifest: z.string() }),
     response: z.object({ artifact: digest, missing: z.array(digest) }),
   },
@@ -43,6 +53,7 @@ export const routes = {
     method: 'PUT',
     path: '/api/v1/objects',
     summary: 'Upload objects as a pack, compressed with zstd',
+    access: 'deploy', reach: 'some', audited: false,
     response: z.object({ objects: z.number() }),
     stream: 'pack',
   },

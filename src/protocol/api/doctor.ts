@@ -19,6 +19,7 @@ export const doctorRoutes = {
     method: 'GET',
     path: '/api/v1/environments/:application/:environment/doctor',
     summary: 'What would go wrong in a deployment, asked of every server now; changes nothing',
+    access: 'read',
     params: z.object({ application: z.string().min(1), environment: z.string().min(1) }),
     response: z.object({ servers: z.array(z.string()), findings: z.array(findingSchema) }),
   },

@@ -1,4 +1,5 @@
 import type * as z from 'zod'
+import type { Access } from './access.ts'
 
 /** One operation of the API: what it takes and gives. Server, client and OpenAPI are all made from these. */
 export interface Route {
@@ -6,10 +7,16 @@ export interface Route {
   /** With `:name` for parameters. */
   path: string
   summary: string
+  /** What it asks of its caller, on what its path names (subjectOf). What names nothing asks for the right everywhere, but see `reach`. */
+  access: Access
+  /** `some`: the right somewhere is enough; the handler answers, or touches, only what the caller may. */
+  reach?: 'some'
+  /** Whether the audit log says who called it. By default everything does that may change something: all but GET. */
+  audited?: boolean
   params?: z.ZodType
   query?: z.ZodType
   body?: z.ZodType
   response: z.ZodType
-  /** `events`: answers a stream of server-sent events whose data has the schema `response`. `pack`: takes a binary body. */
-  stream?: 'events' | 'pack'
+  /** `events`: answers a stream of server-sent events whose data has the schema `response`. `pack`: takes a binary body. `text`: answers text in pieces. */
+  stream?: 'events' | 'pack' | 'text'
 }

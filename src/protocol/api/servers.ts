@@ -41,40 +41,44 @@ const requestedBy = z.string().max(200).optional()
 const trafficResponse = z.object({ environments: z.array(z.object({ application: z.string(), environment: z.string(), problem: errorReportSchema.nullable() })) })
 
 export const serverRoutes = {
-  servers: { method: 'GET', path: '/api/v1/servers', summary: 'Every server: whether it is connected, and what it runs', response: z.object({ servers: z.array(serverSchema) }) },
-  server: { method: 'GET', path: '/api/v1/servers/:server', summary: 'One server, asked now', params: byName, response: serverSchema },
+  servers: { method: 'GET', path: '/api/v1/servers', summary: 'Every server: whether it is connected, and what it runs', access: 'read', reach: 'some', response: z.object({ servers: z.array(serverSchema) }) },
+  server: { method: 'GET', path: '/api/v1/servers/:server', summary: 'One server, asked now', access: 'read', params: byName, response: serverSchema },
   drainServer: {
     method: 'POST',
     path: '/api/v1/servers/:server/drain',
     summary: 'Take a server out of the traffic of all its environments, and keep it out through deployments',
+    access: 'deploy',
     params: byName,
     body: z.strictObject({ requestedBy }),
     response: trafficResponse,
   },
-  readyServer: { method: 'POST', path: '/api/v1/servers/:server/ready', summary: 'Put a server back into traffic', params: byName, body: z.strictObject({ requestedBy }), response: trafficResponse },
+  readyServer: { method: 'POST', path: '/api/v1/servers/:server/ready', summary: 'Put a server back into traffic', access: 'deploy', params: byName, body: z.strictObject({ requestedBy }), response: trafficResponse },
   renameServer: {
     method: 'POST',
     path: '/api/v1/servers/:server/name',
     summary: 'Give a server another name',
+    access: 'administer',
     params: byName,
     body: z.strictObject({ name: serverName }),
     /** Environments whose dploy.yml still says the old name. */
     response: z.object({ listed: z.array(z.string()) }),
   },
-  removeServer: { method: 'DELETE', path: '/api/v1/servers/:server', summary: 'Forget a server and its key; its agent is refused from then on', params: byName, response: z.object({}) },
+  removeServer: { method: 'DELETE', path: '/api/v1/servers/:server', summary: 'Forget a server and its key; its agent is refused from then on', access: 'administer', params: byName, response: z.object({}) },
   rotateServerKey: {
     method: 'POST',
     path: '/api/v1/servers/:server/key',
     summary: 'Have the agent make a new key; where it cannot be asked, forget its key and answer a token to join with',
+    access: 'administer',
     params: byName,
     body: z.strictObject({ /** Forget the key even if the agent is connected. */ forget: z.boolean().default(false) }),
     response: z.object({ token: z.string().nullable() }),
   },
-  unlockServer: { method: 'DELETE', path: '/api/v1/servers/:server/lock', summary: 'Let a server in again that was locked because two machines held its key', params: byName, response: z.object({}) },
+  unlockServer: { method: 'DELETE', path: '/api/v1/servers/:server/lock', summary: 'Let a server in again that was locked because two machines held its key', access: 'administer', params: byName, response: z.object({}) },
   createJoinToken: {
     method: 'POST',
     path: '/api/v1/join-tokens',
     summary: 'A token with which agents join',
+    access: 'administer',
     body: z.strictObject({
       note: z.string().max(200).default(''),
       uses: z.number().int().min(1).max(10_000).default(1),
@@ -91,6 +95,7 @@ export const serverRoutes = {
     method: 'POST',
     path: '/agents/join',
     summary: 'Exchange a join token for an identity; asked by agents',
+    access: 'open',
     body: z.strictObject({ token: z.string().max(200), name: serverName, publicKey: z.string().max(1000) }),
     response: z.object({ server: z.string(), controlKey: z.string() }),
   },

@@ -9,6 +9,7 @@ export function State({ tone, children }: { tone: Tone; children: ReactNode }) {
 }
 
 const deploymentStates: Record<DeploymentState, { tone: Tone; text: string }> = {
+  waiting_for_approval: { tone: 'busy', text: 'waits for approval' },
   queued: { tone: 'busy', text: 'queued' },
   resolving: { tone: 'busy', text: 'resolving' },
   building: { tone: 'busy', text: 'building' },
