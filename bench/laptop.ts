@@ -78,8 +78,8 @@ for (let round = 1; round <= Number(values.rounds); round++) {
 
 /** When a deployment was asked for: all servers are connected then, and have told what they keep. */
 async function createdAt(number: number): Promise<number> {
-  const program = fileURLToPath(new URL('../src/cli/main.ts', import.meta.url))
-  const { stdout } = await promisify(execFile)(process.execPath, [program, 'deployments', String(number), '--json'], { cwd: world.repository, env: { ...world.environment, DPLOY_SSH_CONFIG: config } })
+  const program = fileURLToPath(new URL('../bin/dploy', import.meta.url))
+  const { stdout } = await promisify(execFile)(program, ['deployments', String(number), '--json'], { cwd: world.repository, env: { ...world.environment, DPLOY_SSH_CONFIG: config } })
   return (JSON.parse(stdout) as { createdAt: number }).createdAt
 }
 

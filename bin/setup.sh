@@ -34,7 +34,12 @@ dploy_setup() {
   fi
   DPLOY_NODE=$dploy_root/node_modules/.bin/node
   [ -x "$DPLOY_NODE" ] || DPLOY_NODE=$(command -v node || true)
-  dploy_major=$("$DPLOY_NODE" -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0)
+  # The one of the packages is new enough: to ask it would take as long as to start.
+  if [ "$DPLOY_NODE" != "$dploy_root/node_modules/.bin/node" ]; then
+    dploy_major=$("$DPLOY_NODE" -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0)
+  else
+    dploy_major=24
+  fi
   if [ "$dploy_major" -lt 24 ]; then
     echo "dploy: needs Node 24 or newer. On this platform none comes with the packages: install it, then run this again." >&2
     return 1

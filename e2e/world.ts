@@ -12,8 +12,8 @@ import { cacheDirectory } from './fleet/root.ts'
 
 const run = promisify(execFile)
 const top = fileURLToPath(new URL('..', import.meta.url))
-/** The program as a person runs it, without the set-up of packages that bin/dploy does first. */
-const program = join(top, 'src/cli/main.ts')
+/** The program as a person runs it. */
+const program = join(top, 'bin/dploy')
 
 export interface WorldOptions {
   servers: number
@@ -142,7 +142,7 @@ export class World implements AsyncDisposable {
   }
 
   startIn(directory: string, args: string[], env: NodeJS.ProcessEnv = {}): { outcome: Promise<Outcome>; until(match: (event: Outcome['events'][number]) => boolean): Promise<void>; process: ChildProcess } {
-    const child = spawn(process.execPath, [program, ...args, '--json'], { cwd: directory, stdio: ['ignore', 'pipe', 'pipe'], env: { ...this.environment, ...env } })
+    const child = spawn(program, [...args, '--json'], { cwd: directory, stdio: ['ignore', 'pipe', 'pipe'], env: { ...this.environment, ...env } })
     const events: Outcome['events'] = []
     const waiting: { match: (event: Outcome['events'][number]) => boolean; resolve(): void }[] = []
     let result: Outcome['result'] | null = null
@@ -199,7 +199,7 @@ export class World implements AsyncDisposable {
 
   async startControl(): Promise<void> {
     const log = join(this.directory, 'control.log')
-    const child = spawn(process.execPath, [program, 'serve', '--listen', `${this.fleet.hostAddress}:${this.#controlPort}`, '--data', join(this.repository, '.dploy'), '--json'], { cwd: this.directory, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(program, ['serve', '--listen', `${this.fleet.hostAddress}:${this.#controlPort}`, '--data', join(this.repository, '.dploy'), '--json'], { cwd: this.directory, stdio: ['ignore', 'pipe', 'pipe'] })
     this.#control = child
     child.stderr.on('data', (chunk: Buffer) => appendFileSync(log, chunk))
     await Promise.race([

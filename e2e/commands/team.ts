@@ -7,7 +7,8 @@ import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { freePorts } from '../world.ts'
-import { overSocket, type Connection } from '../../src/cli/connect.ts'
+import type { Connection } from '../../src/cli/connect.ts'
+import { overSocket } from '../../src/cli/socket-client.ts'
 
 const top = fileURLToPath(new URL('../..', import.meta.url))
 /** The program as a person runs it, without the set-up of packages that bin/dploy does first. */
@@ -29,11 +30,11 @@ export class Team implements AsyncDisposable {
   readonly #connection: Connection
   #control: ChildProcess | null = null
 
-  private constructor(directory: string, names: string[], port: number) {
+  private constructor(directory: string, names: string[], port: number, connection: Connection) {
     this.directory = directory
     this.names = names
     this.url = `http://127.0.0.1:${port}`
-    this.#connection = overSocket(join(directory, '.dploy/control.sock'))
+    this.#connection = connection
   }
 
   /** `tags` of each server by its index. */
@@ -49,7 +50,7 @@ export class Team implements AsyncDisposable {
       }),
     )
     const [port] = await freePorts(1)
-    const team = new Team(directory, names, port!)
+    const team = new Team(directory, names, port!, overSocket(join(directory, '.dploy/control.sock')))
     try {
       await team.startControl()
       await team.#startAgents()

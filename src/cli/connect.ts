@@ -1,9 +1,8 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { connect as connectSocket } from 'node:net'
 import { join } from 'node:path'
-import { Agent, fetch as undiciFetch } from 'undici'
-import { Client } from '../client/client.ts'
-import { Ssh, type SshServer } from '../ssh/ssh.ts'
+import type { Client } from '../client/client.ts'
+import type { SshServer } from '../ssh/ssh.ts'
 import { showProgress } from './view/ssh-progress.ts'
 
 export interface Connection extends AsyncDisposable {
@@ -30,20 +29,23 @@ export interface ConnectOptions {
 export async function connect(options: ConnectOptions): Promise<Connection> {
   const url = options.server ?? process.env.DPLOY_URL
   if (url !== undefined && url !== '') {
+    const { Client } = await import('../client/client.ts')
     const client = new Client({ url, token: process.env.DPLOY_TOKEN, fetch })
     return { client, embedded: false, async [Symbol.asyncDispose]() {} }
   }
   const data = dataDirectory(options.base)
   const socket = join(data, 'control.sock')
-  if (await answers(socket)) return overSocket(socket)
+  if (await answers(socket)) return (await import('./socket-client.ts')).overSocket(socket)
+  const { Ssh } = await import('../ssh/ssh.ts')
   const ssh = new Ssh({
     configFile: options.sshConfig ?? process.env.DPLOY_SSH_CONFIG ?? null,
     runtimeAddress: process.env.DPLOY_RUNTIME_URL,
     interactive: process.stdin.isTTY && process.stderr.isTTY,
     onProgress: showProgress(),
   })
-  ssh.ahead(options.ahead ?? [])
-  const { startEmbedded } = await import('./embed.ts')
+  // What is loaded from here on keeps this process busy, while the servers start their agents.
+  await ssh.ahead(options.ahead ?? [])
+  const [{ startEmbedded }, { overSocket }] = await Promise.all([import('./embed.ts'), import('./socket-client.ts')])
   const plane = await startEmbedded(data, { ssh })
   const connection = overSocket(plane.socket)
   const interrupt = endOnInterrupt(async () => plane[Symbol.asyncDispose]())
@@ -66,19 +68,6 @@ function endOnInterrupt(dispose: () => Promise<void>): Disposable {
   }
   process.on('SIGINT', end).on('SIGTERM', end)
   return { [Symbol.dispose]: () => void process.off('SIGINT', end).off('SIGTERM', end) }
-}
-
-/** A client over a unix socket, which only its owner can open. */
-export function overSocket(path: string): Connection {
-  const dispatcher = new Agent({ connect: { socketPath: path }, headersTimeout: 0, bodyTimeout: 0 })
-  const socketFetch = ((input: string | URL, init?: object) => undiciFetch(input, { ...init, dispatcher })) as unknown as typeof fetch
-  return {
-    client: new Client({ url: 'http://localhost', fetch: socketFetch }),
-    embedded: false,
-    async [Symbol.asyncDispose]() {
-      await dispatcher.destroy()
-    },
-  }
 }
 
 /** `.dploy` beside dploy.yml; git ignores it by itself. */

@@ -85,5 +85,5 @@ while :; do
   trap - EXIT
 done
 echo dploy ready "$state" "$(id -un)" $access
-NODE_COMPILE_CACHE=$state/cache exec "$node" "$bundle" stdio --state "$state" --access $access
+NODE_COMPILE_CACHE=$state/cache exec "$node" --min-semi-space-size=16 --max-semi-space-size=32 "$bundle" stdio --state "$state" --access $access
 `

@@ -49,6 +49,11 @@ const patience = [500, 1_500]
 /** The last question that a person was asked at the terminal. */
 let asking: Promise<unknown> = Promise.resolve()
 
+interface Begun {
+  carrier: Carrier
+  agent: Promise<SshAgent>
+}
+
 interface Streams {
   incoming: PassThrough
   outgoing: EarlyStream
@@ -66,7 +71,7 @@ interface Attempt {
 export class Ssh implements AsyncDisposable {
   readonly #options: SshOptions
   readonly #children = new Set<ChildProcess>()
-  readonly #ahead = new Map<string, ReturnType<Ssh['connect']> & { stop: AbortController }>()
+  readonly #ahead = new Map<string, Begun & { stop: AbortController }>()
   #bundle: ReturnType<typeof agentBundle> | null = null
 
   constructor(options: SshOptions = {}) {
@@ -77,7 +82,7 @@ export class Ssh implements AsyncDisposable {
    * Starts the agent on a server, placing it and its runtime there first where they are missing. Frames may be sent at
    * once, which saves a round trip. `agent` rejects as `sshFailure` says; the carrier ends then.
    */
-  connect(server: SshServer, signal: AbortSignal): { carrier: Carrier; agent: Promise<SshAgent> } {
+  connect(server: SshServer, signal: AbortSignal): Begun {
     const key = `${server.name} ${server.address ?? ''}`
     const begun = this.#ahead.get(key)
     this.#ahead.delete(key)
@@ -85,29 +90,37 @@ export class Ssh implements AsyncDisposable {
     return begun ?? this.#begin(server, signal)
   }
 
-  /** Begins to connect to servers that will be asked for in a moment. */
-  ahead(servers: readonly SshServer[]): void {
-    for (const server of servers) {
+  /** Begins to connect to servers that will be asked for in a moment. Resolves once ssh runs for those that need not log in. */
+  async ahead(servers: readonly SshServer[]): Promise<void> {
+    const begun = servers.map((server) => {
       const stop = new AbortController()
-      this.#ahead.set(`${server.name} ${server.address ?? ''}`, { ...this.#begin(server, stop.signal), stop })
-    }
+      const begin = this.#begin(server, stop.signal)
+      this.#ahead.set(`${server.name} ${server.address ?? ''}`, { ...begin, stop })
+      return begin.underWay
+    })
+    await Promise.all(begun)
   }
 
-  #begin(server: SshServer, signal: AbortSignal): { carrier: Carrier; agent: Promise<SshAgent> } {
+  #begin(server: SshServer, signal: AbortSignal): Begun & { underWay: Promise<void> } {
     const streams = { incoming: new PassThrough(), outgoing: new EarlyStream() }
-    const agent = this.#start(server, streams, signal)
-    agent.catch(() => streams.incoming.end())
-    return { carrier: streamCarrier(streams.incoming, streams.outgoing), agent }
+    const underWay = Promise.withResolvers<void>()
+    const agent = this.#start(server, streams, signal, underWay.resolve)
+    agent.catch(() => streams.incoming.end()).finally(underWay.resolve)
+    return { carrier: streamCarrier(streams.incoming, streams.outgoing), agent, underWay: underWay.promise }
   }
 
-  async #start(server: SshServer, streams: Streams, signal: AbortSignal): Promise<SshAgent> {
+  async #start(server: SshServer, streams: Streams, signal: AbortSignal, onUnderWay: () => void): Promise<SshAgent> {
     const destination = readDestination(server.address ?? server.name)
     const config = await personConfig(destination, this.#configFile)
     const bundle = (this.#bundle ??= agentBundle())
     for (let attempt = 0; ; attempt++) {
-      const endTurn = (await isOpen(config.controlPath)) ? () => {} : await logins.turn(signal)
+      const open = await isOpen(config.controlPath)
+      if (!open) onUnderWay()
+      const endTurn = open ? () => {} : await logins.turn(signal)
       try {
-        return await this.#run({ server, destination, config, bundle, streams }, signal, endTurn)
+        const run = this.#run({ server, destination, config, bundle, streams }, signal, endTurn)
+        void bundle.then(onUnderWay, onUnderWay)
+        return await run
       } catch (error) {
         signal.throwIfAborted()
         if (!(error instanceof DployError)) throw error
