@@ -52,6 +52,7 @@ export async function startDemo(servers: number): Promise<Demo> {
     },
     async signIn(page) {
       await page.goto(control)
+      await page.getByRole('button', { name: 'Use an API token' }).click()
       await page.getByLabel('API token').fill(token)
       await page.getByRole('button', { name: 'Sign in' }).click()
       await page.getByRole('heading', { name: 'Overview' }).waitFor()

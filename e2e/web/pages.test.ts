@@ -24,6 +24,7 @@ test('the pages', { skip, timeout: 240_000 }, async (t) => {
 
   await t.test('ask who one is, and refuse a wrong token with what to do', async () => {
     await page.goto(demo.url)
+    await page.getByRole('button', { name: 'Use an API token' }).click()
     await page.getByLabel('API token').fill('dploy_api_wrong')
     await page.getByRole('button', { name: 'Sign in' }).click()
     await page.getByText('This token is not valid').waitFor()

@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander'
 import { DployError, reportOf } from '../protocol/errors.ts'
 import { agentCommand } from './agent/run.ts'
+import { auditCommand } from './audit.ts'
 import { completionCommand } from './completion.ts'
 import { copyCommand } from './copy/command.ts'
 import { demoCommand } from './demo/command.ts'
@@ -12,6 +13,7 @@ import { execCommand } from './exec/command.ts'
 import { initCommand } from './init/command.ts'
 import { logsCommand } from './logs.ts'
 import { errorText } from './output.ts'
+import { personCommand } from './person/command.ts'
 import { planCommand } from './plan.ts'
 import { releasesCommand } from './releases.ts'
 import { rollbackCommand } from './rollback.ts'
@@ -37,7 +39,7 @@ export function program(): Command {
     .addHelpText('after', '\nExamples:\n  $ dploy demo                         see it work on this machine\n  $ dploy init                         write a dploy.yml for this repository\n  $ dploy deploy production            deploy the branch of production\n  $ dploy rollback production          back to the release before, in a second')
   for (const command of [
     initCommand, demoCommand, doctorCommand, planCommand, deployCommand, rollbackCommand, statusCommand, releasesCommand, deploymentsCommand, explainCommand,
-    logsCommand, execCommand, shellCommand, copyCommand, secretCommand, unlockCommand, serveCommand, serverCommand, tokenCommand, agentCommand, completionCommand,
+    logsCommand, execCommand, shellCommand, copyCommand, secretCommand, unlockCommand, serveCommand, serverCommand, personCommand, tokenCommand, auditCommand, agentCommand, completionCommand,
   ]) {
     root.addCommand(command())
   }

@@ -20,11 +20,12 @@ export function serveCommand(): Command {
       for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.resolve())
       const pages = pagesOf((text) => output.mode !== 'json' && output.line(text))
       await using plane = await startServing(data, { tcp: parseListen(options.listen), pages, log: { level: 'info' } })
-      const firstToken = await plane.firstToken()
-      if (output.mode === 'json') output.json({ type: 'serving', url: plane.url, data, ...(firstToken === null ? {} : { token: firstToken }) })
+      const secret = await plane.setupLink()
+      const setup = secret === null ? null : `${plane.url}/setup#${secret}`
+      if (output.mode === 'json') output.json({ type: 'serving', url: plane.url, data, ...(setup === null ? {} : { setup }) })
       else {
         output.line(`dploy serves on ${plane.url}, data in ${data}`)
-        if (firstToken !== null) output.line(`API token (shown once): ${firstToken}`)
+        if (setup !== null) output.line(`\nNobody is administrator yet. Whoever opens this link within a day becomes it; it works once:\n  ${setup}`)
         output.line(`\nAdd a server:  DPLOY_JOIN_TOKEN=${await plane.joinToken()} dploy agent run --join ${plane.url} --name NAME`)
         output.line(`Pages:         ${plane.url}`)
         output.line('In this directory, dploy deploy uses this control plane by itself. Ctrl-C stops it.')

@@ -1,6 +1,7 @@
 import { userInfo, hostname } from 'node:os'
 import type { Command } from 'commander'
 import type { Client } from '../client/client.ts'
+import { DployError } from '../protocol/errors.ts'
 import { connect } from './connect.ts'
 import { chooseEnvironment, readProject, type Project } from './project.ts'
 
@@ -20,7 +21,7 @@ export async function openSession(command: Command, environment: string | undefi
   const name = choice.any === true && environment === undefined ? Object.keys(project.config.environments)[0]! : chooseEnvironment(project, environment)
   const connection = await connect({ server: options.server, base: project.base, sshConfig: options.sshConfig, ahead: choice.ahead === true ? serversOf(project, name) : [] })
   try {
-    const { warnings } = await connection.client.call('apply', { body: { text: project.text, fileName: project.file, base: project.base } })
+    const warnings = await tell(connection.client, project)
     return {
       project,
       client: connection.client,
@@ -37,6 +38,16 @@ export async function openSession(command: Command, environment: string | undefi
 
 function serversOf(project: Project, environment: string): { name: string; address: string | null }[] {
   return project.config.environments[environment]!.servers.map(({ name, address }) => ({ name, address: address ?? null }))
+}
+
+/** Tells the control plane what dploy.yml says now. Who may deploy nothing changes nothing, and sees what there is. */
+async function tell(client: Client, project: Project): Promise<string[]> {
+  try {
+    return (await client.call('apply', { body: { text: project.text, fileName: project.file, base: project.base } })).warnings
+  } catch (error) {
+    if (error instanceof DployError && error.code === 'forbidden') return []
+    throw error
+  }
 }
 
 /** Who asks, for the record: `anna@laptop`. */

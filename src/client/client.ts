@@ -11,6 +11,7 @@ type Compact<T> = { [K in keyof T as T[K] extends undefined ? never : K]: T[K] }
 export type Input<N extends RouteName> = Compact<{ params: Part<Routes[N], 'params'>; query: Part<Routes[N], 'query'>; body: Part<Routes[N], 'body'> }>
 export type Output<N extends RouteName> = z.output<Routes[N]['response']>
 export type StreamName = { [N in RouteName]: Routes[N] extends { stream: 'events' } ? N : never }[RouteName]
+export type TextName = { [N in RouteName]: Routes[N] extends { stream: 'text' } ? N : never }[RouteName]
 export type CallName = { [N in RouteName]: Routes[N] extends { stream: string } ? never : N }[RouteName]
 
 /** How long a stream waits for a control plane that went away. Milliseconds. */
@@ -65,6 +66,13 @@ export class Client {
       if (lastId === undefined || Date.now() - lost > patience) throw new DployError('connection.closed', `The connection to ${this.#options.url} ended`)
       await new Promise((resolve) => setTimeout(resolve, 200))
     }
+  }
+
+  /** Text in pieces, as it comes. */
+  async *text<N extends TextName>(name: N, input: Input<N>, options: { signal?: AbortSignal } = {}): AsyncGenerator<string> {
+    const response = await this.#request(routes[name], input as unknown as Parts, { signal: options.signal, accept: '*/*' })
+    const decoder = new TextDecoder()
+    for await (const chunk of response.body!) yield decoder.decode(chunk, { stream: true })
   }
 
   /** Uploads a pack. */

@@ -17,6 +17,7 @@ import { SharedLocks } from './deploy/shared-lock.ts'
 import { Gateway } from './gateway/gateway.ts'
 import { SshReach } from './gateway/ssh-reach.ts'
 import { controlKey } from './key.ts'
+import { Guesses } from './people/guesses.ts'
 import { measure } from './receipt/measure.ts'
 import { SecretBox } from './secrets/secret-box.ts'
 import { openSqlite } from './store/sqlite.ts'
@@ -45,6 +46,8 @@ export interface ControlPlane extends AsyncDisposable {
   url: string | null
   /** The first API token, made now; null if there has been one. */
   firstToken(): Promise<string | null>
+  /** The secret of a one-use link that makes the first administrator, valid for a day; null if there is one. */
+  setupLink(): Promise<string | null>
   /** A join token for one server, valid for an hour. */
   joinToken(): Promise<string>
 }
@@ -76,7 +79,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   cleanup.defer(() => gateway.close())
   cleanup.defer(() => converger.settled())
   cleanup.defer(() => deployer.stop())
-  const context = { store, gateway, shared, deployer, commands: new CommandRuns(store, gateway), copies: new FileCopies(store, gateway), artifacts, openBalancer, pages: options.pages ?? null, controlKey: key.publicKey, version: version(), log }
+  const context = { store, gateway, shared, deployer, commands: new CommandRuns(store, gateway), copies: new FileCopies(store, gateway), artifacts, guesses: new Guesses(), openBalancer, pages: options.pages ?? null, controlKey: key.publicKey, address: { url: null }, version: version(), log }
   const api = cleanup.use(await serveApi(context, makeHandlers(context), { tcp: options.tcp, socket: options.socket }))
   await deployer.recover()
   const recovery = setInterval(() => void deployer.recover().catch((error: unknown) => log.error({ err: error }, 'recovery failed')), recoverEvery)
@@ -87,6 +90,9 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     url: api.url,
     async firstToken() {
       return (await store.tokens.hasApiToken()) ? null : store.tokens.create('api', 'first token', { uses: null, expires: null }, Date.now())
+    },
+    async setupLink() {
+      return (await store.people.hasAdministrator()) ? null : store.links.create('setup', null, Date.now() + 24 * 3_600_000)
     },
     joinToken: () => store.tokens.create('join', 'printed by dploy serve', { uses: 1, expires: Date.now() + 3_600_000 }, Date.now()),
     [Symbol.asyncDispose]: () => whole.disposeAsync(),

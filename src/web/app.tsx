@@ -1,6 +1,6 @@
 import { CSPProvider } from '@base-ui/react/csp-provider'
 import { QueryClientProvider } from '@tanstack/react-query'
-import { StrictMode, Suspense, lazy, useSyncExternalStore } from 'react'
+import { StrictMode, Suspense, lazy, useEffect, useSyncExternalStore } from 'react'
 import { BrowserRouter, Route, Routes } from 'react-router'
 import { queryClient } from './api/queries.ts'
 import { session } from './api/session.ts'
@@ -8,6 +8,7 @@ import { Empty, Skeleton } from './components/empty.tsx'
 import { Toasts } from './components/toasts.tsx'
 import { Overview } from './overview/overview.tsx'
 import { Shell } from './shell/shell.tsx'
+import { OneUseLink } from './sign-in/one-use-link.tsx'
 import { SignIn } from './sign-in/sign-in.tsx'
 
 const DeploymentPage = lazy(() => import('./deployment/deployment-page.tsx'))
@@ -29,8 +30,10 @@ export function App() {
 }
 
 function Pages() {
-  const token = useSyncExternalStore(session.subscribe, () => session.token)
-  if (token === null) return <SignIn />
+  const who = useSyncExternalStore(session.subscribe, () => session.who)
+  useEffect(() => void session.look(), [])
+  if (who === undefined) return <Skeleton lines={4} />
+  if (who === null) return location.pathname === '/setup' || location.pathname === '/invitation' ? <OneUseLink /> : <SignIn />
   return (
     <BrowserRouter>
       <Suspense fallback={<Skeleton lines={4} />}>

@@ -9,6 +9,7 @@ import type { Deployer } from '../deploy/deployer.ts'
 import type { SharedLocks } from '../deploy/shared-lock.ts'
 import type { ArtifactSource } from '../deploy/run.ts'
 import type { Gateway } from '../gateway/gateway.ts'
+import type { Guesses } from '../people/guesses.ts'
 import type { PagesDirectory } from './pages.ts'
 import type { Store } from '../store/store.ts'
 
@@ -29,16 +30,13 @@ export interface ApiContext {
     /** The commits between two, the newest first, at most 50. */
     between(config: Config, base: string | null, from: string, to: string): Promise<Revision[]>
   }
+  guesses: Guesses
   openBalancer(config: BalancerConfig): Balancer
   /** The built pages; null without any. */
   pages: PagesDirectory | null
   controlKey: string
+  /** Where it is reached over TCP; null: not at all, or not yet. */
+  address: { url: string | null }
   version: string
   log: Logger
-}
-
-/** Who asks: known before a handler runs. */
-export interface Caller {
-  /** As it is written into deployments: `anna@laptop`, or the token's note. */
-  name: string
 }

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
 import { errorTable, reportOf } from '../../protocol/errors.ts'
 
@@ -27,4 +28,9 @@ export async function streamEvents(reply: FastifyReply, events: AsyncIterable<{ 
     clearInterval(timer)
     await iterator.return?.()
   }
+}
+
+/** Answers text in pieces, no faster than it is read. */
+export function streamText(reply: FastifyReply, pieces: AsyncIterable<string>): FastifyReply {
+  return reply.serializer((value: unknown) => value as string).send(Readable.from(pieces, { objectMode: false }))
 }

@@ -1,10 +1,12 @@
-import { readConfig } from '../../protocol/config-text.ts'
-import { checkConfig } from '../../protocol/config-check.ts'
+import type { Deployment } from '../../protocol/deployment.ts'
 import { DployError } from '../../protocol/errors.ts'
 import { decodeManifest } from '../../protocol/manifest.ts'
 import { examine } from '../doctor/examine.ts'
 import { gatherFacts } from '../doctor/gather.ts'
 import { isFinal } from '../deploy/states.ts'
+import { visibleEnvironment } from './access.ts'
+import { applyConfig } from './apply.ts'
+import { auditHandlers } from './audit-handlers.ts'
 import { commandHandlers } from './command-handlers.ts'
 import type { ApiContext } from './context.ts'
 import { logLines } from './log-lines.ts'
@@ -12,7 +14,9 @@ import { peopleHandlers } from './people-handlers.ts'
 import { preview } from './preview.ts'
 import { serverHandlers } from './server-handlers.ts'
 import type { Call, Handlers } from './server.ts'
+import { sessionHandlers } from './session-handlers.ts'
 import { statusOf, summaryOf } from './status.ts'
+import { tokenHandlers } from './token-handlers.ts'
 
 /** What each route of the contract does. */
 export function makeHandlers(context: ApiContext): Handlers {
@@ -23,18 +27,18 @@ export function makeHandlers(context: ApiContext): Handlers {
   return {
     ...commandHandlers(context),
     ...serverHandlers(context),
-    ...peopleHandlers(),
+    ...sessionHandlers(context),
+    ...peopleHandlers(context),
+    ...tokenHandlers(context),
+    ...auditHandlers(context),
+    decide: async () => Promise.reject(new DployError('not_found', 'This part of the API is not built yet')),
 
     health: async () => ({ status: 'ok', version: context.version }),
 
-    async apply({ body }) {
-      const config = readConfig(body.text, body.fileName)
-      await store.applications.apply(config, body.base, Date.now())
-      return { application: config.application, environments: Object.keys(config.environments), warnings: checkConfig(config) }
-    },
+    apply: (call) => applyConfig(context, call),
 
-    async environments() {
-      const all = await store.applications.environments()
+    async environments({ caller }) {
+      const all = (await store.applications.environments()).filter(({ id }) => caller.rights.may('read', id))
       return { environments: await Promise.all(all.map((environment) => summaryOf(context, environment))) }
     },
 
@@ -57,7 +61,7 @@ export function makeHandlers(context: ApiContext): Handlers {
         requestedBy: requestedBy(call),
         wait: call.body.wait,
       })
-      return store.deployments.present(id)
+      return told(call, await store.deployments.present(id))
     },
 
     async rollback(call) {
@@ -71,13 +75,15 @@ export function makeHandlers(context: ApiContext): Handlers {
         requestedBy: requestedBy(call),
         wait: call.body.wait,
       })
-      return store.deployments.present(id)
+      return told(call, await store.deployments.present(id))
     },
 
     async unlock(call) {
       const environment = await environmentOf(call.params)
       const elsewhere = (await context.shared?.force(environment, call.signal)) ?? null
-      return { held: (await store.locks.force(environment.id)) ?? elsewhere }
+      const held = (await store.locks.force(environment.id)) ?? elsewhere
+      call.tell({ before: held && { deployment: held.number, holder: held.holder } })
+      return { held }
     },
 
     async releases({ params, query }) {
@@ -98,8 +104,11 @@ export function makeHandlers(context: ApiContext): Handlers {
       return { secrets: await store.secrets.list((await environmentOf(params)).id) }
     },
 
-    async setSecret({ params, body, caller }) {
+    async setSecret({ params, body, caller, tell }) {
       const [environment, now, by] = [await environmentOf(params), Date.now(), body.setBy ?? caller.name]
+      const before = (await store.secrets.list(environment.id)).find(({ name }) => name === params.name)
+      // Never a value.
+      tell({ before: before ? { setAt: before.setAt, setBy: before.setBy } : null, after: { setAt: now, setBy: by } })
       await store.secrets.set(environment.id, params.name, body.value, by, now)
       return { name: params.name, setAt: now, setBy: by }
     },
@@ -111,18 +120,19 @@ export function makeHandlers(context: ApiContext): Handlers {
 
     logs: (call) => environmentLogs(context, call),
 
-    async deployments({ query }) {
+    async deployments({ query, caller }) {
       if (query.environment !== undefined && query.application === undefined) throw new DployError('request.invalid', 'environment goes with application')
-      const environmentId = query.application === undefined || query.environment === undefined ? undefined : (await store.applications.environment(query.application, query.environment)).id
-      return { deployments: await store.deployments.list({ ...(environmentId === undefined ? {} : { environmentId }), ...(query.before === undefined ? {} : { before: query.before }), limit: query.limit }) }
+      const environmentId = query.application === undefined || query.environment === undefined ? undefined : await visibleEnvironment(context, caller, query.application, query.environment)
+      return { deployments: await store.deployments.list({ environments: caller.rights.environments('read'), ...(environmentId === undefined ? {} : { environmentId }), ...(query.before === undefined ? {} : { before: query.before }), limit: query.limit }) }
     },
 
     deployment: async ({ params }) => store.deployments.present(await store.deployments.idOf(params.number)),
 
     deploymentEvents: (call) => deploymentEvents(context, call),
 
-    async cancel({ params }) {
+    async cancel({ params, tell }) {
       const id = await store.deployments.idOf(params.number)
+      tell({ before: { state: (await store.deployments.get(id)).state } })
       await deployer.cancel(id)
       return store.deployments.present(id)
     },
@@ -134,6 +144,13 @@ export function makeHandlers(context: ApiContext): Handlers {
 
     uploadObjects: async ({ request }) => ({ objects: await context.artifacts.receive(request.body as AsyncIterable<Uint8Array>) }),
   }
+}
+
+/** For the audit log: what the environment was meant to run, and the deployment that is to change it. */
+function told(call: Call<'deploy'> | Call<'rollback'>, deployment: Deployment): Deployment {
+  const { number, state, requestedBy } = deployment
+  call.tell({ subject: `deployment ${number}`, before: { release: deployment.from }, after: { deployment: number, ...call.body, requestedBy, state, release: deployment.release } })
+  return deployment
 }
 
 async function* environmentLogs(context: ApiContext, call: Call<'logs'>) {

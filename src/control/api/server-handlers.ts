@@ -6,7 +6,7 @@ import type { Environment } from '../store/applications.ts'
 import type { Server } from '../store/servers.ts'
 import type { ApiContext } from './context.ts'
 import type { Handlers } from './server.ts'
-import { serverView } from './server-view.ts'
+import { serverView, visibleView } from './server-view.ts'
 
 type Names = 'servers' | 'server' | 'drainServer' | 'readyServer' | 'renameServer' | 'removeServer' | 'rotateServerKey' | 'unlockServer' | 'createJoinToken' | 'join'
 
@@ -24,14 +24,21 @@ export function serverHandlers(context: ApiContext): Pick<Handlers, Names> {
   }
 
   return {
-    async servers({ signal }) {
-      return { servers: await Promise.all((await store.servers.all()).map((server) => serverView(context, server, signal))) }
+    async servers({ signal, caller }) {
+      const views = await Promise.all((await store.servers.all()).map(async (server) => visibleView(context, server, caller.rights, signal)))
+      return { servers: views.filter((view) => view !== null) }
     },
 
-    server: async ({ params, signal }): Promise<ServerView> => serverView(context, await named(params.server), signal),
-
-    async drainServer({ params, body, caller, signal }) {
+    async server({ params, signal, caller }): Promise<ServerView> {
       const server = await named(params.server)
+      const view = await visibleView(context, server, caller.rights, signal)
+      if (!view) throw new DployError('server.unknown', `There is no server ${params.server}`)
+      return view
+    },
+
+    async drainServer({ params, body, caller, signal, tell }) {
+      const server = await named(params.server)
+      tell({ before: { keptOut: server.keptOut }, after: { keptOut: true } })
       const by = body.requestedBy ?? caller.name
       // Stored first: a deployment that is under way does not put it back.
       await store.servers.keepOut(server.id, { since: Date.now(), by })
@@ -39,8 +46,9 @@ export function serverHandlers(context: ApiContext): Pick<Handlers, Names> {
       return { environments: await atBalancers(context, server, (balancer, { drain }) => balancer.drain(server.name, { timeout: drain, signal })) }
     },
 
-    async readyServer({ params, body, caller, signal }) {
+    async readyServer({ params, body, caller, signal, tell }) {
       const server = await named(params.server)
+      tell({ before: { keptOut: server.keptOut }, after: { keptOut: null } })
       const view = await serverView(context, server, signal)
       const drifted = view.releases.find((release) => release.drifted)
       if (drifted) throw new DployError('server.drifted', `${server.name} does not run what ${drifted.environment} of ${drifted.application} wants`, { where: server.name, fix: `Bring it there first: dploy deploy ${drifted.environment}` })
@@ -49,8 +57,9 @@ export function serverHandlers(context: ApiContext): Pick<Handlers, Names> {
       return { environments: await atBalancers(context, server, (balancer, { register }) => balancer.register(server.name, { timeout: register, signal })) }
     },
 
-    async renameServer({ params, body }) {
+    async renameServer({ params, body, tell }) {
       const server = await named(params.server)
+      tell({ before: { name: server.name }, after: { name: body.name } })
       await store.servers.rename(server.id, body.name)
       gateway.link(server.id)?.close('it has another name now')
       const listed = await environmentsOf(context, server)
@@ -100,13 +109,14 @@ export function serverHandlers(context: ApiContext): Pick<Handlers, Names> {
       return { token: await store.tokens.create('join', body.note, limits, Date.now()) }
     },
 
-    async join({ body }) {
+    async join({ body, tell }) {
       if (!isPublicKey(body.publicKey)) throw new DployError('request.invalid', 'publicKey is no Ed25519 public key in PEM', { where: 'publicKey' })
       // Who got no answer asks again under the same key, and needs no second use.
       const again = (await store.servers.named(body.name))?.publicKey === body.publicKey
       const limits = await store.tokens.useJoinToken(body.token, body.name, Date.now(), again)
       const server = await store.servers.join(body.name, body.publicKey, Date.now(), limits)
       gateway.forgive(server)
+      tell({ who: `agent of ${body.name}`, subject: body.name, after: { server: body.name, tags: limits.tags } })
       log.info({ server: body.name }, 'an agent joined')
       return { server, controlKey: context.controlKey }
     },

@@ -1,6 +1,7 @@
 import type { ServerView } from '../../protocol/api/servers.ts'
 import type { ServiceState } from '../../protocol/agent-messages.ts'
 import type { Environment } from '../store/applications.ts'
+import type { Rights } from '../people/rights.ts'
 import type { Server } from '../store/servers.ts'
 import type { ApiContext } from './context.ts'
 import { serverStatus } from './status.ts'
@@ -10,12 +11,20 @@ const askTimeout = 5_000
 /** How long the service has to answer its health check. Milliseconds. */
 const healthTimeout = 2_000
 
+/** The same for somebody who may see some environments; null: they may not see this server. Who may see all sees those in none too. */
+export async function visibleView(context: ApiContext, server: Server, rights: Rights, signal: AbortSignal): Promise<ServerView | null> {
+  if (rights.may('read', null)) return serverView(context, server, signal)
+  const memberships = await context.store.servers.memberships(server.id)
+  if (!memberships.some(({ environment }) => rights.may('read', environment))) return null
+  return serverView(context, server, signal, (environment) => rights.may('read', environment))
+}
+
 /** What is known of a server, and what it runs in each of its environments: asked now where it is connected. */
-export async function serverView(context: ApiContext, server: Server, signal: AbortSignal): Promise<ServerView> {
+export async function serverView(context: ApiContext, server: Server, signal: AbortSignal, visible: (environment: string) => boolean = () => true): Promise<ServerView> {
   const { store, gateway } = context
   const link = gateway.link(server.id)
   const limit = AbortSignal.any([signal, AbortSignal.timeout(askTimeout)])
-  const memberships = await store.servers.memberships(server.id)
+  const memberships = (await store.servers.memberships(server.id)).filter(({ environment }) => visible(environment))
   const facts = link?.facts
   return {
     name: server.name,

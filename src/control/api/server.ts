@@ -7,9 +7,15 @@ import { routes, type RouteName, type Routes } from '../../protocol/api/contract
 import type { Route } from '../../protocol/api/route.ts'
 import { DployError, errorTable, reportOf, type ErrorReport } from '../../protocol/errors.ts'
 import { maxBodyBytes, maxHeadBytes } from '../../protocol/frame.ts'
-import type { ApiContext, Caller } from './context.ts'
-import { streamEvents } from './event-stream.ts'
+import { admit } from './access.ts'
+import { localCaller, type Caller } from './caller.ts'
+import type { ApiContext } from './context.ts'
+import { streamEvents, streamText } from './event-stream.ts'
+import { identify } from './identify.ts'
+import { setSafeHeaders } from './origin.ts'
 import { addPageFiles, sendPage } from './pages.ts'
+import { isAudited, Recording, recorded, recordRefusal, type Change } from './recorder.ts'
+import { signAs } from './signing.ts'
 
 type Part<R, K extends string> = R extends Record<K, infer S extends z.ZodType> ? z.output<S> : undefined
 export interface Call<N extends RouteName> {
@@ -22,15 +28,17 @@ export interface Call<N extends RouteName> {
   /** `Last-Event-ID` of a stream that is taken up again. */
   lastEventId: number | null
   request: FastifyRequest
+  reply: FastifyReply
+  /** What the audit log is to say of it. */
+  tell(change: Change): void
 }
 type Answer<N extends RouteName> = z.output<Routes[N]['response']>
 /** A handler per route: a promise of the answer, or for streams the events, with `id` for what can be resumed. */
 export type Handlers = {
-  [N in RouteName]: Routes[N] extends { stream: 'events' } ? (call: Call<N>) => AsyncIterable<{ id?: number; data: Answer<N> }> : (call: Call<N>) => Promise<Answer<N>>
+  [N in RouteName]: Routes[N] extends { stream: 'events' }
+    ? (call: Call<N>) => AsyncIterable<{ id?: number; data: Answer<N> }>
+    : Routes[N] extends { stream: 'text' } ? (call: Call<N>) => AsyncIterable<string> : (call: Call<N>) => Promise<Answer<N>>
 }
-
-/** Routes that are not asked for a token: they answer nothing secret, or carry a credential of their own. */
-const open: ReadonlySet<RouteName> = new Set<RouteName>(['health', 'join'])
 
 export interface ListenOptions {
   /** A TCP address, for which callers need a token. */
@@ -44,14 +52,14 @@ export async function serveApi(context: ApiContext, handlers: Handlers, listen: 
   const servers: FastifyInstance[] = []
   let port: number | null = null
   if (listen.socket !== undefined) {
-    const server = makeServer(context, handlers, async () => ({ name: 'local' }))
+    const server = makeServer(context, handlers, async () => localCaller)
     await rm(listen.socket, { force: true })
     await server.listen({ path: listen.socket })
     await chmod(listen.socket, 0o600)
     servers.push(server)
   }
   if (listen.tcp) {
-    const server = makeServer(context, handlers, (request) => authenticate(context, request))
+    const server = makeServer(context, handlers, (request, reply) => identify(context, request, reply))
     acceptAgents(context, server)
     try {
       await server.listen(listen.tcp)
@@ -59,10 +67,11 @@ export async function serveApi(context: ApiContext, handlers: Handlers, listen: 
       throw new DployError('request.invalid', `Cannot listen on ${listen.tcp.host}:${listen.tcp.port}: ${(error as Error).message}`, { fix: 'Choose another with --listen HOST:PORT', cause: error })
     }
     port = (server.server.address() as { port: number }).port
+    context.address.url = `http://${listen.tcp.host.includes(':') ? `[${listen.tcp.host}]` : listen.tcp.host}:${port}`
     servers.push(server)
   }
   return {
-    url: listen.tcp && port !== null ? `http://${listen.tcp.host.includes(':') ? `[${listen.tcp.host}]` : listen.tcp.host}:${port}` : null,
+    url: context.address.url,
     port,
     async [Symbol.asyncDispose]() {
       await Promise.all(servers.map((server) => server.close()))
@@ -70,8 +79,11 @@ export async function serveApi(context: ApiContext, handlers: Handlers, listen: 
   }
 }
 
-function makeServer(context: ApiContext, handlers: Handlers, identify: (request: FastifyRequest) => Promise<Caller>): FastifyInstance {
-  const server = fastify({ logger: false, forceCloseConnections: true, bodyLimit: 64 * 1024 * 1024, routerOptions: { maxParamLength: 500 } })
+function makeServer(context: ApiContext, handlers: Handlers, identify: Identify): FastifyInstance {
+  // A proxy on this machine says for whom it asks; nobody else is believed that.
+  const server = fastify({ logger: false, trustProxy: 'loopback', forceCloseConnections: true, bodyLimit: 64 * 1024 * 1024, routerOptions: { maxParamLength: 500 } })
+  server.addHook('onRequest', async (_request, reply) => setSafeHeaders(reply))
+  server.removeContentTypeParser('text/plain')
   server.setValidatorCompiler(validatorCompiler)
   server.setSerializerCompiler(serializerCompiler)
   server.addContentTypeParser('application/zstd', (_request, payload, done) => done(null, payload))
@@ -87,7 +99,7 @@ function makeServer(context: ApiContext, handlers: Handlers, identify: (request:
   return server
 }
 
-function addRoute(server: FastifyInstance, name: RouteName, route: Route, handlers: Handlers, identify: (request: FastifyRequest) => Promise<Caller>, context: ApiContext): void {
+function addRoute(server: FastifyInstance, name: RouteName, route: Route, handlers: Handlers, identify: Identify, context: ApiContext): void {
   server.route({
     method: route.method,
     url: route.path,
@@ -95,42 +107,50 @@ function addRoute(server: FastifyInstance, name: RouteName, route: Route, handle
       ...(route.params ? { params: route.params } : {}),
       ...(route.query ? { querystring: route.query } : {}),
       ...(route.body ? { body: route.body } : {}),
-      ...(route.stream === 'events' ? {} : { response: { 200: route.response } }),
+      ...(route.stream === 'events' || route.stream === 'text' ? {} : { response: { 200: route.response } }),
     },
-    async onRequest(request) {
-      callers.set(request, open.has(name) ? { name: 'anyone' } : await identify(request))
+    async onRequest(request, reply) {
+      const caller = await identify(request, reply)
+      callers.set(request, caller)
+      try {
+        await admit(context, route, caller, request)
+      } catch (error) {
+        if (isAudited(route) && caller.kind !== 'anyone') await recordRefusal(context, name, caller, request.params, reportOf(error).code)
+        throw error
+      }
     },
     async handler(request, reply) {
       const gone = new AbortController()
       reply.raw.on('close', () => gone.abort(new DployError('connection.closed', 'The client went away')))
-      const last = Number(request.headers['last-event-id'])
-      const call = {
-        params: request.params,
-        query: request.query,
-        body: request.body,
-        caller: callers.get(request)!,
-        signal: gone.signal,
-        lastEventId: Number.isSafeInteger(last) ? last : null,
-        request,
-      }
-      const handle = handlers[name] as (call: unknown) => unknown
       const { application, environment } = (request.params ?? {}) as { application?: string; environment?: string }
       if (context.shared && application !== undefined && environment !== undefined) {
         await context.shared.look(await context.store.applications.environment(application, environment), gone.signal)
       }
-      if (route.stream === 'events') return streamEvents(reply, handle(call) as AsyncIterable<{ id?: number; data: unknown }>)
-      return handle(call)
+      const last = Number(request.headers['last-event-id'])
+      const caller = callers.get(request)!
+      signAs(caller, request.body, request.query)
+      const recording = isAudited(route) ? await Recording.begin(context, name, caller, request) : null
+      const call = {
+        params: request.params,
+        query: request.query,
+        body: request.body,
+        caller,
+        signal: gone.signal,
+        lastEventId: Number.isSafeInteger(last) ? last : null,
+        request,
+        reply,
+        tell: (change: Change) => recording?.tell(change),
+      }
+      const handle = handlers[name] as (call: unknown) => unknown
+      if (route.stream === 'events') return streamEvents(reply, recorded(recording, handle(call) as AsyncIterable<{ id?: number; data: unknown }>))
+      if (route.stream === 'text') return streamText(reply, handle(call) as AsyncIterable<string>)
+      return recording ? recording.around(async () => handle(call)) : handle(call)
     },
   })
 }
 
+type Identify = (request: FastifyRequest, reply: FastifyReply) => Promise<Caller>
 const callers = new WeakMap<FastifyRequest, Caller>()
-
-async function authenticate(context: ApiContext, request: FastifyRequest): Promise<Caller> {
-  const token = /^Bearer (\S{1,200})$/.exec(request.headers.authorization ?? '')?.[1]
-  if (token === undefined || !(await context.store.tokens.isApiToken(token, Date.now()))) throw new DployError('unauthorized')
-  return { name: 'api' }
-}
 
 function acceptAgents(context: ApiContext, server: FastifyInstance): void {
   const sockets = new WebSocketServer({ noServer: true, maxPayload: 8 + maxHeadBytes + maxBodyBytes, perMessageDeflate: false })

@@ -29,8 +29,8 @@ export class Applications {
     this.#db = db
   }
 
-  /** Records a dploy.yml: its application, environments and servers. What it no longer names keeps its history. */
-  async apply(config: Config, base: string | null, now: number): Promise<void> {
+  /** Records a dploy.yml: its application, environments and servers. What it no longer names keeps its history; so do environments that are not `only` wanted, as they are. `base` undefined: it stays. */
+  async apply(config: Config, base: string | null | undefined, now: number, only: (environment: string) => boolean = () => true): Promise<void> {
     await this.#db.transaction().execute(async (trx) => {
       await trx
         .insertInto('applications')
@@ -40,10 +40,11 @@ export class Applications {
       const { id: applicationId } = await trx.selectFrom('applications').select('id').where('name', '=', config.application).executeTakeFirstOrThrow()
       const text = JSON.stringify(config)
       for (const [name, environment] of Object.entries(config.environments)) {
+        if (!only(name)) continue
         await trx
           .insertInto('environments')
-          .values({ id: newId('env'), application_id: applicationId, name, config: text, base, wanted_release_id: null, fence: 0, created_at: now, updated_at: now })
-          .onConflict((oc) => oc.columns(['application_id', 'name']).doUpdateSet({ config: text, base, updated_at: now }))
+          .values({ id: newId('env'), application_id: applicationId, name, config: text, base: base ?? null, wanted_release_id: null, fence: 0, created_at: now, updated_at: now })
+          .onConflict((oc) => oc.columns(['application_id', 'name']).doUpdateSet({ config: text, ...(base === undefined ? {} : { base }), updated_at: now }))
           .execute()
         const { id: environmentId } = await trx
           .selectFrom('environments')
@@ -81,6 +82,12 @@ export class Applications {
     if (row) return environmentOf(row)
     const known = (await this.environments()).map((one) => `${one.application}/${one.name}`)
     throw new DployError('environment.unknown', `There is no environment ${application}/${name}; known: ${known.join(', ') || 'none'}`)
+  }
+
+  /** The id of an environment; null if there is none. */
+  async environmentId(application: string, name: string): Promise<string | null> {
+    const row = await this.#environmentRows().where('applications.name', '=', application).where('environments.name', '=', name).executeTakeFirst()
+    return row?.id ?? null
   }
 
   async environmentById(id: string): Promise<Environment> {

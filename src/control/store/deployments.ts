@@ -274,11 +274,12 @@ export class Deployments {
   }
 
   /** Deployments as the API shows them; the newest first. `before` is the number of the one after which to go on. */
-  async list(filter: { environmentId?: string; before?: number; limit: number }): Promise<Deployment[]> {
+  async list(filter: { environmentId?: string; environments?: readonly string[] | null; before?: number; limit: number }): Promise<Deployment[]> {
     const rows = await this.#db
       .selectFrom('deployments')
       .select('id')
       .$if(filter.environmentId !== undefined, (query) => query.where('environment_id', '=', filter.environmentId!))
+      .$if(filter.environments != null, (query) => query.where('environment_id', 'in', filter.environments!))
       .$if(filter.before !== undefined, (query) => query.where('number', '<', filter.before!))
       .orderBy('number', 'desc')
       .limit(filter.limit)
@@ -291,6 +292,11 @@ export class Deployments {
     const row = await this.#db.selectFrom('deployments').select('id').where('number', '=', number).executeTakeFirst()
     if (!row) throw new DployError('not_found', `There is no deployment ${number}`, { fix: 'Run: dploy deployments' })
     return row.id
+  }
+
+  /** The id of the environment of the deployment with this number; null if there is none. */
+  async environmentOf(number: number): Promise<string | null> {
+    return (await this.#db.selectFrom('deployments').select('environment_id').where('number', '=', number).executeTakeFirst())?.environment_id ?? null
   }
 
   /** One deployment as the API shows it. */

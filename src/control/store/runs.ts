@@ -25,6 +25,11 @@ export class Runs {
     await this.#db.updateTable('runs').set({ outcomes: JSON.stringify(outcomes), finished_at: now }).where('id', '=', id).where('finished_at', 'is', null).execute()
   }
 
+  /** The id of the environment of a run; null if there is none. */
+  async environmentOf(id: string): Promise<string | null> {
+    return (await this.#db.selectFrom('runs').select('environment_id').where('id', '=', id).executeTakeFirst())?.environment_id ?? null
+  }
+
   /** The newest first. */
   async list(environmentId: string, limit: number): Promise<RunSummary[]> {
     const rows = await this.#db

@@ -157,5 +157,67 @@ export interface Tables {
     tags: Generated<string | null>
     /** The only name under which it lets join; null: any. */
     server: Generated<string | null>
+    /** What an API token may: read, deploy, administer. Null: administer, as all could before there were scopes. */
+    scope: Generated<string | null>
+    /** Whose an API token is; null: made on the control plane's machine. */
+    person_id: Generated<string | null>
+    used_at: Generated<number | null>
+  }
+  people: {
+    id: string
+    /** In lower case. */
+    email: string
+    name: string
+    /** argon2id as a PHC string; null: none chosen yet. */
+    password: string | null
+    created_at: number
+    seen_at: number | null
+  }
+  grants: {
+    person_id: string
+    /** Null: everywhere. */
+    environment_id: string | null
+    role: string
+  }
+  sessions: {
+    id: string
+    person_id: string
+    /** SHA-256 of what the cookie holds, hex. */
+    hash: string
+    /** The one before, which a request under way may still carry. */
+    previous_hash: string | null
+    /** Until when that is taken; null: until the new one was seen. */
+    previous_until: number | null
+    rotated_at: number
+    created_at: number
+    seen_at: number
+    expires_at: number
+    address: string
+    browser: string
+  }
+  /** One-use links. */
+  links: {
+    hash: string
+    /** `setup` or `invitation`. */
+    kind: string
+    person_id: string | null
+    expires_at: number
+  }
+  audit: {
+    seq: Generated<number>
+    at: number
+    who: string
+    kind: string
+    address: string
+    action: string
+    environment_id: string | null
+    application: string | null
+    environment: string | null
+    subject: string | null
+    outcome: string
+    problem: string | null
+    /** JSON. */
+    before: string | null
+    after: string | null
   }
 }

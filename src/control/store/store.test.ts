@@ -130,7 +130,7 @@ test('a join token is used as often as it may be, and no more when two come at o
   assert.deepEqual(tries.map(({ status }) => status).sort(), ['fulfilled', 'rejected'])
   const expired = await store.tokens.create('join', '', { uses: 5, expires: 50_000 }, 1_000)
   await assert.rejects(store.tokens.useJoinToken(expired, 'web1', 60_000), { code: 'agent.join_refused' })
-  assert.equal(await store.tokens.isApiToken(expired, 2_000), false)
+  assert.equal(await store.tokens.useApiToken(expired, 2_000), null)
 })
 
 test('a server name that has an agent is not taken over by another key', async () => {

@@ -1,15 +1,19 @@
 import type { Kysely } from 'kysely'
 import { Applications } from './applications.ts'
+import { AuditLog } from './audit.ts'
 import { Deployments } from './deployments.ts'
 import { EventLog } from './events.ts'
 import { Locks } from './locks.ts'
+import { Links } from './links.ts'
 import { migrate } from './migrate.ts'
+import { People } from './people.ts'
 import { Releases } from './releases.ts'
 import { Runs } from './runs.ts'
 import type { Tables } from './schema.ts'
 import { SharedRecords } from './shared-records.ts'
 import { Secrets } from './secrets.ts'
 import { Servers } from './servers.ts'
+import { Sessions } from './sessions.ts'
 import type { SecretBox } from '../secrets/secret-box.ts'
 import { Tokens } from './tokens.ts'
 
@@ -25,6 +29,10 @@ export interface Store extends AsyncDisposable {
   secrets: Secrets
   runs: Runs
   tokens: Tokens
+  people: People
+  sessions: Sessions
+  links: Links
+  audit: AuditLog
 }
 
 /** The store over an open database, migrated to the newest schema. `box` seals the secrets in it. */
@@ -42,6 +50,10 @@ export async function openStore(database: Kysely<Tables>, box: SecretBox): Promi
     secrets: new Secrets(database, box),
     runs: new Runs(database),
     tokens: new Tokens(database),
+    people: new People(database),
+    sessions: new Sessions(database),
+    links: new Links(database),
+    audit: new AuditLog(database),
     async [Symbol.asyncDispose]() {
       await events.flush()
       await database.destroy()

@@ -1,5 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { Kysely } from 'kysely'
+import { rightSchema, type Right } from '../../protocol/api/access.ts'
+import type { Token } from '../../protocol/api/tokens.ts'
 import { DployError } from '../../protocol/errors.ts'
 import { newId } from '../../protocol/ids.ts'
 import type { Tables } from './schema.ts'
@@ -12,6 +14,21 @@ export interface JoinLimits {
   /** The only name under which it lets join; null: any. */
   server: string | null
 }
+
+/** What an API token lets do. */
+export interface ApiToken {
+  id: string
+  note: string
+  right: Right
+  /** Ids of the environments in which it holds; null: in all. */
+  environments: string[] | null
+  /** Whose it is; null: it was made on the control plane's machine. */
+  person: string | null
+  expiresAt: number | null
+}
+
+/** How exactly it is known when a token was used last. Milliseconds. */
+const usedEvery = 60_000
 
 /** API tokens and join tokens. Only their SHA-256 is stored: a token has 192 random bits, which no guess finds. */
 export class Tokens {
@@ -36,9 +53,55 @@ export class Tokens {
     return (await this.#db.selectFrom('tokens').select('id').where('kind', '=', 'api').executeTakeFirst()) !== undefined
   }
 
-  async isApiToken(token: string, now: number): Promise<boolean> {
-    const row = await this.#db.selectFrom('tokens').select(['expires_at']).where('kind', '=', 'api').where('hash', '=', hashOf(token)).executeTakeFirst()
-    return row !== undefined && (row.expires_at === null || row.expires_at > now)
+  /** Makes an API token and answers it with its id; it cannot be read again. Times in epoch milliseconds. */
+  async createApi(token: Omit<ApiToken, 'id'>, now: number): Promise<{ id: string; token: string }> {
+    const [id, text] = [newId('tok'), `dploy_api_${randomBytes(24).toString('base64url')}`]
+    await this.#db
+      .insertInto('tokens')
+      .values({ id, kind: 'api', hash: hashOf(text), note: token.note, uses_left: null, expires_at: token.expiresAt, created_at: now, scope: token.right, person_id: token.person,
+        environments: token.environments === null ? null : JSON.stringify(token.environments) })
+      .execute()
+    return { id, token: text }
+  }
+
+  /** What an API token lets do; null if it is none, or has expired. */
+  async useApiToken(token: string, now: number): Promise<ApiToken | null> {
+    const row = await this.#db.selectFrom('tokens').selectAll().where('kind', '=', 'api').where('hash', '=', hashOf(token)).executeTakeFirst()
+    if (!row || (row.expires_at !== null && row.expires_at <= now)) return null
+    if (row.used_at === null || now - row.used_at >= usedEvery) await this.#db.updateTable('tokens').set({ used_at: now }).where('id', '=', row.id).execute()
+    return { id: row.id, note: row.note, right: rightSchema.parse(row.scope ?? 'administer'), environments: row.environments === null ? null : (JSON.parse(row.environments) as string[]), person: row.person_id, expiresAt: row.expires_at }
+  }
+
+  /** API tokens as the API shows them, the newest first: everybody's, or those of a person; or one. */
+  async list(filter: { person?: string; id?: string } = {}): Promise<Token[]> {
+    const rows = await this.#db
+      .selectFrom('tokens')
+      .leftJoin('people', 'people.id', 'tokens.person_id')
+      .selectAll('tokens')
+      .select('people.name')
+      .where('kind', '=', 'api')
+      .$if(filter.person !== undefined, (query) => query.where('person_id', '=', filter.person!))
+      .$if(filter.id !== undefined, (query) => query.where('tokens.id', '=', filter.id!))
+      .orderBy('tokens.created_at', 'desc')
+      .execute()
+    const environments = await this.#db.selectFrom('environments').innerJoin('applications', 'applications.id', 'environments.application_id').select(['environments.id', 'environments.name', 'applications.name as application']).execute()
+    const places = new Map(environments.map((one) => [one.id, { application: one.application, environment: one.name }]))
+    return rows.map((row) => ({
+      id: row.id,
+      note: row.note,
+      right: rightSchema.parse(row.scope ?? 'administer'),
+      places: row.environments === null ? null : (JSON.parse(row.environments) as string[]).flatMap((id) => places.get(id) ?? []),
+      owner: row.person_id === null ? null : { person: row.person_id, name: row.name ?? '' },
+      createdAt: row.created_at,
+      expiresAt: row.expires_at,
+      usedAt: row.used_at,
+    }))
+  }
+
+  /** Ends an API token; `person`: only if it is theirs. Throws `token.unknown`. */
+  async revoke(id: string, person: string | null): Promise<void> {
+    const { numDeletedRows } = await this.#db.deleteFrom('tokens').where('kind', '=', 'api').where('id', '=', id).$if(person !== null, (query) => query.where('person_id', '=', person!)).executeTakeFirst()
+    if (numDeletedRows !== 1n) throw new DployError('token.unknown', `There is no token ${id}`)
   }
 
   /**
@@ -61,6 +124,6 @@ export class Tokens {
   }
 }
 
-function hashOf(token: string): string {
+export function hashOf(token: string): string {
   return createHash('sha256').update(token).digest('hex')
 }

@@ -23,8 +23,8 @@ export type Person = z.infer<typeof personSchema>
 
 const byId = z.object({ person: z.string().min(1).max(100) })
 const grants = z.array(grantSchema).max(500)
-/** The secret of a one-use link `/invitation#…`, shown once, and when it ends. */
-const invitation = { token: z.string(), expiresAt: z.number() }
+/** A one-use link `/invitation#…`, shown once; the secret in it; and when it ends. */
+const invitation = { link: z.string(), token: z.string(), expiresAt: z.number() }
 
 export const peopleRoutes = {
   people: { method: 'GET', path: '/api/v1/people', summary: 'Everybody who can sign in, and what they may do', access: 'administer', response: z.object({ people: z.array(personSchema) }) },

@@ -17,7 +17,7 @@ export const queryClient = new QueryClient({
 })
 
 queryClient.getQueryCache().subscribe((event) => {
-  if (event.type === 'updated' && event.action.type === 'error' && isSignedOut(event.action.error)) session.signOut()
+  if (event.type === 'updated' && event.action.type === 'error' && isSignedOut(event.action.error)) session.ended()
 })
 connection.subscribe(() => {
   if (connection.lostSince === null) void queryClient.invalidateQueries()

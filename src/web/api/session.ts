@@ -1,22 +1,50 @@
 import { Client } from '../../client/client.ts'
+import type { Session } from '../../protocol/api/session.ts'
 import { DployError } from '../../protocol/errors.ts'
 import { connection } from './connection.ts'
 
-/** The token that this tab signed in with. It goes when the tab is closed. */
+/** The token that this tab signed in with, instead of the cookie that no script can read. It goes when the tab is closed. */
 const key = 'dploy-token'
 const watchers = new Set<() => void>()
+let who: Session | null | undefined
+
+function become(next: Session | null): void {
+  who = next
+  for (const watch of watchers) watch()
+}
 
 export const session = {
   get token(): string | null {
     return sessionStorage.getItem(key)
   },
-  signIn(token: string): void {
-    sessionStorage.setItem(key, token)
-    for (const watch of watchers) watch()
+  /** Who is signed in, and what they may do; null: nobody; undefined: the control plane has not said yet. */
+  get who(): Session | null | undefined {
+    return who
+  },
+  /** Asks the control plane who is signed in. */
+  async look(): Promise<void> {
+    try {
+      const found = await client().call('session')
+      become(found.kind === null ? null : found)
+    } catch (error) {
+      if (isSignedOut(error)) return session.ended()
+      // Without an answer the pages open and say that the connection is lost.
+      if (who === undefined) become(null)
+    }
+  },
+  signedIn(found: Session, token: string | null): void {
+    if (token === null) sessionStorage.removeItem(key)
+    else sessionStorage.setItem(key, token)
+    become(found)
   },
   signOut(): void {
+    void client().call('signOut').catch(() => {})
+    session.ended()
+  },
+  /** Nobody is signed in any more: the session or token ended by itself. */
+  ended(): void {
     sessionStorage.removeItem(key)
-    for (const watch of watchers) watch()
+    become(null)
   },
   subscribe(watch: () => void): () => void {
     watchers.add(watch)

@@ -1,0 +1,55 @@
+import { isDeepStrictEqual } from 'node:util'
+import { checkConfig } from '../../protocol/config-check.ts'
+import { readConfig } from '../../protocol/config-text.ts'
+import type { Config } from '../../protocol/config.ts'
+import { DployError } from '../../protocol/errors.ts'
+import type { ApiContext } from './context.ts'
+import type { Call } from './server.ts'
+
+/**
+ * Records a dploy.yml for those of its environments in which the caller may deploy; the others stay as they are. Who may
+ * deploy everywhere makes new ones. A
+ * path on this machine is taken from administrators alone. Throws `forbidden` if there is no environment left.
+ */
+export async function applyConfig({ store }: ApiContext, { body, caller, tell }: Call<'apply'>) {
+  const config = readConfig(body.text, body.fileName)
+  const names = Object.keys(config.environments)
+  const [mine, left]: [string[], string[]] = [[], []]
+  const [before, after]: Record<string, unknown>[] = [{}, {}]
+  for (const name of names) {
+    const id = await store.applications.environmentId(config.application, name)
+    if (!caller.rights.may('deploy', id)) {
+      left.push(name)
+      continue
+    }
+    mine.push(name)
+    const old = id === null ? null : (await store.applications.environmentById(id)).config
+    const changed = changedKeys(old, config, name)
+    if (changed.length === 0) continue
+    before![name] = old === null ? null : Object.fromEntries(changed.map((key) => [key, part(old, name, key)]))
+    after![name] = Object.fromEntries(changed.map((key) => [key, part(config, name, key)]))
+  }
+  if (mine.length === 0) throw new DployError('forbidden', `${caller.name} may deploy none of these environments of ${config.application}: ${left.join(', ')}`)
+  tell({ subject: config.application, before: Object.keys(before!).length > 0 ? before : null, after: Object.keys(after!).length > 0 ? after : null })
+  const kept = new Set(mine)
+  await store.applications.apply(config, caller.rights.may('administer', null) ? body.base : undefined, Date.now(), (name) => kept.has(name))
+  return { application: config.application, environments: names, warnings: [...checkConfig(config), ...left.map((name) => `${name} stays as it is: you may not deploy there`)] }
+}
+
+type Key = string
+
+/** What of a dploy.yml concerns an environment and differs: keys of its own as `environment.KEY`. */
+function changedKeys(old: Config | null, now: Config, name: string): Key[] {
+  const keys = [...Object.keys(now).filter((key) => key !== 'environments' && key !== 'application'), ...Object.keys(now.environments[name] ?? {}).map((key) => `environment.${key}`)]
+  return keys.filter((key) => old === null ? part(now, name, key) !== undefined : !isDeepStrictEqual(plain(part(old, name, key)), plain(part(now, name, key))))
+}
+
+function part(config: Config, name: string, key: Key): unknown {
+  const own = key.startsWith('environment.') ? key.slice('environment.'.length) : null
+  return own === null ? (config as unknown as Record<string, unknown>)[key] : (config.environments[name] as unknown as Record<string, unknown> | undefined)?.[own]
+}
+
+/** As it comes back from the database. */
+function plain(value: unknown): unknown {
+  return value === undefined ? undefined : JSON.parse(JSON.stringify(value))
+}

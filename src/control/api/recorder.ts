@@ -1,0 +1,139 @@
+import type { Route } from '../../protocol/api/route.ts'
+import { DployError, reportOf } from '../../protocol/errors.ts'
+import type { Caller } from './caller.ts'
+import type { NewAuditEntry } from '../store/audit.ts'
+import type { ApiContext } from './context.ts'
+
+/** What a handler tells the audit log beyond what the request says. */
+export interface Change {
+  before?: unknown
+  after?: unknown
+  /** What it is about, where the path does not name it. */
+  subject?: string
+  /** Who it turned out to be. */
+  who?: string
+}
+
+/** Parts of a request that are never kept: secrets, and what is long. */
+const unkept = new Set(['password', 'old', 'token', 'value', 'text', 'manifest', 'base64', 'publicKey', 'requestedBy', 'setBy', 'stdin', 'secrets'])
+
+/** Whether the audit log says who called a route. */
+export function isAudited(route: Route): boolean {
+  return route.audited ?? route.method !== 'GET'
+}
+
+/** One call in the audit log: stored before anything happens, and what came of it after. */
+export class Recording {
+  readonly #context: ApiContext
+  readonly #entry: NewAuditEntry
+  /** Null: it is stored when it has ended. */
+  readonly #seq: number | null
+  #change: Change = {}
+  #ended = false
+
+  private constructor(context: ApiContext, entry: NewAuditEntry, seq: number | null) {
+    this.#context = context
+    this.#entry = entry
+    this.#seq = seq
+  }
+
+  static async begin(context: ApiContext, action: string, caller: Caller, call: { params: unknown; body: unknown; query: unknown }): Promise<Recording> {
+    const params = (call.params ?? {}) as Record<string, unknown>
+    const { application, environment, ...named } = params as Record<string, string | undefined>
+    const environmentId = await environmentIdOf(context, params)
+    const place = environmentId === null || application !== undefined ? null : await context.store.applications.environmentById(environmentId)
+    const subject = Object.values(named).length > 0 ? Object.values(named).join(' ') : null
+    const entry: NewAuditEntry = {
+      who: caller.name, kind: caller.kind, address: caller.address, action, environmentId, application: application ?? place?.application ?? null, environment: environment ?? place?.name ?? null,
+      subject, outcome: 'begun', problem: null, before: null, after: kept(isPlain(call.body) ? call.body : isPlain(call.query) ? call.query : null),
+    }
+    return new Recording(context, entry, caller.kind === 'anyone' ? null : await context.store.audit.add(entry, Date.now()))
+  }
+
+  /** From a handler: what was, and what is now. */
+  tell(change: Change): void {
+    this.#change = { ...this.#change, ...change }
+  }
+
+  /** Does the work, and notes how it ended. */
+  async around<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      const answer = await work()
+      await this.#finish('done', null)
+      return answer
+    } catch (error) {
+      await this.failed(error)
+      throw error
+    }
+  }
+
+  /** The same for a stream. It has ended also when its reader went away. */
+  async *through<T>(events: AsyncIterable<T>): AsyncGenerator<T> {
+    try {
+      yield* events
+      await this.#finish('done', null)
+    } catch (error) {
+      await this.failed(error)
+      throw error
+    } finally {
+      // Does nothing where it is finished.
+      await this.#finish('done', null)
+    }
+  }
+
+  async failed(error: unknown): Promise<void> {
+    const report = reportOf(error)
+    await this.#finish(error instanceof DployError && /^(?:forbidden|unauthorized|sign_in\.|link\.|approval\.)/.test(report.code) ? 'refused' : 'failed', report.code)
+  }
+
+  async #finish(outcome: 'done' | 'refused' | 'failed', problem: string | null): Promise<void> {
+    if (this.#ended) return
+    this.#ended = true
+    const { audit } = this.#context.store
+    const entry = { ...this.#entry, ...this.#change, outcome, problem }
+    if (this.#seq !== null) await audit.finish(this.#seq, entry)
+    // Of what strangers try, only guesses are kept, which are slowed down: nobody fills the disk with the rest.
+    else if (outcome === 'done' || problem === 'sign_in.failed') await audit.add(entry, Date.now())
+  }
+}
+
+/** Events that end in the audit log too; null: as they are. */
+export function recorded<T>(recording: Recording | null, events: AsyncIterable<T>): AsyncIterable<T> {
+  return recording ? recording.through(events) : events
+}
+
+/** Notes that somebody known was not let in, where something would have changed. */
+export async function recordRefusal(context: ApiContext, action: string, caller: Caller, params: unknown, code: string): Promise<void> {
+  const { application, environment, ...named } = (params ?? {}) as Record<string, string | undefined>
+  const shown = (text: string | undefined) => text?.slice(0, 200) ?? null
+  const environmentId = await environmentIdOf(context, (params ?? {}) as Record<string, unknown>)
+  await context.store.audit.add(
+    {
+      who: caller.name, kind: caller.kind, address: caller.address, action, environmentId, application: shown(application), environment: shown(environment),
+      subject: shown(Object.values(named).join(' ') || undefined), outcome: 'refused', problem: code, before: null, after: null,
+    },
+    Date.now(),
+  )
+}
+
+async function environmentIdOf(context: ApiContext, params: Record<string, unknown>): Promise<string | null> {
+  const { store } = context
+  if (typeof params.application === 'string' && typeof params.environment === 'string') return store.applications.environmentId(params.application, params.environment)
+  if (params.number !== undefined) return store.deployments.environmentOf(Number(params.number))
+  if (typeof params.run === 'string') return store.runs.environmentOf(params.run)
+  return null
+}
+
+/** Not a stream of bytes. */
+function isPlain(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && [Object.prototype, null].includes(Object.getPrototypeOf(value) as object | null)
+}
+
+/** A request's values without those that are never kept; what is long is cut. */
+function kept(value: unknown): unknown {
+  if (typeof value === 'string') return value.length > 1_000 ? `${value.slice(0, 1_000)}…` : value
+  if (Array.isArray(value)) return value.slice(0, 100).map(kept)
+  if (value === null || typeof value !== 'object') return value
+  const entries = Object.entries(value).filter(([key, one]) => !unkept.has(key) && one !== undefined)
+  return entries.length === 0 ? null : Object.fromEntries(entries.map(([key, one]) => [key, kept(one)]))
+}
