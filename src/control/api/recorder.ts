@@ -38,14 +38,8 @@ export class Recording {
   }
 
   static async begin(context: ApiContext, action: string, caller: Caller, call: { params: unknown; body: unknown; query: unknown }): Promise<Recording> {
-    const params = (call.params ?? {}) as Record<string, unknown>
-    const { application, environment, ...named } = params as Record<string, string | undefined>
-    const environmentId = await environmentIdOf(context, params)
-    const place = environmentId === null || application !== undefined ? null : await context.store.applications.environmentById(environmentId)
-    const subject = Object.values(named).length > 0 ? Object.values(named).join(' ') : null
     const entry: NewAuditEntry = {
-      who: caller.name, kind: caller.kind, address: caller.address, action, environmentId, application: application ?? place?.application ?? null, environment: environment ?? place?.name ?? null,
-      subject, outcome: 'begun', problem: null, before: null, after: kept(isPlain(call.body) ? call.body : isPlain(call.query) ? call.query : null),
+      who: caller.name, kind: caller.kind, address: caller.address, action, ...(await aboutOf(context, call.params)), outcome: 'begun', problem: null, before: null, after: kept(isPlain(call.body) ? call.body : isPlain(call.query) ? call.query : null),
     }
     return new Recording(context, entry, caller.kind === 'anyone' ? null : await context.store.audit.add(entry, Date.now()))
   }
@@ -104,24 +98,23 @@ export function recorded<T>(recording: Recording | null, events: AsyncIterable<T
 
 /** Notes that somebody known was not let in, where something would have changed. */
 export async function recordRefusal(context: ApiContext, action: string, caller: Caller, params: unknown, code: string): Promise<void> {
-  const { application, environment, ...named } = (params ?? {}) as Record<string, string | undefined>
-  const shown = (text: string | undefined) => text?.slice(0, 200) ?? null
-  const environmentId = await environmentIdOf(context, (params ?? {}) as Record<string, unknown>)
-  await context.store.audit.add(
-    {
-      who: caller.name, kind: caller.kind, address: caller.address, action, environmentId, application: shown(application), environment: shown(environment),
-      subject: shown(Object.values(named).join(' ') || undefined), outcome: 'refused', problem: code, before: null, after: null,
-    },
-    Date.now(),
-  )
+  const entry: NewAuditEntry = { who: caller.name, kind: caller.kind, address: caller.address, action, ...(await aboutOf(context, params)), outcome: 'refused', problem: code, before: null, after: null }
+  await context.store.audit.add(entry, Date.now())
 }
 
-async function environmentIdOf(context: ApiContext, params: Record<string, unknown>): Promise<string | null> {
+/** What a call is about, by its path: the environment, also that of a deployment or run, and what else the path names. */
+async function aboutOf(context: ApiContext, params: unknown): Promise<Pick<NewAuditEntry, 'environmentId' | 'application' | 'environment' | 'subject'>> {
   const { store } = context
-  if (typeof params.application === 'string' && typeof params.environment === 'string') return store.applications.environmentId(params.application, params.environment)
-  if (params.number !== undefined) return store.deployments.environmentOf(Number(params.number))
-  if (typeof params.run === 'string') return store.runs.environmentOf(params.run)
-  return null
+  const { application, environment, ...named } = (params ?? {}) as Record<string, string | number | undefined>
+  const shown = (value: string | number | undefined) => (value === undefined || value === '' ? null : String(value).slice(0, 200))
+  const subject = shown(Object.values(named).join(' '))
+  if (application !== undefined && environment !== undefined) {
+    return { environmentId: await store.applications.environmentId(String(application), String(environment)), application: shown(application), environment: shown(environment), subject }
+  }
+  const number = Number(named.number)
+  const environmentId = Number.isSafeInteger(number) ? await store.deployments.environmentOf(number) : named.run === undefined ? null : await store.runs.environmentOf(String(named.run))
+  const place = environmentId === null ? null : await store.applications.environmentById(environmentId)
+  return { environmentId, application: place?.application ?? null, environment: place?.name ?? null, subject }
 }
 
 /** Not a stream of bytes. */
