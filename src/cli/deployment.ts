@@ -1,7 +1,6 @@
 import type { Deployment } from '../protocol/deployment.ts'
 import type { Output } from './output.ts'
 import type { Session } from './session.ts'
-import { watchDeployment } from './view/watch-deployment.ts'
 
 /**
  * Starts a deployment and shows it to its end. The exit code is 0 only if it succeeded. The first Ctrl-C asks it to stop
@@ -23,6 +22,7 @@ export async function deployAndWatch(session: Session, start: () => Promise<Depl
   process.on('SIGINT', interrupt)
   process.on('SIGTERM', interrupt)
   try {
+    const { watchDeployment } = await import('./view/watch-deployment.ts')
     const progress = await watchDeployment(session.client, deployment, output, leave.signal)
     process.exitCode = progress.state === 'succeeded' ? 0 : 1
   } catch (error) {

@@ -1,33 +1,47 @@
 import { Command, Option } from 'commander'
 import { DployError, reportOf } from '../protocol/errors.ts'
-import { agentCommand } from './agent/run.ts'
-import { auditCommand } from './audit.ts'
-import { completionCommand } from './completion.ts'
-import { copyCommand } from './copy/command.ts'
-import { demoCommand } from './demo/command.ts'
-import { deployCommand } from './deploy.ts'
-import { deploymentsCommand } from './deployments.ts'
-import { doctorCommand } from './doctor.ts'
-import { explainCommand } from './explain.ts'
-import { execCommand } from './exec/command.ts'
-import { initCommand } from './init/command.ts'
-import { logsCommand } from './logs.ts'
 import { errorText } from './output.ts'
-import { personCommand } from './person/command.ts'
-import { planCommand } from './plan.ts'
-import { releasesCommand } from './releases.ts'
-import { rollbackCommand } from './rollback.ts'
-import { secretCommand } from './secret/command.ts'
-import { serveCommand } from './serve.ts'
-import { serverCommand } from './server/command.ts'
-import { tokenCommand } from './token/command.ts'
-import { shellCommand } from './shell/command.ts'
-import { statusCommand } from './status.ts'
-import { unlockCommand } from './unlock.ts'
 import { version } from '../protocol/product-version.ts'
 
-/** The command line, every command in a file of its own. */
-export function program(): Command {
+/** Every command, in the order of the help, each in a file of its own that is loaded when it is wanted. */
+const commands = {
+  init: async () => (await import('./init/command.ts')).initCommand(),
+  demo: async () => (await import('./demo/command.ts')).demoCommand(),
+  doctor: async () => (await import('./doctor.ts')).doctorCommand(),
+  plan: async () => (await import('./plan.ts')).planCommand(),
+  deploy: async () => (await import('./deploy.ts')).deployCommand(),
+  rollback: async () => (await import('./rollback.ts')).rollbackCommand(),
+  status: async () => (await import('./status.ts')).statusCommand(),
+  releases: async () => (await import('./releases.ts')).releasesCommand(),
+  deployments: async () => (await import('./deployments.ts')).deploymentsCommand(),
+  explain: async () => (await import('./explain.ts')).explainCommand(),
+  logs: async () => (await import('./logs.ts')).logsCommand(),
+  exec: async () => (await import('./exec/command.ts')).execCommand(),
+  shell: async () => (await import('./shell/command.ts')).shellCommand(),
+  copy: async () => (await import('./copy/command.ts')).copyCommand(),
+  secret: async () => (await import('./secret/command.ts')).secretCommand(),
+  unlock: async () => (await import('./unlock.ts')).unlockCommand(),
+  serve: async () => (await import('./serve.ts')).serveCommand(),
+  server: async () => (await import('./server/command.ts')).serverCommand(),
+  token: async () => (await import('./token/command.ts')).tokenCommand(),
+  person: async () => (await import('./person/command.ts')).personCommand(),
+  audit: async () => (await import('./audit.ts')).auditCommand(),
+  agent: async () => (await import('./agent/run.ts')).agentCommand(),
+  completion: async () => (await import('./completion.ts')).completionCommand(),
+}
+type CommandName = keyof typeof commands
+
+/** The command that these arguments name, if what stands before it are options that take a value. Null: who knows, load all. */
+function wanted(args: readonly string[]): CommandName | null {
+  let at = 0
+  while (/^--(server|ssh-config|config)$/.test(args[at] ?? '')) at += 2
+  const name = args[at] ?? ''
+  // The one for completions asks what the others are.
+  return Object.hasOwn(commands, name) && name !== 'completion' ? (name as CommandName) : null
+}
+
+/** The command line, or the part of it that knows `only` one command. */
+async function program(only: CommandName | null): Promise<Command> {
   const root = new Command('dploy')
     .description('Puts code on many servers in seconds, that nobody notices, with a receipt that proves it.')
     .version(version())
@@ -37,18 +51,13 @@ export function program(): Command {
     .configureHelp({ sortSubcommands: false, showGlobalOptions: true })
     .showHelpAfterError('(dploy --help shows what there is)')
     .addHelpText('after', '\nExamples:\n  $ dploy demo                         see it work on this machine\n  $ dploy init                         write a dploy.yml for this repository\n  $ dploy deploy production            deploy the branch of production\n  $ dploy rollback production          back to the release before, in a second')
-  for (const command of [
-    initCommand, demoCommand, doctorCommand, planCommand, deployCommand, rollbackCommand, statusCommand, releasesCommand, deploymentsCommand, explainCommand,
-    logsCommand, execCommand, shellCommand, copyCommand, secretCommand, unlockCommand, serveCommand, serverCommand, personCommand, tokenCommand, auditCommand, agentCommand, completionCommand,
-  ]) {
-    root.addCommand(command())
-  }
+  for (const name of only ? [only] : (Object.keys(commands) as CommandName[])) root.addCommand(await commands[name]())
   return root
 }
 
 async function main(): Promise<void> {
   try {
-    await program().parseAsync()
+    await (await program(wanted(process.argv.slice(2)))).parseAsync()
   } catch (error) {
     const report = reportOf(error)
     if (process.argv.includes('--json')) process.stdout.write(`${JSON.stringify({ type: 'result', state: 'failed', failure: report })}\n`)
