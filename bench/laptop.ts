@@ -68,9 +68,11 @@ for (let round = 1; round <= Number(values.rounds); round++) {
     trips.set(name, [...(trips.get(name) ?? []), Math.max(...counts)])
     say(`  ${name.padEnd(12)} ${String(Math.round(to - from)).padStart(5)} ms   ${Math.max(...counts)} round trips${name === 'connect' ? ", and ssh's own 2 to open a session" : ''}`)
   }
-  const connecting = used.findLast(({ at }) => at <= created)?.seconds ?? 0
-  say(`  the servers share this machine's ${cores} cores: starting their agents took ${connecting.toFixed(2)} s of processor time, ${(connecting / cores).toFixed(2)} s of connect`)
-  shared.push(connecting / cores - connecting / world.servers.length)
+  // What a server does outside the floor (start an agent, answer, keep the lock), it would do on a processor of its own.
+  const usedAt = (at: number) => used.findLast((sample) => sample.at <= at)?.seconds ?? 0
+  const seconds = phases.filter(({ name }) => name !== 'activate' && name !== 'bake').reduce((sum, { from, to }) => sum + usedAt(to) - usedAt(from), 0)
+  say(`  outside activate and bake the servers took ${seconds.toFixed(2)} s of processor time, which is ${(seconds / cores).toFixed(2)} s of this machine's ${cores} cores`)
+  shared.push(seconds / cores - seconds / world.servers.length)
   const times = await rsync.deploy(`rsync${round}`, { connections: 'open' })
   rsyncs.push(times.commands)
   say(`rsync and restart of all at once ${round}: ${times.commands.toFixed(2)} s, all serving after ${times.serving.toFixed(2)} s`)
