@@ -38,7 +38,8 @@ export interface CausesInput {
 
 interface Judgement {
   cause: CauseId
-  server: string | null
+  /** More than one where it cannot be told apart. */
+  servers: readonly string[]
   step: string | null
   evidence: string
 }
@@ -63,17 +64,17 @@ export function causesOf(input: CausesInput): { judged: { cause: CauseId; server
   const judged = input.noticed.map((one) => judge(one, lanes, input, onlyPosts))
   const causes: Cause[] = [...Map.groupBy(judged, (one) => one.cause)].map(([id, group]) => ({
     id,
-    servers: [...new Set(group.flatMap((one) => one.server ?? []))].sort(),
-    step: group[0]!.step,
+    servers: [...new Set(group.flatMap((one) => one.servers))].sort(),
+    step: mostUsual(group.map((one) => one.step)),
     requests: group.length,
     ms: null,
     evidence: [...new Set(group.map((one) => one.evidence))].slice(0, 3),
-    suggestion: suggest(id, input.facts, group[0]!.step),
+    suggestion: suggest(id, input.facts, mostUsual(group.map((one) => one.step))),
   }))
   causes.push(...slowSteps(lanes, input))
   const rank = (cause: Cause) => (causeTable[cause.id].of === 'slow' ? 2 : cause.id === 'outside' ? 1 : 0)
   causes.sort((a, b) => rank(a) - rank(b) || b.requests - a.requests || (b.ms ?? 0) - (a.ms ?? 0))
-  return { judged: judged.map(({ cause, server }) => ({ cause, server })), causes }
+  return { judged: judged.map(({ cause, servers }) => ({ cause, server: servers.length === 1 ? servers[0]! : null })), causes }
 }
 
 /** One server over time. Null: it never came to that. */
@@ -100,14 +101,16 @@ function laneOf(server: Server, facts: DeploymentFacts): Lane {
 function judge(one: Noticed, all: readonly Lane[], { facts, total }: CausesInput, onlyPosts: boolean): Judgement {
   const named = all.filter((lane) => lane.name === one.server)
   const lanes = named.length > 0 ? named : all
+  // What a balancer tried again was answered by another server than the one that let it wait.
+  const suspects = one.what === 'stalled' ? all : lanes
   return (
     missingAsset(one, lanes) ??
-    broken(one, lanes, facts) ??
-    whileDown(one, lanes) ??
-    byHook(one, lanes) ??
+    broken(one, suspects, facts) ??
+    whileDown(one, suspects) ??
+    byHook(one, suspects) ??
     byReload(one, all, facts) ??
     byRace(one, onlyPosts) ??
-    afterSwitch(one, lanes, total) ?? { cause: 'outside', server: one.server, step: null, evidence: `${said(one)}; no step of the deployment fits` }
+    afterSwitch(one, lanes, total) ?? { cause: 'outside', servers: one.server === null ? [] : [one.server], step: null, evidence: `${said(one)}; no step of the deployment fits` }
   )
 }
 
@@ -115,39 +118,40 @@ function judge(one: Noticed, all: readonly Lane[], { facts, total }: CausesInput
 function missingAsset(one: Noticed, lanes: readonly Lane[]): Judgement | null {
   if (one.status !== 404 && one.status !== 410) return null
   const lane = lanes.filter(({ spans }) => switchOf(spans) !== null && switchOf(spans)!.start <= endOf(one)).at(-1)
-  return lane ? { cause: 'old_assets_missing', server: lane.name, step: 'switch', evidence: `${said(one)}; ${lane.name} switched at ${seconds(switchOf(lane.spans)!.start)}` } : null
+  return lane ? { cause: 'old_assets_missing', servers: [lane.name], step: 'switch', evidence: `${said(one)}; ${lane.name} switched at ${seconds(switchOf(lane.spans)!.start)}` } : null
 }
 
 /** It was sent before the old processes were told to end, and broke when they ended. */
 function broken(one: Noticed, lanes: readonly Lane[], facts: DeploymentFacts): Judgement | null {
-  if (one.what !== 'failed' || isRefused(one)) return null
+  if (isRefused(one)) return null
   const end = endOf(one)
-  const fits = lanes.filter(({ name, stop, drain }) => stop !== null && one.at < stop.start + (one.ms > 2 * slack ? slack : 0) && end >= stop.start - slack && end <= stop.end + slack && (drain === null || facts.cut.has(name)))
+  const late = one.what === 'stalled' ? one.ms : slack
+  const fits = lanes.filter(({ name, stop, drain }) => stop !== null && one.at < stop.start + (one.ms > 2 * slack && one.what === 'failed' ? slack : 0) && end >= stop.start - slack && end <= stop.end + late && (drain === null || facts.cut.has(name)))
   const lane = fits.sort((a, b) => Math.abs(a.stop!.start - end) - Math.abs(b.stop!.start - end))[0]
   if (!lane) return null
   const stop = lane.stop!
   const killed = stop.end - stop.start >= facts.stopTimeout - slack && end - stop.start >= facts.stopTimeout / 2
   const cut = facts.cut.get(lane.name)
   const why = lane.drain === null ? 'it was not taken out of traffic first' : `${cut ?? 'some'} requests were in flight when the drain's time (${formatDuration(facts.drainTimeout)}) was up`
-  return { cause: killed ? 'killed_in_flight' : 'socket_closed_at_once', server: lane.name, step: 'switch', evidence: `${said(one)}, sent ${formatDuration(Math.max(0, stop.start - one.at))} before ${lane.name} was told to stop; ${why}` }
+  return { cause: killed ? 'killed_in_flight' : 'socket_closed_at_once', servers: [lane.name], step: 'switch', evidence: `${said(one)}, sent ${formatDuration(Math.max(0, stop.start - one.at))} before ${lane.name} was told to stop; ${why}` }
 }
 
 /** Nothing could answer on a server, and it was asked all the same. */
 function whileDown(one: Noticed, lanes: readonly Lane[]): Judgement | null {
   if (!isUnanswered(one)) return null
-  const lane = lanes.find(({ stop, drain, healthy }) => stop !== null && (drain === null || one.server !== null) && endOf(one) >= stop.start - slack && one.at < healthy + (drain === null ? slack : 0))
+  const lane = lanes.find(({ stop, drain, healthy }) => stop !== null && (drain === null || (one.server !== null && one.what === 'failed')) && endOf(one) >= stop.start - (drain === null ? slack : 0) && one.at < healthy + (drain === null ? slack : 0))
   if (!lane) return null
   const stop = lane.stop!
   const until = lane.healthy === Number.POSITIVE_INFINITY ? '' : ` to ${seconds(lane.healthy)}`
   const evidence = `${said(one)}; ${lane.name} did not serve from ${seconds(stop.start)}${until}${lane.drain === null ? ' and was not taken out of traffic' : ''}`
   const step = lane.spans.find((span) => ['switch', 'boot', 'health'].includes(span.name) && span.start <= endOf(one) && endOf(one) <= span.end)?.name ?? 'switch'
-  return { cause: isRefused(one) ? 'refused_while_registered' : 'balancer_unaware', server: lane.name, step, evidence }
+  return { cause: isRefused(one) ? 'refused_while_registered' : 'balancer_unaware', servers: [lane.name], step, evidence }
 }
 
 /** A hook ran on a server in traffic; from then on, until the deployment itself touched the server, it did not answer. */
 function byHook(one: Noticed, lanes: readonly Lane[]): Judgement | null {
   if (!isUnanswered(one)) return null
-  for (const lane of lanes) {
+  const found = lanes.flatMap((lane) => {
     const touched = (lane.drain ?? lane.stop)?.start ?? Number.POSITIVE_INFINITY
     const ran = lane.spans.find((span) => {
       const name = own(span.name)
@@ -155,9 +159,13 @@ function byHook(one: Noticed, lanes: readonly Lane[]): Judgement | null {
       if (name === 'after_stage' || name === 'before_activate') return one.at < touched + slack && (name === 'after_stage' || lane.drain === null)
       return name === 'after_activate' && lane.outcome !== 'switched'
     })
-    if (ran) return { cause: 'hook_stopped_service', server: lane.name, step: own(ran.name), evidence: `${said(one)}; the hook ${own(ran.name)} ran on ${lane.name} from ${seconds(ran.start)} to ${seconds(ran.end)}` }
-  }
-  return null
+    return ran ? [{ lane, ran }] : []
+  })
+  const [first] = found
+  if (!first) return null
+  const hook = own(first.ran.name)
+  const servers = found.filter(({ ran }) => own(ran.name) === hook).map(({ lane }) => lane.name)
+  return { cause: 'hook_stopped_service', servers, step: hook, evidence: `${said(one)}; the hook ${hook} ran on ${servers.join(', ')} from ${seconds(first.ran.start)} to ${seconds(first.ran.end)}` }
 }
 
 /** The balancer itself ended a connection. */
@@ -168,14 +176,14 @@ function byReload(one: Noticed, lanes: readonly Lane[], facts: DeploymentFacts):
   const reloads = facts.balancer === 'nginx' || facts.balancer === 'caddy'
   if (!(reloads && near) && !facts.restarted) return null
   const why = near ? `${near.lane.name} was ${near.span.name === 'drain' ? 'taken out of traffic' : 'put back'} then` : 'the balancer was started again while the deployment ran'
-  return { cause: 'balancer_reload', server: null, step: near?.span.name ?? null, evidence: `${said(one)}; ${why}` }
+  return { cause: 'balancer_reload', servers: [], step: near?.span.name ?? null, evidence: `${said(one)}; ${why}` }
 }
 
 /** A server or balancer ended an idle connection in the instant in which it was used; what may be sent again was. */
 function byRace(one: Noticed, onlyPosts: boolean): Judgement | null {
   const closed = isClosed(one) || (one.status === 502 && onlyPosts)
   if (!closed || one.method !== 'POST' || one.ms >= stallMs) return null
-  return { cause: 'keep_alive_race', server: one.server, step: null, evidence: `${said(one)} within ${formatDuration(one.ms)}; nothing was stopped then, and only requests that nobody may send again failed` }
+  return { cause: 'keep_alive_race', servers: one.server === null ? [] : [one.server], step: null, evidence: `${said(one)} within ${formatDuration(one.ms)}; nothing was stopped then, and only requests that nobody may send again failed` }
 }
 
 /** A server ran the new release, its health check had succeeded, and it could not answer. */
@@ -185,9 +193,9 @@ function afterSwitch(one: Noticed, lanes: readonly Lane[], total: number): Judge
   if (!lane) return null
   const since = Math.max(0, one.at - Math.min(lane.back, lane.healthy))
   const evidence = `${said(one)}, ${formatDuration(since)} after the health check of ${lane.name} had succeeded`
-  if (one.what === 'stalled') return since <= (one.server === null ? warmingUpSlowly : warmingUp) ? { cause: 'not_ready', server: lane.name, step: 'health', evidence } : null
+  if (one.what === 'stalled') return since <= (one.server === null ? warmingUpSlowly : warmingUp) ? { cause: 'not_ready', servers: [lane.name], step: 'health', evidence } : null
   const fails = lane.outcome !== 'switched' || (one.status !== null && ![502, 503, 504].includes(one.status)) || since > warmingUp
-  return { cause: fails ? 'new_release_fails' : 'not_ready', server: lane.name, step: endOf(one) >= total - slack ? 'bake' : 'health', evidence }
+  return { cause: fails ? 'new_release_fails' : 'not_ready', servers: [lane.name], step: endOf(one) >= total - slack ? 'bake' : 'health', evidence }
 }
 
 /** Steps that took long, whoever noticed. */
@@ -210,6 +218,11 @@ function slowSteps(lanes: readonly Lane[], { path, facts }: CausesInput): Cause[
   add('slow_drain', 'drain', ['in_flight'], slowAtLeast, 'waiting for requests in flight')
   add('slow_register', 'register', ['register'], slowAtLeast, 'waiting for the balancer to see it up')
   return causes
+}
+
+/** Of several equally usual ones the first. */
+function mostUsual<T>(values: readonly T[]): T {
+  return [...Map.groupBy(values, (value) => value).values()].reduce((most, group) => (group.length > most.length ? group : most))[0]!
 }
 
 function switchOf(spans: readonly Span[]): Span | null {

@@ -147,6 +147,11 @@ suite('what users noticed', () => {
     assert.equal(made({ samples: turned }).traffic.failed, 33)
   })
 
+  test('few answers before are enough to know that an address does not refuse', () => {
+    const gone = steady(60).filter((sample) => sample.at > start + 200).map((sample) => (sample.at < start + 400 ? sample : { ...sample, status: 404 }))
+    assert.equal(made({ samples: gone }).traffic.failed, 33)
+  })
+
   test('before a first deployment there was nobody to notice, and it says how often nobody answered', () => {
     const samples = steady(60).map((sample) => (sample.at < start + 700 ? { ...sample, status: 503 } : sample))
     const first = made({ samples, deployment: { from: null } }).traffic

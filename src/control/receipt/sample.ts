@@ -33,16 +33,16 @@ export const stallMs = 250
 /** So many answers are needed to know what is usual. */
 export const enoughAnswers = 10
 
-/** What is usual among samples. */
-export function usualOf(samples: readonly Sample[]): Usual {
+/** What is usual among samples. `refuses`: what is known of it from elsewhere. */
+export function usualOf(samples: readonly Sample[], refuses?: boolean): Usual {
   const posts = samples.filter((sample) => sample.method === 'POST')
-  if (posts.length === 0 || posts.length === samples.length) return usualOfOne(samples)
-  return { ...usualOfOne(samples.filter((sample) => sample.method !== 'POST')), post: usualOfOne(posts) }
+  if (posts.length === 0 || posts.length === samples.length) return usualOfOne(samples, refuses)
+  return { ...usualOfOne(samples.filter((sample) => sample.method !== 'POST'), refuses), post: usualOfOne(posts) }
 }
 
-function usualOfOne(samples: readonly Sample[]): Usual {
+function usualOfOne(samples: readonly Sample[], known?: boolean): Usual {
   const answers = samples.filter((sample) => sample.status !== null && sample.status < 500)
-  const refuses = answers.filter((sample) => sample.status! >= 400).length * 2 > answers.length
+  const refuses = known ?? answers.filter((sample) => sample.status! >= 400).length * 2 > answers.length
   const times = answers.filter((sample) => refuses || sample.status! < 400).map((sample) => sample.ms)
   return { ms: times.length === 0 ? null : quantile(times, 0.5), refuses, post: null }
 }

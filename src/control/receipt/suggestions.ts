@@ -35,7 +35,7 @@ export function suggest(cause: CauseId, facts: DeploymentFacts, step: string | n
       return { text: 'Look what the application and the balancer logged at that time', where: 'application', lines: [`dploy logs ${facts.environment}`] }
     case 'stop_ignored':
       return facts.drains || facts.warm
-        ? { text: 'Nothing is in flight when it is told to stop, so that it can be ended at once; better: let the application end on the signal', where: 'dploy.yml', lines: ['service:', '  stop:', '    signal: SIGKILL'] }
+        ? { text: 'Nothing is in flight when it is told to stop, so that it can be ended at once; better: let the application end on the signal. Holds from the release on that has it', where: 'dploy.yml', lines: ['service:', '  stop:', '    signal: SIGKILL'] }
         : endInPeace()
     case 'slow_boot':
       return besideEachOther('Let the new release boot beside the old one, before anything switches')

@@ -81,7 +81,9 @@ function usualBefore(samples: readonly Sample[], touched: number): Usual {
   const before = samples.filter((sample) => sample.status !== null && sample.at + sample.ms < touched)
   const usual = usualOf(before)
   const good = before.filter((sample) => sample.status! < (usual.refuses ? 500 : 400))
-  return good.length >= enoughAnswers ? usual : usualOf(samples)
+  if (good.length >= enoughAnswers) return usual
+  // Few answers before are no measure of time, but tell what the address answers when nothing was touched.
+  return usualOf(samples, before.some((sample) => sample.status! < 500) ? usual.refuses : undefined)
 }
 
 /** A balancer that was started again counts from zero, so that what it says at the end is all that is known. */
