@@ -23,6 +23,8 @@ export interface TrafficCounters {
   /** Attempts that the balancer repeated, on the same server or (redispatched) on another. */
   retries: number
   redispatches: number
+  /** Connections and answers that failed, by server; left out where the balancer does not tell. */
+  failedAt?: Readonly<Record<string, number>>
 }
 
 /** Of one server, summed over addresses and backends. */

@@ -35,6 +35,15 @@ interface Look {
  * found healthy by its agent just before, so registering does not wait for that check: at `inter 2s` it would cost a
  * second a batch. A server that HAProxy calls down all the same is waited for until it is up.
  */
+/**
+ * Attempts at a server that came to nothing. Where a kept connection ends instead of an answer, HAProxy ends the client's too
+ * and counts no error (http_ana.c, `abort_keep_alive`): what shows is a session (stot) without an answer (hrsp_*).
+ */
+function failedAttempts(row: Record<string, string>): number {
+  const answered = ['hrsp_1xx', 'hrsp_2xx', 'hrsp_3xx', 'hrsp_4xx', 'hrsp_5xx', 'hrsp_other'].reduce((sum, name) => sum + number(row[name]), 0)
+  return Math.max(number(row.econ) + number(row.eresp), number(row.stot) - answered - number(row.scur) - number(row.cli_abrt))
+}
+
 class Haproxy implements Balancer {
   readonly kind = 'haproxy'
   readonly capabilities = { countsInFlight: true, counts: true, drains: true }
@@ -128,10 +137,13 @@ class Haproxy implements Balancer {
   }
 
   async counters(signal: AbortSignal): Promise<TrafficCounters> {
-    const total: TrafficCounters = { requests: 0, serverErrors: 0, connectionErrors: 0, responseErrors: 0, retries: 0, redispatches: 0 }
+    const failedAt: Record<string, number> = {}
+    const total: TrafficCounters = { requests: 0, serverErrors: 0, connectionErrors: 0, responseErrors: 0, retries: 0, redispatches: 0, failedAt }
     for (const api of this.#apis) {
       for (const row of await this.#rows(api, signal)) {
-        if (row.type !== '1' || !this.#backends.includes(row.pxname!)) continue
+        if (!this.#backends.includes(row.pxname!)) continue
+        if (row.type === '2') failedAt[row.svname!] = (failedAt[row.svname!] ?? 0) + failedAttempts(row)
+        if (row.type !== '1') continue
         total.requests += number(row.req_tot === '' ? row.stot : row.req_tot)
         total.serverErrors += number(row.hrsp_5xx)
         total.connectionErrors += number(row.econ)

@@ -6,7 +6,7 @@ import { capacityOf } from './capacity.ts'
 import { causesOf, type CausesInput, type DeploymentFacts, type Noticed } from './causes.ts'
 
 const facts: DeploymentFacts = {
-  balancer: 'haproxy', drains: true, restarted: false, warm: false, drainTimeout: 1_000, stopTimeout: 10_000, cut: new Map(),
+  balancer: 'haproxy', drains: true, restarted: false, failedAt: [], warm: false, drainTimeout: 1_000, stopTimeout: 10_000, cut: new Map(),
   environment: 'production', probePath: '/ready', hooks: { after_stage: 'systemctl stop shop' },
 }
 const bare: Partial<DeploymentFacts> = { balancer: 'none', drains: false }
@@ -47,6 +47,7 @@ const cases: { name: string; cause: CauseId; servers: string[]; step: string | n
   { name: 'the new release answers 500', cause: 'new_release_fails', servers: ['web1'], step: 'health', noticed: [request(1_800, 3, { status: 500, server: 'web1' })], lines: /path: \/ready/ },
   { name: 'a hook stops the service of a server in traffic', cause: 'hook_stopped_service', servers: ['web2'], step: 'after_stage', noticed: [request(500, 3, { status: 503 }), request(700, 1_003, { status: 200, what: 'stalled' })], lanes: [server('web1'), server('web2', { later: 2_000, hooks: afterStage })], lines: /before_activate: "systemctl stop shop"/ },
   { name: 'a request that nobody may send again meets the end of an idle connection', cause: 'keep_alive_race', servers: [], step: null, noticed: [request(200, 2, { method: 'POST' }), request(5_000, 2, { method: 'POST' })], lines: /keepAliveTimeout/, where: 'application' },
+  { name: 'the same where the balancer counted at which server', cause: 'keep_alive_race', servers: ['web2'], step: null, noticed: [request(200, 2, { method: 'POST', ...reset })], facts: { failedAt: ['web2'] }, lines: /keepAliveTimeout/, where: 'application' },
   { name: 'a file of the old release is gone', cause: 'old_assets_missing', servers: ['web1'], step: 'switch', noticed: [request(1_700, 2, { status: 404 })], lines: /assets: \[public\/assets\]/ },
   { name: 'nginx ends connections when it is reloaded', cause: 'balancer_reload', servers: [], step: 'drain', noticed: [request(1_000, 40, reset)], facts: { balancer: 'nginx' }, lines: /worker_shutdown_timeout/, where: 'balancer' },
   { name: 'a balancer was started again', cause: 'balancer_reload', servers: [], step: null, noticed: [request(500, 4, { status: null, error: 'connection refused' })], facts: { restarted: true }, lines: /expose-fd/, where: 'balancer' },

@@ -19,6 +19,8 @@ export interface DeploymentFacts {
   stopTimeout: number
   /** Requests that were still in flight when a drain's time was up, by server; null: some may have been. */
   cut: ReadonlyMap<string, number | null>
+  /** Servers at which the balancer counted connections or answers that failed meanwhile. */
+  failedAt: readonly string[]
   /** What suggestions quote. */
   environment: string
   probePath: string
@@ -109,7 +111,7 @@ function judge(one: Noticed, all: readonly Lane[], { facts, total }: CausesInput
     whileDown(one, suspects) ??
     byHook(one, suspects) ??
     byReload(one, all, facts) ??
-    byRace(one, onlyPosts) ??
+    byRace(one, facts, onlyPosts) ??
     afterSwitch(one, lanes, total) ?? { cause: 'outside', servers: one.server === null ? [] : [one.server], step: null, evidence: `${said(one)}; no step of the deployment fits` }
   )
 }
@@ -180,10 +182,10 @@ function byReload(one: Noticed, lanes: readonly Lane[], facts: DeploymentFacts):
 }
 
 /** A server or balancer ended an idle connection in the instant in which it was used; what may be sent again was. */
-function byRace(one: Noticed, onlyPosts: boolean): Judgement | null {
+function byRace(one: Noticed, facts: DeploymentFacts, onlyPosts: boolean): Judgement | null {
   const closed = isClosed(one) || (one.status === 502 && onlyPosts)
   if (!closed || one.method !== 'POST' || one.ms >= stallMs) return null
-  return { cause: 'keep_alive_race', servers: one.server === null ? [] : [one.server], step: null, evidence: `${said(one)} within ${formatDuration(one.ms)}; nothing was stopped then, and only requests that nobody may send again failed` }
+  return { cause: 'keep_alive_race', servers: one.server === null ? facts.failedAt : [one.server], step: null, evidence: `${said(one)} within ${formatDuration(one.ms)}; nothing was stopped then, and only requests that nobody may send again failed` }
 }
 
 /** A server ran the new release, its health check had succeeded, and it could not answer. */

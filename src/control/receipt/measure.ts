@@ -62,7 +62,7 @@ export const measure: Measure = {
   },
 }
 
-function factsOf(run: Run): Omit<DeploymentFacts, 'restarted'> {
+function factsOf(run: Run): Omit<DeploymentFacts, 'restarted' | 'failedAt'> {
   const { environment, row } = run
   const spec = run.release?.spec
   const hooks = Object.entries(spec?.hooks ?? {}).flatMap(([name, hook]) => (hook ? [[name, hook.command]] : []))

@@ -36,7 +36,7 @@ export interface ReceiptInput {
   /** Null where the balancer does not count, or could not be asked. */
   counters: { before: TrafficCounters | null; after: TrafficCounters | null }
   /** Left out: no causes are looked for. */
-  facts?: Omit<DeploymentFacts, 'restarted'>
+  facts?: Omit<DeploymentFacts, 'restarted' | 'failedAt'>
 }
 
 /** The receipt of a deployment that is over. Pure: no I/O, no clock. What each figure means stands in protocol/receipt.ts. */
@@ -66,7 +66,7 @@ export function makeReceipt(input: ReceiptInput): Receipt {
     servers: servers.map((server) => ({ name: server.name, pieces: innermost(server.spans) })),
     control: innermost([...phases, ...control]),
   })
-  const { judged, causes } = input.facts === undefined ? { judged: [], causes: [] } : causesOf({ noticed: traffic.noticed, servers, path, total, facts: { ...input.facts, restarted: traffic.balancer?.restarted ?? false } })
+  const { judged, causes } = input.facts === undefined ? { judged: [], causes: [] } : causesOf({ noticed: traffic.noticed, servers, path, total, facts: { ...input.facts, restarted: traffic.balancer?.restarted ?? false, failedAt: failedAt(input.counters) } })
   return {
     deployment: deployment.id,
     number: deployment.number,
@@ -90,6 +90,11 @@ export function makeReceipt(input: ReceiptInput): Receipt {
     causes,
     capacity: input.facts === undefined ? null : capacityOf(servers, total, input.facts),
   }
+}
+
+/** Where the balancer counted more failures at the end than at the start. */
+function failedAt({ before, after }: ReceiptInput['counters']): string[] {
+  return Object.entries(after?.failedAt ?? {}).flatMap(([server, count]) => (before?.failedAt !== undefined && count > (before.failedAt[server] ?? 0) ? [server] : []))
 }
 
 const outcomes = {
