@@ -10,8 +10,15 @@ export async function deployAndWatch(session: Session, start: () => Promise<Depl
   const deployment = await start()
   const leave = new AbortController()
   let interrupts = 0
+  let waits = deployment.state === 'waiting_for_approval'
+  if (waits && output.mode !== 'json') process.stderr.write(`${session.params.environment} is protected. Somebody else lets it begin: dploy approve ${deployment.number}\n`)
   const interrupt = () => {
     interrupts++
+    if (waits) {
+      // Who leaves it has asked all the same.
+      leave.abort(new Error('left'))
+      return
+    }
     if (interrupts > 1) {
       leave.abort(new Error('left'))
       return
@@ -23,11 +30,11 @@ export async function deployAndWatch(session: Session, start: () => Promise<Depl
   process.on('SIGTERM', interrupt)
   try {
     const { watchDeployment } = await import('./view/watch-deployment.ts')
-    const progress = await watchDeployment(session.client, deployment, output, leave.signal)
+    const progress = await watchDeployment(session.client, deployment, output, leave.signal, (state) => (waits = state === 'waiting_for_approval'))
     process.exitCode = progress.state === 'succeeded' ? 0 : 1
   } catch (error) {
     if (!leave.signal.aborted) throw error
-    process.stderr.write(`Left deployment ${deployment.number}. See what became of it: dploy deployments\n`)
+    process.stderr.write(waits ? `Deployment ${deployment.number} goes on waiting for approval. Withdraw it: dploy approve ${deployment.number} --refuse\n` : `Left deployment ${deployment.number}. See what became of it: dploy deployments\n`)
     process.exitCode = 130
   } finally {
     process.off('SIGINT', interrupt)

@@ -10,6 +10,7 @@ const commands = {
   doctor: async () => (await import('./doctor.ts')).doctorCommand(),
   plan: async () => (await import('./plan.ts')).planCommand(),
   deploy: async () => (await import('./deploy.ts')).deployCommand(),
+  approve: async () => (await import('./approve.ts')).approveCommand(),
   rollback: async () => (await import('./rollback.ts')).rollbackCommand(),
   status: async () => (await import('./status.ts')).statusCommand(),
   releases: async () => (await import('./releases.ts')).releasesCommand(),

@@ -306,6 +306,7 @@ const environment = z
   .strictObject({
     branch: text('the name of a branch', /^[^-\s\0][^\s\0]*$/).optional().meta({ description: 'Deployed when no revision is named; by default the HEAD of the source.', examples: ['main'] }),
     servers: z.array(server).default([]).meta({ title: 'a list of servers', description: 'The servers: names, or their details.', examples: [['web1', 'web2']] }),
+    protected: z.boolean().default(false).describe('A deployment waits until another person approves it. Rollbacks do not wait.'),
     balancer: balancer
       .prefault({ kind: 'none' })
       .meta({ title: 'a mapping whose key "kind" is "haproxy", "nginx", "caddy", "aws", "command", "builtin" or "none"', description: 'What takes servers out of traffic and puts them back.' }),

@@ -11,13 +11,14 @@ import { newProgress, takeEvent, type Progress } from './progress.ts'
 const frameEvery = 80
 
 /** Shows a deployment until it is over: live on a terminal, as lines in a pipe, as JSON with --json. */
-export async function watchDeployment(client: Client, deployment: Deployment, output: Output, signal?: AbortSignal): Promise<Progress> {
+export async function watchDeployment(client: Client, deployment: Deployment, output: Output, signal?: AbortSignal, onState: (state: DeploymentState) => void = () => {}): Promise<Progress> {
   const progress = newProgress()
   const title = `Deployment ${deployment.number} · ${deployment.application} → ${deployment.environment}`
   await using live = output.mode === 'live' ? startLive(output, progress, title) : null
   if (output.mode === 'plain') output.line(title)
   for await (const event of client.stream('deploymentEvents', { params: { number: deployment.number }, query: {} }, { signal })) {
     takeEvent(progress, event)
+    onState(progress.state)
     if (output.mode === 'json') output.json({ type: 'event', ...event })
     else if (output.mode === 'plain') {
       const line = plainLine(event, progress.began!)

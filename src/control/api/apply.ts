@@ -3,15 +3,19 @@ import { checkConfig } from '../../protocol/config-check.ts'
 import { readConfig } from '../../protocol/config-text.ts'
 import type { Config } from '../../protocol/config.ts'
 import { DployError } from '../../protocol/errors.ts'
+import { mustMay } from './access.ts'
+import type { Caller } from './caller.ts'
 import type { ApiContext } from './context.ts'
 import type { Call } from './server.ts'
 
 /**
  * Records a dploy.yml for those of its environments in which the caller may deploy; the others stay as they are. Who may
  * deploy everywhere makes new ones. A
- * path on this machine is taken from administrators alone. Throws `forbidden` if there is no environment left.
+ * path on this machine is taken from administrators alone. Throws `forbidden` if there is no environment left,
+ * and if it goes around the protection of one.
  */
-export async function applyConfig({ store }: ApiContext, { body, caller, tell }: Call<'apply'>) {
+export async function applyConfig(context: ApiContext, { body, caller, tell }: Call<'apply'>) {
+  const { store } = context
   const config = readConfig(body.text, body.fileName)
   const names = Object.keys(config.environments)
   const [mine, left]: [string[], string[]] = [[], []]
@@ -24,6 +28,7 @@ export async function applyConfig({ store }: ApiContext, { body, caller, tell }:
     }
     mine.push(name)
     const old = id === null ? null : (await store.applications.environmentById(id)).config
+    await keepProtected(context, caller, config, name, id, old)
     const changed = changedKeys(old, config, name)
     if (changed.length === 0) continue
     before![name] = old === null ? null : Object.fromEntries(changed.map((key) => [key, part(old, name, key)]))
@@ -34,6 +39,20 @@ export async function applyConfig({ store }: ApiContext, { body, caller, tell }:
   const kept = new Set(mine)
   await store.applications.apply(config, caller.rights.may('administer', null) ? body.base : undefined, Date.now(), (name) => kept.has(name))
   return { application: config.application, environments: names, warnings: [...checkConfig(config), ...left.map((name) => `${name} stays as it is: you may not deploy there`)] }
+}
+
+/** Protection is taken away by administrators alone; and nobody else makes an environment without it of the same servers. */
+async function keepProtected({ store }: ApiContext, caller: Caller, config: Config, name: string, id: string | null, old: Config | null): Promise<void> {
+  const now = config.environments[name]!
+  if (now.protected || caller.rights.may('administer', null)) return
+  if (old?.environments[name]?.protected === true) mustMay(caller, 'administer', id, `in ${name}, and so not take its protection away`)
+  for (const { name: server } of now.servers) {
+    const known = await store.servers.named(server)
+    for (const { environment } of known ? await store.servers.memberships(known.id) : []) {
+      const other = environment === id ? null : await store.applications.environmentById(environment)
+      if (other?.config.environments[other.name]?.protected === true) mustMay(caller, 'administer', other.id, `in ${other.application}/${other.name}, which is protected, and so not use its server ${server} in ${name}`)
+    }
+  }
 }
 
 type Key = string

@@ -31,7 +31,6 @@ export function makeHandlers(context: ApiContext): Handlers {
     ...peopleHandlers(context),
     ...tokenHandlers(context),
     ...auditHandlers(context),
-    decide: async () => Promise.reject(new DployError('not_found', 'This part of the API is not built yet')),
 
     health: async () => ({ status: 'ok', version: context.version }),
 
@@ -59,6 +58,7 @@ export function makeHandlers(context: ApiContext): Handlers {
         kind: 'deploy',
         request: { revision: call.body.revision ?? null, artifact: call.body.artifact ?? null, release: null, servers: null },
         requestedBy: requestedBy(call),
+        requester: call.caller.identity,
         wait: call.body.wait,
       })
       return told(call, await store.deployments.present(id))
@@ -73,6 +73,7 @@ export function makeHandlers(context: ApiContext): Handlers {
         kind: 'rollback',
         request: { revision: null, artifact: null, release: release.id, servers: null },
         requestedBy: requestedBy(call),
+        requester: call.caller.identity,
         wait: call.body.wait,
       })
       return told(call, await store.deployments.present(id))
@@ -137,6 +138,16 @@ export function makeHandlers(context: ApiContext): Handlers {
       return store.deployments.present(id)
     },
 
+    async decide({ params, body, caller, tell }) {
+      const id = await store.deployments.idOf(params.number)
+      // Everybody who has it could be who asked.
+      if (caller.kind === 'token' && caller.person === null) throw new DployError('forbidden', 'This token is nobody\'s, and approval is a person\'s', { fix: 'Sign in, or use a token that a person made' })
+      const { revision } = await store.deployments.get(id)
+      tell({ subject: `deployment ${params.number}`, before: { state: 'waiting_for_approval' }, after: { ...body, revision: revision?.commit ?? null } })
+      await deployer.decide(id, { ...body, by: caller.name, identity: caller.identity })
+      return store.deployments.present(id)
+    },
+
     async offerArtifact({ body }) {
       const manifest = decodeManifest(body.manifest)
       return { artifact: manifest.digest, missing: await context.artifacts.offer(manifest) }
@@ -181,5 +192,8 @@ async function* deploymentEvents(context: ApiContext, call: Call<'deploymentEven
 
 /** Waits for the end of a deployment that another process runs, or that waits to be taken up. */
 async function endElsewhere(context: ApiContext, id: string, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted && !isFinal((await context.store.deployments.get(id)).state)) await new Promise((resolve) => setTimeout(resolve, 300))
+  while (!signal.aborted && !isFinal((await context.store.deployments.get(id)).state)) {
+    // Approved, or taken up, meanwhile.
+    await (context.deployer.done(id) ?? new Promise((resolve) => setTimeout(resolve, 300)))
+  }
 }

@@ -1,7 +1,8 @@
 import type { DeploymentKind, DeploymentState } from '../../protocol/deployment.ts'
 import { DployError, reportOf } from '../../protocol/errors.ts'
 import type { Environment } from '../store/applications.ts'
-import type { DeploymentRequest } from '../store/deployments.ts'
+import type { Decision } from '../store/approvals.ts'
+import type { DeploymentRequest, NewApproval } from '../store/deployments.ts'
 import { isDeadHolder } from './holder.ts'
 import { waitsFor, type Patience } from './lease.ts'
 import type { RunnerOptions } from './run.ts'
@@ -13,8 +14,13 @@ export interface Submission {
   kind: DeploymentKind
   request: DeploymentRequest
   requestedBy: string
+  /** Who asks: the same for the same person, however they ask. By default their name. */
+  requester?: string
   wait: boolean
 }
+
+/** How long a deployment waits for approval. Milliseconds. */
+const approvalTime = 24 * 3_600_000
 
 /** Starts deployments, knows those that run in this process, and goes on with those that a killed one left behind. */
 export class Deployer {
@@ -43,28 +49,39 @@ export class Deployer {
     const patience = submission.wait ? 'always' : submission.kind === 'converge' ? 'never' : 'converging'
     // From a laptop nobody but this person could finish it: it is no reason to refuse.
     if (this.#options.shared) for (const { recovered, done } of this.#running.values()) if (recovered === environment.id) await done
-    await this.#checkFree(environment, patience)
+    const approval = await this.#approvalFor(submission)
+    if (!approval) await this.#checkFree(environment, patience)
     const id = await store.deployments.create(
       {
         environmentId: environment.id,
         kind: submission.kind,
-        request: submission.request,
+        // What another person looks at is what is deployed, also when the branch moves on.
+        request: approval?.revision ? { ...submission.request, revision: approval.revision.commit } : submission.request,
         config: environment.config,
         base: environment.base,
         requestedBy: submission.requestedBy,
         releaseId: submission.request.release,
         fromReleaseId: environment.wantedRelease,
+        approval,
       },
       Date.now(),
     )
-    this.#start(id, patience)
+    if (approval) store.events.add(id, null, { kind: 'note', text: 'this environment is protected: another person has to approve it' }, Date.now())
+    else this.#start(id, patience)
     return id
+  }
+
+  /** Takes up a deployment that another person approved, or ends it. Throws as Approvals.decide. */
+  async decide(id: string, said: Decision): Promise<void> {
+    await this.#options.store.approvals.decide(id, said, Date.now())
+    if (said.decision === 'approve' && !this.#running.has(id)) this.#start(id, 'always')
   }
 
   /** Asks a deployment to stop. What was switched is switched back. Throws `deployment.conflict` if it is over. */
   async cancel(id: string): Promise<void> {
     const row = await this.#options.store.deployments.get(id)
     if (isFinal(row.state)) throw new DployError('deployment.conflict', `Deployment ${row.number} is already ${row.state}`)
+    if (row.state === 'waiting_for_approval' && (await this.#options.store.approvals.cancel(id, Date.now()))) return
     await this.#options.store.deployments.requestCancel(id)
     this.#running.get(id)?.controller.abort(new DployError('deployment.cancelled'))
   }
@@ -76,6 +93,7 @@ export class Deployer {
 
   /** Takes up the unfinished deployments whose process is gone, and finishes them or rolls them back. */
   async recover(): Promise<void> {
+    await this.#options.store.approvals.expire(Date.now())
     for (const { id, environmentId, state } of await this.#options.store.deployments.unfinished()) {
       if (this.#running.has(id)) continue
       const lock = await this.#options.store.locks.holder(environmentId)
@@ -98,6 +116,18 @@ export class Deployer {
   async stop(): Promise<void> {
     for (const { controller } of this.#running.values()) controller.abort(new Stopping())
     await this.idle()
+  }
+
+  /** What has to be approved before it runs; undefined: nothing. To go back, and to converge, nobody waits. */
+  async #approvalFor({ environment, kind, request, requestedBy, requester }: Submission): Promise<NewApproval | undefined> {
+    const config = environment.config.environments[environment.name]
+    if (kind !== 'deploy' || config?.protected !== true) return undefined
+    const place = `${environment.application}/${environment.name}`
+    if (this.#options.shared) throw new DployError('approval.needs_server', `${place} is protected, and here is nobody who could approve`)
+    const { artifacts } = this.#options
+    if (request.artifact !== null && !(await artifacts.has(request.artifact))) throw new DployError('object.missing', `The artifact ${request.artifact.slice(0, 12)} was not uploaded whole`)
+    const revision = request.artifact !== null ? null : await artifacts.resolve(environment.config, environment.base, request.revision, config.branch ?? null, AbortSignal.timeout(120_000))
+    return { revision, requester: requester ?? requestedBy, expiresAt: Date.now() + approvalTime }
   }
 
   /** `recovered`: the environment of one that a dead process left behind. */

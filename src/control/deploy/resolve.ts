@@ -12,6 +12,8 @@ export async function resolve(run: Run): Promise<void> {
     return run.transition('building', { revision })
   }
   const revision = await run.options.artifacts.resolve(config, base, request.revision, run.environment.branch ?? null, run.signal)
+  // One that was approved is a commit by now; its branch is still what people know it by.
+  if (run.row.revision !== null) revision.ref = run.row.revision.ref
   run.row.revision = revision
   await run.transition('building', { revision })
 }

@@ -7,6 +7,7 @@ import type { Receipt } from '../../protocol/receipt.ts'
 import type { Revision } from '../../protocol/release-spec.ts'
 import type { Span } from '../../protocol/agent-messages.ts'
 import { checkTransition, isFinal, runningStates, stepTransitions } from '../deploy/states.ts'
+import { approvalOf } from './approvals.ts'
 import type { EventLog } from './events.ts'
 import type { Tables } from './schema.ts'
 
@@ -44,6 +45,15 @@ export interface DeploymentRow {
   startedAt: number | null
 }
 
+/** That another person has to approve it first. */
+export interface NewApproval {
+  /** What will be deployed, whatever its branch points to by then; null for an uploaded artifact. */
+  revision: Revision | null
+  requester: string
+  /** Epoch milliseconds. */
+  expiresAt: number
+}
+
 export interface StepRow extends Omit<Step, 'server'> {
   serverId: string
   server: string
@@ -59,11 +69,13 @@ export class Deployments {
     this.#events = events
   }
 
+  /** Stores what was asked for: queued, or waiting for approval. */
   async create(
-    input: { environmentId: string; kind: DeploymentKind; request: DeploymentRequest; config: Config; base: string | null; requestedBy: string; releaseId: string | null; fromReleaseId: string | null },
+    input: { environmentId: string; kind: DeploymentKind; request: DeploymentRequest; config: Config; base: string | null; requestedBy: string; releaseId: string | null; fromReleaseId: string | null; approval?: NewApproval | undefined },
     now: number,
   ): Promise<string> {
-    return this.#db.transaction().execute(async (trx) => {
+    const { approval } = input
+    const id = await this.#db.transaction().execute(async (trx) => {
       const last = await trx
         .selectFrom('deployments')
         .select((eb) => eb.fn.max('number').as('number'))
@@ -76,11 +88,11 @@ export class Deployments {
           environment_id: input.environmentId,
           number: Number(last?.number ?? 0) + 1,
           kind: input.kind,
-          state: 'queued',
+          state: approval ? 'waiting_for_approval' : 'queued',
           request: JSON.stringify(input.request),
           config: JSON.stringify(input.config),
           base: input.base,
-          revision: null,
+          revision: approval?.revision ? JSON.stringify(approval.revision) : null,
           release_id: input.releaseId,
           from_release_id: input.fromReleaseId,
           plan: null,
@@ -91,10 +103,13 @@ export class Deployments {
           created_at: now,
           started_at: null,
           finished_at: null,
+          ...(approval ? { requester: approval.requester, approval: 'waiting', approval_expires_at: approval.expiresAt } : {}),
         })
         .execute()
       return id
     })
+    if (approval) this.#events.add(id, null, { kind: 'state', state: 'waiting_for_approval', failure: null }, now)
+    return id
   }
 
   async get(id: string): Promise<DeploymentRow> {
@@ -261,12 +276,12 @@ export class Deployments {
     this.#events.add(id, null, { kind: 'receipt', receipt }, now)
   }
 
-  /** Ids of the deployments that are not over, the oldest first. */
+  /** Ids of the deployments that run or are queued, the oldest first. */
   async unfinished(environmentId?: string): Promise<{ id: string; environmentId: string; state: DeploymentState }[]> {
     const rows = await this.#db
       .selectFrom('deployments')
       .select(['id', 'environment_id', 'state'])
-      .where('state', 'in', runningStates)
+      .where('state', 'in', runningStates.filter((state) => state !== 'waiting_for_approval'))
       .$if(environmentId !== undefined, (query) => query.where('environment_id', '=', environmentId!))
       .orderBy('number')
       .execute()
@@ -331,7 +346,7 @@ export class Deployments {
       failure: parsed<ErrorReport>(row.failure),
       steps: (await this.steps(id)).map(({ serverId: _, ...step }) => step),
       receipt: parsed<Receipt>(row.receipt),
-      approval: null,
+      approval: approvalOf(row),
     }
   }
 

@@ -6,10 +6,11 @@ import { servers } from './migrations/003-servers.ts'
 import { runs } from './migrations/004-runs.ts'
 import { secrets } from './migrations/010-secrets.ts'
 import { people } from './migrations/011-people.ts'
+import { approvals } from './migrations/012-approvals.ts'
 import type { Tables } from './schema.ts'
 
 /** Migrations only grow: a released one is never changed. */
-const migrations: Record<string, Migration> = { '001-begin': begin, '003-servers': servers, '004-runs': runs, '010-secrets': secrets, '011-people': people }
+const migrations: Record<string, Migration> = { '001-begin': begin, '003-servers': servers, '004-runs': runs, '010-secrets': secrets, '011-people': people, '012-approvals': approvals }
 
 /** Brings the database to the newest schema. Throws `internal` with the migration's name if one fails. */
 export async function migrate(database: Kysely<Tables>): Promise<void> {

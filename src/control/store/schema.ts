@@ -86,6 +86,14 @@ export interface Tables {
     created_at: number
     started_at: number | null
     finished_at: number | null
+    /** Who asked for it: the same for the same person, however they ask. */
+    requester: Generated<string | null>
+    /** `waiting`, `approve`, `refuse`, `expired`; null: it needs no approval. */
+    approval: Generated<string | null>
+    approval_expires_at: Generated<number | null>
+    approval_by: Generated<string | null>
+    approval_at: Generated<number | null>
+    approval_note: Generated<string | null>
   }
   steps: {
     deployment_id: string

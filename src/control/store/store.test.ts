@@ -133,6 +133,27 @@ test('a join token is used as often as it may be, and no more when two come at o
   assert.equal(await store.tokens.useApiToken(expired, 2_000), null)
 })
 
+test('a deployment waits for another person, once, and not for ever', async () => {
+  const { store, environmentId } = await withShop()
+  await using _ = store
+  const waiting = (expiresAt: number) =>
+    store.deployments.create(
+      { environmentId, kind: 'deploy', request: { revision: null, artifact: null, release: null, servers: null }, config: readConfig(text), base: null, requestedBy: 'Anna', releaseId: null, fromReleaseId: null, approval: { revision: null, requester: 'per_anna', expiresAt } },
+      1_000,
+    )
+  const said = (decision: 'approve' | 'refuse', identity: string) => ({ decision, by: identity, identity, note: '' })
+  const [first, second, third] = [await waiting(50_000), await waiting(50_000), await waiting(5_000)]
+  assert.deepEqual(await store.deployments.unfinished(), [])
+  await assert.rejects(store.approvals.decide(first, said('approve', 'per_anna'), 2_000), { code: 'approval.own' })
+  const both = await Promise.allSettled([store.approvals.decide(first, said('approve', 'per_bert'), 2_000), store.approvals.decide(first, said('refuse', 'per_carl'), 2_000)])
+  assert.deepEqual(both.map(({ status }) => status).sort(), ['fulfilled', 'rejected'])
+  await store.approvals.decide(second, said('refuse', 'per_anna'), 2_000)
+  await assert.rejects(store.approvals.decide(third, said('approve', 'per_bert'), 6_000), { code: 'deployment.conflict' })
+  await store.approvals.expire(6_000)
+  const ends = await Promise.all([second, third].map((id) => store.deployments.present(id)))
+  assert.deepEqual(ends.map(({ state, failure, approval }) => [state, failure?.code, approval?.decision]), [['cancelled', 'approval.refused', 'refuse'], ['cancelled', 'approval.expired', 'expired']])
+})
+
 test('a server name that has an agent is not taken over by another key', async () => {
   const { store } = await withShop()
   await using _ = store

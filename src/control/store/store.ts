@@ -1,5 +1,6 @@
 import type { Kysely } from 'kysely'
 import { Applications } from './applications.ts'
+import { Approvals } from './approvals.ts'
 import { AuditLog } from './audit.ts'
 import { Deployments } from './deployments.ts'
 import { EventLog } from './events.ts'
@@ -33,6 +34,7 @@ export interface Store extends AsyncDisposable {
   sessions: Sessions
   links: Links
   audit: AuditLog
+  approvals: Approvals
 }
 
 /** The store over an open database, migrated to the newest schema. `box` seals the secrets in it. */
@@ -54,6 +56,7 @@ export async function openStore(database: Kysely<Tables>, box: SecretBox): Promi
     sessions: new Sessions(database),
     links: new Links(database),
     audit: new AuditLog(database),
+    approvals: new Approvals(database, events),
     async [Symbol.asyncDispose]() {
       await events.flush()
       await database.destroy()
