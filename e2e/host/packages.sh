@@ -17,6 +17,7 @@ need ssh openssh-client
 need ip iproute2
 need rsync rsync
 need python3 python3
+need ruby ruby
 need chromium chromium
 [ -n "$missing" ] || exit 0
 
