@@ -25,7 +25,7 @@ describe('who may call what', { timeout: 280_000 }, () => {
 
   test('every route says what it asks of its caller', () => {
     for (const [name, route] of Object.entries(routes as Record<string, Route>)) {
-      assert.ok(['open', 'known', 'read', 'deploy', 'administer'].includes(route.access), `${name} declares no access`)
+      assert.ok(['open', 'known', 'own', 'read', 'deploy', 'administer'].includes(route.access), `${name} declares no access`)
       assert.ok(route.reach === undefined || subjectOf(route.path) === 'everything', `${name}: reach is for routes whose path names nothing`)
       if (route.method !== 'GET' && route.access === 'read') assert.equal(route.audited, false, `${name} changes something: read is not enough`)
     }
@@ -110,6 +110,7 @@ describe('who may call what', { timeout: 280_000 }, () => {
     if (route.access === 'open') return 'let in'
     if (somebody.unknown !== undefined) return 'unauthorized'
     if (route.access === 'known') return 'let in'
+    if (route.access === 'own') return somebody.name.startsWith('token') && !Object.values(somebody.holds).includes('administer') ? 'forbidden' : 'let in'
     const right = route.access
     const has = (at: string, wanted: Right) => [somebody.holds['*'], somebody.holds[at]].some((held) => held !== undefined && holds(held, wanted))
     if (subjectOf(route.path) === 'everything') {

@@ -46,7 +46,7 @@ export function auditCommand(): Command {
       const { entries } = await connection.client.call('audit', { query: { ...filter, limit } })
       if (output.mode === 'json') return entries.toReversed().forEach((entry) => output.json({ type: 'entry', ...entry }))
       if (entries.length === 0) return output.line('Nothing.')
-      const rows = entries.toReversed().map((entry) => [ago(entry.at, Date.now()), entry.who, entry.address, entry.action, entry.application === null ? '' : `${entry.application}/${entry.environment ?? ''}`, whatOf(entry)])
+      const rows = entries.toReversed().map((entry) => [ago(entry.at, Date.now()), entry.who.split(/ <|, /)[0]!, entry.address, entry.action, entry.application === null ? '' : `${entry.application}/${entry.environment ?? ''}`, whatOf(entry)])
       for (const line of table([['', 'who', 'from', 'action', 'where', ''], ...rows], output.width())) output.line(line)
     })
 }

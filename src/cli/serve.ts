@@ -20,8 +20,7 @@ export function serveCommand(): Command {
       for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.resolve())
       const pages = pagesOf((text) => output.mode !== 'json' && output.line(text))
       await using plane = await startServing(data, { tcp: parseListen(options.listen), pages, log: { level: 'info' } })
-      const secret = await plane.setupLink()
-      const setup = secret === null ? null : `${plane.url}/setup#${secret}`
+      const setup = await plane.setupLink()
       if (output.mode === 'json') output.json({ type: 'serving', url: plane.url, data, ...(setup === null ? {} : { setup }) })
       else {
         output.line(`dploy serves on ${plane.url}, data in ${data}`)

@@ -46,7 +46,7 @@ export interface ControlPlane extends AsyncDisposable {
   url: string | null
   /** The first API token, made now; null if there has been one. */
   firstToken(): Promise<string | null>
-  /** The secret of a one-use link that makes the first administrator, valid for a day; null if there is one. */
+  /** A one-use link that makes the first administrator, valid for a day; null if there is one. */
   setupLink(): Promise<string | null>
   /** A join token for one server, valid for an hour. */
   joinToken(): Promise<string>
@@ -92,7 +92,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       return (await store.tokens.hasApiToken()) ? null : store.tokens.create('api', 'first token', { uses: null, expires: null }, Date.now())
     },
     async setupLink() {
-      return (await store.people.hasAdministrator()) ? null : store.links.create('setup', null, Date.now() + 24 * 3_600_000)
+      return (await store.people.hasAdministrator()) ? null : `${context.address.url ?? ''}/setup#${await store.links.create('setup', null, Date.now() + 24 * 3_600_000)}`
     },
     joinToken: () => store.tokens.create('join', 'printed by dploy serve', { uses: 1, expires: Date.now() + 3_600_000 }, Date.now()),
     [Symbol.asyncDispose]: () => whole.disposeAsync(),

@@ -32,6 +32,7 @@ function addCommand(): Command {
     .action(async (email: string, options: { name?: string; role: string; in: string[]; json: boolean }, command: Command) => {
       const output = makeOutput(options)
       await using connection = await openControlPlane(command)
+      mustServe(connection)
       const grants = await grantsOf(connection.client, connection.project?.config.application ?? null, options)
       const { person, link, expiresAt } = await connection.client.call('addPerson', { body: { email, name: options.name ?? email.split('@')[0]!, grants } })
       if (output.mode === 'json') return output.json({ type: 'result', person, link, expiresAt })
@@ -82,6 +83,7 @@ function inviteCommand(): Command {
     .action(async (email: string, options: { json: boolean }, command: Command) => {
       const output = makeOutput(options)
       await using connection = await openControlPlane(command)
+      mustServe(connection)
       const { link, expiresAt } = await connection.client.call('invitePerson', { params: { person: (await personOf(connection.client, email)).id } })
       if (output.mode === 'json') return output.json({ type: 'result', link, expiresAt })
       output.line(link)
@@ -101,6 +103,11 @@ function removeCommand(): Command {
       if (output.mode === 'json') return output.json({ type: 'result', removed: person.email })
       output.line(`Removed ${person.name}.`)
     })
+}
+
+/** A link that nobody answers is none. */
+function mustServe({ embedded }: { embedded: boolean }): void {
+  if (embedded) throw new DployError('request.invalid', 'No control plane serves here, where people could sign in', { fix: 'Run: dploy serve; or set DPLOY_URL to one that runs' })
 }
 
 async function personOf(client: Client, email: string): Promise<Person> {

@@ -16,6 +16,10 @@ export async function admit(context: ApiContext, route: Route, caller: Caller, r
   if (access === 'open') return
   if (caller.kind === 'anyone') throw new DployError('unauthorized', 'Nobody is signed in')
   if (access === 'known') return
+  if (access === 'own') {
+    if (caller.kind === 'token' && !caller.rights.maySomewhere('administer')) throw new DployError('forbidden', `${caller.name} may not act for its owner`, { fix: 'Sign in, and do it there' })
+    return
+  }
   if (access !== 'read' && access !== 'deploy' && access !== 'administer') throw new DployError('forbidden', `${route.method} ${route.path} says nobody who may call it`)
   const { rights } = caller
   if (rights.may(access, null)) return

@@ -16,12 +16,14 @@ export interface Caller {
   rights: Rights
   /** The session whose cookie came along. */
   session: { id: string } | null
+  /** Id of the token that came along. */
+  token: string | null
   /** When session or token ends; null: never. Epoch milliseconds. */
   expiresAt: number | null
 }
 
-export const localCaller: Caller = { kind: 'local', name: 'local', identity: 'local', person: null, email: null, address: '', rights: Rights.all, session: null, expiresAt: null }
+export const localCaller: Caller = { kind: 'local', name: 'local', identity: 'local', person: null, email: null, address: '', rights: Rights.all, session: null, token: null, expiresAt: null }
 
 export function anyone(address: string): Caller {
-  return { kind: 'anyone', name: 'anyone', identity: 'anyone', person: null, email: null, address, rights: Rights.none, session: null, expiresAt: null }
+  return { kind: 'anyone', name: 'anyone', identity: 'anyone', person: null, email: null, address, rights: Rights.none, session: null, token: null, expiresAt: null }
 }

@@ -37,7 +37,7 @@ export function commandHandlers(context: ApiContext): Pick<Handlers, 'exec' | 'i
 async function* execEvents(context: ApiContext, call: Call<'exec'>) {
   const { on, requestedBy, ...rest } = call.body
   const environment = await context.store.applications.environment(call.params.application, call.params.environment)
-  for await (const data of context.commands.exec({ ...rest, on, user: rest.user, environment, requestedBy: requestedBy ?? call.caller.name, signal: call.signal })) yield { data }
+  for await (const data of context.commands.exec({ ...rest, on, user: rest.user, environment, requestedBy: requestedBy ?? call.caller.name, signal: call.signal })) yield* toldOf(call, data)
 }
 
 async function* shellEvents(context: ApiContext, call: Call<'shell'>) {
@@ -45,11 +45,17 @@ async function* shellEvents(context: ApiContext, call: Call<'shell'>) {
   const environment = await context.store.applications.environment(call.params.application, call.params.environment)
   const on = { servers: [call.params.server], tags: {} }
   const events = context.commands.exec({ environment, command: null, terminal: { columns, rows, kind }, on, batch: null, timeout: null, user, sudo, requestedBy: requestedBy ?? call.caller.name, signal: call.signal })
-  for await (const data of events) yield { data }
+  for await (const data of events) yield* toldOf(call, data)
 }
 
 async function* copyEvents(context: ApiContext, call: Call<'copyFrom'>) {
   const { server, path, requestedBy } = call.query
   const environment = await context.store.applications.environment(call.params.application, call.params.environment)
-  for await (const data of context.copies.from({ environment, servers: server, path, requestedBy: requestedBy ?? call.caller.name, signal: call.signal })) yield { data }
+  for await (const data of context.copies.from({ environment, servers: server, path, requestedBy: requestedBy ?? call.caller.name, signal: call.signal })) yield* toldOf(call, data)
+}
+
+/** For the audit log: the run that has the outcome on every server. */
+function* toldOf<T extends { kind: string }>(call: Pick<Call<'exec'>, 'tell'>, data: T): Generator<{ data: T }> {
+  if ('run' in data) call.tell({ subject: String(data.run) })
+  yield { data }
 }

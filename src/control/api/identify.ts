@@ -26,6 +26,19 @@ export async function rightsOf(context: ApiContext, person: string): Promise<Rig
   return Rights.ofGrants(await context.store.people.grantsOf(person))
 }
 
+/** What a caller may do by now. Throws `unauthorized` if their session or token is over. */
+export async function rightsNow(context: ApiContext, caller: Caller): Promise<Rights> {
+  const { store } = context
+  if (caller.session !== null) {
+    if (caller.person === null || !(await store.sessions.isOpen(caller.session.id, Date.now()))) throw new DployError('unauthorized', 'The session is over')
+    return rightsOf(context, caller.person)
+  }
+  const token = caller.token === null ? null : await store.tokens.findApiToken(caller.token, Date.now())
+  if (!token) throw new DployError('unauthorized', 'The token is over')
+  const rights = Rights.ofToken(token)
+  return token.person === null ? rights : rights.and(await rightsOf(context, token.person))
+}
+
 async function ofToken(context: ApiContext, text: string, address: string): Promise<Caller> {
   const token = await context.store.tokens.useApiToken(text, Date.now())
   if (!token) throw new DployError('unauthorized', 'The token is unknown or has expired')
@@ -41,6 +54,7 @@ async function ofToken(context: ApiContext, text: string, address: string): Prom
     // It never lets do more than its owner may at this moment.
     rights: token.person === null ? rights : rights.and(owner ? await rightsOf(context, owner.id) : Rights.none),
     session: null,
+    token: token.id,
     expiresAt: token.expiresAt,
   }
 }
@@ -54,5 +68,5 @@ async function ofCookie(context: ApiContext, cookie: string, request: FastifyReq
     return null
   }
   if (session.rotated !== null) setSessionCookie(request, reply, session.rotated)
-  return { kind: 'person', name: person.name, identity: person.id, person: person.id, email: person.email, address: request.ip, rights: await rightsOf(context, person.id), session: { id: session.id }, expiresAt: session.expiresAt }
+  return { kind: 'person', name: person.name, identity: person.id, person: person.id, email: person.email, address: request.ip, rights: await rightsOf(context, person.id), session: { id: session.id }, token: null, expiresAt: session.expiresAt }
 }

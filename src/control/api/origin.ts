@@ -24,7 +24,8 @@ export function checkOrigin(request: FastifyRequest, byCookie: boolean): void {
   const site = request.headers['sec-fetch-site']
   const { origin } = request.headers
   if (site !== undefined && site !== 'same-origin') throw new DployError('request.cross_site')
-  if (origin !== undefined && hostOf(origin) !== request.host.toLowerCase()) throw new DployError('request.cross_site', `The request comes from ${origin.slice(0, 200)}, and dploy is at ${request.host.slice(0, 200)}`)
+  // No page can make a browser lie in Sec-Fetch-Site; without it (plain http) the host says the same, if proxies leave it as it is.
+  if (site === undefined && origin !== undefined && hostOf(origin) !== request.host.toLowerCase()) throw new DployError('request.cross_site', `The request comes from ${origin.slice(0, 200)}, and dploy is at ${request.host.slice(0, 200)}`)
   if (!byCookie) return
   if (site === undefined && origin === undefined) throw new DployError('request.cross_site', 'The request does not say from which page it comes', { fix: 'Use an API token for what is no browser: dploy token create' })
   // A form of another site can send neither type without asking first (Fetch, CORS-safelisted request-header).

@@ -19,7 +19,7 @@ const unkept = new Set(['password', 'old', 'token', 'value', 'text', 'manifest',
 
 /** Whether the audit log says who called a route. */
 export function isAudited(route: Route): boolean {
-  return route.audited ?? route.method !== 'GET'
+  return route.audited !== undefined ? route.audited !== false : route.method !== 'GET'
 }
 
 /** One call in the audit log: stored before anything happens, and what came of it after. */
@@ -29,19 +29,22 @@ export class Recording {
   /** Null: it is stored when it has ended. */
   readonly #seq: number | null
   #change: Change = {}
+  readonly #onlyChanges: boolean
   #ended = false
 
-  private constructor(context: ApiContext, entry: NewAuditEntry, seq: number | null) {
+  private constructor(context: ApiContext, entry: NewAuditEntry, seq: number | null, onlyChanges: boolean) {
     this.#context = context
     this.#entry = entry
     this.#seq = seq
+    this.#onlyChanges = onlyChanges
   }
 
-  static async begin(context: ApiContext, action: string, caller: Caller, call: { params: unknown; body: unknown; query: unknown }): Promise<Recording> {
+  static async begin(context: ApiContext, action: string, route: Route, caller: Caller, call: { params: unknown; body: unknown; query: unknown }): Promise<Recording> {
     const entry: NewAuditEntry = {
-      who: caller.name, kind: caller.kind, address: caller.address, action, ...(await aboutOf(context, call.params)), outcome: 'begun', problem: null, before: null, after: kept(isPlain(call.body) ? call.body : isPlain(call.query) ? call.query : null),
+      who: fullName(caller), kind: caller.kind, address: caller.address, action, ...(await aboutOf(context, call.params)), outcome: 'begun', problem: null, before: null, after: kept(isPlain(call.body) ? call.body : isPlain(call.query) ? call.query : null),
     }
-    return new Recording(context, entry, caller.kind === 'anyone' ? null : await context.store.audit.add(entry, Date.now()))
+    const later = caller.kind === 'anyone' || route.audited === 'changes'
+    return new Recording(context, entry, later ? null : await context.store.audit.add(entry, Date.now()), route.audited === 'changes')
   }
 
   /** From a handler: what was, and what is now. */
@@ -87,7 +90,7 @@ export class Recording {
     const entry = { ...this.#entry, ...this.#change, outcome, problem }
     if (this.#seq !== null) await audit.finish(this.#seq, entry)
     // Of what strangers try, only guesses are kept, which are slowed down: nobody fills the disk with the rest.
-    else if (outcome === 'done' || problem === 'sign_in.failed') await audit.add(entry, Date.now())
+    else if (outcome === 'done' ? !this.#onlyChanges || (entry.after ?? null) !== null : this.#entry.kind !== 'anyone' || problem === 'sign_in.failed') await audit.add(entry, Date.now())
   }
 }
 
@@ -98,8 +101,13 @@ export function recorded<T>(recording: Recording | null, events: AsyncIterable<T
 
 /** Notes that somebody known was not let in, where something would have changed. */
 export async function recordRefusal(context: ApiContext, action: string, caller: Caller, params: unknown, code: string): Promise<void> {
-  const entry: NewAuditEntry = { who: caller.name, kind: caller.kind, address: caller.address, action, ...(await aboutOf(context, params)), outcome: 'refused', problem: code, before: null, after: null }
+  const entry: NewAuditEntry = { who: fullName(caller), kind: caller.kind, address: caller.address, action, ...(await aboutOf(context, params)), outcome: 'refused', problem: code, before: null, after: null }
   await context.store.audit.add(entry, Date.now())
+}
+
+/** With the address, of which there is one of each. */
+function fullName(caller: Caller): string {
+  return caller.email === null ? caller.name : caller.kind === 'token' ? `${caller.name}, ${caller.email}` : `${caller.name} <${caller.email}>`
 }
 
 /** What a call is about, by its path: the environment, also that of a deployment or run, and what else the path names. */

@@ -1,4 +1,5 @@
 import { chmod, rm } from 'node:fs/promises'
+import { hostname } from 'node:os'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { serializerCompiler, validatorCompiler, hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod'
 import type * as z from 'zod'
@@ -12,6 +13,7 @@ import { localCaller, type Caller } from './caller.ts'
 import type { ApiContext } from './context.ts'
 import { streamEvents, streamText } from './event-stream.ts'
 import { identify } from './identify.ts'
+import { endWithAccess } from './still.ts'
 import { setSafeHeaders } from './origin.ts'
 import { addPageFiles, sendPage } from './pages.ts'
 import { isAudited, Recording, recorded, recordRefusal, type Change } from './recorder.ts'
@@ -51,6 +53,7 @@ export interface ListenOptions {
 export async function serveApi(context: ApiContext, handlers: Handlers, listen: ListenOptions): Promise<AsyncDisposable & { url: string | null; port: number | null }> {
   const servers: FastifyInstance[] = []
   let port: number | null = null
+  let url: string | null = null
   if (listen.socket !== undefined) {
     const server = makeServer(context, handlers, async () => localCaller)
     await rm(listen.socket, { force: true })
@@ -67,16 +70,22 @@ export async function serveApi(context: ApiContext, handlers: Handlers, listen: 
       throw new DployError('request.invalid', `Cannot listen on ${listen.tcp.host}:${listen.tcp.port}: ${(error as Error).message}`, { fix: 'Choose another with --listen HOST:PORT', cause: error })
     }
     port = (server.server.address() as { port: number }).port
-    context.address.url = `http://${listen.tcp.host.includes(':') ? `[${listen.tcp.host}]` : listen.tcp.host}:${port}`
+    url = `http://${listen.tcp.host.includes(':') ? `[${listen.tcp.host}]` : listen.tcp.host}:${port}`
+    context.address.url = openable(url)
     servers.push(server)
   }
   return {
-    url: context.address.url,
+    url,
     port,
     async [Symbol.asyncDispose]() {
       await Promise.all(servers.map((server) => server.close()))
     },
   }
+}
+
+/** An address that stands for every network is none that a browser elsewhere can open. */
+function openable(url: string): string {
+  return url.replace(/\/\/(?:0\.0\.0\.0|\[::\])/, `//${hostname()}`)
 }
 
 function makeServer(context: ApiContext, handlers: Handlers, identify: Identify): FastifyInstance {
@@ -115,7 +124,7 @@ function addRoute(server: FastifyInstance, name: RouteName, route: Route, handle
       try {
         await admit(context, route, caller, request)
       } catch (error) {
-        if (isAudited(route) && caller.kind !== 'anyone') await recordRefusal(context, name, caller, request.params, reportOf(error).code)
+        if (isAudited(route) && route.audited !== 'changes' && caller.kind !== 'anyone') await recordRefusal(context, name, caller, request.params, reportOf(error).code)
         throw error
       }
     },
@@ -129,7 +138,7 @@ function addRoute(server: FastifyInstance, name: RouteName, route: Route, handle
       const last = Number(request.headers['last-event-id'])
       const caller = callers.get(request)!
       signAs(caller, request.body, request.query)
-      const recording = isAudited(route) ? await Recording.begin(context, name, caller, request) : null
+      const recording = isAudited(route) ? await Recording.begin(context, name, route, caller, request) : null
       const call = {
         params: request.params,
         query: request.query,
@@ -142,6 +151,7 @@ function addRoute(server: FastifyInstance, name: RouteName, route: Route, handle
         tell: (change: Change) => recording?.tell(change),
       }
       const handle = handlers[name] as (call: unknown) => unknown
+      if (route.stream !== undefined) endWithAccess(context, route, caller, request, gone)
       if (route.stream === 'events') return streamEvents(reply, recorded(recording, handle(call) as AsyncIterable<{ id?: number; data: unknown }>))
       if (route.stream === 'text') return streamText(reply, handle(call) as AsyncIterable<string>)
       return recording ? recording.around(async () => handle(call)) : handle(call)

@@ -112,7 +112,7 @@ async function sessionOf(context: ApiContext, caller: Caller): Promise<Session> 
 
 async function signIn(context: ApiContext, person: PersonRow, request: FastifyRequest, reply: FastifyReply): Promise<Session> {
   const session = await beginSession(context, person.id, request, reply)
-  return sessionOf(context, { kind: 'person', name: person.name, identity: person.id, person: person.id, email: person.email, address: request.ip, rights: await rightsOf(context, person.id), session, expiresAt: session.expiresAt })
+  return sessionOf(context, { kind: 'person', name: person.name, identity: person.id, person: person.id, email: person.email, address: request.ip, rights: await rightsOf(context, person.id), session, token: null, expiresAt: session.expiresAt })
 }
 
 async function beginSession(context: ApiContext, person: string, request: FastifyRequest, reply: FastifyReply) {

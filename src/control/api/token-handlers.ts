@@ -13,12 +13,11 @@ export function tokenHandlers(context: ApiContext): Pick<Handlers, 'tokens' | 'c
     },
 
     async createToken({ body, caller, tell }) {
-      // What leaked once must not make others that outlive it.
-      if (caller.kind === 'token' && !caller.rights.may('administer', null)) throw new DployError('forbidden', 'This token may not make others', { fix: 'Sign in, and make it there' })
       const environments = body.places && (await Promise.all(body.places.map(({ application, environment }) => visibleEnvironment(context, caller, application, environment))))
       for (const environment of environments ?? [null]) mustMay(caller, body.right, environment, environment === null ? 'everywhere' : 'in this environment')
       const now = Date.now()
       const wanted = body.days === null ? null : now + Math.round(body.days * 24 * 3_600_000)
+      // What leaked once must not make others that outlive it.
       const limit = caller.kind === 'token' ? caller.expiresAt : null
       const expiresAt = limit === null ? wanted : Math.min(limit, wanted ?? limit)
       const { id, token } = await store.tokens.createApi({ note: body.note, right: body.right, environments, person: caller.person, expiresAt }, now)

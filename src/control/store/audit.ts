@@ -1,4 +1,4 @@
-import type { Kysely, Selectable } from 'kysely'
+import { sql, type Kysely, type Selectable } from 'kysely'
 import type { AuditEntry } from '../../protocol/api/audit.ts'
 import type { Tables } from './schema.ts'
 
@@ -67,10 +67,12 @@ export class AuditLog {
 
   #query(filter: AuditFilter) {
     let query = this.#db.selectFrom('audit').selectAll()
-    for (const key of ['who', 'action', 'application', 'environment'] as const) {
+    for (const key of ['action', 'application', 'environment'] as const) {
       const value = filter[key]
       if (value !== undefined) query = query.where(key, '=', value)
     }
+    // Part of a name is enough: of a token's, its owner's.
+    if (filter.who !== undefined) query = query.where(sql<boolean>`who like ${`%${filter.who.replaceAll(/[\\%_]/g, '\\$&')}%`} escape '\\'`)
     if (filter.since !== undefined) query = query.where('at', '>=', filter.since)
     if (filter.until !== undefined) query = query.where('at', '<=', filter.until)
     if (filter.environments !== null) query = filter.environments.length === 0 ? query.where('seq', '<', 0) : query.where('environment_id', 'in', filter.environments)

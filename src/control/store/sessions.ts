@@ -78,6 +78,12 @@ export class Sessions {
     return used
   }
 
+  /** Whether a session has not ended. */
+  async isOpen(id: string, now: number): Promise<boolean> {
+    const row = await this.#db.selectFrom('sessions').select('id').where('id', '=', id).where('expires_at', '>', now).executeTakeFirst()
+    return row !== undefined
+  }
+
   async end(id: string): Promise<void> {
     await this.#db.deleteFrom('sessions').where('id', '=', id).execute()
   }

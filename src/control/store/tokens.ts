@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
-import type { Kysely } from 'kysely'
+import type { Kysely, Selectable } from 'kysely'
 import { rightSchema, type Right } from '../../protocol/api/access.ts'
 import type { Token } from '../../protocol/api/tokens.ts'
 import { DployError } from '../../protocol/errors.ts'
@@ -69,7 +69,13 @@ export class Tokens {
     const row = await this.#db.selectFrom('tokens').selectAll().where('kind', '=', 'api').where('hash', '=', hashOf(token)).executeTakeFirst()
     if (!row || (row.expires_at !== null && row.expires_at <= now)) return null
     if (row.used_at === null || now - row.used_at >= usedEvery) await this.#db.updateTable('tokens').set({ used_at: now }).where('id', '=', row.id).execute()
-    return { id: row.id, note: row.note, right: rightSchema.parse(row.scope ?? 'administer'), environments: row.environments === null ? null : (JSON.parse(row.environments) as string[]), person: row.person_id, expiresAt: row.expires_at }
+    return apiTokenOf(row)
+  }
+
+  /** The same by its id. */
+  async findApiToken(id: string, now: number): Promise<ApiToken | null> {
+    const row = await this.#db.selectFrom('tokens').selectAll().where('kind', '=', 'api').where('id', '=', id).executeTakeFirst()
+    return row && (row.expires_at === null || row.expires_at > now) ? apiTokenOf(row) : null
   }
 
   /** API tokens as the API shows them, the newest first: everybody's, or those of a person; or one. */
@@ -122,6 +128,10 @@ export class Tokens {
     if (!used) throw new DployError('agent.join_refused', 'The join token is unknown, used up or expired, or for another server')
     return { environments: JSON.parse(used.environments ?? '[]') as string[], tags: JSON.parse(used.tags ?? '{}') as Record<string, string>, server: used.server }
   }
+}
+
+function apiTokenOf(row: Selectable<Tables['tokens']>): ApiToken {
+  return { id: row.id, note: row.note, right: rightSchema.parse(row.scope ?? 'administer'), environments: row.environments === null ? null : (JSON.parse(row.environments) as string[]), person: row.person_id, expiresAt: row.expires_at }
 }
 
 export function hashOf(token: string): string {

@@ -18,8 +18,11 @@ export function holds(held: Right, wanted: Right): boolean {
   return order.indexOf(held) >= order.indexOf(wanted)
 }
 
-/** What a route asks of its caller: nothing; to be known; or a right. */
-export type Access = 'open' | 'known' | Right
+/**
+ * What a route asks of its caller: nothing; to be known; to act for oneself, which of tokens only those for administering may,
+ * so that one that leaked cannot make others or end sessions; or a right.
+ */
+export type Access = 'open' | 'known' | 'own' | Right
 
 /**
  * What a right is needed on. It follows from the path, so that no route can forget it: the environment it names, or

@@ -31,7 +31,7 @@ export const routes = {
     method: 'PUT',
     path: '/api/v1/applications',
     summary: 'Record a dploy.yml: its application, environments and servers',
-    access: 'deploy', reach: 'some',
+    access: 'deploy', reach: 'some', audited: 'changes',
     body: z.strictObject({
       /** The text of dploy.yml. */
       text: z.string().max(2_000_000),

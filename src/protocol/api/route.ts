@@ -11,8 +11,8 @@ export interface Route {
   access: Access
   /** `some`: the right somewhere is enough; the handler answers, or touches, only what the caller may. */
   reach?: 'some'
-  /** Whether the audit log says who called it. By default everything does that may change something: all but GET. */
-  audited?: boolean
+  /** Whether the audit log says who called it. By default everything does that may change something: all but GET. `changes`: only where something did. */
+  audited?: boolean | 'changes'
   params?: z.ZodType
   query?: z.ZodType
   body?: z.ZodType

@@ -24,7 +24,7 @@ export const tokenRoutes = {
     method: 'POST',
     path: '/api/v1/tokens',
     summary: 'Make an API token, which may do no more than who makes it; it is shown once',
-    access: 'known',
+    access: 'own',
     body: z.strictObject({
       note: z.string().trim().min(1).max(200),
       right: rightSchema,
@@ -34,5 +34,5 @@ export const tokenRoutes = {
     }),
     response: z.object({ token: z.string(), entry: tokenSchema }),
   },
-  revokeToken: { method: 'DELETE', path: '/api/v1/tokens/:token', summary: 'End an API token', access: 'known', params: z.object({ token: z.string().min(1).max(100) }), response: z.object({}) },
+  revokeToken: { method: 'DELETE', path: '/api/v1/tokens/:token', summary: 'End an API token', access: 'own', params: z.object({ token: z.string().min(1).max(100) }), response: z.object({}) },
 } as const satisfies Record<string, Route>
