@@ -21,7 +21,7 @@ export function deploymentsCommand(): Command {
       if (number !== undefined) {
         const deployment = await session.client.call('deployment', { params: { number } })
         if (output.mode === 'json') return output.json({ type: 'deployment', ...deployment })
-        output.line(`Deployment ${number} · ${deployment.application} → ${deployment.environment} · ${deployment.state.replace('_', ' ')} · by ${deployment.requestedBy}`)
+        output.line(`Deployment ${number} · ${deployment.application} → ${deployment.environment} · ${deployment.state.replaceAll('_', ' ')} · by ${deployment.requestedBy}`)
         if (deployment.failure) output.line(`${deployment.failure.where === undefined ? '' : `${deployment.failure.where}: `}${deployment.failure.message}\n  next: ${deployment.failure.fix}`)
         if (deployment.receipt) for (const line of receiptLines(deployment.receipt, { width: output.width(), color: output.color })) output.line(line)
         return
@@ -34,7 +34,7 @@ export function deploymentsCommand(): Command {
       const rows = deployments.map((one) => [
         String(one.number),
         one.kind,
-        one.state.replace('_', ' '),
+        one.state.replaceAll('_', ' '),
         one.from === null ? `${one.release ?? ''}` : `${one.from} → ${one.release ?? '?'}`,
         one.startedAt !== null && one.finishedAt !== null ? formatDuration(one.finishedAt - one.startedAt) : '',
         one.receipt ? `${one.receipt.traffic.failed + one.receipt.traffic.stalled} of ${one.receipt.traffic.seen} noticed` : '',

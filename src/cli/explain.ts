@@ -23,7 +23,7 @@ export function explainCommand(): Command {
       if (output.mode === 'json') return output.json({ type: 'explanation', deployment: deployment.id, number, state: deployment.state, failure: deployment.failure, causes: receipt?.causes ?? [], receipt })
       const size = { width: output.width(), color: output.color }
       if (deployment.failure) output.line(`${deployment.failure.where === undefined ? '' : `${deployment.failure.where}: `}${deployment.failure.message}\n  next: ${deployment.failure.fix}\n`)
-      if (!receipt) return output.line(`Deployment ${number} has no receipt: it is ${deployment.state.replace('_', ' ')}`)
+      if (!receipt) return output.line(`Deployment ${number} has no receipt: it is ${deployment.state.replaceAll('_', ' ')}`)
       for (const line of receiptLines(receipt, size)) output.line(line)
       const causes = causeLines(receipt, size)
       output.line('')

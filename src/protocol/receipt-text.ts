@@ -53,7 +53,7 @@ interface Page {
 function headline({ receipt, paint, width }: Page): string[] {
   const ok = receipt.state === 'succeeded'
   const what = { deploy: 'Deployment', rollback: 'Rollback', converge: 'Convergence' }[receipt.kind]
-  const state = receipt.state.replace('_', ' ')
+  const state = receipt.state.replaceAll('_', ' ')
   const releases = receipt.to === null ? '' : receipt.from === null ? `release ${receipt.to}` : `release ${receipt.from} → ${receipt.to}`
   const parts = [paint('bold', paint(ok ? 'green' : 'red', `${ok ? '✓' : '✗'} ${what} ${receipt.number} ${state}`)) + ` in ${paint('bold', formatDuration(receipt.seconds * 1000))}`, releases]
   return flow(parts.filter((part) => part !== ''), ' · ', width)

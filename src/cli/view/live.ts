@@ -44,7 +44,7 @@ export function liveLines(progress: Progress, options: { width: number; height: 
 type Paint = (style: Parameters<typeof styleText>[0], text: string) => string
 
 function stateText(progress: Progress, paint: Paint): string {
-  const text = progress.state.replace('_', ' ')
+  const text = progress.state.replaceAll('_', ' ')
   if (progress.state === 'succeeded') return paint('green', text)
   if (progress.state === 'failed' || progress.state === 'rolled_back' || progress.state === 'rolling_back' || progress.state === 'cancelled') return paint('red', text)
   return paint('cyan', text)

@@ -41,7 +41,7 @@ export class Recording {
 
   static async begin(context: ApiContext, action: string, route: Route, caller: Caller, call: { params: unknown; body: unknown; query: unknown }): Promise<Recording> {
     const entry: NewAuditEntry = {
-      who: fullName(caller), kind: caller.kind, address: caller.address, action, ...(await aboutOf(context, call.params)), outcome: 'begun', problem: null, before: null, after: kept(isPlain(call.body) ? call.body : isPlain(call.query) ? call.query : null),
+      who: (caller.kind === 'local' ? saidName(call) : null) ?? fullName(caller), kind: caller.kind, address: caller.address, action, ...(await aboutOf(context, call.params)), outcome: 'begun', problem: null, before: null, after: kept(isPlain(call.body) ? call.body : isPlain(call.query) ? call.query : null),
     }
     const later = caller.kind === 'anyone' || route.audited === 'changes'
     return new Recording(context, entry, later ? null : await context.store.audit.add(entry, Date.now()), route.audited === 'changes')
@@ -103,6 +103,16 @@ export function recorded<T>(recording: Recording | null, events: AsyncIterable<T
 export async function recordRefusal(context: ApiContext, action: string, caller: Caller, params: unknown, code: string): Promise<void> {
   const entry: NewAuditEntry = { who: fullName(caller), kind: caller.kind, address: caller.address, action, ...(await aboutOf(context, params)), outcome: 'refused', problem: code, before: null, after: null }
   await context.store.audit.add(entry, Date.now())
+}
+
+/** Over the unix socket the client says whose name it is: `anna@laptop`. */
+function saidName(call: { body: unknown; query: unknown }): string | null {
+  for (const part of [call.body, call.query]) {
+    const { requestedBy, setBy } = (isPlain(part) ? part : {}) as { requestedBy?: unknown; setBy?: unknown }
+    if (typeof requestedBy === 'string') return requestedBy
+    if (typeof setBy === 'string') return setBy
+  }
+  return null
 }
 
 /** With the address, of which there is one of each. */

@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import type { Page } from 'playwright-core'
+import { Plane } from '../api/plane.ts'
+import { openBrowser, skip } from './browser.ts'
+
+const anna = { name: 'Anna', email: 'anna@example.org', password: 'correct horse battery' }
+
+test('signing in on the pages', { skip, timeout: 180_000 }, async (t) => {
+  let plane: Plane
+  let browser: Awaited<ReturnType<typeof openBrowser>>
+  let page: Page
+  before(async () => {
+    plane = await Plane.up()
+    browser = await openBrowser()
+    ;({ page } = await browser.open())
+  })
+  after(async () => {
+    await browser?.[Symbol.asyncDispose]()
+    await plane?.[Symbol.asyncDispose]()
+  })
+  const inside = (on: Page) => on.getByRole('button', { name: 'Sign out' }).waitFor()
+  const signIn = async (email: string, password: string) => {
+    await page.getByLabel('E-mail address').fill(email)
+    await page.getByLabel('Password').fill(password)
+    await page.getByRole('button', { name: 'Sign in' }).click()
+  }
+
+  await t.test('the link of the first start makes the administrator, and leaves the address', async () => {
+    await page.goto(plane.said.setup!, { timeout: 90_000 })
+    await page.getByRole('heading', { name: 'Become the first administrator' }).waitFor()
+    await page.getByLabel('Name').fill(anna.name)
+    await page.getByLabel('E-mail address').fill(anna.email)
+    await page.getByLabel('Password').fill(anna.password)
+    await page.getByRole('button', { name: 'Begin' }).click()
+    await inside(page)
+    assert.equal(new URL(page.url()).hash, '')
+    const [cookie] = await page.context().cookies()
+    assert.deepEqual([cookie!.httpOnly, cookie!.sameSite], [true, 'Strict'])
+  })
+
+  await t.test('the session outlives a new tab; signing out ends it', async () => {
+    const tab = await page.context().newPage()
+    await tab.goto(plane.url)
+    await inside(tab)
+    await tab.close()
+    await page.getByRole('button', { name: 'Sign out' }).click()
+    await page.getByRole('heading', { name: 'Sign in to dploy' }).waitFor()
+    await page.reload()
+    await page.getByRole('heading', { name: 'Sign in to dploy' }).waitFor()
+  })
+
+  await t.test('a wrong password is told, a right one opens the pages', async () => {
+    await signIn(anna.email, 'a wrong password')
+    await page.getByText('Address or password is wrong').waitFor()
+    await signIn(anna.email, anna.password)
+    await inside(page)
+  })
+
+  await t.test('a used link says so', async () => {
+    await page.getByRole('button', { name: 'Sign out' }).click()
+    await page.getByRole('heading', { name: 'Sign in to dploy' }).waitFor()
+    await page.goto('about:blank')
+    await page.goto(plane.said.setup!)
+    await page.getByLabel('Name').fill('Eve')
+    await page.getByLabel('E-mail address').fill('eve@example.org')
+    await page.getByLabel('Password').fill(anna.password)
+    await page.getByRole('button', { name: 'Begin' }).click()
+    await page.getByRole('alert').filter({ hasText: 'link' }).waitFor()
+    assert.deepEqual(browser.trouble, [])
+  })
+})
