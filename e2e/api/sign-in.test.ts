@@ -46,6 +46,11 @@ describe('signing in', { timeout: 120_000 }, () => {
     assert.match(set!, /^__Host-dploy=.*; Path=\/; HttpOnly; SameSite=Strict; Secure$/)
   })
 
+  test('over the unix socket people sign in too', async () => {
+    assert.equal((await plane.client.call('signIn', { body: { email: anna.email, password: anna.password } })).kind, 'person')
+    assert.equal((await plane.client.call('session')).kind, 'local')
+  })
+
   test('a wrong password and an unknown address are answered alike, and in about the same time', async () => {
     const times: Record<string, number[]> = { known: [], unknown: [] }
     for (let round = 0; round < 2; round++) {
@@ -70,6 +75,11 @@ describe('signing in', { timeout: 120_000 }, () => {
     assert.equal(refused.length, 3)
     assert.ok(Number(refused[0]!.headers.get('retry-after')) >= 1)
     assert.equal((await guess('BERT@example.org', anna.password)).status, 429)
+    assert.equal((await guess(anna.email, anna.password)).status, 200)
+    // From where she was signed in before she is kept out by nobody who guesses elsewhere (a proxy here says from where).
+    for (let tries = 0; tries < 6; tries++) await plane.ask('POST', '/api/v1/session', { body: { email: anna.email, password: 'a wrong one' }, headers: { 'x-forwarded-for': '203.0.113.9' } })
+    const elsewhere = await plane.ask('POST', '/api/v1/session', { body: { email: anna.email, password: anna.password }, headers: { 'x-forwarded-for': '203.0.113.10' } })
+    assert.equal(elsewhere.status, 429)
     assert.equal((await guess(anna.email, anna.password)).status, 200)
   })
 

@@ -8,6 +8,8 @@ const headers = {
   'x-frame-options': 'DENY',
   'referrer-policy': 'same-origin',
   'cross-origin-resource-policy': 'same-origin',
+  // What holds for one caller is kept for nobody else, and asked for again.
+  'cache-control': 'private, no-cache',
 }
 
 /** Raw, so that streams and refusals have them too. */

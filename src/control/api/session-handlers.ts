@@ -20,7 +20,8 @@ export function sessionHandlers(context: ApiContext): Pick<Handlers, Names> {
     async signIn({ body, request, reply, tell }) {
       tell({ subject: body.email })
       const person = await store.people.byEmail(body.email)
-      const guess = beginGuess(context, body.email, request, reply)
+      const known = await store.sessions.wasAt(person?.id ?? '', addressOf(request))
+      const guess = beginGuess(context, body.email, request, reply, known)
       if (!(await isPassword(body.password, person?.password ?? null)) || !person?.password) {
         log.warn({ email: body.email, address: request.ip }, 'a wrong password')
         throw new DployError('sign_in.failed')
@@ -52,7 +53,7 @@ export function sessionHandlers(context: ApiContext): Pick<Handlers, Names> {
       // A token that leaked must not be worth a password.
       if (caller.kind !== 'person') throw new DployError('forbidden', 'Only who is signed in with a password changes it')
       const person = await store.people.get(personOf(caller))
-      const guess = beginGuess(context, person.email, request, reply)
+      const guess = beginGuess(context, person.email, request, reply, true)
       if (!(await isPassword(body.old, person.password))) throw new DployError('sign_in.failed', 'The old password is wrong')
       guess.succeeded()
       await store.people.setPassword(person.id, await hashPassword(body.password))
@@ -64,7 +65,7 @@ export function sessionHandlers(context: ApiContext): Pick<Handlers, Names> {
     async setUp({ body, request, reply, tell }) {
       tell({ subject: body.email, who: body.name })
       // Looked at first, and used up last: a mistake in the rest of the form costs no link.
-      const guess = beginGuess(context, 'the first administrator', request, reply)
+      const guess = beginGuess(context, 'the first administrator', request, reply, true)
       await store.links.check('setup', body.token, Date.now())
       guess.succeeded()
       const password = await hashPassword(body.password)
@@ -75,7 +76,7 @@ export function sessionHandlers(context: ApiContext): Pick<Handlers, Names> {
     },
 
     async acceptInvitation({ body, request, reply, tell }) {
-      const guess = beginGuess(context, 'an invitation', request, reply)
+      const guess = beginGuess(context, 'an invitation', request, reply, true)
       await store.links.check('invitation', body.token, Date.now())
       guess.succeeded()
       const password = await hashPassword(body.password)
@@ -112,22 +113,32 @@ async function sessionOf(context: ApiContext, caller: Caller): Promise<Session> 
 
 async function signIn(context: ApiContext, person: PersonRow, request: FastifyRequest, reply: FastifyReply): Promise<Session> {
   const session = await beginSession(context, person.id, request, reply)
-  return sessionOf(context, { kind: 'person', name: person.name, identity: person.id, person: person.id, email: person.email, address: request.ip, rights: await rightsOf(context, person.id), session, token: null, expiresAt: session.expiresAt })
+  return sessionOf(context, { kind: 'person', name: person.name, identity: person.id, person: person.id, email: person.email, address: addressOf(request), rights: await rightsOf(context, person.id), session, token: null, expiresAt: session.expiresAt })
 }
 
 async function beginSession(context: ApiContext, person: string, request: FastifyRequest, reply: FastifyReply) {
   const now = Date.now()
-  const session = await context.store.sessions.begin(person, { address: request.ip, browser: request.headers['user-agent'] ?? '' }, now)
+  const session = await context.store.sessions.begin(person, { address: addressOf(request), browser: request.headers['user-agent'] ?? '' }, now)
   await context.store.people.seen(person, now)
   setSessionCookie(request, reply, session.value)
   return session
 }
 
-function beginGuess(context: ApiContext, account: string, request: FastifyRequest, reply: FastifyReply) {
-  const [key, now] = [account.toLowerCase(), Date.now()]
-  const wait = context.guesses.wait(key, request.ip, now)
+/**
+ * `known`: this address is counted by itself at this account. So nobody can keep a person out of where they were signed in
+ * before, by guessing at their account from elsewhere.
+ */
+function beginGuess(context: ApiContext, account: string, request: FastifyRequest, reply: FastifyReply, known: boolean) {
+  const [address, now] = [addressOf(request), Date.now()]
+  const key = `${account.toLowerCase()}${known ? ` from ${address}` : ''}`
+  const wait = context.guesses.wait(key, address, now)
   if (wait > 0) reply.raw.setHeader('retry-after', String(Math.ceil(wait / 1_000)))
-  return context.guesses.begin(key, request.ip, now)
+  return context.guesses.begin(key, address, now)
+}
+
+/** Over the unix socket there is none. */
+function addressOf(request: FastifyRequest): string {
+  return (request.ip as string | undefined) ?? ''
 }
 
 function personOf(caller: Caller): string {

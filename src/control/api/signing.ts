@@ -1,5 +1,8 @@
 import type { Caller } from './caller.ts'
 
+/** What a terminal would take for commands. */
+const controls = /\p{Cc}/gu
+
 /**
  * Under whose name things are done. Over the unix socket the client says it (`anna@laptop`); who signed in has a name of
  * their own, and a token's name stands with whatever its user says, so that nobody can act as somebody else.
@@ -11,7 +14,7 @@ export function signAs(caller: Caller, body: unknown, query: unknown): void {
     const fields = part as Record<string, unknown>
     for (const key of ['requestedBy', 'setBy']) {
       const said = fields[key]
-      if (typeof said === 'string') fields[key] = caller.kind === 'token' && caller.person === null ? `${said} (${caller.name})` : caller.name
+      if (typeof said === 'string') fields[key] = caller.kind === 'token' && caller.person === null ? `${said.replaceAll(controls, '')} (${caller.name})` : caller.name
     }
   }
 }

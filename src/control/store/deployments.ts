@@ -290,6 +290,7 @@ export class Deployments {
 
   /** Deployments as the API shows them; the newest first. `before` is the number of the one after which to go on. */
   async list(filter: { environmentId?: string; environments?: readonly string[] | null; before?: number; limit: number }): Promise<Deployment[]> {
+    if (filter.environments?.length === 0) return []
     const rows = await this.#db
       .selectFrom('deployments')
       .select('id')

@@ -78,6 +78,11 @@ export class Sessions {
     return used
   }
 
+  /** Whether a person was signed in from an address lately. */
+  async wasAt(person: string, address: string): Promise<boolean> {
+    return (await this.#db.selectFrom('sessions').select('id').where('person_id', '=', person).where('address', '=', address).executeTakeFirst()) !== undefined
+  }
+
   /** Whether a session has not ended. */
   async isOpen(id: string, now: number): Promise<boolean> {
     const row = await this.#db.selectFrom('sessions').select('id').where('id', '=', id).where('expires_at', '>', now).executeTakeFirst()

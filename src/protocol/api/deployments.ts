@@ -37,7 +37,7 @@ export const deploymentRoutes = {
     summary: 'Approve or refuse a deployment that waits for it; not by who asked for it',
     access: 'deploy',
     params: byNumber,
-    body: z.strictObject({ decision: z.enum(['approve', 'refuse']), note: z.string().trim().max(1_000).default('') }),
+    body: z.strictObject({ decision: z.enum(['approve', 'refuse']), note: z.string().trim().max(1_000).regex(/^[^\p{Cc}]*$/u, 'must hold no control characters').default('') }),
     response: deploymentSchema,
   },
 } as const satisfies Record<string, Route>

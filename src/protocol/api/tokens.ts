@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { placeSchema, rightSchema } from './access.ts'
+import { nameSchema } from './people.ts'
 import type { Route } from './route.ts'
 
 /** An API token as it is listed: never the token itself. Times are epoch milliseconds. */
@@ -26,7 +27,7 @@ export const tokenRoutes = {
     summary: 'Make an API token, which may do no more than who makes it; it is shown once',
     access: 'own',
     body: z.strictObject({
-      note: z.string().trim().min(1).max(200),
+      note: nameSchema,
       right: rightSchema,
       places: z.array(placeSchema).min(1).max(500).nullable().default(null),
       /** For how many days; null: for ever. */
