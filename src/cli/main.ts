@@ -26,6 +26,7 @@ const commands = {
   server: async () => (await import('./server/command.ts')).serverCommand(),
   token: async () => (await import('./token/command.ts')).tokenCommand(),
   person: async () => (await import('./person/command.ts')).personCommand(),
+  webhook: async () => (await import('./webhook/command.ts')).webhookCommand(),
   audit: async () => (await import('./audit.ts')).auditCommand(),
   agent: async () => (await import('./agent/run.ts')).agentCommand(),
   completion: async () => (await import('./completion.ts')).completionCommand(),

@@ -22,6 +22,7 @@ import { measure } from './receipt/measure.ts'
 import { SecretBox } from './secrets/secret-box.ts'
 import { openSqlite } from './store/sqlite.ts'
 import { openStore } from './store/store.ts'
+import { Receiver } from './webhooks/receiver.ts'
 import type { BalancerConfig } from '../protocol/config.ts'
 import { version } from '../protocol/product-version.ts'
 import type { Ssh } from '../ssh/ssh.ts'
@@ -79,9 +80,12 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   cleanup.defer(() => gateway.close())
   cleanup.defer(() => converger.settled())
   cleanup.defer(() => deployer.stop())
-  const context = { store, gateway, shared, deployer, commands: new CommandRuns(store, gateway), copies: new FileCopies(store, gateway), artifacts, guesses: new Guesses(), openBalancer, pages: options.pages ?? null, controlKey: key.publicKey, address: { url: null }, version: version(), log }
+  const receiver = cleanup.use(new Receiver({ store, deployer, log }))
+  const context = { store, gateway, shared, deployer, commands: new CommandRuns(store, gateway), copies: new FileCopies(store, gateway), artifacts, guesses: new Guesses(), receiver, openBalancer, pages: options.pages ?? null, controlKey: key.publicKey, address: { url: null }, version: version(), log }
   const api = cleanup.use(await serveApi(context, makeHandlers(context), { tcp: options.tcp, socket: options.socket }))
   await deployer.recover()
+  // A command that comes and goes starts nothing that nobody asked it for.
+  if (!reach) receiver.work()
   const recovery = setInterval(() => void deployer.recover().catch((error: unknown) => log.error({ err: error }, 'recovery failed')), recoverEvery)
   recovery.unref()
   cleanup.defer(() => clearInterval(recovery))

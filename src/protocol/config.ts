@@ -302,9 +302,16 @@ const probe = z
   ])
   .transform((value): { url: string; interval: number; post?: string | undefined } => (typeof value === 'string' ? { url: value, interval: 50 } : value))
 
+const branchRule = text('the name of a branch, or a glob such as release/*', /^[^-\s\0][^\s\0]*$/)
+
 const environment = z
   .strictObject({
     branch: text('the name of a branch', /^[^-\s\0][^\s\0]*$/).optional().meta({ description: 'Deployed when no revision is named; by default the HEAD of the source.', examples: ['main'] }),
+    on_push: z
+      .union([z.boolean(), branchRule, z.array(branchRule).min(1)])
+      .default(true)
+      .transform((value) => (typeof value === 'string' ? [value] : value))
+      .meta({ title: 'true, false, or names or globs of branches', description: 'Which pushes start a deployment where a webhook tells of them: true: those to its branch; false: none; or branches by name or glob.', examples: [['main', 'release/*']] }),
     servers: z.array(server).default([]).meta({ title: 'a list of servers', description: 'The servers: names, or their details.', examples: [['web1', 'web2']] }),
     protected: z.boolean().default(false).describe('A deployment waits until another person approves it. Rollbacks do not wait.'),
     balancer: balancer

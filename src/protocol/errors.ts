@@ -17,6 +17,8 @@ export const errorTable = {
   'person.unknown': { status: 404, title: 'The person is not known', fix: 'Run: dploy person list' },
   'person.exists': { status: 409, title: 'There is such a person already', fix: 'Run: dploy person list' },
   'person.last_administrator': { status: 409, title: 'Nobody would be administrator any more', fix: 'Make somebody else administrator first: dploy person role' },
+  'webhook.unknown': { status: 404, title: 'The webhook is not known', fix: 'Run: dploy webhook list' },
+  'webhook.forged': { status: 401, title: 'A message to a webhook is not signed with its secret', fix: 'Give the service the secret that dploy webhook add printed, or make a new webhook' },
   'token.unknown': { status: 404, title: 'The token is not known', fix: 'Run: dploy token list' },
   'environment.unknown': { status: 404, title: 'The environment is not known', fix: 'Run: dploy status' },
   'environment.locked': { status: 409, title: 'Another deployment holds the lock of this environment', fix: 'Wait for it (--wait), or, when nobody runs it any more: dploy unlock' },

@@ -10,6 +10,7 @@ import type { SharedLocks } from '../deploy/shared-lock.ts'
 import type { ArtifactSource } from '../deploy/run.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import type { Guesses } from '../people/guesses.ts'
+import type { Receiver } from '../webhooks/receiver.ts'
 import type { PagesDirectory } from './pages.ts'
 import type { Store } from '../store/store.ts'
 
@@ -31,6 +32,7 @@ export interface ApiContext {
     between(config: Config, base: string | null, from: string, to: string): Promise<Revision[]>
   }
   guesses: Guesses
+  receiver: Receiver
   openBalancer(config: BalancerConfig): Balancer
   /** The built pages; null without any. */
   pages: PagesDirectory | null

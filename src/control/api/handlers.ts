@@ -17,6 +17,7 @@ import type { Call, Handlers } from './server.ts'
 import { sessionHandlers } from './session-handlers.ts'
 import { statusOf, summaryOf } from './status.ts'
 import { tokenHandlers } from './token-handlers.ts'
+import { webhookHandlers } from './webhook-handlers.ts'
 
 /** What each route of the contract does. */
 export function makeHandlers(context: ApiContext): Handlers {
@@ -31,6 +32,7 @@ export function makeHandlers(context: ApiContext): Handlers {
     ...peopleHandlers(context),
     ...tokenHandlers(context),
     ...auditHandlers(context),
+    ...webhookHandlers(context),
 
     health: async () => ({ status: 'ok', version: context.version }),
 

@@ -42,6 +42,9 @@ export type Handlers = {
     : Routes[N] extends { stream: 'text' } ? (call: Call<N>) => AsyncIterable<string> : (call: Call<N>) => Promise<Answer<N>>
 }
 
+/** What GitHub sends at most (docs.github.com, webhook payload cap). Bytes. */
+const signedBodyLimit = 25 * 1024 * 1024
+
 export interface ListenOptions {
   /** A TCP address, for which callers need a token. */
   tcp?: { host: string; port: number } | undefined
@@ -104,7 +107,14 @@ function makeServer(context: ApiContext, handlers: Handlers, identify: Identify)
     return reply
   })
   if (context.pages) addPageFiles(server, context.pages)
-  for (const name of Object.keys(routes) as RouteName[]) addRoute(server, name, routes[name], handlers, identify, context)
+  const all = Object.entries(routes) as [RouteName, Route][]
+  for (const [name, route] of all) if (route.stream !== 'bytes') addRoute(server, name, route, handlers, identify, context)
+  void server.register(async (scope) => {
+    // What is signed is signed as bytes: nothing may read them before.
+    scope.removeAllContentTypeParsers()
+    scope.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: signedBodyLimit }, (_request, body, done) => done(null, body))
+    for (const [name, route] of all) if (route.stream === 'bytes') addRoute(scope, name, route, handlers, identify, context)
+  })
   return server
 }
 

@@ -77,13 +77,13 @@ export class Deployer {
     if (said.decision === 'approve' && !this.#running.has(id)) this.#start(id, 'always')
   }
 
-  /** Asks a deployment to stop. What was switched is switched back. Throws `deployment.conflict` if it is over. */
-  async cancel(id: string): Promise<void> {
+  /** Asks a deployment to stop, and says why. What was switched is switched back. Throws `deployment.conflict` if it is over. */
+  async cancel(id: string, why?: string): Promise<void> {
     const row = await this.#options.store.deployments.get(id)
     if (isFinal(row.state)) throw new DployError('deployment.conflict', `Deployment ${row.number} is already ${row.state}`)
-    if (row.state === 'waiting_for_approval' && (await this.#options.store.approvals.cancel(id, Date.now()))) return
+    if (row.state === 'waiting_for_approval' && (await this.#options.store.approvals.cancel(id, Date.now(), why))) return
     await this.#options.store.deployments.requestCancel(id)
-    this.#running.get(id)?.controller.abort(new DployError('deployment.cancelled'))
+    this.#running.get(id)?.controller.abort(new DployError('deployment.cancelled', why))
   }
 
   /** The end of a deployment that runs in this process; null if none of that id does. */

@@ -37,9 +37,9 @@ export class Approvals {
   }
 
   /** Ends one that waits because who may do so does not want it any more. False: it does not wait. */
-  async cancel(id: string, now: number): Promise<boolean> {
+  async cancel(id: string, now: number, why?: string): Promise<boolean> {
     try {
-      await this.#leave(id, { approval: 'refuse', by: null, note: '' }, new DployError('deployment.cancelled').toJSON(), now)
+      await this.#leave(id, { approval: 'refuse', by: null, note: '' }, new DployError('deployment.cancelled', why).toJSON(), now)
       return true
     } catch (error) {
       if (error instanceof DployError && error.code === 'deployment.conflict') return false

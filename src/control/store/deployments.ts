@@ -21,6 +21,8 @@ export interface DeploymentRequest {
   release: string | null
   /** Names of the servers it is limited to; null: all of the environment. */
   servers: string[] | null
+  /** The message of a webhook that asked for it. */
+  push?: { delivery: string }
 }
 
 /** A deployment as the runner works with it. */
@@ -178,17 +180,15 @@ export class Deployments {
     })
   }
 
-  /** Ends a deployment that never got the lock, or that nobody can run any more. */
+  /** Ends a deployment that never got the lock, or that nobody can run any more: it failed, or was cancelled before it began. */
   async abandon(id: string, failure: ErrorReport, now: number): Promise<void> {
     await this.#events.flush()
     await this.#db.transaction().execute(async (trx) => {
-      const { numUpdatedRows } = await trx
-        .updateTable('deployments')
-        .set({ state: 'failed', failure: JSON.stringify(failure), finished_at: now })
-        .where('id', '=', id)
-        .where('state', 'in', runningStates)
-        .executeTakeFirst()
-      if (numUpdatedRows > 0n) await this.#events.addWith(trx, id, { kind: 'state', state: 'failed', failure }, now)
+      const row = await trx.selectFrom('deployments').select('state').where('id', '=', id).where('state', 'in', runningStates).executeTakeFirst()
+      if (!row) return
+      const state = failure.code === 'deployment.cancelled' && row.state === 'queued' ? 'cancelled' : 'failed'
+      await trx.updateTable('deployments').set({ state, failure: JSON.stringify(failure), finished_at: now }).where('id', '=', id).execute()
+      await this.#events.addWith(trx, id, { kind: 'state', state, failure }, now)
     })
     this.#events.wake()
   }
@@ -260,6 +260,18 @@ export class Deployments {
         .execute()
     })
     this.#events.add(id, server.id, { kind: 'step', state: to, batch, failure: changes.failure ?? null }, now)
+  }
+
+  /** Deployments that pushes brought and that have not begun: they wait in line, or for approval. */
+  async pushesInLine(environmentId: string): Promise<string[]> {
+    const rows = await this.#db.selectFrom('deployments').select(['id', 'request']).where('environment_id', '=', environmentId).where('state', 'in', ['queued', 'waiting_for_approval']).orderBy('number').execute()
+    return rows.filter(({ request }) => (JSON.parse(request) as DeploymentRequest).push !== undefined).map(({ id }) => id)
+  }
+
+  /** Number of the deployment that a message of a webhook brought; null if it has not. */
+  async ofPush(environmentId: string, delivery: string): Promise<number | null> {
+    const rows = await this.#db.selectFrom('deployments').select(['number', 'request']).where('environment_id', '=', environmentId).orderBy('number', 'desc').limit(200).execute()
+    return rows.find(({ request }) => (JSON.parse(request) as DeploymentRequest).push?.delivery === delivery)?.number ?? null
   }
 
   async requestCancel(id: string): Promise<void> {

@@ -7,10 +7,11 @@ import { runs } from './migrations/004-runs.ts'
 import { secrets } from './migrations/010-secrets.ts'
 import { people } from './migrations/011-people.ts'
 import { approvals } from './migrations/012-approvals.ts'
+import { webhooks } from './migrations/015-webhooks.ts'
 import type { Tables } from './schema.ts'
 
 /** Migrations only grow: a released one is never changed. */
-const migrations: Record<string, Migration> = { '001-begin': begin, '003-servers': servers, '004-runs': runs, '010-secrets': secrets, '011-people': people, '012-approvals': approvals }
+const migrations: Record<string, Migration> = { '001-begin': begin, '003-servers': servers, '004-runs': runs, '010-secrets': secrets, '011-people': people, '012-approvals': approvals, '015-webhooks': webhooks }
 
 /** Brings the database to the newest schema. Throws `internal` with the migration's name if one fails. */
 export async function migrate(database: Kysely<Tables>): Promise<void> {

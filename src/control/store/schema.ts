@@ -228,4 +228,76 @@ export interface Tables {
     before: string | null
     after: string | null
   }
+  webhooks: {
+    id: string
+    /** `github`, `gitlab`, `bitbucket` or `gitea`. */
+    service: string
+    note: string
+    /** Name of the only application that it is for; null: of all. */
+    application: string | null
+    /** JSON of the names of the only environments that it is for; null: of all. */
+    environments: string | null
+    /** Its secret, sealed for its id. */
+    sealed: string
+    created_at: number
+    created_by: string
+  }
+  /** What services sent, bounded per webhook. */
+  deliveries: {
+    id: string
+    webhook_id: string
+    /** As the service numbers it. */
+    delivery: string
+    event: string
+    received_at: number
+    /** `waiting`, `done`, `ignored`, `failed`. */
+    state: string
+    reason: string
+    /** JSON of the Push; null: it tells of none. */
+    push: string | null
+    /** JSON of DeliveryResult[]. */
+    results: string
+  }
+  /** Where an environment's notifications go: an entry of `notify`, as it was written then. */
+  notify_targets: {
+    id: string
+    environment_id: string
+    /** Digest of the entry: a changed one is another target. */
+    key: string
+    name: string
+    /** Of the first failure after the last success. */
+    failing_since: number | null
+    disabled_at: number | null
+    /** Of the last failure. */
+    reason: string | null
+    delivered_at: number | null
+  }
+  /** Notifications: stored with their cause, sent after. */
+  outbox: {
+    /** Sent along, the same each time it is tried. */
+    id: string
+    target_id: string
+    /** Id of the deployment or server. */
+    about: string
+    moment: string
+    /** JSON of Notification. */
+    payload: string
+    /** `waiting`, `sent`, `given_up`. */
+    state: string
+    attempts: number
+    next_at: number
+    problem: string | null
+    created_at: number
+    ended_at: number | null
+  }
+  /** One row: the last event that was made notifications of. */
+  notify_cursor: {
+    id: number
+    seq: number
+  }
+  /** Servers of which it was told that they are gone. */
+  gone_servers: {
+    server_id: string
+    since: number
+  }
 }

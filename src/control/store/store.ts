@@ -17,6 +17,7 @@ import { Servers } from './servers.ts'
 import { Sessions } from './sessions.ts'
 import type { SecretBox } from '../secrets/secret-box.ts'
 import { Tokens } from './tokens.ts'
+import { Webhooks } from './webhooks.ts'
 
 /** All that the control plane remembers. */
 export interface Store extends AsyncDisposable {
@@ -35,6 +36,7 @@ export interface Store extends AsyncDisposable {
   links: Links
   audit: AuditLog
   approvals: Approvals
+  webhooks: Webhooks
 }
 
 /** The store over an open database, migrated to the newest schema. `box` seals the secrets in it. */
@@ -57,6 +59,7 @@ export async function openStore(database: Kysely<Tables>, box: SecretBox): Promi
     links: new Links(database),
     audit: new AuditLog(database),
     approvals: new Approvals(database, events),
+    webhooks: new Webhooks(database, box),
     async [Symbol.asyncDispose]() {
       await events.flush()
       await database.destroy()

@@ -7,7 +7,7 @@ export const auditEntrySchema = z.object({
   /** Epoch milliseconds. */
   at: z.number(),
   who: z.string(),
-  kind: z.enum(['person', 'token', 'local', 'anyone']),
+  kind: z.enum(['person', 'token', 'local', 'webhook', 'anyone']),
   /** From where: an address; empty over the unix socket. */
   address: z.string(),
   /** Name of the route: `deploy`, `setSecret`. */

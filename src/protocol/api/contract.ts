@@ -11,6 +11,7 @@ import { secretRoutes } from './secrets.ts'
 import { serverRoutes } from './servers.ts'
 import { sessionRoutes } from './session.ts'
 import { tokenRoutes } from './tokens.ts'
+import { webhookRoutes } from './webhooks.ts'
 
 const digest = z.string().regex(digestPattern)
 
@@ -26,6 +27,7 @@ export const routes = {
   ...peopleRoutes,
   ...tokenRoutes,
   ...auditRoutes,
+  ...webhookRoutes,
   health: { method: 'GET', path: '/healthz', summary: 'Whether the control plane answers', access: 'open', response: z.object({ status: z.literal('ok'), version: z.string() }) },
   apply: {
     method: 'PUT',

@@ -17,6 +17,6 @@ export interface Route {
   query?: z.ZodType
   body?: z.ZodType
   response: z.ZodType
-  /** `events`: answers a stream of server-sent events whose data has the schema `response`. `pack`: takes a binary body. `text`: answers text in pieces. */
-  stream?: 'events' | 'pack' | 'text'
+  /** `events`: answers a stream of server-sent events whose data has the schema `response`. `pack`: takes a binary body. `text`: answers text in pieces. `bytes`: takes a body of any type, and looks at its bytes before anything reads it. */
+  stream?: 'events' | 'pack' | 'text' | 'bytes'
 }
