@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { spawn } from 'node:child_process'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -42,6 +43,12 @@ describe('people and tokens from the command line', { timeout: 180_000 }, () => 
     const [, id] = /^(tok_\w+) +ci +read +shop\/production/m.exec((await team.dploy('token', 'list')).stdout.toString())!
     assert.equal((await team.dploy('token', 'revoke', id!)).code, 0)
     assert.match((await remote('status')).stderr, /unauthorized/)
+  })
+
+  test('the socket can be named from anywhere', async () => {
+    const elsewhere = (path: string) => ended(spawn(process.execPath, [program, '--server', `unix:${path}`, 'person', 'list'], { cwd: tmpdir(), stdio: ['ignore', 'pipe', 'pipe'], env: team.environment }))
+    assert.match((await elsewhere(join(team.directory, '.dploy/control.sock'))).stdout.toString(), /Nobody yet/)
+    assert.match((await elsewhere('/nowhere/control.sock')).stderr, /No control plane answers at \/nowhere\/control\.sock/)
   })
 
   test('what was changed is in the audit log; looking is not', async () => {

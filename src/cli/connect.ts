@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { connect as connectSocket } from 'node:net'
 import { join } from 'node:path'
+import { DployError } from '../protocol/errors.ts'
 import type { Client } from '../client/client.ts'
 import type { SshServer } from '../ssh/ssh.ts'
 import { showProgress } from './view/ssh-progress.ts'
@@ -28,6 +29,11 @@ export interface ConnectOptions {
  */
 export async function connect(options: ConnectOptions): Promise<Connection> {
   const url = options.server ?? process.env.DPLOY_URL
+  if (url?.startsWith('unix:')) {
+    const path = url.slice('unix:'.length)
+    if (!(await answers(path))) throw new DployError('connection.closed', `No control plane answers at ${path}`, { where: path, fix: 'Check that dploy serve runs there, and that you are its user' })
+    return (await import('./socket-client.ts')).overSocket(path)
+  }
   if (url !== undefined && url !== '') {
     const { Client } = await import('../client/client.ts')
     const client = new Client({ url, token: process.env.DPLOY_TOKEN, fetch })

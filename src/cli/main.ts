@@ -47,7 +47,7 @@ async function program(only: CommandName | null): Promise<Command> {
   const root = new Command('dploy')
     .description('Puts code on many servers in seconds, that nobody notices, with a receipt that proves it.')
     .version(version())
-    .addOption(new Option('--server <url>', 'control plane to talk to; by default the one of this repository').env('DPLOY_URL'))
+    .addOption(new Option('--server <url>', 'control plane to talk to, also unix:SOCKET; by default the one of this repository').env('DPLOY_URL'))
     .addOption(new Option('--ssh-config <file>', "configuration for ssh instead of the person's own").env('DPLOY_SSH_CONFIG'))
     .option('--config <file>', 'dploy.yml to use; by default the one here or above')
     .configureHelp({ sortSubcommands: false, showGlobalOptions: true })
