@@ -42,6 +42,8 @@ export function planLines(plan: Plan): string[] {
   if (plan.releaseCommand) lines.push(`once      on ${plan.releaseCommand.server}: ${plan.releaseCommand.command}`)
   plan.batches.forEach((batch, index) => {
     const names = batch.length > 6 ? `${batch.slice(0, 5).join(', ')} and ${batch.length - 5} more` : batch.join(', ')
+    const gate = plan.gates.find(({ before }) => before === index)
+    if (gate) lines.push(`wait      ${[...(gate.bake > 0 ? [`keep serving for ${formatDuration(gate.bake)}`] : []), ...(gate.person ? ['for a person: dploy promote'] : [])].join(', then ')}`)
     const bake = plan.bakeBatch > 0 && index < plan.batches.length - 1 ? `, then keep serving for ${formatDuration(plan.bakeBatch)}` : ''
     lines.push(`batch ${String(index + 1).padEnd(3)} ${names}: ${plan.perServer.join(', ')}${bake}`)
   })

@@ -33,6 +33,7 @@ function print(status: Status, output: Output): void {
   output.line(`${status.application} ${status.environment}`)
   output.line(wanted ? `  release ${wanted.release}  ${(wanted.revision.commit ?? '').slice(0, 7)} ${wanted.revision.subject} · ${wanted.revision.author} · ${ago(wanted.since, Date.now())}` : '  nothing deployed yet; run: dploy deploy')
   if (last) output.line(`  last deployment ${last.number}: ${last.state.replaceAll('_', ' ')}${last.finishedAt === null ? '' : ` ${ago(last.finishedAt, Date.now())}`}`)
+  if (lock && status.waiting) output.line(`  waits for a person: ${status.waiting.text}\n    next: dploy promote ${lock.number}   (or back: dploy abort ${lock.number})`)
   if (lock) output.line(`  locked by deployment ${lock.number} (${lock.requestedBy}), ${lock.state}, since ${ago(lock.since, Date.now())}`)
   const rows = [['server', 'release', 'service', 'balancer', ''], ...status.servers.map(row)]
   for (const line of table(rows, output.width() - 2)) output.line(`  ${line}`)

@@ -11,7 +11,7 @@ test('fills in what is left out, in milliseconds', () => {
   assert.equal(config.service?.health.timeout, 30_000)
   assert.deepEqual(config.hooks.after_stage, { command: 'make', timeout: 600_000 })
   assert.deepEqual(config.environments['production']?.servers, [{ name: 'web1', tags: {} }])
-  assert.deepEqual(config.environments['production']?.strategy, { kind: 'rolling', canary: '10%', judge: 120_000, inconclusive: 'continue', batch: '25%', max_failures: 0, max_unavailable: 0, bake: 2000, bake_batch: 0 })
+  assert.deepEqual(config.environments['production']?.strategy, { kind: 'rolling', canary: '10%', judge: 120_000, inconclusive: 'continue', batch: '25%', min_healthy: 0, order: [], pause: 'never', pause_limit: 3_600_000, max_failures: 0, max_unavailable: 0, bake: 2000, bake_batch: 0, bake_group: 0 })
   assert.deepEqual(config.environments['production']?.balancer, { kind: 'none' })
 })
 

@@ -44,13 +44,28 @@ export const planSchema = z.object({
   /** What is done for each server of a batch, in order. */
   perServer: z.array(z.enum(['drain', 'activate', 'register'])),
   /** The first batch is judged for so long, by what its servers answer and the others: see docs/canary.md. Milliseconds. */
-  canary: z.object({ duration: z.number(), inconclusive: z.enum(['continue', 'roll_back']) }).nullable().optional(),
+  canary: z.object({ duration: z.number(), inconclusive: z.enum(['continue', 'ask', 'roll_back']) }).nullable().optional(),
+  /** What lies between two batches: how long the ones before must keep serving (milliseconds), and whether a person lets it go on. `before`: a batch, from 0. */
+  gates: z.array(z.object({ before: z.number(), after: z.enum(['canary', 'group', 'batch']), bake: z.number(), person: z.boolean() })).default([]),
   /** Milliseconds. */
   bakeBatch: z.number(),
   bake: z.number(),
   warnings: z.array(z.string()),
 })
 export type Plan = z.infer<typeof planSchema>
+
+/** For whom a deployment waits in the middle, and why. Times are epoch milliseconds. */
+export const waitingSchema = z.object({
+  /** `asked`: somebody paused it; `inconclusive`: too little was seen of the canary; else what dploy.yml says. */
+  reason: z.enum(['canary', 'group', 'batch', 'inconclusive', 'asked']),
+  text: z.string(),
+  /** The batch (from 0) that does not begin before. */
+  before: z.number(),
+  since: z.number(),
+  /** When it goes back by itself. */
+  until: z.number(),
+})
+export type Waiting = z.infer<typeof waitingSchema>
 
 export const lockHolderSchema = z.object({
   deployment: z.string(),
@@ -107,6 +122,10 @@ export const deploymentSchema = z.object({
   receipt: receiptSchema.nullable(),
   /** Null: it needs none. */
   approval: approvalSchema.nullable().default(null),
+  /** Null: it does not wait for a person in the middle. */
+  waiting: waitingSchema.nullable().default(null),
+  /** Who asked it to pause before its next batch. */
+  pausedBy: z.string().nullable().default(null),
 })
 export type Deployment = z.infer<typeof deploymentSchema>
 
@@ -123,6 +142,8 @@ export const deploymentEventSchema = z.object({
     z.object({ kind: z.literal('note'), text: z.string() }),
     z.object({ kind: z.literal('output'), source: z.string(), stream: z.enum(['stdout', 'stderr']), text: z.string() }),
     z.object({ kind: z.literal('plan'), plan: planSchema }),
+    /** It waits for a person, or (null) goes on because of one. */
+    z.object({ kind: z.literal('waiting'), waiting: waitingSchema.nullable(), by: z.string().nullable() }),
     z.object({ kind: z.literal('traffic'), seen: z.number(), failed: z.number(), stalled: z.number(), slowestMs: z.number() }),
     z.object({ kind: z.literal('receipt'), receipt: receiptSchema }),
   ]),

@@ -36,7 +36,8 @@ export function liveLines(progress: Progress, options: { width: number; height: 
   const room = Math.min(rowsAtMost, Math.max(4, options.height - lines.length - 4))
   const rows = servers.length <= room ? servers.map((server) => serverRow(server, progress, options.now, paint)) : batchRows(servers, paint)
   for (const row of rows) lines.push(fit(row, width))
-  if (progress.note !== '') lines.push(fit(paint('dim', progress.note), width))
+  if (progress.waiting) lines.push(fit(paint('yellow', `waits for a person: ${progress.waiting.text}`), width), fit(`next: dploy promote   (or back: dploy abort)`, width))
+  else if (progress.note !== '') lines.push(fit(paint('dim', progress.note), width))
   if (progress.failure) lines.push(...failureLines(progress, width, paint))
   return lines
 }

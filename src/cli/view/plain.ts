@@ -24,6 +24,8 @@ export function plainLine(event: DeploymentEvent, began: number): string | null 
         .split('\n')
         .map((line) => `${at}${who}${data.source}| ${line}`)
         .join('\n')
+    case 'waiting':
+      return data.waiting === null ? `${at}goes on: ${data.by}` : `${at}waits for a person: ${data.waiting.text}\n${' '.repeat(9)}next: dploy promote   (or back: dploy abort)`
     case 'plan': {
       const { batches, unchanged, unreachable, warnings } = data.plan
       const count = batches.flat().length

@@ -1,4 +1,4 @@
-import type { DeploymentEvent, DeploymentState, Plan, StepState } from '../../protocol/deployment.ts'
+import type { DeploymentEvent, DeploymentState, Plan, StepState, Waiting } from '../../protocol/deployment.ts'
 import type { ErrorReport } from '../../protocol/errors.ts'
 import type { Receipt } from '../../protocol/receipt.ts'
 
@@ -26,12 +26,14 @@ export interface Progress {
   traffic: { seen: number; failed: number; stalled: number; slowestMs: number } | null
   failure: ErrorReport | null
   receipt: Receipt | null
+  /** For whom it waits in the middle, and why. */
+  waiting: Waiting | null
   /** The last words that no server said: of the build, of the deployment. */
   note: string
 }
 
 export function newProgress(): Progress {
-  return { state: 'queued', began: null, ended: null, phases: [], plan: null, servers: new Map(), traffic: null, failure: null, receipt: null, note: '' }
+  return { state: 'queued', began: null, ended: null, phases: [], plan: null, servers: new Map(), traffic: null, failure: null, receipt: null, waiting: null, note: '' }
 }
 
 const settled: ReadonlySet<StepState> = new Set<StepState>(['switched', 'reverted', 'failed', 'quarantined', 'unreachable', 'unchanged'])
@@ -48,6 +50,7 @@ export function takeEvent(progress: Progress, event: DeploymentEvent): void {
       progress.phases.push({ state: data.state, at: event.at })
       progress.failure = data.failure ?? progress.failure
       progress.note = ''
+      progress.waiting = null
       if (finalStates.has(data.state)) progress.ended = event.at
       return
     case 'plan':
@@ -74,6 +77,9 @@ export function takeEvent(progress: Progress, event: DeploymentEvent): void {
     case 'output':
       if (server) server.note = lastLine(data.text) || server.note
       else progress.note = lastLine(data.text) || progress.note
+      return
+    case 'waiting':
+      progress.waiting = data.waiting
       return
     case 'traffic':
       progress.traffic = data

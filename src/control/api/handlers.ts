@@ -140,6 +140,22 @@ export function makeHandlers(context: ApiContext): Handlers {
       return store.deployments.present(id)
     },
 
+    async pause(call) {
+      const { params, tell } = call
+      const id = await store.deployments.idOf(params.number)
+      tell({ subject: `deployment ${params.number}` })
+      await store.gates.pause(id, requestedBy(call), Date.now())
+      return store.deployments.present(id)
+    },
+
+    async promote(call) {
+      const { params, tell } = call
+      const id = await store.deployments.idOf(params.number)
+      tell({ subject: `deployment ${params.number}`, before: { waiting: (await store.gates.get(id)).waiting } })
+      await store.gates.promote(id, requestedBy(call), Date.now())
+      return store.deployments.present(id)
+    },
+
     async decide({ params, body, caller, tell }) {
       const id = await store.deployments.idOf(params.number)
       // Everybody who has it could be who asked.

@@ -3,7 +3,7 @@ import type * as z from 'zod'
 import type { routes } from '../../protocol/api/contract.ts'
 import { DployError, reportOf, type ErrorReport } from '../../protocol/errors.ts'
 import { directoryOf, forPlan, type Observation } from '../deploy/observe.ts'
-import { plan } from '../deploy/plan.ts'
+import { plan, tooFewHealthy, type Desired } from '../deploy/plan.ts'
 import type { Environment } from '../store/applications.ts'
 import type { ApiContext } from './context.ts'
 
@@ -45,22 +45,23 @@ export async function preview(context: ApiContext, environment: Environment, ref
   } catch (error) {
     problems.push(reportOf(error))
   }
-  const value = plan(
-    {
-      kind: 'deploy',
-      application: environment.application,
-      environment: environment.name,
-      release: null,
-      from: from?.number ?? null,
-      servers: servers.map((server) => server.name),
-      strategy: wanted.strategy,
-      releaseCommand: config.release_command?.command ?? null,
-      drains: balancer.capabilities.drains,
-      hasService: config.service !== undefined,
-      handover: handoverOf(config.service ?? null),
-    },
-    new Map(servers.map((server) => [server.name, forPlan(observed.get(server.name))])),
-  )
+  const desired: Desired = {
+    kind: 'deploy',
+    application: environment.application,
+    environment: environment.name,
+    release: null,
+    from: from?.number ?? null,
+    servers: servers.map((server) => server.name),
+    tags: new Map(servers.map((server) => [server.name, server.tags])),
+    strategy: wanted.strategy,
+    releaseCommand: config.release_command?.command ?? null,
+    drains: balancer.capabilities.drains,
+    hasService: config.service !== undefined,
+    handover: handoverOf(config.service ?? null),
+  }
+  const value = plan(desired, new Map(servers.map((server) => [server.name, forPlan(observed.get(server.name))])))
+  const few = tooFewHealthy(desired, value)
+  if (few) problems.push(few.toJSON())
   value.warnings.push(...(balancer.advice?.({ batches: value.batches.length, drain: wanted.timeouts.drain, register: wanted.timeouts.register }) ?? []))
   const fromCommit = from?.spec.revision.commit ?? null
   const commitsAhead = fromCommit !== null && revision.commit !== null ? await artifacts.between(config, environment.base, fromCommit, revision.commit) : []

@@ -23,6 +23,7 @@ export async function summaryOf(context: ApiContext, environment: Environment): 
     servers: servers.map((server) => server.name),
     wanted: wanted === null ? null : { release: wanted.number, revision: wanted.spec.revision, since: wanted.createdAt },
     lock: lock !== null && lock.expires > Date.now() ? lock : null,
+    waiting: last?.waiting ?? null,
     last: last ? { number: last.number, state: last.state, finishedAt: last.finishedAt } : null,
   }
 }

@@ -7,6 +7,7 @@ import type { EnvironmentServer } from '../store/applications.ts'
 import type { Release } from '../store/releases.ts'
 import { judgeCanary } from './canary.ts'
 import type { Failures } from './failures.ts'
+import { passGate } from './gate.ts'
 import { localOf } from './stage.ts'
 import type { Run } from './run.ts'
 import type { Watch } from './watch.ts'
@@ -20,19 +21,34 @@ export async function activate(run: Run, failures: Failures, watch: Watch): Prom
   for (const [index, batch] of planned.batches.entries()) {
     const left = batch.filter((name) => !over.has(states.get(name)!)).map((name) => run.server(name))
     if (left.length > 0) {
+      await gateBefore(run, index, failures)
       if (planned.batches.length > 1) run.event(null, { kind: 'progress', phase: `batch ${index + 1} of ${planned.batches.length}` })
       await Promise.all(left.map((server) => switchServer(run, server, failures, watch)))
     }
     abortIfNeeded(run, failures)
     // Also when a control plane was killed in the middle of it: the others have not begun.
     if (index === 0 && planned.canary && planned.batches.slice(1).flat().every((name) => states.get(name) === 'staged')) {
-      await run.timed('bake', () => judgeCanary(run, batch, planned.canary!, AbortSignal.any([run.signal, failures.signal])))
+      const signal = AbortSignal.any([run.signal, failures.signal])
+      const doubt = await run.timed('bake', () => judgeCanary(run, batch, planned.canary!, signal))
+      abortIfNeeded(run, failures)
+      if (doubt !== null) await run.timed('wait', () => passGate(run, 1, { reason: 'inconclusive', text: doubt }, signal))
       abortIfNeeded(run, failures)
     }
     if (left.length === 0) continue
     if (planned.bakeBatch > 0 && index < planned.batches.length - 1) await run.timed('bake', () => bakeFor(run, failures, planned.bakeBatch))
   }
   await run.transition('baking')
+}
+
+const gateWords = { canary: 'after the canary', group: 'after a group of servers', batch: 'after each batch' }
+
+/** Waits for what lies before a batch: the bake time of a group, and a person. */
+async function gateBefore(run: Run, index: number, failures: Failures): Promise<void> {
+  const gate = (run.row.plan!.gates ?? []).find(({ before }) => before === index)
+  if (gate && gate.bake > 0) await run.timed('bake', () => bakeFor(run, failures, gate.bake))
+  const why = gate?.person ? { reason: gate.after, text: `dploy.yml pauses ${gateWords[gate.after]}` } : null
+  await run.timed('wait', () => passGate(run, index, why, AbortSignal.any([run.signal, failures.signal])))
+  abortIfNeeded(run, failures)
 }
 
 /** Waits out the bake time; ends early, throwing, when a server fails meanwhile. */

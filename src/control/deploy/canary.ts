@@ -11,9 +11,10 @@ const lookEvery = 1_000
 
 /**
  * Compares what the servers of the canary answer with what the others do, by the balancer's counters, until the time is up or
- * the new release has failed. Throws `canary.failed`; `canary.inconclusive` where the plan goes back for that.
+ * the new release has failed. Answers why a person has to be asked; null: it goes on. Throws `canary.failed`;
+ * `canary.inconclusive` where the plan goes back for that.
  */
-export async function judgeCanary(run: Run, canary: readonly string[], plan: NonNullable<Plan['canary']>, signal: AbortSignal): Promise<void> {
+export async function judgeCanary(run: Run, canary: readonly string[], plan: NonNullable<Plan['canary']>, signal: AbortSignal): Promise<string | null> {
   const names = run.servers.map(({ name }) => name).filter((name) => !run.row.plan!.unreachable.includes(name))
   run.event(null, { kind: 'progress', phase: `judging ${canary.join(', ')}` })
   const judge = new Judge()
@@ -21,7 +22,7 @@ export async function judgeCanary(run: Run, canary: readonly string[], plan: Non
   let before = await counters(run, names, signal)
   while (performance.now() < end) {
     await delay(Math.min(lookEvery, end - performance.now()), undefined, { signal }).catch(() => {})
-    if (signal.aborted) return
+    if (signal.aborted) return null
     if (!run.balancer.serverCounters) continue
     const now = await counters(run, names, signal)
     judge.add(between(before, now, new Set(canary)))
@@ -30,8 +31,10 @@ export async function judgeCanary(run: Run, canary: readonly string[], plan: Non
     if (judgement.outcome === 'fail') throw new DployError('canary.failed', judgement.reason, { where: canary.join(', ') })
   }
   const { outcome, reason } = judge.now('end')
-  if (outcome === 'inconclusive' && plan.inconclusive === 'roll_back') throw new DployError('canary.inconclusive', run.balancer.serverCounters ? reason : 'The balancer does not count by server', { where: canary.join(', ') })
-  run.note(null, run.balancer.serverCounters ? `${outcome}: ${reason}` : 'inconclusive: the balancer does not count by server')
+  const said = run.balancer.serverCounters ? reason : 'the balancer does not count by server'
+  if (outcome === 'inconclusive' && plan.inconclusive === 'roll_back') throw new DployError('canary.inconclusive', said, { where: canary.join(', ') })
+  run.note(null, `${outcome}: ${said}`)
+  return outcome === 'inconclusive' && plan.inconclusive === 'ask' ? `the canary is inconclusive: ${said}` : null
 }
 
 async function counters(run: Run, names: readonly string[], signal: AbortSignal): Promise<Map<string, ServerCounters>> {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { batchSize, plan, type Desired, type ObservedServer } from './plan.ts'
+import { batchSize, plan, tooFewHealthy, type Desired, type ObservedServer } from './plan.ts'
 
 const names = (count: number) => Array.from({ length: count }, (_, index) => `web${index + 1}`)
 
@@ -11,7 +11,7 @@ const desired = (changes: Partial<Desired> = {}): Desired => ({
   release: 2,
   from: 1,
   servers: names(8),
-  strategy: { kind: 'rolling', canary: '10%', judge: 60_000, inconclusive: 'continue', batch: '25%', max_failures: 0, max_unavailable: 0, bake: 2_000, bake_batch: 0 },
+  strategy: { kind: 'rolling', canary: '10%', judge: 60_000, inconclusive: 'continue', batch: '25%', min_healthy: 0, order: [], pause: 'never', pause_limit: 3_600_000, bake_group: 0, max_failures: 0, max_unavailable: 0, bake: 2_000, bake_batch: 0 },
   releaseCommand: null,
   drains: true,
   hasService: true,
@@ -118,4 +118,35 @@ test('where there is nobody to compare with, or on the way back, there is no can
   const strategy = { ...desired().strategy, kind: 'canary' as const, canary: '100%' }
   assert.equal(plan(desired({ strategy }), all(names(8), running(1))).canary, null)
   assert.equal(plan(desired({ strategy: { ...strategy, canary: 1 }, kind: 'rollback' }), all(names(8), running(1))).canary, null)
+})
+
+const zones = new Map(names(8).map((server, index) => [server, { zone: index < 3 ? 'a' : index < 6 ? 'b' : 'c' }]))
+
+test('an order of tags makes groups, which no batch mixes; those without a tag of it are last', () => {
+  const strategy = { ...desired().strategy, batch: 2, order: ['zone=b', 'zone=a'] }
+  const value = plan(desired({ strategy, tags: zones }), all(names(8), running(1)))
+  assert.deepEqual(value.batches, [['web4', 'web5'], ['web6'], ['web1', 'web2'], ['web3'], ['web7', 'web8']])
+  assert.deepEqual(value.gates, [])
+})
+
+test('a person is asked after groups, after the canary or after each batch, and never on the way back', () => {
+  const strategy = { ...desired().strategy, batch: 2, order: ['zone=b'], pause: 'after_group' as const, bake_group: 5_000 }
+  assert.deepEqual(plan(desired({ strategy, tags: zones }), all(names(8), running(1))).gates, [{ before: 2, after: 'group', bake: 5_000, person: true }])
+  assert.deepEqual(plan(desired({ strategy, tags: zones, kind: 'rollback' }), all(names(8), running(1))).gates, [{ before: 2, after: 'group', bake: 5_000, person: false }])
+  const canary = { ...desired().strategy, kind: 'canary' as const, canary: 1, batch: 4, pause: 'after_canary' as const }
+  assert.deepEqual(plan(desired({ strategy: canary }), all(names(8), running(1))).gates, [{ before: 1, after: 'canary', bake: 0, person: true }])
+  assert.equal(plan(desired({ strategy: { ...desired().strategy, batch: 2, pause: 'after_batch' } }), all(names(8), running(1))).gates.length, 3)
+})
+
+test('batches are made smaller where as many servers have to stay in traffic, and more than can is refused', () => {
+  const kept = (min_healthy: number | string, seen = all(names(8), running(1))) => {
+    const wanted = desired({ strategy: { ...desired().strategy, batch: '50%', min_healthy }, from: 1 })
+    const value = plan(wanted, seen)
+    return { size: value.batches[0]!.length, code: tooFewHealthy(wanted, value)?.code ?? null }
+  }
+  assert.deepEqual(kept(0), { size: 4, code: null })
+  assert.deepEqual(kept('75%'), { size: 2, code: null })
+  assert.deepEqual(kept(7), { size: 1, code: null })
+  assert.deepEqual(kept(8), { size: 1, code: 'environment.too_few_healthy' })
+  assert.deepEqual(kept(7, all(names(8), running(1)).set('web8', null)), { size: 1, code: 'environment.too_few_healthy' })
 })

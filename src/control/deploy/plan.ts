@@ -1,5 +1,6 @@
 import type { EnvironmentConfig } from '../../protocol/config.ts'
 import type { DeploymentKind, Plan } from '../../protocol/deployment.ts'
+import { DployError } from '../../protocol/errors.ts'
 
 /** What is wanted. */
 export interface Desired {
@@ -10,6 +11,8 @@ export interface Desired {
   release: number | null
   from: number | null
   servers: readonly string[]
+  /** Their tags, by name. */
+  tags?: ReadonlyMap<string, Readonly<Record<string, string>>>
   strategy: EnvironmentConfig['strategy']
   releaseCommand: string | null
   /** Whether the balancer can keep servers out of traffic. */
@@ -35,7 +38,7 @@ export interface ObservedServer {
  *
  * A server that already runs the release is left alone. If no server runs anything yet there is nobody to protect, and
  * all switch together. Where the new release takes over warm, nothing is out of traffic meanwhile: no server is drained,
- * and a rolling strategy has one batch.
+ * and a rolling strategy has one batch. An order makes groups, which no batch mixes.
  */
 export function plan(desired: Desired, observed: ReadonlyMap<string, ObservedServer | null>): Plan {
   const reachable = desired.servers.filter((server) => observed.get(server))
@@ -44,14 +47,17 @@ export function plan(desired: Desired, observed: ReadonlyMap<string, ObservedSer
     const seen = observed.get(server)!
     return desired.release !== null && seen.current === desired.release && seen.running
   })
-  const toSwitch = reachable.filter((server) => !unchanged.includes(server))
+  const groupOf = groups(desired)
+  const toSwitch = reachable.filter((server) => !unchanged.includes(server)).toSorted((a, b) => groupOf(a) - groupOf(b))
   const nothingRuns = reachable.every((server) => observed.get(server)!.current === null)
   const warm = !nothingRuns && desired.handover !== undefined && desired.handover !== 'restart' && toSwitch.every((server) => observed.get(server)!.running && observed.get(server)!.handover === desired.handover)
-  const size = nothingRuns || warm || desired.strategy.kind === 'all-at-once' ? Math.max(1, toSwitch.length) : batchSize(desired.strategy.batch, desired.servers.length)
+  const together = nothingRuns || desired.strategy.kind === 'all-at-once'
+  const spare = Math.max(1, reachable.length - healthyAtLeast(desired))
+  const size = together || warm ? Math.max(1, toSwitch.length) : Math.min(batchSize(desired.strategy.batch, desired.servers.length), spare)
   // Going back is no experiment, and where all switch there is nobody to compare with.
-  const ahead = desired.strategy.kind === 'canary' && desired.kind === 'deploy' && !nothingRuns ? Math.min(batchSize(desired.strategy.canary, desired.servers.length), toSwitch.length) : 0
+  const ahead = desired.strategy.kind === 'canary' && desired.kind === 'deploy' && !nothingRuns ? Math.min(batchSize(desired.strategy.canary, desired.servers.length), toSwitch.length, warm ? Infinity : spare) : 0
   const canary = ahead > 0 && ahead < toSwitch.length
-  const batches = canary ? [toSwitch.slice(0, ahead), ...inBatches(toSwitch.slice(ahead), size)] : inBatches(toSwitch, size)
+  const batches = [...(canary ? [toSwitch.slice(0, ahead)] : []), ...(together ? [toSwitch] : Object.values(Object.groupBy(toSwitch.slice(canary ? ahead : 0), groupOf)).map((group) => group ?? [])).flatMap((group) => inBatches(group, size))]
   const firstStaged = toSwitch[0]
   return {
     kind: desired.kind,
@@ -68,12 +74,46 @@ export function plan(desired: Desired, observed: ReadonlyMap<string, ObservedSer
     unchanged,
     unreachable,
     warm,
+    gates: together ? [] : gatesOf(desired, batches, canary, groupOf),
     canary: canary ? { duration: desired.strategy.judge, inconclusive: desired.strategy.inconclusive } : null,
     perServer: desired.drains && !warm ? ['drain', 'activate', 'register'] : ['activate'],
     bakeBatch: desired.hasService ? desired.strategy.bake_batch : 0,
     bake: desired.hasService ? desired.strategy.bake : 0,
     warnings: nothingRuns || warm ? [] : warningsOf(desired, size, toSwitch.length),
   }
+}
+
+/** Why so many servers cannot be kept in traffic; null: they can. */
+export function tooFewHealthy(desired: Desired, planned: Plan): DployError | null {
+  const { batches, unchanged, unreachable } = planned
+  const least = healthyAtLeast(desired)
+  const inTraffic = desired.servers.length - unreachable.length
+  const largest = Math.max(0, ...batches.map(({ length }) => length))
+  if (planned.warm || desired.from === null || largest === 0 || desired.strategy.kind === 'all-at-once' || inTraffic - largest >= least) return null
+  return new DployError('environment.too_few_healthy', `strategy.min_healthy keeps ${least} servers in traffic, and of ${inTraffic} that are here (${unchanged.length} run the release already) one at least has to leave it`)
+}
+
+function healthyAtLeast({ strategy, servers }: Desired): number {
+  const least = strategy.min_healthy
+  return typeof least === 'number' ? least : Math.ceil((servers.length * Number.parseInt(least, 10)) / 100)
+}
+
+/** Which group of the order a server is in: the first tag that it has; those without one are last. */
+function groups({ strategy, tags }: Desired): (server: string) => number {
+  const order = strategy.order.map((text) => [text.slice(0, text.indexOf('=')), text.slice(text.indexOf('=') + 1)] as const)
+  return (server) => {
+    const index = order.findIndex(([name, value]) => tags?.get(server)?.[name] === value)
+    return index < 0 ? order.length : index
+  }
+}
+
+/** What lies between batches. Who goes back does not wait for anybody. */
+function gatesOf({ strategy, kind }: Desired, batches: readonly (readonly string[])[], canary: boolean, groupOf: (server: string) => number): Plan['gates'] {
+  return batches.slice(1).flatMap((batch, index) => {
+    const after = canary && index === 0 ? 'canary' : groupOf(batches[index]![0]!) === groupOf(batch[0]!) ? 'batch' : 'group'
+    const gate = { before: index + 1, after, bake: after === 'group' ? strategy.bake_group : 0, person: kind === 'deploy' && (strategy.pause === 'after_batch' || strategy.pause === `after_${after}`) } as const
+    return gate.person || gate.bake > 0 ? [gate] : []
+  })
 }
 
 /** How many of `count` servers switch together: a number, or a share rounded down; at least one. */

@@ -2,7 +2,7 @@ import { DployError, reportOf } from '../../protocol/errors.ts'
 import type { Digest } from '../../protocol/manifest.ts'
 import type { EnvironmentServer } from '../store/applications.ts'
 import { forPlan, observeServers, type Observation } from './observe.ts'
-import { plan } from './plan.ts'
+import { plan, tooFewHealthy, type Desired } from './plan.ts'
 import { handoverOf } from '../../protocol/release-spec.ts'
 import type { Release } from '../store/releases.ts'
 import type { Run } from './run.ts'
@@ -12,23 +12,24 @@ import { bootBeside } from './warm.ts'
 export async function stage(run: Run): Promise<void> {
   const release = run.release!
   const [observed] = await Promise.all([observeServers(run, run.signal), checkBalancer(run)])
-  const planned = plan(
-    {
-      kind: run.row.kind,
-      application: run.row.config.application,
-      environment: run.environmentName,
-      release: release.number,
-      from: run.from?.number ?? null,
-      servers: run.servers.map((server) => server.name),
-      strategy: run.environment.strategy,
-      releaseCommand: release.spec.release_command?.command ?? null,
-      drains: run.balancer.capabilities.drains,
-      hasService: release.spec.service !== null,
-      handover: handoverOf(release.spec.service),
-    },
-    new Map(run.servers.map((server) => [server.name, forPlan(observed.get(server.name))])),
-  )
+  const desired: Desired = {
+    kind: run.row.kind,
+    application: run.row.config.application,
+    environment: run.environmentName,
+    release: release.number,
+    from: run.from?.number ?? null,
+    servers: run.servers.map((server) => server.name),
+    tags: new Map(run.servers.map((server) => [server.name, server.tags])),
+    strategy: run.environment.strategy,
+    releaseCommand: release.spec.release_command?.command ?? null,
+    drains: run.balancer.capabilities.drains,
+    hasService: release.spec.service !== null,
+    handover: handoverOf(release.spec.service),
+  }
+  const planned = plan(desired, new Map(run.servers.map((server) => [server.name, forPlan(observed.get(server.name))])))
   checkUnreachable(run, planned.unreachable, observed)
+  const few = run.row.kind === 'converge' ? null : tooFewHealthy(desired, planned)
+  if (few) throw few
   const { drain, register } = run.environment.timeouts
   for (const advice of run.balancer.advice?.({ batches: planned.batches.length, drain, register }) ?? []) {
     planned.warnings.push(advice)

@@ -8,6 +8,7 @@ import type { Revision } from '../../protocol/release-spec.ts'
 import type { Span } from '../../protocol/agent-messages.ts'
 import { checkTransition, isFinal, runningStates, stepTransitions } from '../deploy/states.ts'
 import { approvalOf } from './approvals.ts'
+import { waitingOf } from './gates.ts'
 import type { EventLog } from './events.ts'
 import type { Tables } from './schema.ts'
 
@@ -360,6 +361,8 @@ export class Deployments {
       steps: (await this.steps(id)).map(({ serverId: _, ...step }) => step),
       receipt: parsed<Receipt>(row.receipt),
       approval: approvalOf(row),
+      waiting: waitingOf(row),
+      pausedBy: row.pause_by,
     }
   }
 

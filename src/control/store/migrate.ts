@@ -8,10 +8,20 @@ import { secrets } from './migrations/010-secrets.ts'
 import { people } from './migrations/011-people.ts'
 import { approvals } from './migrations/012-approvals.ts'
 import { webhooks } from './migrations/015-webhooks.ts'
+import { gates } from './migrations/017-gates.ts'
 import type { Tables } from './schema.ts'
 
 /** Migrations only grow: a released one is never changed. */
-const migrations: Record<string, Migration> = { '001-begin': begin, '003-servers': servers, '004-runs': runs, '010-secrets': secrets, '011-people': people, '012-approvals': approvals, '015-webhooks': webhooks }
+const migrations: Record<string, Migration> = {
+  '001-begin': begin,
+  '003-servers': servers,
+  '004-runs': runs,
+  '010-secrets': secrets,
+  '011-people': people,
+  '012-approvals': approvals,
+  '015-webhooks': webhooks,
+  '017-gates': gates,
+}
 
 /** Brings the database to the newest schema. Throws `internal` with the migration's name if one fails. */
 export async function migrate(database: Kysely<Tables>): Promise<void> {

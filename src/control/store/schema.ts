@@ -88,6 +88,12 @@ export interface Tables {
     finished_at: number | null
     /** Who asked for it: the same for the same person, however they ask. */
     requester: Generated<string | null>
+    /** Who asked it to pause before its next batch. */
+    pause_by: Generated<string | null>
+    /** JSON of Waiting while it waits for a person in the middle. */
+    waiting: Generated<string | null>
+    /** The last batch that a person let begin. */
+    passed: Generated<number>
     /** `waiting`, `approve`, `refuse`, `expired`; null: it needs no approval. */
     approval: Generated<string | null>
     approval_expires_at: Generated<number | null>

@@ -1,6 +1,7 @@
 import type { Kysely } from 'kysely'
 import { Applications } from './applications.ts'
 import { Approvals } from './approvals.ts'
+import { Gates } from './gates.ts'
 import { AuditLog } from './audit.ts'
 import { Deployments } from './deployments.ts'
 import { EventLog } from './events.ts'
@@ -37,6 +38,7 @@ export interface Store extends AsyncDisposable {
   audit: AuditLog
   approvals: Approvals
   webhooks: Webhooks
+  gates: Gates
 }
 
 /** The store over an open database, migrated to the newest schema. `box` seals the secrets in it. */
@@ -60,6 +62,7 @@ export async function openStore(database: Kysely<Tables>, box: SecretBox): Promi
     audit: new AuditLog(database),
     approvals: new Approvals(database, events),
     webhooks: new Webhooks(database, box),
+    gates: new Gates(database, events),
     async [Symbol.asyncDispose]() {
       await events.flush()
       await database.destroy()

@@ -2,6 +2,8 @@ import * as z from 'zod'
 import { deploymentEventSchema, deploymentSchema } from '../deployment.ts'
 import type { Route } from './route.ts'
 
+/** Who it is, where the API knows only that it is somebody on this machine. */
+const said = z.strictObject({ requestedBy: z.string().min(1).max(200).optional() }).default({})
 const byNumber = z.object({ number: z.coerce.number().int().positive() })
 
 export const deploymentRoutes = {
@@ -31,6 +33,8 @@ export const deploymentRoutes = {
     stream: 'events',
   },
   cancel: { method: 'POST', path: '/api/v1/deployments/:number/cancel', summary: 'Stop it; what was switched is switched back', access: 'deploy', params: byNumber, response: deploymentSchema },
+  pause: { method: 'POST', path: '/api/v1/deployments/:number/pause', summary: 'Let it stop before its next batch', access: 'deploy', params: byNumber, body: said, response: deploymentSchema },
+  promote: { method: 'POST', path: '/api/v1/deployments/:number/promote', summary: 'Let it go on where it waits for a person, or was to pause', access: 'deploy', params: byNumber, body: said, response: deploymentSchema },
   decide: {
     method: 'POST',
     path: '/api/v1/deployments/:number/approval',

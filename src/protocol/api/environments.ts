@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { serviceStateSchema } from '../agent-messages.ts'
-import { lockHolderSchema, planSchema, deploymentSchema } from '../deployment.ts'
+import { lockHolderSchema, planSchema, deploymentSchema, waitingSchema } from '../deployment.ts'
 import { errorReportSchema } from '../peer.ts'
 import { revisionSchema } from '../release-spec.ts'
 import type { Route } from './route.ts'
@@ -16,6 +16,8 @@ export const environmentSchema = z.object({
   /** What it is meant to run. */
   wanted: wantedSchema,
   lock: lockHolderSchema.nullable(),
+  /** For whom the deployment that holds the lock waits; null: for nobody. */
+  waiting: waitingSchema.nullable().default(null),
   /** Numbers of the latest deployment and its state. */
   last: z.object({ number: z.number(), state: z.string(), finishedAt: z.number().nullable() }).nullable(),
 })

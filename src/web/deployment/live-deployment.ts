@@ -1,4 +1,4 @@
-import type { DeploymentEvent, DeploymentState, Plan, StepState } from '../../protocol/deployment.ts'
+import type { DeploymentEvent, DeploymentState, Plan, StepState, Waiting } from '../../protocol/deployment.ts'
 import { DployError, type ErrorReport } from '../../protocol/errors.ts'
 import type { Receipt } from '../../protocol/receipt.ts'
 import { innermost } from '../../protocol/spans.ts'
@@ -63,6 +63,8 @@ export class LiveDeployment {
   complete = false
   /** For measuring how late events are: when the newest was stored and when it was taken in. */
   lag: { at: number; seen: number } | null = null
+  /** For whom it waits in the middle, and why. */
+  waiting: Waiting | null = null
   version = 0
   #last = 0
   #countedAt = 0
@@ -124,6 +126,10 @@ export class LiveDeployment {
         break
       case 'output':
         for (const text of data.text.replace(/\n$/, '').split('\n')) this.#say(event, 'output', text, 'plain', data.source)
+        break
+      case 'waiting':
+        this.waiting = data.waiting
+        this.#say(event, 'note', data.waiting === null ? `goes on: ${data.by}` : `waits for a person: ${data.waiting.text}`)
         break
       case 'traffic':
         this.#traffic(event.at - this.began, data)
