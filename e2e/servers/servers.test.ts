@@ -61,7 +61,7 @@ describe('servers and their keys', { timeout: 240_000 }, () => {
   })
 
   test('a token for an environment makes who joins a member, with tags, through every later dploy.yml', async () => {
-    const { code, stdout, stderr } = await team.dploy('token', 'create', '--environment', 'production', '--tag', 'role=batch', '--for', '5m')
+    const { code, stdout, stderr } = await team.dploy('token', 'join', '--environment', 'production', '--tag', 'role=batch', '--for', '5m')
     assert.equal(code, 0, stderr)
     const token = stdout.toString().trim()
     assert.match(token, /^dploy_join_/)
