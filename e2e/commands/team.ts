@@ -162,7 +162,7 @@ export async function ended(child: ChildProcess): Promise<Ended> {
   return { code, stdout: Buffer.concat(stdout), stderr }
 }
 
-/** Memory of a process now, in bytes (proc_pid_status(5)); `VmHWM`: the most it ever had. */
+/** Memory of a process now, in bytes (proc_pid_status(5)); `VmHWM`: the most it ever had. 0: it has ended, and nobody has asked for its exit code yet. */
 export function memoryOf(pid: number, what: 'VmRSS' | 'VmHWM' = 'VmRSS'): number {
-  return Number(new RegExp(`^${what}:\\s+(\\d+) kB`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]) * 1024
+  return Number(new RegExp(`^${what}:\\s+(\\d+) kB`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) * 1024
 }
