@@ -67,6 +67,11 @@ describe('people and tokens from the command line', { timeout: 180_000 }, () => 
     assert.match(JSON.stringify(exec!.after), /"hello"/)
     assert.match(exec!.who, /@/)
     assert.match((await team.dploy('audit', '--who', '@', '--action', 'exec', '--since', '1h')).stdout.toString(), /exec +shop\/production/)
+    const params = { application: 'shop', environment: 'production', name: 'DATABASE_URL' }
+    for (const value of ['the first secret value', 'the second secret value']) await team.client.call('setSecret', { params, body: { value, setBy: 'anna@laptop' } })
+    const [set] = await list()
+    assert.deepEqual([set!.who, set!.action, set!.subject, (set!.before as { setBy: string }).setBy], ['anna@laptop', 'setSecret', 'DATABASE_URL', 'anna@laptop'])
+    assert.ok(!JSON.stringify(await list()).includes('secret value'))
     const paged = []
     for (let cursor: number | undefined; ; ) {
       const page = await team.client.call('audit', { query: { limit: 3, ...(cursor === undefined ? {} : { cursor }) } })
