@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -53,6 +53,7 @@ export const ways: readonly Way[] = [
     endsConnections: true,
     open: () =>
       openTeam(async (world, directory, port, stack) => {
+        stack.use(migrateRequests())
         const [adminPort] = await freePorts(1)
         const admin = `tcp:127.0.0.1:${adminPort}`
         stack.use(await startCaddy({ directory, bind: `127.0.0.1:${port}`, admin, id: 'shop', servers: world.servers.map(({ address }) => ({ address, port: world.port })) }))
@@ -65,6 +66,14 @@ export const ways: readonly Way[] = [
   { name: 'one server, warm by socket', endsLater: true, missing: () => null, open: () => openAlone('socket') },
   { name: 'one server, warm by port', endsLater: true, missing: () => null, open: () => openAlone('port') },
 ]
+
+/** As docs/caddy.md says: connections that Caddy has not accepted yet go to its next listener when it is reloaded. What was set before comes back. */
+function migrateRequests(): Disposable {
+  const file = '/proc/sys/net/ipv4/tcp_migrate_req'
+  const before = readFileSync(file, 'utf8')
+  writeFileSync(file, '1')
+  return { [Symbol.dispose]: () => writeFileSync(file, before) }
+}
 
 /** Starts a balancer of its own kind, which listens on `port`; answers its part of dploy.yml. */
 type StartBalancer = (world: World, directory: string, port: number, stack: AsyncDisposableStack) => Promise<Record<string, unknown>>

@@ -3,6 +3,7 @@ import { WebSocket } from 'ws'
 import { maxBodyBytes, maxHeadBytes } from '../protocol/frame.ts'
 import type { Carrier } from '../protocol/peer.ts'
 import { socketCarrier } from '../protocol/socket-carrier.ts'
+import { connectThrough } from './proxy.ts'
 
 /** Between attempts to connect: the first, and the longest that it grows to. Milliseconds. */
 const firstDelay = 200
@@ -15,14 +16,15 @@ const lasted = 1_000
  * its end, dials again. Delays grow with each failure, with full jitter, so that many agents do not come back at once
  * (AWS Architecture Blog, "Exponential Backoff And Jitter").
  */
-export async function keepConnected(options: { control: string; signal: AbortSignal; serve: (carrier: Carrier) => Promise<string>; log: (text: string) => void }): Promise<void> {
+export async function keepConnected(options: { control: string; proxy: string | null; signal: AbortSignal; serve: (carrier: Carrier) => Promise<string>; log: (text: string) => void }): Promise<void> {
   const address = new URL('/agents/connect', options.control)
+  const { proxy } = options
   address.protocol = address.protocol === 'https:' ? 'wss:' : 'ws:'
   let failures = 0
   while (!options.signal.aborted) {
     const began = performance.now()
     try {
-      const carrier = await dial(address, options.signal)
+      const carrier = await dial(address, proxy, options.signal)
       options.log(`connected to ${address.host}`)
       const reason = await options.serve(carrier)
       options.log(`connection ended: ${reason}`)
@@ -36,9 +38,10 @@ export async function keepConnected(options: { control: string; signal: AbortSig
   }
 }
 
-function dial(address: URL, signal: AbortSignal): Promise<Carrier> {
+async function dial(address: URL, proxy: string | null, signal: AbortSignal): Promise<Carrier> {
+  const through = proxy === null ? null : await connectThrough(proxy, address, signal)
   return new Promise((resolve, reject) => {
-    const socket = new WebSocket(address, { handshakeTimeout: 10_000, maxPayload: 8 + maxHeadBytes + maxBodyBytes, perMessageDeflate: false })
+    const socket = new WebSocket(address, { handshakeTimeout: 10_000, maxPayload: 8 + maxHeadBytes + maxBodyBytes, perMessageDeflate: false, ...(through && { createConnection: () => through }) })
     const abort = () => socket.terminate()
     signal.addEventListener('abort', abort, { once: true })
     socket.once('close', () => signal.removeEventListener('abort', abort))

@@ -1,7 +1,11 @@
+import { once } from 'node:events'
 import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
+import { request, type IncomingMessage } from 'node:http'
+import { request as requestSecurely } from 'node:https'
 import { join } from 'node:path'
 import * as z from 'zod'
 import { DployError } from '../protocol/errors.ts'
+import { proxyFor, connectThrough } from './proxy.ts'
 import { newKeyPair, publicKeyOf, readPrivateKey } from '../protocol/signature.ts'
 
 const identitySchema = z.object({
@@ -14,6 +18,8 @@ const identitySchema = z.object({
   privateKey: z.string(),
   /** The key that is to replace it. */
   nextPrivateKey: z.string().optional(),
+  /** The proxy by which it reached the control plane when it joined. */
+  proxy: z.string().optional(),
 })
 export type Identity = z.infer<typeof identitySchema>
 
@@ -36,8 +42,9 @@ export function readIdentity(stateDirectory: string): Identity | null {
 export async function joinControlPlane(options: { stateDirectory: string; control: string; token: string; name: string }): Promise<Identity> {
   mkdirSync(options.stateDirectory, { recursive: true, mode: 0o700 })
   const privateKey = ownKey(options.stateDirectory)
-  const answer = await ask(options.control, { token: options.token, name: options.name, publicKey: publicKeyOf(readPrivateKey(privateKey)) })
-  const identity: Identity = { server: answer.server, name: options.name, control: options.control, controlKey: answer.controlKey, privateKey }
+  const proxy = proxyFor(options.control, process.env)
+  const answer = await ask(options.control, proxy, { token: options.token, name: options.name, publicKey: publicKeyOf(readPrivateKey(privateKey)) })
+  const identity: Identity = { server: answer.server, name: options.name, control: options.control, controlKey: answer.controlKey, privateKey, ...(proxy !== null && { proxy }) }
   writeDurably(join(options.stateDirectory, 'identity.json'), JSON.stringify(identity))
   return identity
 }
@@ -70,19 +77,46 @@ function ownKey(stateDirectory: string): string {
 const answerSchema = z.object({ server: z.string(), controlKey: z.string() })
 const problemSchema = z.object({ detail: z.string() })
 
-async function ask(control: string, body: { token: string; name: string; publicKey: string }): Promise<z.infer<typeof answerSchema>> {
-  let response: Response
+async function ask(control: string, proxy: string | null, body: { token: string; name: string; publicKey: string }): Promise<z.infer<typeof answerSchema>> {
+  const signal = AbortSignal.timeout(15_000)
+  let status: number
+  let text: string
   try {
-    response = await fetch(new URL('/agents/join', control), { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body), signal: AbortSignal.timeout(15_000) })
+    ;({ status, text } = await post(new URL('/agents/join', control), proxy, JSON.stringify(body), signal))
   } catch (cause) {
-    throw new DployError('connection.closed', `The control plane at ${control} does not answer`, { fix: 'Check the address, and that dploy serve runs there', cause })
+    if (cause instanceof DployError) throw cause
+    throw new DployError('connection.closed', `The control plane at ${control} does not answer: ${(cause as Error).message}`, { fix: 'Check the address, and that dploy serve runs there', cause })
   }
-  const value: unknown = await response.json().catch(() => null)
-  if (!response.ok) {
+  const value = parseOrNull(text)
+  if (status !== 200) {
     const problem = problemSchema.safeParse(value)
-    throw new DployError('agent.join_refused', problem.success ? problem.data.detail : `The control plane answered ${response.status}`)
+    throw new DployError('agent.join_refused', problem.success ? problem.data.detail : `The control plane answered ${status}`)
   }
-  return answerSchema.parse(value)
+  const answer = answerSchema.safeParse(value)
+  if (!answer.success) throw new DployError('protocol.invalid', `What answers at ${control} is no control plane of dploy`, { fix: 'Check the address' })
+  return answer.data
+}
+
+async function post(address: URL, proxy: string | null, body: string, signal: AbortSignal): Promise<{ status: number; text: string }> {
+  const through = proxy === null ? null : await connectThrough(proxy, address, signal)
+  const send = address.protocol === 'https:' && !through ? requestSecurely : request
+  const asked = send(address, { protocol: through ? 'http:' : address.protocol, method: 'POST', signal, agent: false, headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body), host: address.host }, ...(through && { createConnection: () => through }) })
+  asked.end(body)
+  const [response] = (await once(asked, 'response')) as [IncomingMessage]
+  let text = ''
+  for await (const chunk of response.setEncoding('utf8') as AsyncIterable<string>) {
+    text += chunk
+    if (text.length > 100_000) throw new Error('it answers too much')
+  }
+  return { status: response.statusCode ?? 0, text }
+}
+
+function parseOrNull(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return null
+  }
 }
 
 function writeDurably(path: string, text: string): void {

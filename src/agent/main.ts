@@ -7,6 +7,7 @@ import { version } from '../protocol/product-version.ts'
 import { Agent } from './agent.ts'
 import { keepConnected } from './connection.ts'
 import { joinControlPlane, readIdentity, type Identity } from './identity.ts'
+import { proxyFor } from './proxy.ts'
 import { readInstanceId } from './instance-id.ts'
 import { Journal } from './journal.ts'
 import { Keeper } from './services/keeper.ts'
@@ -14,6 +15,7 @@ import { serveStandardStreams } from './stdio.ts'
 
 const usage = `dploy agent
   run     --name NAME --state DIR --root DIR [--join URL]    the token in DPLOY_JOIN_TOKEN
+  join    --name NAME --state DIR --join URL                 (as run does the first time, and ends)
   stdio   --state DIR --access root|sudo|user                (started through ssh)
   keeper  DIR                                                (started by the agent itself)`
 
@@ -50,9 +52,17 @@ async function run(args: string[]): Promise<void> {
     keeper,
     log,
   })
-  await keepConnected({ control: identity.control, signal: stop.signal, serve: (carrier) => untilStopped(agent.serve(carrier), carrier, stop.signal), log })
+  await keepConnected({ control: identity.control, proxy: proxyFor(identity.control, process.env) ?? identity.proxy ?? null, signal: stop.signal, serve: (carrier) => untilStopped(agent.serve(carrier), carrier, stop.signal), log })
   await agent.commandsEnded()
   if (values.tethered) await agent.stopServices()
+}
+
+/** Joins and ends: what install.sh does before it starts the unit, which so needs no token. */
+async function join(args: string[]): Promise<void> {
+  const options = { name: { type: 'string', default: hostname() }, state: { type: 'string', default: '/var/lib/dploy' }, join: { type: 'string' } } as const
+  const { values } = parseArgs({ args, options })
+  const stateDirectory = resolve(values.state)
+  if (!readIdentity(stateDirectory)) await joinOnce(stateDirectory, values)
 }
 
 async function joinOnce(stateDirectory: string, values: { name: string; join?: string | undefined }): Promise<Identity> {
@@ -82,7 +92,10 @@ function log(text: string): void {
 async function main(): Promise<void> {
   const [command, ...args] = process.argv.slice(2)
   delete process.env.NODE_COMPILE_CACHE
+  // Releases are for every user of the machine, whoever started the agent and how; what is secret says so itself.
+  process.umask(0o022)
   if (command === 'run') return run(args)
+  if (command === 'join') return join(args)
   if (command === 'stdio') return serveStandardStreams(args, { keeper, log })
   if (command === 'keeper' && args[0] !== undefined) return new Keeper(args[0]).run()
   process.stderr.write(`${usage}\n`)

@@ -9,23 +9,24 @@ export function serveCommand(): Command {
   return new Command('serve')
     .description('run the control plane: agents and clients connect to it')
     .option('--listen <host:port>', 'where agents and clients connect', '127.0.0.1:4800')
+    .option('--url <url>', 'where servers and people reach it, if not there: https://dploy.example.org')
     .option('--data <dir>', 'where it keeps everything; by default .dploy here')
     .option('--json', 'one JSON object a line', false)
     .addHelpText('after', '\nExamples:\n  $ dploy serve\n  $ dploy serve --listen 0.0.0.0:4800 --data /var/lib/dploy-control')
-    .action(async (options: { listen: string; data?: string; json: boolean }) => {
+    .action(async (options: { listen: string; url?: string; data?: string; json: boolean }) => {
       const output = makeOutput(options)
       const { startServing } = await import('./embed.ts')
       const data = options.data === undefined ? dataDirectory(process.cwd()) : resolve(options.data)
       const stop = Promise.withResolvers<void>()
       for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.resolve())
       const pages = pagesOf((text) => output.mode !== 'json' && output.line(text))
-      await using plane = await startServing(data, { tcp: parseListen(options.listen), pages, log: { level: 'info' } })
+      await using plane = await startServing(data, { tcp: parseListen(options.listen), publicUrl: readUrl(options.url), pages, log: { level: 'info' } })
       const setup = await plane.setupLink()
       if (output.mode === 'json') output.json({ type: 'serving', url: plane.url, data, ...(setup === null ? {} : { setup }) })
       else {
         output.line(`dploy serves on ${plane.url}, data in ${data}`)
         if (setup !== null) output.line(`\nNobody is administrator yet. Whoever opens this link within a day becomes it; it works once:\n  ${setup}`)
-        output.line(`\nAdd a server:  DPLOY_JOIN_TOKEN=${await plane.joinToken()} dploy agent run --join ${plane.url} --name NAME`)
+        output.line(`\nAdd a server:  curl -fsSL ${readUrl(options.url) ?? plane.url}/install.sh | sudo sh -s -- --token ${await plane.joinToken()} --name NAME`)
         output.line(`Pages:         ${plane.url}`)
         output.line('In this directory, dploy deploy uses this control plane by itself. Ctrl-C stops it.')
       }
@@ -33,6 +34,13 @@ export function serveCommand(): Command {
       void pages().catch((error: unknown) => output.line((error as Error).message))
       await stop.promise
     })
+}
+
+function readUrl(text: string | undefined): string | undefined {
+  if (text === undefined) return undefined
+  const url = URL.canParse(text) ? new URL(text) : null
+  if (!url || !/^https?:$/.test(url.protocol) || url.pathname !== '/' || !/^[A-Za-z0-9.:[\]-]+$/.test(url.host)) throw new DployError('request.invalid', `"${text}" is not an address`, { fix: 'For example: --url https://dploy.example.org' })
+  return url.origin
 }
 
 function parseListen(text: string): { host: string; port: number } {

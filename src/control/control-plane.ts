@@ -32,6 +32,8 @@ export interface ControlPlaneOptions {
   data: string
   /** Where agents and clients with a token connect; without it only the socket serves. */
   tcp?: { host: string; port: number } | undefined
+  /** Where servers and people reach it, if not at `tcp`: `https://dploy.example.org`. */
+  publicUrl?: string | undefined
   /** Unix socket for this machine's user. */
   socket?: string | undefined
   /** Refuse to start beside another that serves from the same data. */
@@ -81,7 +83,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   cleanup.defer(() => converger.settled())
   cleanup.defer(() => deployer.stop())
   const receiver = cleanup.use(new Receiver({ store, deployer, log }))
-  const context = { store, gateway, shared, deployer, commands: new CommandRuns(store, gateway), copies: new FileCopies(store, gateway), artifacts, guesses: new Guesses(), receiver, openBalancer, pages: options.pages ?? null, controlKey: key.publicKey, address: { url: null }, version: version(), log }
+  const context = { store, gateway, shared, deployer, commands: new CommandRuns(store, gateway), copies: new FileCopies(store, gateway), artifacts, guesses: new Guesses(), receiver, openBalancer, pages: options.pages ?? null, controlKey: key.publicKey, address: { url: null }, publicUrl: options.publicUrl ?? null, version: version(), log }
   const api = cleanup.use(await serveApi(context, makeHandlers(context), { tcp: options.tcp, socket: options.socket }))
   await deployer.recover()
   // A command that comes and goes starts nothing that nobody asked it for.

@@ -36,6 +36,8 @@ export interface ApiContext {
   openBalancer(config: BalancerConfig): Balancer
   /** The built pages; null without any. */
   pages: PagesDirectory | null
+  /** Where servers reach the control plane, as its operator says; null: where it is asked. */
+  publicUrl: string | null
   controlKey: string
   /** Where it is reached over TCP; null: not at all, or not yet. */
   address: { url: string | null }

@@ -15,6 +15,7 @@ import { streamEvents, streamText } from './event-stream.ts'
 import { identify } from './identify.ts'
 import { endWithAccess } from './still.ts'
 import { setSafeHeaders } from './origin.ts'
+import { addInstallFiles } from '../install/routes.ts'
 import { addPageFiles, sendPage } from './pages.ts'
 import { isAudited, Recording, recorded, recordRefusal, type Change } from './recorder.ts'
 import { signAs } from './signing.ts'
@@ -67,6 +68,7 @@ export async function serveApi(context: ApiContext, handlers: Handlers, listen: 
   if (listen.tcp) {
     const server = makeServer(context, handlers, (request, reply) => identify(context, request, reply))
     acceptAgents(context, server)
+    addInstallFiles(server, { publicUrl: context.publicUrl })
     try {
       await server.listen(listen.tcp)
     } catch (error) {

@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict'
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { after, before, describe, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Connection } from '../../src/cli/connect.ts'
+import { overSocket } from '../../src/cli/socket-client.ts'
+import { ended, program, type Ended } from '../commands/team.ts'
+import { Fleet, unavailable, type Server } from '../fleet/fleet.ts'
+import { freePorts } from '../world.ts'
+import { copyCurl } from './curl.ts'
+
+const skip = unavailable() ?? (existsSync('/usr/bin/curl') ? false : 'this machine has no curl to lend to the servers')
+
+describe('agents that are installed on bare servers', { skip, concurrency: 1, timeout: 280_000 }, () => {
+  let directory: string
+  let fleet: Fleet
+  let control: ChildProcess
+  let connection: Connection
+  let url: string
+
+  before(async () => {
+    directory = mkdtempSync(join(tmpdir(), 'dploy-install-'))
+    copyCurl(join(directory, 'curl'))
+    fleet = await Fleet.up({ servers: 2, name: 'install', bind: { '/opt/curl': join(directory, 'curl') } })
+    const [port] = await freePorts(1)
+    url = `http://${fleet.hostAddress}:${port}`
+    writeFileSync(join(directory, 'dploy.yml'), JSON.stringify({ application: 'shop', service: { command: 'node server.mjs', port: 3000 }, environments: { production: { servers: [] } } }))
+    const log = openSync(join(directory, 'control.log'), 'a')
+    control = spawn(process.execPath, [program, 'serve', '--listen', `${fleet.hostAddress}:${port}`, '--json'], { cwd: directory, stdio: ['ignore', 'pipe', log], env: { ...process.env, DPLOY_RUNTIME_URL: 'none' } })
+    closeSync(log)
+    await Promise.race([once(createInterface({ input: control.stdout! }), 'line'), once(control, 'exit').then(() => Promise.reject(new Error(readFileSync(join(directory, 'control.log'), 'utf8'))))])
+    connection = overSocket(join(directory, '.dploy/control.sock'))
+  })
+
+  after(async () => {
+    await connection?.[Symbol.asyncDispose]()
+    if (control && control.exitCode === null) {
+      const exit = once(control, 'exit')
+      control.kill('SIGKILL')
+      await exit
+    }
+    await fleet?.[Symbol.asyncDispose]()
+    rmSync(directory, { recursive: true, force: true })
+  })
+
+  const dploy = (...args: string[]): Promise<Ended> =>
+    ended(spawn(process.execPath, [program, '--ssh-config', fleet.sshConfig, ...args], { cwd: directory, stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, DPLOY_URL: '', NO_COLOR: '1', XDG_RUNTIME_DIR: directory, DPLOY_RUNTIME_URL: 'none' } }))
+  const untilConnected = async (name: string) => {
+    for (const deadline = Date.now() + 30_000; ; await delay(50)) {
+      const found = (await connection.client.call('servers')).servers.find((server) => server.name === name)
+      if (found?.connected) return found
+      if (Date.now() > deadline) throw new Error(`${name} did not connect:\n${readFileSync(join(directory, 'control.log'), 'utf8')}`)
+    }
+  }
+  /** As a person types it: downloads the script and runs it. */
+  const install = (server: Server, ...args: string[]) =>
+    server.exec('sh', ['-c', 'ln -sf /opt/curl/run /usr/local/bin/curl; curl -fsSL "$0/install.sh" | sh -s -- "$@"', url, ...args])
+  const tokensOn = (server: Server) => server.mustExec('sh', ['-c', 'cat /etc/systemd/system/dploy-agent.service /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr "\\0" "\\n" | grep -c dploy_[j]oin_ || true'])
+
+  test('the script wants a token the first time, and says how to get one', async () => {
+    const { code, stderr } = await install(fleet.server('web1'))
+    assert.equal(code, 1)
+    assert.match(stderr, /has not joined yet\n {2}next: .*dploy token create/)
+  })
+
+  test('curl … | sh makes a bare machine a server; no token is left on it', async (context) => {
+    const web1 = fleet.server('web1')
+    const { token } = await connection.client.call('createJoinToken', { body: {} })
+    const began = performance.now()
+    const { code, stderr } = await install(web1, '--token', token)
+    assert.equal(code, 0, stderr)
+    const found = await untilConnected('web1')
+    context.diagnostic(`${((performance.now() - began) / 1000).toFixed(1)} s, with Node (${found.agent?.platform})`)
+    assert.equal((await tokensOn(web1)).trim(), '0')
+    assert.equal((await web1.exec('grep', ['-r', '-l', token, '/var/lib/dploy', '/etc/systemd'])).stdout, '')
+    const { stdout } = await web1.exec('systemd-analyze', ['security', '--no-pager', 'dploy-agent.service'])
+    const exposure = Number(/exposure level for dploy-agent.service: ([\d.]+)/.exec(stdout)?.[1])
+    context.diagnostic(`systemd-analyze security: ${exposure} (9.6 without any hardening)`)
+    assert.ok(exposure < 7, stdout)
+  })
+
+  test('run again it changes nothing, and the agent is not started anew', async () => {
+    const web1 = fleet.server('web1')
+    const pid = await web1.mustExec('systemctl', ['show', '--property=MainPID', 'dploy-agent'])
+    const { code, stderr } = await install(web1)
+    assert.equal(code, 0, stderr)
+    assert.equal(await web1.mustExec('systemctl', ['show', '--property=MainPID', 'dploy-agent']), pid)
+  })
+
+  test('the hardened agent deploys a service that systemd keeps, and runs commands as another user', async () => {
+    writeFileSync(join(directory, 'other.yml'), JSON.stringify({ application: 'echo', service: { command: 'sleep 1000', user: 'nobody' }, environments: { production: { servers: ['web1'], strategy: { bake: '0s' } } } }))
+    const deployed = await dploy('--config', 'other.yml', 'deploy', 'production', '--directory', 'curl', '--json')
+    assert.equal(deployed.code, 0, deployed.stderr + deployed.stdout.toString())
+    const ran = await dploy('--config', 'other.yml', 'exec', 'production', '--user', 'nobody', '--', 'id -un')
+    assert.equal(ran.code, 0, ran.stderr)
+    assert.match(ran.stdout.toString(), /nobody/)
+  })
+
+  test('--uninstall takes the agent off and leaves the application running', async () => {
+    const web1 = fleet.server('web1')
+    const { code, stderr } = await install(web1, '--uninstall')
+    assert.equal(code, 0, stderr)
+    assert.notEqual((await web1.exec('systemctl', ['is-active', 'dploy-agent'])).stdout.trim(), 'active')
+    assert.equal((await web1.exec('test', ['-e', '/var/lib/dploy/identity.json'])).code, 1)
+    assert.equal((await web1.exec('systemctl', ['is-active', 'dploy-echo-production'])).stdout.trim(), 'active')
+  })
+})

@@ -1,0 +1,38 @@
+import { request } from 'node:http'
+import type { Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
+import { DployError } from '../protocol/errors.ts'
+
+/** How long a proxy has to open a way. Milliseconds. */
+const patience = 10_000
+
+/** The proxy by which a control plane is reached: `HTTPS_PROXY`, unless `NO_PROXY` excepts its host. Null: none. */
+export function proxyFor(control: string, environment: NodeJS.ProcessEnv): string | null {
+  const proxy = environment.HTTPS_PROXY || environment.https_proxy
+  if (!proxy) return null
+  const { hostname } = new URL(control)
+  const excepted = (environment.NO_PROXY || environment.no_proxy || '').split(',').map((one) => one.trim().replace(/^\*?\./, ''))
+  return excepted.some((one) => one === '*' || (one !== '' && (hostname === one || hostname.endsWith(`.${one}`)))) ? null : proxy
+}
+
+/** A connection to the host of `address` through an HTTP proxy (CONNECT, RFC 9110 9.3.6), with TLS in it where the address says so. Throws `connection.closed`. */
+export async function connectThrough(proxy: string, address: URL, signal?: AbortSignal): Promise<Socket> {
+  const { hostname, port, username, password } = new URL(proxy)
+  const secure = address.protocol === 'https:' || address.protocol === 'wss:'
+  const target = `${address.hostname}:${address.port || (secure ? 443 : 80)}`
+  const credentials = username === '' ? {} : { 'proxy-authorization': `Basic ${Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString('base64')}` }
+  const socket = await new Promise<Socket>((resolve, reject) => {
+    const closed = (why: string, cause?: unknown) => reject(new DployError('connection.closed', `The proxy at ${hostname} ${why}`, { fix: 'Check HTTPS_PROXY, or --proxy of install.sh', cause }))
+    const asked = request({ host: hostname.replace(/^\[|\]$/g, ''), port: port || 80, method: 'CONNECT', path: target, headers: { host: target, ...credentials }, agent: false, ...(signal && { signal }) })
+    asked.setTimeout(patience, () => asked.destroy(new Error('it took too long')))
+    asked.once('error', (error) => closed(`does not answer: ${error.message}`, error))
+    asked.once('connect', (response, connection: Socket) => {
+      connection.setTimeout(0)
+      if (response.statusCode === 200) return resolve(connection)
+      connection.destroy()
+      closed(`refused ${target}: ${response.statusCode}`)
+    })
+    asked.end()
+  })
+  return secure ? connectTls({ socket, servername: address.hostname }) : socket
+}
