@@ -132,6 +132,28 @@ export class Ssh implements AsyncDisposable {
     }
   }
 
+  /** Runs a command line there with something to read, over the shared connection. Throws as `sshFailure` says. */
+  async run(server: SshServer, commandLine: string, input: string, signal: AbortSignal): Promise<{ code: number; stdout: string; stderr: string }> {
+    const destination = readDestination(server.address ?? server.name)
+    const config = await personConfig(destination, this.#configFile)
+    const child = spawn('ssh', [...this.#arguments(destination, ['-o', 'BatchMode=yes', ...config.sharing]), commandLine], { stdio: ['pipe', 'pipe', 'pipe'], detached: true, env: environment() })
+    this.#children.add(child)
+    const abort = () => child.kill()
+    signal.addEventListener('abort', abort, { once: true })
+    const said = { stdout: '', stderr: '' }
+    for (const stream of ['stdout', 'stderr'] as const) child[stream].on('data', (chunk: Buffer) => (said[stream] = (said[stream] + chunk.toString()).slice(-20_000)))
+    child.stdin.on('error', () => {}).end(input)
+    try {
+      const [code] = (await once(child, 'close')) as [number | null]
+      signal.throwIfAborted()
+      if (code === 255 || code === null) throw sshFailure({ stderr: said.stderr, code, destination, server: server.name, resolved: config })
+      return { code, ...said }
+    } finally {
+      signal.removeEventListener('abort', abort)
+      this.#children.delete(child)
+    }
+  }
+
   /** Ends what it started, giving agents a moment to finish. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const { stop } of this.#ahead.values()) stop.abort(new DployError('connection.closed', 'Nobody asked for it'))

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import type { BalancerConfig } from '../../protocol/config.ts'
 import { DployError } from '../../protocol/errors.ts'
 import { answers } from '../answers.ts'
@@ -10,6 +11,15 @@ import { findHandler, moved, parkedDials, proxyHandlers, top, type Json } from '
 
 /** How often a change is tried again because somebody else changed the configuration meanwhile. */
 const attempts = 10
+
+/** Whether the kernel gives connections that nobody accepted yet to the next listener; null: it does not tell. */
+function migratesRequests(): boolean | null {
+  try {
+    return readFileSync('/proc/sys/net/ipv4/tcp_migrate_req', 'utf8').trim() !== '0'
+  } catch {
+    return null
+  }
+}
 
 /**
  * Caddy by its admin API: the upstreams of named reverse_proxy handlers. Caddy has no state of a server that keeps traffic
@@ -64,6 +74,12 @@ class Caddy implements Balancer {
     await untilAnswers(server, await this.#dials(server, options.signal), this.#config.check, options)
     this.#keptOut.delete(server)
     await this.#changes.apply(server, false, options.signal)
+  }
+
+  /** On this machine the kernel tells whether a reload drops connections. */
+  advice(): string[] {
+    if (!this.#config.address.some((address) => /^unix:|^tcp:(127\.|localhost|\[::1\])/.test(address)) || migratesRequests() !== false) return []
+    return ['Caddy drops connections that it has not accepted yet whenever a server leaves or joins (docs/caddy.md); on its machine: sysctl -w net.ipv4.tcp_migrate_req=1']
   }
 
   async counters(): Promise<null> {

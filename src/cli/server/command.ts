@@ -3,6 +3,7 @@ import type { Output as Answer } from '../../client/client.ts'
 import { DployError } from '../../protocol/errors.ts'
 import { makeOutput, type Output } from '../output.ts'
 import { requester } from '../session.ts'
+import { addCommand } from './add.ts'
 import { openControlPlane } from './connection.ts'
 import { listLines, showLines } from './view.ts'
 
@@ -10,6 +11,7 @@ import { listLines, showLines } from './view.ts'
 export function serverCommand(): Command {
   return new Command('server')
     .description('the servers: which is connected, what it runs, who may be one')
+    .addCommand(addCommand())
     .addCommand(listCommand())
     .addCommand(showCommand())
     .addCommand(trafficCommand('drain'))

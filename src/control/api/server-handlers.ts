@@ -1,4 +1,5 @@
 import { DployError, reportOf } from '../../protocol/errors.ts'
+import { currentScript } from '../install/routes.ts'
 import { isPublicKey } from '../../protocol/signature.ts'
 import type { ServerView } from '../../protocol/api/servers.ts'
 import { rotateKeyOf } from '../gateway/keys.ts'
@@ -8,7 +9,7 @@ import type { ApiContext } from './context.ts'
 import type { Handlers } from './server.ts'
 import { serverView, visibleView } from './server-view.ts'
 
-type Names = 'servers' | 'server' | 'drainServer' | 'readyServer' | 'renameServer' | 'removeServer' | 'rotateServerKey' | 'unlockServer' | 'createJoinToken' | 'join'
+type Names = 'servers' | 'server' | 'drainServer' | 'readyServer' | 'renameServer' | 'removeServer' | 'rotateServerKey' | 'unlockServer' | 'installer' | 'createJoinToken' | 'join'
 
 /** How long a token lives that a forgotten key is answered with. Milliseconds. */
 const rejoinTime = 3_600_000
@@ -101,6 +102,12 @@ export function serverHandlers(context: ApiContext): Pick<Handlers, Names> {
       gateway.forgive(server.id)
       log.info({ server: server.name, by: caller.name }, 'unlocked')
       return {}
+    },
+
+    async installer() {
+      const url = context.publicUrl ?? context.address.url
+      if (url === null) throw new DployError('request.invalid', 'This control plane listens nowhere that an agent could dial', { fix: 'Start one: dploy serve' })
+      return { url, script: await currentScript(url) }
     },
 
     async createJoinToken({ body }) {

@@ -9,9 +9,8 @@ import { installScript } from './script.ts'
 export function addInstallFiles(server: FastifyInstance, options: { publicUrl: string | null }): void {
   server.get('/install.sh', async (request, reply) => {
     const url = options.publicUrl ?? addressAsked(request)
-    const { sha256 } = await agentBundle()
     void reply.header('content-type', 'text/x-shellscript; charset=utf-8').header('cache-control', 'no-store').header('x-content-type-options', 'nosniff')
-    return installScript({ url, bundle: sha256, runtimes: { x64: runtimes.x64.sha256, arm64: runtimes.arm64.sha256 }, minimumMajor })
+    return currentScript(url)
   })
 
   server.get<{ Params: { digest: string } }>('/agents/bundle/:digest.mjs', async (request, reply) => {
@@ -29,6 +28,12 @@ export function addInstallFiles(server: FastifyInstance, options: { publicUrl: s
     void reply.header('content-type', 'application/gzip').header('content-length', bytes)
     return reply.send(createReadStream(path))
   })
+}
+
+/** The script of this version, for servers that dial `url`. */
+export async function currentScript(url: string): Promise<string> {
+  const { sha256 } = await agentBundle()
+  return installScript({ url, bundle: sha256, runtimes: { x64: runtimes.x64.sha256, arm64: runtimes.arm64.sha256 }, minimumMajor })
 }
 
 /** The address by which this request came, through a proxy that ends TLS or not. Throws `request.invalid`. */

@@ -74,6 +74,13 @@ export const serverRoutes = {
     response: z.object({ token: z.string().nullable() }),
   },
   unlockServer: { method: 'DELETE', path: '/api/v1/servers/:server/lock', summary: 'Let a server in again that was locked because two machines held its key', access: 'administer', params: byName, response: z.object({}) },
+  installer: {
+    method: 'GET',
+    path: '/api/v1/installer',
+    summary: 'The script that makes a machine a server, and the address that it dials',
+    access: 'administer',
+    response: z.object({ url: z.string(), script: z.string() }),
+  },
   createJoinToken: {
     method: 'POST',
     path: '/api/v1/join-tokens',
