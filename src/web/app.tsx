@@ -1,7 +1,7 @@
 import { CSPProvider } from '@base-ui/react/csp-provider'
 import { QueryClientProvider } from '@tanstack/react-query'
 import { StrictMode, Suspense, lazy, useEffect, useSyncExternalStore } from 'react'
-import { BrowserRouter, Route, Routes } from 'react-router'
+import { BrowserRouter, Navigate, Route, Routes } from 'react-router'
 import { queryClient } from './api/queries.ts'
 import { session } from './api/session.ts'
 import { Empty, Skeleton } from './components/empty.tsx'
@@ -13,6 +13,11 @@ import { SignIn } from './sign-in/sign-in.tsx'
 
 const DeploymentPage = lazy(() => import('./deployment/deployment-page.tsx'))
 const DeployPage = lazy(() => import('./deploy/deploy-page.tsx'))
+const EnvironmentPage = lazy(() => import('./environment/environment-page.tsx'))
+const Servers = lazy(() => import('./environment/servers.tsx'))
+const Releases = lazy(() => import('./environment/releases.tsx'))
+const DeploymentsOf = lazy(() => import('./environment/deployments-of.tsx'))
+const Logs = lazy(() => import('./environment/logs.tsx'))
 const Deployments = lazy(() => import('./deployment/deployments.tsx'))
 
 /** All pages by their addresses. What the first page does not need is loaded when it is opened. */
@@ -43,6 +48,13 @@ function Pages() {
             <Route path="deployments" element={<Deployments />} />
             <Route path="deployments/:number" element={<DeploymentPage />} />
             <Route path="environments/:application/:environment/deploy" element={<DeployPage />} />
+            <Route path="environments/:application/:environment" element={<EnvironmentPage />}>
+              <Route index element={<Navigate to="servers" replace />} />
+              <Route path="servers" element={<Servers />} />
+              <Route path="releases" element={<Releases />} />
+              <Route path="deployments" element={<DeploymentsOf />} />
+              <Route path="logs" element={<Logs />} />
+            </Route>
             <Route path="*" element={<Empty title="There is no such page">The address may have been cut when it was copied.</Empty>} />
           </Route>
         </Routes>

@@ -12,6 +12,7 @@ import type { Gateway } from '../gateway/gateway.ts'
 import type { Guesses } from '../people/guesses.ts'
 import type { Receiver } from '../webhooks/receiver.ts'
 import type { PagesDirectory } from './pages.ts'
+import type { Files, Named } from '../sources/history.ts'
 import type { Store } from '../store/store.ts'
 
 /** What the API's handlers work with. */
@@ -30,6 +31,10 @@ export interface ApiContext {
     receive(pack: AsyncIterable<Uint8Array>): Promise<number>
     /** The commits between two, the newest first, at most 50. */
     between(config: Config, base: string | null, from: string, to: string): Promise<Revision[]>
+    /** What can be deployed. Fetches. */
+    history(config: Config, base: string | null, wanted: { branch: string | null; search: string; limit: number }, signal: AbortSignal): Promise<{ commits: Revision[]; branches: Named[]; tags: Named[] }>
+    /** The files that differ between two commits. */
+    files(config: Config, base: string | null, from: string, to: string, signal: AbortSignal): Promise<Files>
   }
   guesses: Guesses
   receiver: Receiver

@@ -11,6 +11,7 @@ import { commandHandlers } from './command-handlers.ts'
 import type { ApiContext } from './context.ts'
 import { logLines } from './log-lines.ts'
 import { peopleHandlers } from './people-handlers.ts'
+import { sourceHandlers } from './source-handlers.ts'
 import { preview } from './preview.ts'
 import { serverHandlers } from './server-handlers.ts'
 import type { Call, Handlers } from './server.ts'
@@ -33,6 +34,7 @@ export function makeHandlers(context: ApiContext): Handlers {
     ...tokenHandlers(context),
     ...auditHandlers(context),
     ...webhookHandlers(context),
+    ...sourceHandlers(context),
 
     health: async () => ({ status: 'ok', version: context.version }),
 

@@ -11,6 +11,7 @@ import { PackReader } from '../../protocol/pack.ts'
 import type { Revision } from '../../protocol/release-spec.ts'
 import type { ArtifactSource } from '../deploy/run.ts'
 import { GitMirror } from '../sources/git-mirror.ts'
+import { filesBetween, namesOf, type Files, type Named } from '../sources/history.ts'
 import { linkTargets } from '../sources/link-targets.ts'
 import { treeChanges, treeItems, treeOf, type TreeItem } from '../sources/revision-tree.ts'
 import { SharedWork } from '../sources/shared-work.ts'
@@ -64,6 +65,17 @@ export class Artifacts implements ArtifactSource, Disposable {
 
   resolve(config: Config, base: string | null, ref: string | null, branch: string | null, signal: AbortSignal): Promise<Revision> {
     return this.#mirror(config, base).resolve(ref, branch, signal)
+  }
+
+  async history(config: Config, base: string | null, wanted: { branch: string | null; search: string; limit: number }, signal: AbortSignal): Promise<{ commits: Revision[]; branches: Named[]; tags: Named[] }> {
+    const mirror = this.#mirror(config, base)
+    const head = await mirror.resolve(null, wanted.branch, signal)
+    const [commits, branches, tags] = await Promise.all([mirror.search(wanted.search, head.commit!, wanted.limit, signal), namesOf(mirror.path, 'heads', signal), namesOf(mirror.path, 'tags', signal)])
+    return { commits, branches, tags }
+  }
+
+  files(config: Config, base: string | null, from: string, to: string, signal: AbortSignal): Promise<Files> {
+    return filesBetween(this.#mirror(config, base).path, from, to, config.source.subfolder, signal)
   }
 
   between(config: Config, base: string | null, from: string, to: string): Promise<Revision[]> {

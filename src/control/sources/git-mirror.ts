@@ -7,6 +7,7 @@ import { distance } from 'fastest-levenshtein'
 import { DployError } from '../../protocol/errors.ts'
 import type { Revision } from '../../protocol/release-spec.ts'
 import { git, GitError } from './git.ts'
+import { searchArguments } from './history.ts'
 import { repositoryAddress, type RepositoryAddress } from './repository-address.ts'
 import { SharedWork } from './shared-work.ts'
 
@@ -75,6 +76,11 @@ export class GitMirror {
   /** The commits that `to` has and `from` has not, the newest first, at most `limit`. */
   async between(from: string, to: string, limit: number, signal: AbortSignal): Promise<Revision[]> {
     return this.#log([`--max-count=${limit}`, '--end-of-options', `${from}..${to}`], signal)
+  }
+
+  /** Commits whose message has the text, in all branches and tags, the newest first; without a text, those of `start`. */
+  search(text: string, start: string, limit: number, signal: AbortSignal): Promise<Revision[]> {
+    return this.#log(searchArguments(text, start, limit), signal)
   }
 
   async #fetch(signal: AbortSignal): Promise<void> {

@@ -7,6 +7,7 @@ import { doctorRoutes } from './doctor.ts'
 import { environmentRoutes } from './environments.ts'
 import { peopleRoutes } from './people.ts'
 import type { Route } from './route.ts'
+import { sourceRoutes } from './source.ts'
 import { secretRoutes } from './secrets.ts'
 import { serverRoutes } from './servers.ts'
 import { sessionRoutes } from './session.ts'
@@ -19,6 +20,7 @@ const digest = z.string().regex(digestPattern)
 export const routes = {
   ...environmentRoutes,
   ...deploymentRoutes,
+  ...sourceRoutes,
   ...secretRoutes,
   ...serverRoutes,
   ...commandRoutes,

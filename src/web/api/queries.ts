@@ -1,4 +1,4 @@
-import { QueryClient, queryOptions } from '@tanstack/react-query'
+import { keepPreviousData, QueryClient, queryOptions } from '@tanstack/react-query'
 import { DployError } from '../../protocol/errors.ts'
 import { connection } from './connection.ts'
 import { client, isSignedOut, session } from './session.ts'
@@ -41,6 +41,17 @@ export const queries = {
       refetchInterval: later,
       select: (data) => data.releases,
     }),
+  revisions: (application: string, environment: string, search: string) =>
+    queryOptions({
+      queryKey: ['revisions', application, environment, search],
+      queryFn: ({ signal }) => client().call('revisions', { params: { application, environment }, query: { search } }, { signal }),
+      staleTime: 5_000,
+      placeholderData: keepPreviousData,
+    }),
+  changes: (application: string, environment: string, revision: string) =>
+    queryOptions({ queryKey: ['changes', application, environment, revision], queryFn: ({ signal }) => client().call('changes', { params: { application, environment }, query: { revision } }, { signal }), staleTime: 60_000 }),
+  difference: (application: string, environment: string, from: number, to: number) =>
+    queryOptions({ queryKey: ['difference', application, environment, from, to], queryFn: ({ signal }) => client().call('compareReleases', { params: { application, environment, from, to } }, { signal }), staleTime: Infinity }),
   plan: (application: string, environment: string, revision: string | undefined) =>
     queryOptions({
       queryKey: ['plan', application, environment, revision ?? null],

@@ -1,5 +1,4 @@
 import { useMutation, useQuery } from '@tanstack/react-query'
-import { useState } from 'react'
 import { Link, useNavigate, useParams, useSearchParams } from 'react-router'
 import type { Plan } from '../../protocol/deployment.ts'
 import { queries } from '../api/queries.ts'
@@ -11,6 +10,8 @@ import { RevisionLine } from '../components/revision.tsx'
 import { duration } from '../components/time.tsx'
 import { sayProblem } from '../components/toasts.tsx'
 import { useTitle } from '../shell/use-title.ts'
+import { bytes } from '../deployment/receipt.tsx'
+import { RevisionChoice } from './revision-choice.tsx'
 import './deploy.css'
 
 /** What a deployment would change, before it does: the revision, the commits, the plan, what stands in its way; one button. */
@@ -18,8 +19,9 @@ export default function DeployPage() {
   const { application = '', environment = '' } = useParams()
   const [search, setSearch] = useSearchParams()
   const revision = search.get('revision') ?? ''
-  const [text, setText] = useState(revision)
   const navigate = useNavigate()
+  const { data: environments } = useQuery(queries.environments())
+  const running = environments?.find((one) => one.application === application && one.environment === environment)?.wanted?.revision.commit ?? null
   useTitle(`Deploy ${application} to ${environment}`)
   const { data, error, isFetching } = useQuery(queries.plan(application, environment, revision || undefined))
   const deploy = useMutation({
@@ -33,13 +35,9 @@ export default function DeployPage() {
       <div className="page-head">
         <h1 className="grow">Deploy {application} to {environment}</h1>
       </div>
-      <form className="card deploy" onSubmit={(event) => (event.preventDefault(), setSearch(text === '' ? {} : { revision: text }))}>
+      <div className="card deploy">
         <Part title="Revision">
-          <div className="row wrap">
-            <input className="input deploy-revision" aria-label="Branch, tag or commit" placeholder="Branch, tag or commit; empty: the environment's branch" value={text} onChange={(event) => setText(event.target.value)} />
-            <button type="submit" className="button">Look</button>
-          </div>
-          {data ? <RevisionLine revision={data.revision} /> : null}
+          <RevisionChoice application={application} environment={environment} value={revision} running={running} onChange={(value) => setSearch(value === '' ? {} : { revision: value }, { replace: true })} />
         </Part>
         {error ? <Part title="Problem"><Problem report={error as never} /></Part> : null}
         {!data && !error ? <Part title="Plan"><Skeleton lines={3} /></Part> : null}
@@ -47,6 +45,7 @@ export default function DeployPage() {
           <>
             <Part title="Changes">
               {data.commitsAhead.length === 0 ? <p className="muted">{data.plan.from === null ? 'The first release here.' : 'No commit that does not run here already.'}</p> : null}
+              {data.revision.commit ? <Files application={application} environment={environment} commit={data.revision.commit} count={data.commitsAhead.length} /> : null}
               <ul className="stack commits">{data.commitsAhead.map((commit) => <li key={commit.commit}><RevisionLine revision={commit} /></li>)}</ul>
             </Part>
             <Part title="Plan"><PlanWords plan={data.plan} /></Part>
@@ -57,7 +56,7 @@ export default function DeployPage() {
             </Part>
           </>
         ) : null}
-      </form>
+      </div>
       <div className="row wrap deploy-end">
         <CommandLine command={command} />
         <span className="grow" />
@@ -65,6 +64,22 @@ export default function DeployPage() {
         <button type="button" className="button primary" data-go disabled={!data || isFetching || deploy.isPending} onClick={() => deploy.mutate()}>{deploy.isPending ? 'Starting…' : `Deploy to ${environment}`}</button>
       </div>
     </>
+  )
+}
+
+/** `3 commits, 14 files, 38 KB`. */
+function Files({ application, environment, commit, count }: { application: string; environment: string; commit: string; count: number }) {
+  const { data } = useQuery(queries.changes(application, environment, commit))
+  if (!data?.files || data.files.count === 0) return null
+  const { files } = data
+  return (
+    <details className="changed-files">
+      <summary>
+        {count > 0 ? `${count === 50 ? '50 or more' : count} ${count === 1 ? 'commit' : 'commits'}, ` : ''}
+        {files.count.toLocaleString('en')} {files.count === 1 ? 'file' : 'files'}, {bytes(files.bytes)}
+      </summary>
+      <ul className="mono">{files.files.map((file) => <li key={file.path} className="cut">{file.change} {file.path}</li>)}</ul>
+    </details>
   )
 }
 

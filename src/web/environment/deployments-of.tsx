@@ -1,0 +1,27 @@
+import { useQuery } from '@tanstack/react-query'
+import { Link, useParams } from 'react-router'
+import { queries } from '../api/queries.ts'
+import { CommandLine } from '../components/command-line.tsx'
+import { Empty, Skeleton } from '../components/empty.tsx'
+import { Problem } from '../components/problem.tsx'
+import { useAfter } from '../components/time.tsx'
+import { DeploymentTable } from '../deployment/deployments.tsx'
+import { placeOf } from '../overview/place.ts'
+import { useTitle } from '../shell/use-title.ts'
+
+/** What was done to an environment, the newest first. */
+export default function DeploymentsOf() {
+  const { application = '', environment = '' } = useParams()
+  useTitle(`Deployments · ${application} → ${environment}`)
+  const { data, error } = useQuery(queries.deployments({ application, environment, limit: 100 }))
+  const patient = useAfter(300)
+  if (error && !data) return <Problem report={error as never} />
+  if (!data) return patient ? <Skeleton lines={5} /> : null
+  if (data.length === 0) return <Empty title="Nothing has been deployed here yet" action={<Link className="button primary" to={`${placeOf({ application, environment })}/deploy`}>Deploy…</Link>} />
+  return (
+    <div className="stack wide">
+      <div className="filters"><span className="grow" /><CommandLine command={`dploy deployments ${environment}`} /></div>
+      <div className="card"><DeploymentTable deployments={data} place={false} /></div>
+    </div>
+  )
+}

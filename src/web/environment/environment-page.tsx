@@ -1,0 +1,39 @@
+import { useQuery } from '@tanstack/react-query'
+import { Link, NavLink, Outlet, useParams } from 'react-router'
+import { queries } from '../api/queries.ts'
+import { Empty } from '../components/empty.tsx'
+import { RevisionLine } from '../components/revision.tsx'
+import { DeploymentStateBadge, State } from '../components/state.tsx'
+import { Ago } from '../components/time.tsx'
+import { placeOf } from '../overview/place.ts'
+import './environment.css'
+
+const tabs = [['servers', 'Servers'], ['releases', 'Releases'], ['deployments', 'Deployments'], ['logs', 'Logs']] as const
+
+/** Where something runs: its servers, releases, deployments and what it prints. */
+export default function EnvironmentPage() {
+  const { application = '', environment = '' } = useParams()
+  const { data } = useQuery(queries.environments())
+  const summary = data?.find((one) => one.application === application && one.environment === environment)
+  const place = placeOf({ application, environment })
+  if (data && !summary) return <Empty title={`There is no ${application} → ${environment}`} action={<Link className="button" to="/">Overview</Link>} />
+  return (
+    <>
+      <div className="page-head">
+        <div className="grow stack">
+          <h1>{application} → {environment}</h1>
+          <div className="row wrap">
+            {summary?.lock ? <Link to={`/deployments/${summary.lock.number}`}><DeploymentStateBadge state={summary.lock.state} /> deployment {summary.lock.number}</Link> : null}
+            {summary?.wanted ? <span className="muted">release {summary.wanted.release}, made <Ago at={summary.wanted.since} /></span> : summary ? <State tone="idle">nothing deployed yet</State> : null}
+          </div>
+          {summary?.wanted ? <RevisionLine revision={summary.wanted.revision} /> : null}
+        </div>
+        <div className="actions"><Link className="button primary" data-deploy to={`${place}/deploy`}>Deploy…</Link></div>
+      </div>
+      <nav className="tabs" aria-label={`${application} → ${environment}`}>
+        {tabs.map(([path, title]) => <NavLink key={path} to={`${place}/${path}`}>{title}</NavLink>)}
+      </nav>
+      <Outlet />
+    </>
+  )
+}

@@ -1,0 +1,82 @@
+import { useMutation, useQuery } from '@tanstack/react-query'
+import { useState } from 'react'
+import { Link, useNavigate, useParams } from 'react-router'
+import type { ReleaseSummary } from '../../protocol/api/environments.ts'
+import { queries } from '../api/queries.ts'
+import { client } from '../api/session.ts'
+import { CommandLine } from '../components/command-line.tsx'
+import { Confirm } from '../components/confirm.tsx'
+import { Empty, Skeleton } from '../components/empty.tsx'
+import { Problem } from '../components/problem.tsx'
+import { RevisionLine } from '../components/revision.tsx'
+import { State } from '../components/state.tsx'
+import { Ago, useAfter } from '../components/time.tsx'
+import { sayProblem } from '../components/toasts.tsx'
+import { placeOf } from '../overview/place.ts'
+import { useTitle } from '../shell/use-title.ts'
+import { Compare } from './compare.tsx'
+
+/** What ran here, the newest first: compare two, go back to one. */
+export default function Releases() {
+  const { application = '', environment = '' } = useParams()
+  useTitle(`Releases · ${application} → ${environment}`)
+  const { data, error } = useQuery(queries.releases(application, environment))
+  const [picked, setPicked] = useState<number[]>([])
+  const patient = useAfter(300)
+  if (error && !data) return <Problem report={error as never} />
+  if (!data) return patient ? <Skeleton lines={5} /> : null
+  if (data.length === 0) return <Empty title="No release yet" action={<Link className="button primary" to={`${placeOf({ application, environment })}/deploy`}>Deploy the first…</Link>}><p>Each deployment makes a release: files, service definition and variables of that moment. Any that is kept can be activated again.</p></Empty>
+  const toggle = (number: number) => setPicked((before) => (before.includes(number) ? before.filter((one) => one !== number) : [...before.slice(-1), number]))
+  const [from, to] = picked.toSorted((a, b) => a - b)
+  return (
+    <div className="stack wide">
+      <div className="filters">
+        <p className="muted grow">Choose two to see what differs.</p>
+        <CommandLine command={`dploy releases ${environment}`} />
+      </div>
+      <div className="card table-box">
+        <table className="table">
+          <thead><tr><th><span className="hidden">Compare</span></th><th>Release</th><th>Revision</th><th>Made</th><th>State</th><th><span className="hidden">Actions</span></th></tr></thead>
+          <tbody>
+            {data.map((release) => (
+              <tr key={release.number}>
+                <td><input type="checkbox" aria-label={`Compare release ${release.number}`} checked={picked.includes(release.number)} onChange={() => toggle(release.number)} /></td>
+                <td className="number">{release.number}</td>
+                <td className="revision-cell"><RevisionLine revision={release.revision} /></td>
+                <td><Ago at={release.createdAt} /></td>
+                <td>{release.wanted ? <State tone="good">runs now</State> : null}</td>
+                <td><span className="actions">{release.wanted ? null : <Activate release={release} application={application} environment={environment} current={data.find((one) => one.wanted)?.number ?? null} />}</span></td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+      {picked.length > 0 ? (
+        <div className="compare-bar">
+          <span className="grow">{to === undefined ? `Release ${from} is chosen; choose another.` : `Releases ${from} and ${to}`}</span>
+          <button type="button" className="button quiet" onClick={() => setPicked([])}>Clear</button>
+          {to === undefined ? null : <Compare application={application} environment={environment} from={from!} to={to} />}
+        </div>
+      ) : null}
+    </div>
+  )
+}
+
+function Activate({ release, application, environment, current }: { release: ReleaseSummary; application: string; environment: string; current: number | null }) {
+  const navigate = useNavigate()
+  const rollback = useMutation({
+    mutationFn: () => client().call('rollback', { params: { application, environment }, body: { release: release.number } }),
+    onSuccess: (started) => void navigate(`/deployments/${started.number}`),
+    onError: sayProblem,
+  })
+  const back = current === null || release.number < current
+  return (
+    <Confirm
+      trigger={<button type="button" className="button small" disabled={rollback.isPending} aria-label={`${back ? 'Roll back to' : 'Activate'} release ${release.number}`}>{back ? 'Roll back' : 'Activate'}</button>}
+      title={`${back ? 'Roll' : 'Switch'} ${environment} ${back ? 'back ' : ''}to release ${release.number}?`} action={`Activate release ${release.number}`} danger command={`dploy rollback ${environment} --release ${release.number}`} onConfirm={() => rollback.mutate()}
+    >
+      <p>{application} → {environment} runs {current === null ? 'nothing' : `release ${current}`} now. Servers that keep release {release.number} get no file; the others get those they lack.</p>
+      <RevisionLine revision={release.revision} />
+    </Confirm>
+  )
+}
