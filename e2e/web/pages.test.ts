@@ -2,10 +2,20 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import type { Page } from 'playwright-core'
 import { openBrowser, skip } from './browser.ts'
 import { startDemo, type Demo } from './demo.ts'
 
+/** What axe-core finds on a page, by rule and element. It is run from the browser's side, so that the page's own policy stays as it is. */
+async function faultless(page: Page, name: string): Promise<void> {
+  await page.locator('h1, h2').first().waitFor()
+  await page.evaluate(axe)
+  const found = await page.evaluate<{ id: string; nodes: { html: string; failureSummary: string }[] }[]>('axe.run(document).then((result) => result.violations)')
+  assert.deepEqual(found.map(({ id, nodes }) => `${id}: ${nodes.slice(0, 3).map((node) => `${node.html.slice(0, 160)} ${node.failureSummary.slice(0, 200)}`).join(' | ')}`), [], name)
+}
+
+const axe = readFileSync(fileURLToPath(import.meta.resolve('axe-core/axe.min.js')), 'utf8')
 const built = join(import.meta.dirname, '../../dist/web')
 
 test('the pages', { skip, timeout: 240_000 }, async (t) => {
@@ -41,6 +51,7 @@ test('the pages', { skip, timeout: 240_000 }, async (t) => {
     await page.getByRole('link', { name: 'Deploy hello to demo' }).click()
     await page.getByText('Greet a third time').first().waitFor()
     await page.getByText('All 3 servers answer').waitFor()
+    await page.getByText('1 commit, 1 file,').waitFor()
     await page.getByRole('button', { name: 'Deploy to demo' }).click()
     await page.getByRole('heading', { name: /^Deployment 3/ }).waitFor()
     await page.getByText('succeeded', { exact: true }).first().waitFor()
@@ -73,6 +84,67 @@ test('the pages', { skip, timeout: 240_000 }, async (t) => {
     await page.getByText('rolled back', { exact: true }).first().waitFor()
     await page.getByRole('alert').filter({ hasText: 'web1' }).first().waitFor()
     await page.getByRole('heading', { name: 'Receipt' }).waitFor()
+  })
+
+  await t.test('find a revision by its message', async () => {
+    await page.goto(`${demo.url}/environments/hello/demo/deploy`)
+    await page.getByLabel('Search branches, tags and commits').fill('third TIME')
+    await page.getByRole('radio', { name: /Greet a third time/ }).check()
+    await page.getByText('dploy deploy demo --revision').waitFor()
+  })
+
+  await t.test('compare two releases, and take a server out of traffic and back', async () => {
+    await page.goto(`${demo.url}/environments/hello/demo/releases`)
+    await page.getByLabel('Compare release 1', { exact: true }).check()
+    await page.getByLabel('Compare release 3', { exact: true }).check()
+    await page.getByRole('button', { name: 'Compare', exact: true }).click()
+    await page.getByRole('dialog').getByText('greeting.txt').waitFor()
+    await page.getByRole('dialog').getByText('Greet differently').waitFor()
+    await page.getByRole('button', { name: 'Close' }).click()
+    await page.getByRole('link', { name: 'Servers' }).click()
+    const row = page.getByRole('row').filter({ hasText: 'web2' })
+    await row.getByRole('button', { name: 'Drain' }).click()
+    await page.getByRole('button', { name: 'Drain web2' }).click()
+    await row.getByText('out of traffic').waitFor()
+    await row.getByRole('button', { name: 'Make ready' }).click()
+    await row.getByText('serves').waitFor()
+  })
+
+  await t.test('show the line that adds a server', async () => {
+    await page.getByRole('button', { name: 'Add a server…' }).click()
+    await page.getByLabel('Its name').fill('web9')
+    await page.getByRole('button', { name: 'Show the line' }).click()
+    await page.getByText('waiting for it…').waitFor()
+    await page.keyboard.press('Escape')
+  })
+
+  for (const theme of ['light', 'dark'] as const) {
+    await t.test(`have no fault that axe finds, ${theme}`, async () => {
+      const { page: own, context } = await browser.open({ theme })
+      await own.goto(demo.url)
+      await faultless(own, 'sign-in')
+      await demo.signIn(own)
+      for (const path of ['/', '/deployments', '/deployments/3', '/deployments/5', ...['deploy', 'servers', 'releases', 'deployments', 'logs'].map((name) => `/environments/hello/demo/${name}`), '/nowhere']) {
+        await own.goto(demo.url + path)
+        await own.waitForLoadState('networkidle').catch(() => {})
+        await faultless(own, path)
+      }
+      await own.goto(`${demo.url}/environments/hello/demo/servers`)
+      await own.getByRole('button', { name: 'Add a server…' }).click()
+      await faultless(own, 'dialog')
+      await context.close()
+    })
+  }
+
+  await t.test('fit a phone', async () => {
+    const { page: own, context } = await browser.open({ width: 390, height: 844 })
+    await demo.signIn(own)
+    for (const path of ['/', '/deployments', '/deployments/5', ...['deploy', 'servers', 'releases', 'logs'].map((name) => `/environments/hello/demo/${name}`)]) {
+      await own.goto(demo.url + path)
+      await own.locator('h1').waitFor()
+      assert.equal(await own.evaluate('document.documentElement.scrollWidth > innerWidth'), false, `${path} is wider than the screen`)
+    }
+    await context.close()
   })
 
   await t.test('hold no script or style of their own, and break none of the rules that forbid them', () => {
