@@ -55,7 +55,7 @@ function Pages() {
               <Route path="deployments" element={<DeploymentsOf />} />
               <Route path="logs" element={<Logs />} />
             </Route>
-            <Route path="*" element={<Empty title="There is no such page">The address may have been cut when it was copied.</Empty>} />
+            <Route path="*" element={<Empty page title="There is no such page">The address may have been cut when it was copied.</Empty>} />
           </Route>
         </Routes>
       </Suspense>

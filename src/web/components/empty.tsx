@@ -1,10 +1,11 @@
 import type { ReactNode } from 'react'
 
-/** Where there is nothing yet: the first step of what one comes here for. */
-export function Empty({ title, children, action }: { title: string; children?: ReactNode; action?: ReactNode }) {
+/** Where there is nothing yet: the first step of what one comes here for. `page`: nothing else has a heading there. */
+export function Empty({ title, children, action, page = false }: { title: string; children?: ReactNode; action?: ReactNode; page?: boolean }) {
+  const Heading = page ? 'h1' : 'h2'
   return (
     <div className="empty">
-      <h2>{title}</h2>
+      <Heading>{title}</Heading>
       {children}
       {action}
     </div>

@@ -16,7 +16,7 @@ export default function EnvironmentPage() {
   const { data } = useQuery(queries.environments())
   const summary = data?.find((one) => one.application === application && one.environment === environment)
   const place = placeOf({ application, environment })
-  if (data && !summary) return <Empty title={`There is no ${application} → ${environment}`} action={<Link className="button" to="/">Overview</Link>} />
+  if (data && !summary) return <Empty page title={`There is no ${application} → ${environment}`} action={<Link className="button" to="/">Overview</Link>} />
   return (
     <>
       <div className="page-head">
