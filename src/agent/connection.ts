@@ -7,7 +7,7 @@ import { connectThrough } from './proxy.ts'
 
 /** Between attempts to connect: the first, and the longest that it grows to. Milliseconds. */
 const firstDelay = 200
-const longestDelay = 5_000
+const longestDelay = 4_000
 /** A connection that lasted this long starts the delays anew. Milliseconds. */
 const lasted = 1_000
 
