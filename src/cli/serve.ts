@@ -11,16 +11,17 @@ export function serveCommand(): Command {
     .option('--listen <host:port>', 'where agents and clients connect', '127.0.0.1:4800')
     .option('--url <url>', 'where servers and people reach it, if not there: https://dploy.example.org')
     .option('--data <dir>', 'where it keeps everything; by default .dploy here')
+    .option('--metrics-open', 'show /metrics to everybody; by default to who may read everything', false)
     .option('--json', 'one JSON object a line', false)
     .addHelpText('after', '\nExamples:\n  $ dploy serve\n  $ dploy serve --listen 0.0.0.0:4800 --data /var/lib/dploy-control')
-    .action(async (options: { listen: string; url?: string; data?: string; json: boolean }) => {
+    .action(async (options: { listen: string; url?: string; data?: string; metricsOpen: boolean; json: boolean }) => {
       const output = makeOutput(options)
       const { startServing } = await import('./embed.ts')
       const data = options.data === undefined ? dataDirectory(process.cwd()) : resolve(options.data)
       const stop = Promise.withResolvers<void>()
       for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.resolve())
       const pages = pagesOf((text) => output.mode !== 'json' && output.line(text))
-      await using plane = await startServing(data, { tcp: parseListen(options.listen), publicUrl: readUrl(options.url), pages, log: { level: 'info' } })
+      await using plane = await startServing(data, { tcp: parseListen(options.listen), publicUrl: readUrl(options.url), pages, metricsOpen: options.metricsOpen, log: { level: 'info' } })
       const setup = await plane.setupLink()
       if (output.mode === 'json') output.json({ type: 'serving', url: plane.url, data, ...(setup === null ? {} : { setup }) })
       else {

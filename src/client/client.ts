@@ -7,8 +7,10 @@ import { serverSentEvents } from './server-sent-events.ts'
 type Part<R, K extends string> = R extends Record<K, infer S extends z.ZodType> ? z.input<S> : undefined
 type Compact<T> = { [K in keyof T as T[K] extends undefined ? never : K]: T[K] }
 
-/** What a call takes: the parts that its route has. */
-export type Input<N extends RouteName> = Compact<{ params: Part<Routes[N], 'params'>; query: Part<Routes[N], 'query'>; body: Part<Routes[N], 'body'> }>
+type Query<Q> = Q extends undefined ? object : object extends Q ? { query?: Q } : { query: Q }
+
+/** What a call takes: the parts that its route has. A query of which nothing has to be said can be left out. */
+export type Input<N extends RouteName> = Compact<{ params: Part<Routes[N], 'params'>; body: Part<Routes[N], 'body'> }> & Query<Part<Routes[N], 'query'>>
 export type Output<N extends RouteName> = z.output<Routes[N]['response']>
 export type StreamName = { [N in RouteName]: Routes[N] extends { stream: 'events' } ? N : never }[RouteName]
 export type TextName = { [N in RouteName]: Routes[N] extends { stream: 'text' } ? N : never }[RouteName]
@@ -25,7 +27,7 @@ export interface ClientOptions {
   fetch: typeof fetch
 }
 
-type Args<N extends RouteName> = keyof Input<N> extends never ? [input?: undefined, options?: { signal?: AbortSignal }] : [input: Input<N>, options?: { signal?: AbortSignal }]
+type Args<N extends RouteName> = object extends Input<N> ? [input?: Input<N>, options?: { signal?: AbortSignal }] : [input: Input<N>, options?: { signal?: AbortSignal }]
 
 /** The API, typed from its contract. Every method throws DployError with the code that the API answered. */
 export class Client {

@@ -18,6 +18,7 @@ import { Gateway } from './gateway/gateway.ts'
 import { SshReach } from './gateway/ssh-reach.ts'
 import { controlKey } from './key.ts'
 import { Guesses } from './people/guesses.ts'
+import { Measured } from './metrics/measured.ts'
 import { measure } from './receipt/measure.ts'
 import { SecretBox } from './secrets/secret-box.ts'
 import { openSqlite } from './store/sqlite.ts'
@@ -42,6 +43,8 @@ export interface ControlPlaneOptions {
   pages?: PagesDirectory | undefined
   /** Reach servers by ssh, instead of waiting for their agents to dial in. */
   ssh?: Ssh | undefined
+  /** Show /metrics to everybody, not only to who may read everything. */
+  metricsOpen?: boolean | undefined
   log?: { level: 'silent' | 'info' | 'debug' } | undefined
 }
 
@@ -83,7 +86,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   cleanup.defer(() => converger.settled())
   cleanup.defer(() => deployer.stop())
   const receiver = cleanup.use(new Receiver({ store, deployer, log }))
-  const context = { store, gateway, shared, deployer, commands: new CommandRuns(store, gateway), copies: new FileCopies(store, gateway), artifacts, guesses: new Guesses(), receiver, openBalancer, pages: options.pages ?? null, controlKey: key.publicKey, address: { url: null }, publicUrl: options.publicUrl ?? null, version: version(), log }
+  const context = { store, gateway, shared, deployer, commands: new CommandRuns(store, gateway), copies: new FileCopies(store, gateway), artifacts, guesses: new Guesses(), receiver, openBalancer, pages: options.pages ?? null, controlKey: key.publicKey, address: { url: null }, publicUrl: options.publicUrl ?? null, version: version(), measured: cleanup.use(new Measured()), closing: false, metricsOpen: options.metricsOpen ?? false, log }
   const api = cleanup.use(await serveApi(context, makeHandlers(context), { tcp: options.tcp, socket: options.socket }))
   await deployer.recover()
   // A command that comes and goes starts nothing that nobody asked it for.

@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import { subjectOf, type Right } from '../../protocol/api/access.ts'
+import { routes } from '../../protocol/api/contract.ts'
 import type { Route } from '../../protocol/api/route.ts'
 import { DployError } from '../../protocol/errors.ts'
 import type { Caller } from './caller.ts'
@@ -13,7 +14,7 @@ import type { ApiContext } from './context.ts'
  */
 export async function admit(context: ApiContext, route: Route, caller: Caller, request: FastifyRequest): Promise<void> {
   const { access } = route
-  if (access === 'open') return
+  if (access === 'open' || (context.metricsOpen && route === routes.metrics)) return
   if (caller.kind === 'anyone') throw new DployError('unauthorized', 'Nobody is signed in')
   if (access === 'known') return
   if (access === 'own') {

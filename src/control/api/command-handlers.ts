@@ -1,4 +1,5 @@
 import type { ApiContext } from './context.ts'
+import { paged, timeCursor } from './cursor.ts'
 import type { Call, Handlers } from './server.ts'
 
 /** What the routes of people's own commands do. */
@@ -29,7 +30,8 @@ export function commandHandlers(context: ApiContext): Pick<Handlers, 'exec' | 'i
 
     async runs({ params, query }) {
       const environment = await store.applications.environment(params.application, params.environment)
-      return { runs: await store.runs.list(environment.id, query.limit) }
+      const { page, next } = paged(await store.runs.list(environment.id, query.limit + 1, timeCursor(query.cursor)), query.limit, (run) => `${run.startedAt}.${run.id}`)
+      return { runs: page, next }
     },
   }
 }

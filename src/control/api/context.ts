@@ -10,6 +10,7 @@ import type { SharedLocks } from '../deploy/shared-lock.ts'
 import type { ArtifactSource } from '../deploy/run.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import type { Guesses } from '../people/guesses.ts'
+import type { Measured } from '../metrics/measured.ts'
 import type { Receiver } from '../webhooks/receiver.ts'
 import type { PagesDirectory } from './pages.ts'
 import type { Files, Named } from '../sources/history.ts'
@@ -47,5 +48,11 @@ export interface ApiContext {
   /** Where it is reached over TCP; null: not at all, or not yet. */
   address: { url: string | null }
   version: string
+  /** What is counted as it happens. */
+  measured: Measured
+  /** Whether it shuts down. */
+  closing: boolean
+  /** Whether /metrics asks for no token. */
+  metricsOpen: boolean
   log: Logger
 }

@@ -9,6 +9,8 @@ import { applyConfig } from './apply.ts'
 import { auditHandlers } from './audit-handlers.ts'
 import { commandHandlers } from './command-handlers.ts'
 import type { ApiContext } from './context.ts'
+import { controlHandlers } from './control-handlers.ts'
+import { numberCursor, paged } from './cursor.ts'
 import { logLines } from './log-lines.ts'
 import { peopleHandlers } from './people-handlers.ts'
 import { sourceHandlers } from './source-handlers.ts'
@@ -35,8 +37,7 @@ export function makeHandlers(context: ApiContext): Handlers {
     ...auditHandlers(context),
     ...webhookHandlers(context),
     ...sourceHandlers(context),
-
-    health: async () => ({ status: 'ok', version: context.version }),
+    ...controlHandlers(context),
 
     apply: (call) => applyConfig(context, call),
 
@@ -60,7 +61,7 @@ export function makeHandlers(context: ApiContext): Handlers {
       const id = await deployer.submit({
         environment,
         kind: 'deploy',
-        request: { revision: call.body.revision ?? null, artifact: call.body.artifact ?? null, release: null, servers: null },
+        request: { revision: call.body.revision ?? null, artifact: call.body.artifact ?? null, release: null, servers: null, ...keptUnder(call) },
         requestedBy: requestedBy(call),
         requester: call.caller.identity,
         wait: call.body.wait,
@@ -75,7 +76,7 @@ export function makeHandlers(context: ApiContext): Handlers {
       const id = await deployer.submit({
         environment,
         kind: 'rollback',
-        request: { revision: null, artifact: null, release: release.id, servers: null },
+        request: { revision: null, artifact: null, release: release.id, servers: null, ...keptUnder(call) },
         requestedBy: requestedBy(call),
         requester: call.caller.identity,
         wait: call.body.wait,
@@ -93,9 +94,10 @@ export function makeHandlers(context: ApiContext): Handlers {
 
     async releases({ params, query }) {
       const environment = await environmentOf(params)
-      const releases = await store.releases.list(environment.id, query.limit)
+      const { page, next } = paged(await store.releases.list(environment.id, query.limit + 1, numberCursor(query.cursor)), query.limit, ({ number }) => number)
       return {
-        releases: releases.map((release) => ({
+        next,
+        releases: page.map((release) => ({
           number: release.number,
           artifact: release.spec.artifact,
           revision: release.spec.revision,
@@ -128,7 +130,16 @@ export function makeHandlers(context: ApiContext): Handlers {
     async deployments({ query, caller }) {
       if (query.environment !== undefined && query.application === undefined) throw new DployError('request.invalid', 'environment goes with application')
       const environmentId = query.application === undefined || query.environment === undefined ? undefined : await visibleEnvironment(context, caller, query.application, query.environment)
-      return { deployments: await store.deployments.list({ environments: caller.rights.environments('read'), ...(environmentId === undefined ? {} : { environmentId }), ...(query.before === undefined ? {} : { before: query.before }), limit: query.limit }) }
+      const before = numberCursor(query.cursor) ?? query.before
+      const found = await store.deployments.list({ environments: caller.rights.environments('read'), ...(environmentId === undefined ? {} : { environmentId }), ...(before === undefined ? {} : { before }), limit: query.limit + 1 })
+      const { page, next } = paged(found, query.limit, ({ number }) => number)
+      return { deployments: page, next }
+    },
+
+    async deploymentLog({ params, query }) {
+      const events = await store.events.read(await store.deployments.idOf(params.number), numberCursor(query.cursor) ?? 0, query.limit + 1)
+      const { page, next } = paged(events, query.limit, ({ seq }) => seq)
+      return { events: page, next }
     },
 
     deployment: async ({ params }) => store.deployments.present(await store.deployments.idOf(params.number)),
@@ -175,6 +186,11 @@ export function makeHandlers(context: ApiContext): Handlers {
 
     uploadObjects: async ({ request }) => ({ objects: await context.artifacts.receive(request.body as AsyncIterable<Uint8Array>) }),
   }
+}
+
+/** Lets a request that comes again find its deployment. */
+function keptUnder({ answer }: { answer: string | null }): { answer?: string } {
+  return answer === null ? {} : { answer }
 }
 
 /** For the audit log: what the environment was meant to run, and the deployment that is to change it. */

@@ -28,6 +28,11 @@ const headers = {
   'cross-origin-opener-policy': 'same-origin',
 }
 
+/** Lets an answer be a page: its own style, images and scripts are loaded, and nothing else. */
+export function setPageHeaders(reply: FastifyReply): void {
+  reply.headers(headers)
+}
+
 /** Paths that are never a page: what asks for them wants an error it can read. */
 const noPage = /^\/(?:api|agents|assets|healthz|readyz|metrics|hooks)(?:\/|$)/
 

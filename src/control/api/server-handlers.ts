@@ -6,6 +6,7 @@ import { rotateKeyOf } from '../gateway/keys.ts'
 import type { Environment } from '../store/applications.ts'
 import type { Server } from '../store/servers.ts'
 import type { ApiContext } from './context.ts'
+import { paged } from './cursor.ts'
 import type { Handlers } from './server.ts'
 import { serverView, visibleView } from './server-view.ts'
 
@@ -25,9 +26,16 @@ export function serverHandlers(context: ApiContext): Pick<Handlers, Names> {
   }
 
   return {
-    async servers({ signal, caller }) {
-      const views = await Promise.all((await store.servers.all()).map(async (server) => visibleView(context, server, caller.rights, signal)))
-      return { servers: views.filter((view) => view !== null) }
+    async servers({ query, signal, caller }) {
+      const all = (await store.servers.all()).filter(({ name }) => query.cursor === undefined || name > query.cursor).sort((a, b) => (a.name < b.name ? -1 : 1))
+      const views: ServerView[] = []
+      // What the caller may not see takes no place on the page.
+      for (let at = 0; at < all.length && views.length <= query.limit; at += query.limit) {
+        const some = await Promise.all(all.slice(at, at + query.limit).map(async (server) => visibleView(context, server, caller.rights, signal)))
+        views.push(...some.filter((view) => view !== null))
+      }
+      const { page, next } = paged(views, query.limit, ({ name }) => name)
+      return { servers: page, next }
     },
 
     async server({ params, signal, caller }): Promise<ServerView> {

@@ -1,22 +1,26 @@
 import { chmod, rm } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
-import { serializerCompiler, validatorCompiler, hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod'
+import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod'
 import type * as z from 'zod'
 import { WebSocketServer } from 'ws'
 import { routes, type RouteName, type Routes } from '../../protocol/api/contract.ts'
 import type { Route } from '../../protocol/api/route.ts'
-import { DployError, errorTable, reportOf, type ErrorReport } from '../../protocol/errors.ts'
+import { DployError, reportOf } from '../../protocol/errors.ts'
 import { maxBodyBytes, maxHeadBytes } from '../../protocol/frame.ts'
 import { admit } from './access.ts'
 import { localCaller, type Caller } from './caller.ts'
 import type { ApiContext } from './context.ts'
 import { streamEvents, streamText } from './event-stream.ts'
+import { keyOf, once, onceStreamed } from './idempotency.ts'
 import { identify } from './identify.ts'
+import { tagged } from './entity-tag.ts'
+import { addReference } from './reference.ts'
 import { endWithAccess } from './still.ts'
 import { setSafeHeaders } from './origin.ts'
 import { addInstallFiles } from '../install/routes.ts'
 import { addPageFiles, sendPage } from './pages.ts'
+import { answerProblem, refuseAddress, refuseConnection, sendNotFound, told } from './problem.ts'
 import { isAudited, Recording, recorded, recordRefusal, type Change } from './recorder.ts'
 import { signAs } from './signing.ts'
 
@@ -30,6 +34,8 @@ export interface Call<N extends RouteName> {
   signal: AbortSignal
   /** `Last-Event-ID` of a stream that is taken up again. */
   lastEventId: number | null
+  /** Id under which the answer will be kept, where the request came with an Idempotency-Key. */
+  answer: string | null
   request: FastifyRequest
   reply: FastifyReply
   /** What the audit log is to say of it. */
@@ -83,6 +89,7 @@ export async function serveApi(context: ApiContext, handlers: Handlers, listen: 
     url,
     port,
     async [Symbol.asyncDispose]() {
+      context.closing = true
       await Promise.all(servers.map((server) => server.close()))
     },
   }
@@ -95,20 +102,22 @@ function openable(url: string): string {
 
 function makeServer(context: ApiContext, handlers: Handlers, identify: Identify): FastifyInstance {
   // A proxy on this machine says for whom it asks; nobody else is believed that.
-  const server = fastify({ logger: false, trustProxy: 'loopback', forceCloseConnections: true, bodyLimit: 64 * 1024 * 1024, routerOptions: { maxParamLength: 500 } })
+  const server = fastify({ logger: false, trustProxy: 'loopback', forceCloseConnections: true, bodyLimit: 64 * 1024 * 1024, return503OnClosing: false, frameworkErrors: refuseAddress, clientErrorHandler: refuseConnection, routerOptions: { maxParamLength: 500 } })
   server.addHook('onRequest', async (_request, reply) => setSafeHeaders(reply))
+  context.measured.watch(server)
   server.removeContentTypeParser('text/plain')
   server.setValidatorCompiler(validatorCompiler)
   server.setSerializerCompiler(serializerCompiler)
   server.addContentTypeParser('application/zstd', (_request, payload, done) => done(null, payload))
   server.addContentTypeParser('application/octet-stream', (_request, payload, done) => done(null, payload))
-  server.setErrorHandler((error, request, reply) => void answerProblem(context, error, request, reply))
+  server.setErrorHandler((error, request, reply) => answerProblem(context, error, request, reply))
   server.setNotFoundHandler(async (request, reply) => {
     if (context.pages && (await sendPage(request, reply, context.pages))) return reply
-    sendProblem(reply, new DployError('not_found', `There is no ${request.method} ${request.url.slice(0, 200)}`).toJSON())
+    sendNotFound(server, request, reply)
     return reply
   })
   if (context.pages) addPageFiles(server, context.pages)
+  addReference(server)
   const all = Object.entries(routes) as [RouteName, Route][]
   for (const [name, route] of all) if (route.stream !== 'bytes') addRoute(server, name, route, handlers, identify, context)
   void server.register(async (scope) => {
@@ -130,6 +139,7 @@ function addRoute(server: FastifyInstance, name: RouteName, route: Route, handle
       ...(route.body ? { body: route.body } : {}),
       ...(route.stream === 'events' || route.stream === 'text' ? {} : { response: { 200: route.response } }),
     },
+    ...(route.etag ? { onSend: tagged } : {}),
     async onRequest(request, reply) {
       const caller = await identify(request, reply)
       callers.set(request, caller)
@@ -149,24 +159,39 @@ function addRoute(server: FastifyInstance, name: RouteName, route: Route, handle
       }
       const last = Number(request.headers['last-event-id'])
       const caller = callers.get(request)!
+      const keyed = route.idempotent ? keyOf(name, caller, request) : null
       signAs(caller, request.body, request.query)
-      const recording = isAudited(route) ? await Recording.begin(context, name, route, caller, request) : null
-      const call = {
+      const recording = () => (isAudited(route) ? Recording.begin(context, name, route, caller, request) : null)
+      const callWith = (told: Recording | null, answer: string | null) => ({
         params: request.params,
         query: request.query,
         body: request.body,
         caller,
         signal: gone.signal,
         lastEventId: Number.isSafeInteger(last) ? last : null,
+        answer,
         request,
         reply,
-        tell: (change: Change) => recording?.tell(change),
-      }
+        tell: (change: Change) => told?.tell(change),
+      })
       const handle = handlers[name] as (call: unknown) => unknown
       if (route.stream !== undefined) endWithAccess(context, route, caller, request, gone)
-      if (route.stream === 'events') return streamEvents(reply, recorded(recording, handle(call) as AsyncIterable<{ id?: number; data: unknown }>))
-      if (route.stream === 'text') return streamText(reply, handle(call) as AsyncIterable<string>)
-      return recording ? recording.around(async () => handle(call)) : handle(call)
+      if (route.stream === 'events') {
+        context.measured.streams++
+        reply.raw.once('close', () => context.measured.streams--)
+        const events = async function* () {
+          const record = await recording()
+          yield* recorded(record, handle(callWith(record, null)) as AsyncIterable<{ id?: number; data: unknown }>)
+        }
+        return streamEvents(reply, keyed ? onceStreamed(context, keyed, events) : events(), (error) => told(context, error, request))
+      }
+      const work = async (answer: string | null) => {
+        const record = await recording()
+        const call = callWith(record, answer)
+        if (route.stream === 'text') return streamText(reply, handle(call) as AsyncIterable<string>)
+        return record ? record.around(async () => handle(call)) : handle(call)
+      }
+      return keyed ? once(context, keyed, reply, work) : work(null)
     },
   })
 }
@@ -187,27 +212,4 @@ function acceptAgents(context: ApiContext, server: FastifyInstance): void {
     for (const client of sockets.clients) client.terminate()
     sockets.close()
   })
-}
-
-async function answerProblem(context: ApiContext, error: unknown, request: FastifyRequest, reply: FastifyReply): Promise<void> {
-  if (hasZodFastifySchemaValidationErrors(error)) {
-    const issue = error.validation[0]
-    const where = `${error.validationContext ?? 'request'}${issue?.instancePath ?? ''}`
-    return sendProblem(reply, new DployError('request.invalid', `${where}: ${issue?.message ?? 'not valid'}`, { where }).toJSON())
-  }
-  const status = (error as { statusCode?: number }).statusCode
-  if (!(error instanceof DployError) && status !== undefined && status < 500) {
-    return sendProblem(reply, new DployError('request.invalid', (error as Error).message).toJSON(), status)
-  }
-  const report = reportOf(error)
-  if (report.code === 'internal') context.log.error({ err: error, url: request.url }, 'unexpected error in the API')
-  return sendProblem(reply, report.code === 'internal' && !(error instanceof DployError) ? { ...report, message: 'Something unexpected happened; the control plane logged it' } : report)
-}
-
-function sendProblem(reply: FastifyReply, report: ErrorReport, status: number = errorTable[report.code].status): void {
-  void reply
-    .code(status)
-    .header('content-type', 'application/problem+json')
-    .serializer((value: unknown) => JSON.stringify(value))
-    .send({ type: `urn:dploy:error:${report.code}`, title: errorTable[report.code].title, status, detail: report.message, ...report, message: undefined })
 }

@@ -56,6 +56,11 @@ export class Gateway {
     this.#clones = new CloneWatch(options)
   }
 
+  /** How many agents are connected. */
+  get connected(): number {
+    return this.#links.size
+  }
+
   /** The connected agent of a server; null if there is none. */
   link(serverId: string): AgentLink | null {
     return this.#links.get(serverId) ?? null

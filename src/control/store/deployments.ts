@@ -24,6 +24,8 @@ export interface DeploymentRequest {
   servers: string[] | null
   /** The message of a webhook that asked for it. */
   push?: { delivery: string }
+  /** The stored answer of the request that asked for it, where that came with an Idempotency-Key. */
+  answer?: string
 }
 
 /** A deployment as the runner works with it. */
@@ -273,6 +275,12 @@ export class Deployments {
   async ofPush(environmentId: string, delivery: string): Promise<number | null> {
     const rows = await this.#db.selectFrom('deployments').select(['number', 'request']).where('environment_id', '=', environmentId).orderBy('number', 'desc').limit(200).execute()
     return rows.find(({ request }) => (JSON.parse(request) as DeploymentRequest).push?.delivery === delivery)?.number ?? null
+  }
+
+  /** Id of the deployment that a request with an Idempotency-Key brought; null if it has not. */
+  async ofAnswer(environmentId: string, answer: string): Promise<string | null> {
+    const rows = await this.#db.selectFrom('deployments').select(['id', 'request']).where('environment_id', '=', environmentId).orderBy('number', 'desc').limit(200).execute()
+    return rows.find(({ request }) => (JSON.parse(request) as DeploymentRequest).answer === answer)?.id ?? null
   }
 
   async requestCancel(id: string): Promise<void> {

@@ -1,5 +1,6 @@
 import type { Kysely, Transaction } from 'kysely'
 import type { DeploymentEvent, DeploymentEventData, DeploymentState } from '../../protocol/deployment.ts'
+import { Histogram } from '../metrics/exposition.ts'
 import type { Tables } from './schema.ts'
 
 /** How long added events may wait to be written together. Milliseconds. */
@@ -20,6 +21,8 @@ interface NewEvent {
  */
 export class EventLog {
   readonly #db: Kysely<Tables>
+  /** How long after it happened each event was stored. */
+  readonly stored = new Histogram([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5])
   #waiting: NewEvent[] = []
   #writing: Promise<void> = Promise.resolve()
   #timer: NodeJS.Timeout | null = null
@@ -102,6 +105,8 @@ export class EventLog {
     for (let start = 0; start < rows.length; start += 500) {
       await this.#db.insertInto('events').values(rows.slice(start, start + 500)).execute()
     }
+    const now = Date.now()
+    for (const { at } of rows) this.stored.observe((now - at) / 1_000)
     this.wake()
   }
 

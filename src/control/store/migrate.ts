@@ -7,6 +7,7 @@ import { runs } from './migrations/004-runs.ts'
 import { secrets } from './migrations/010-secrets.ts'
 import { people } from './migrations/011-people.ts'
 import { approvals } from './migrations/012-approvals.ts'
+import { answers } from './migrations/013-answers.ts'
 import { webhooks } from './migrations/015-webhooks.ts'
 import { gates } from './migrations/017-gates.ts'
 import type { Tables } from './schema.ts'
@@ -19,6 +20,7 @@ const migrations: Record<string, Migration> = {
   '010-secrets': secrets,
   '011-people': people,
   '012-approvals': approvals,
+  '013-answers': answers,
   '015-webhooks': webhooks,
   '017-gates': gates,
 }

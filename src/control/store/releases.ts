@@ -52,9 +52,9 @@ export class Releases {
     return releaseOf(row)
   }
 
-  /** The newest first. */
-  async list(environmentId: string, limit: number): Promise<Release[]> {
-    const rows = await this.#db.selectFrom('releases').selectAll().where('environment_id', '=', environmentId).orderBy('number', 'desc').limit(limit).execute()
+  /** The newest first; those before number `before`. */
+  async list(environmentId: string, limit: number, before?: number): Promise<Release[]> {
+    const rows = await this.#db.selectFrom('releases').selectAll().where('environment_id', '=', environmentId).$if(before !== undefined, (query) => query.where('number', '<', before!)).orderBy('number', 'desc').limit(limit).execute()
     return rows.map(releaseOf)
   }
 

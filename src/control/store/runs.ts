@@ -30,14 +30,15 @@ export class Runs {
     return (await this.#db.selectFrom('runs').select('environment_id').where('id', '=', id).executeTakeFirst())?.environment_id ?? null
   }
 
-  /** The newest first. */
-  async list(environmentId: string, limit: number): Promise<RunSummary[]> {
+  /** The newest first; those after `after` in this order. */
+  async list(environmentId: string, limit: number, after?: { at: number; id: string }): Promise<RunSummary[]> {
     const rows = await this.#db
       .selectFrom('runs')
       .innerJoin('environments', 'environments.id', 'runs.environment_id')
       .innerJoin('applications', 'applications.id', 'environments.application_id')
       .select(['runs.id', 'runs.kind', 'runs.command', 'runs.requested_by', 'runs.outcomes', 'runs.started_at', 'runs.finished_at', 'applications.name as application', 'environments.name as environment'])
       .where('runs.environment_id', '=', environmentId)
+      .$if(after !== undefined, (query) => query.where((eb) => eb.or([eb('runs.started_at', '<', after!.at), eb.and([eb('runs.started_at', '=', after!.at), eb('runs.id', '>', after!.id)])])))
       .orderBy('runs.started_at', 'desc')
       .orderBy('runs.id')
       .limit(limit)

@@ -306,4 +306,17 @@ export interface Tables {
     server_id: string
     since: number
   }
+  answers: {
+    id: string
+    /** Who asked, and for what. */
+    caller: string
+    /** The Idempotency-Key. */
+    key: string
+    /** Digest of the request. */
+    request: string
+    holder: string
+    /** The answer, sealed; null while it is worked on. */
+    sealed: string | null
+    created_at: number
+  }
 }

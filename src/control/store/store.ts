@@ -1,10 +1,12 @@
 import type { Kysely } from 'kysely'
+import { Answers } from './answers.ts'
 import { Applications } from './applications.ts'
 import { Approvals } from './approvals.ts'
 import { Gates } from './gates.ts'
 import { AuditLog } from './audit.ts'
 import { Deployments } from './deployments.ts'
 import { EventLog } from './events.ts'
+import { Figures } from './figures.ts'
 import { Locks } from './locks.ts'
 import { Links } from './links.ts'
 import { migrate } from './migrate.ts'
@@ -39,6 +41,8 @@ export interface Store extends AsyncDisposable {
   approvals: Approvals
   webhooks: Webhooks
   gates: Gates
+  figures: Figures
+  answers: Answers
 }
 
 /** The store over an open database, migrated to the newest schema. `box` seals the secrets in it. */
@@ -63,6 +67,8 @@ export async function openStore(database: Kysely<Tables>, box: SecretBox): Promi
     approvals: new Approvals(database, events),
     webhooks: new Webhooks(database, box),
     gates: new Gates(database, events),
+    figures: new Figures(database),
+    answers: new Answers(database, box),
     async [Symbol.asyncDispose]() {
       await events.flush()
       await database.destroy()

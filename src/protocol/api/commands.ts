@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { fileNameSchema, filePathSchema, personCommandSchema, terminalSizeSchema } from '../command-messages.ts'
 import { digestPattern } from '../manifest.ts'
 import { errorReportSchema } from '../peer.ts'
-import type { Route } from './route.ts'
+import { nextSchema, pageOf, type Route } from './route.ts'
 
 /** A person's own command on servers: what the API takes and gives. */
 
@@ -87,7 +87,7 @@ export const commandRoutes = {
     method: 'POST',
     path: '/api/v1/environments/:application/:environment/exec',
     summary: 'Run a command on servers; answers what it prints; ends everywhere when the caller goes away',
-    access: 'administer',
+    access: 'administer', idempotent: true,
     params: place,
     body: execBody,
     response: execEventSchema,
@@ -149,7 +149,7 @@ export const commandRoutes = {
     summary: 'Commands that were run, the newest first: who, when, what, where, and what came of it',
     access: 'read',
     params: place,
-    query: z.object({ limit: z.coerce.number().int().min(1).max(500).default(30) }),
-    response: z.object({ runs: z.array(runSchema) }),
+    query: z.object(pageOf({ most: 500, usual: 30 })),
+    response: z.object({ runs: z.array(runSchema), next: nextSchema }),
   },
 } as const satisfies Record<string, Route>

@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { digestPattern } from '../manifest.ts'
 import { auditRoutes } from './audit.ts'
 import { commandRoutes } from './commands.ts'
+import { controlRoutes } from './control.ts'
 import { deploymentRoutes } from './deployments.ts'
 import { doctorRoutes } from './doctor.ts'
 import { environmentRoutes } from './environments.ts'
@@ -30,7 +31,7 @@ export const routes = {
   ...tokenRoutes,
   ...auditRoutes,
   ...webhookRoutes,
-  health: { method: 'GET', path: '/healthz', summary: 'Whether the control plane answers', access: 'open', response: z.object({ status: z.literal('ok'), version: z.string() }) },
+  ...controlRoutes,
   apply: {
     method: 'PUT',
     path: '/api/v1/applications',

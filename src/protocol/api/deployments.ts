@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { deploymentEventSchema, deploymentSchema } from '../deployment.ts'
-import type { Route } from './route.ts'
+import { nextSchema, pageOf, type Route } from './route.ts'
 
 /** Who it is, where the API knows only that it is somebody on this machine. */
 const said = z.strictObject({ requestedBy: z.string().min(1).max(200).optional() }).default({})
@@ -11,17 +11,17 @@ export const deploymentRoutes = {
     method: 'GET',
     path: '/api/v1/deployments',
     summary: 'Deployments, the newest first',
-    access: 'read', reach: 'some',
+    access: 'read', etag: true, reach: 'some',
     query: z.object({
       application: z.string().optional(),
       environment: z.string().optional(),
       /** Number of the deployment after which to go on. */
       before: z.coerce.number().int().optional(),
-      limit: z.coerce.number().int().min(1).max(200).default(20),
+      ...pageOf({ most: 200, usual: 20 }),
     }),
-    response: z.object({ deployments: z.array(deploymentSchema) }),
+    response: z.object({ deployments: z.array(deploymentSchema), next: nextSchema }),
   },
-  deployment: { method: 'GET', path: '/api/v1/deployments/:number', summary: 'One deployment', access: 'read', params: byNumber, response: deploymentSchema },
+  deployment: { method: 'GET', path: '/api/v1/deployments/:number', summary: 'One deployment', access: 'read', etag: true, params: byNumber, response: deploymentSchema },
   deploymentEvents: {
     method: 'GET',
     path: '/api/v1/deployments/:number/events',
@@ -32,6 +32,15 @@ export const deploymentRoutes = {
     response: deploymentEventSchema,
     stream: 'events',
   },
+  deploymentLog: {
+    method: 'GET',
+    path: '/api/v1/deployments/:number/log',
+    summary: 'The stored events of a deployment, in order',
+    access: 'read', etag: true,
+    params: byNumber,
+    query: z.object(pageOf({ most: 5_000, usual: 1_000 })),
+    response: z.object({ events: z.array(deploymentEventSchema), next: nextSchema }),
+  },
   cancel: { method: 'POST', path: '/api/v1/deployments/:number/cancel', summary: 'Stop it; what was switched is switched back', access: 'deploy', params: byNumber, response: deploymentSchema },
   pause: { method: 'POST', path: '/api/v1/deployments/:number/pause', summary: 'Let it stop before its next batch', access: 'deploy', params: byNumber, body: said, response: deploymentSchema },
   promote: { method: 'POST', path: '/api/v1/deployments/:number/promote', summary: 'Let it go on where it waits for a person, or was to pause', access: 'deploy', params: byNumber, body: said, response: deploymentSchema },
@@ -39,7 +48,7 @@ export const deploymentRoutes = {
     method: 'POST',
     path: '/api/v1/deployments/:number/approval',
     summary: 'Approve or refuse a deployment that waits for it; not by who asked for it',
-    access: 'deploy',
+    access: 'deploy', idempotent: true,
     params: byNumber,
     body: z.strictObject({ decision: z.enum(['approve', 'refuse']), note: z.string().trim().max(1_000).regex(/^[^\p{Cc}]*$/u, 'must hold no control characters').default('') }),
     response: deploymentSchema,

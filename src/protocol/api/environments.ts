@@ -3,7 +3,7 @@ import { serviceStateSchema } from '../agent-messages.ts'
 import { lockHolderSchema, planSchema, deploymentSchema, waitingSchema } from '../deployment.ts'
 import { errorReportSchema } from '../peer.ts'
 import { revisionSchema } from '../release-spec.ts'
-import type { Route } from './route.ts'
+import { nextSchema, pageOf, type Route } from './route.ts'
 
 const place = z.object({ application: z.string().min(1), environment: z.string().min(1) })
 
@@ -67,8 +67,8 @@ const rollbackBody = z.strictObject({
 })
 
 export const environmentRoutes = {
-  environments: { method: 'GET', path: '/api/v1/environments', summary: 'Every environment: what runs where', access: 'read', reach: 'some', response: z.object({ environments: z.array(environmentSchema) }) },
-  status: { method: 'GET', path: '/api/v1/environments/:application/:environment', summary: 'One environment with its servers, asked now', access: 'read', params: place, response: statusSchema },
+  environments: { method: 'GET', path: '/api/v1/environments', summary: 'Every environment: what runs where', access: 'read', etag: true, reach: 'some', response: z.object({ environments: z.array(environmentSchema) }) },
+  status: { method: 'GET', path: '/api/v1/environments/:application/:environment', summary: 'One environment with its servers, asked now', access: 'read', etag: true, params: place, response: statusSchema },
   plan: {
     method: 'POST',
     path: '/api/v1/environments/:application/:environment/plan',
@@ -78,8 +78,8 @@ export const environmentRoutes = {
     body: z.strictObject({ revision: z.string().min(1).max(500).optional() }),
     response: z.object({ plan: planSchema, revision: revisionSchema, commitsAhead: z.array(revisionSchema), problems: z.array(errorReportSchema) }),
   },
-  deploy: { method: 'POST', path: '/api/v1/environments/:application/:environment/deployments', summary: 'Deploy a revision', access: 'deploy', params: place, body: deployBody, response: deploymentSchema },
-  rollback: { method: 'POST', path: '/api/v1/environments/:application/:environment/rollback', summary: 'Activate an earlier release', access: 'deploy', params: place, body: rollbackBody, response: deploymentSchema },
+  deploy: { method: 'POST', path: '/api/v1/environments/:application/:environment/deployments', summary: 'Deploy a revision', access: 'deploy', idempotent: true, params: place, body: deployBody, response: deploymentSchema },
+  rollback: { method: 'POST', path: '/api/v1/environments/:application/:environment/rollback', summary: 'Activate an earlier release', access: 'deploy', idempotent: true, params: place, body: rollbackBody, response: deploymentSchema },
   unlock: {
     method: 'DELETE',
     path: '/api/v1/environments/:application/:environment/lock',
@@ -92,10 +92,10 @@ export const environmentRoutes = {
     method: 'GET',
     path: '/api/v1/environments/:application/:environment/releases',
     summary: 'Releases, the newest first',
-    access: 'read',
+    access: 'read', etag: true,
     params: place,
-    query: z.object({ limit: z.coerce.number().int().min(1).max(500).default(30) }),
-    response: z.object({ releases: z.array(releaseSchema) }),
+    query: z.object(pageOf({ most: 500, usual: 30 })),
+    response: z.object({ releases: z.array(releaseSchema), next: nextSchema }),
   },
   logs: {
     method: 'GET',

@@ -1,4 +1,4 @@
-import type * as z from 'zod'
+import * as z from 'zod'
 import type { Access } from './access.ts'
 
 /** One operation of the API: what it takes and gives. Server, client and OpenAPI are all made from these. */
@@ -19,4 +19,15 @@ export interface Route {
   response: z.ZodType
   /** `events`: answers a stream of server-sent events whose data has the schema `response`. `pack`: takes a binary body. `text`: answers text in pieces. `bytes`: takes a body of any type, and looks at its bytes before anything reads it. */
   stream?: 'events' | 'pack' | 'text' | 'bytes'
+  /** Takes an `Idempotency-Key`: sent again with it, the call does nothing more and is answered as before. */
+  idempotent?: boolean
+  /** Answers an ETag, and 304 to who has it already. */
+  etag?: boolean
 }
+
+/** Which part of a list: at most `limit`, after what `next` of the answer before stands for. */
+export function pageOf(limit: { most: number; usual: number }) {
+  return { limit: z.coerce.number().int().min(1).max(limit.most).default(limit.usual), cursor: z.string().min(1).max(300).optional() }
+}
+/** What to give as `cursor` for what follows; null: nothing does. */
+export const nextSchema = z.string().nullable().default(null)

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { errorReportSchema } from '../peer.ts'
-import type { Route } from './route.ts'
+import { nextSchema, pageOf, type Route } from './route.ts'
 
 export const serverName = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/i, 'a name has letters, digits, ".", "_" and "-", and at most 63 of them')
 const byName = z.object({ server: z.string().min(1).max(200) })
@@ -41,7 +41,7 @@ const requestedBy = z.string().max(200).optional()
 const trafficResponse = z.object({ environments: z.array(z.object({ application: z.string(), environment: z.string(), problem: errorReportSchema.nullable() })) })
 
 export const serverRoutes = {
-  servers: { method: 'GET', path: '/api/v1/servers', summary: 'Every server: whether it is connected, and what it runs', access: 'read', reach: 'some', response: z.object({ servers: z.array(serverSchema) }) },
+  servers: { method: 'GET', path: '/api/v1/servers', summary: 'Every server: whether it is connected, and what it runs', access: 'read', etag: true, reach: 'some', query: z.object(pageOf({ most: 10_000, usual: 10_000 })), response: z.object({ servers: z.array(serverSchema), next: nextSchema }) },
   server: { method: 'GET', path: '/api/v1/servers/:server', summary: 'One server, asked now', access: 'read', params: byName, response: serverSchema },
   drainServer: {
     method: 'POST',
@@ -85,7 +85,7 @@ export const serverRoutes = {
     method: 'POST',
     path: '/api/v1/join-tokens',
     summary: 'A token with which agents join',
-    access: 'administer',
+    access: 'administer', idempotent: true,
     body: z.strictObject({
       note: z.string().max(200).default(''),
       uses: z.number().int().min(1).max(10_000).default(1),

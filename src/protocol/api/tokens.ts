@@ -25,7 +25,7 @@ export const tokenRoutes = {
     method: 'POST',
     path: '/api/v1/tokens',
     summary: 'Make an API token, which may do no more than who makes it; it is shown once',
-    access: 'own',
+    access: 'own', idempotent: true,
     body: z.strictObject({
       note: nameSchema,
       right: rightSchema,

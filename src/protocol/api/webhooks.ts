@@ -66,7 +66,7 @@ export const webhookRoutes = {
     method: 'POST',
     path: '/api/v1/webhooks',
     summary: 'Make a webhook; its secret is answered this once',
-    access: 'administer',
+    access: 'administer', idempotent: true,
     body: z.strictObject({
       service: webhookServiceSchema,
       note: z.string().trim().max(200).default(''),
