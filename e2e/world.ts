@@ -308,7 +308,7 @@ ${this.#options.haproxy?.(this.servers) ?? ''}`)
   }
 
   async #installAgents(): Promise<void> {
-    const { token } = (await this.#api('POST', '/api/v1/join-tokens', { uses: this.servers.length })) as { token: string }
+    const { token } = (await this.api('POST', '/api/v1/join-tokens', { uses: this.servers.length })) as { token: string }
     await Promise.all(
       this.servers.map(async (server) => {
         await server.write('/etc/systemd/system/dploy-agent.service', `[Unit]
@@ -329,7 +329,8 @@ WantedBy=multi-user.target
     )
   }
 
-  async #api(method: string, path: string, body: unknown): Promise<unknown> {
+  /** Asks the control plane over its socket. */
+  async api(method: string, path: string, body?: unknown): Promise<unknown> {
     const { request } = await import('node:http')
     return new Promise((resolve, reject) => {
       const asked = request({ socketPath: join(this.repository, '.dploy/control.sock'), method, path, headers: { 'content-type': 'application/json' } }, (response) => {
@@ -338,7 +339,7 @@ WantedBy=multi-user.target
         response.on('end', () => (response.statusCode! < 300 ? resolve(JSON.parse(text)) : reject(new Error(text))))
       })
       asked.on('error', reject)
-      asked.end(JSON.stringify(body))
+      asked.end(body === undefined ? undefined : JSON.stringify(body))
     })
   }
 }

@@ -31,6 +31,7 @@ const commands = {
   token: async () => (await import('./token/command.ts')).tokenCommand(),
   person: async () => (await import('./person/command.ts')).personCommand(),
   webhook: async () => (await import('./webhook/command.ts')).webhookCommand(),
+  notify: async () => (await import('./notify.ts')).notifyCommand(),
   audit: async () => (await import('./audit.ts')).auditCommand(),
   agent: async () => (await import('./agent/run.ts')).agentCommand(),
   completion: async () => (await import('./completion.ts')).completionCommand(),

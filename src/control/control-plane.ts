@@ -19,6 +19,8 @@ import { SshReach } from './gateway/ssh-reach.ts'
 import { controlKey } from './key.ts'
 import { Guesses } from './people/guesses.ts'
 import { Measured } from './metrics/measured.ts'
+import { GoneServers } from './notify/gone-servers.ts'
+import { Notifier } from './notify/notifier.ts'
 import { measure } from './receipt/measure.ts'
 import { SecretBox } from './secrets/secret-box.ts'
 import { openSqlite } from './store/sqlite.ts'
@@ -67,11 +69,14 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const log: Logger = pino({ level: options.log?.level ?? 'silent', base: null }, pino.destination(2))
   await using cleanup = new AsyncDisposableStack()
   if (options.exclusive) cleanup.use(lockData(options.data))
-  const store = cleanup.use(await openStore(openSqlite(join(options.data, 'dploy.db')), SecretBox.open(options.data)))
+  const box = SecretBox.open(options.data)
+  const store = cleanup.use(await openStore(openSqlite(join(options.data, 'dploy.db')), box))
   const artifacts = cleanup.use(new Artifacts(options.data))
   const key = controlKey(options.data)
   const gateway = new Gateway({ store, key, objects: artifacts, log })
   const openBalancer = (config: BalancerConfig) => openDriver(config, async (name) => (await store.servers.named(name))?.facts ?? null)
+  const address: { url: string | null } = { url: null }
+  const notifier = cleanup.use(new Notifier({ store, log, brief: options.ssh !== undefined, pageOf: (number) => pageOf(options.publicUrl ?? address.url, number) }))
   const reach = options.ssh ? cleanup.use(new SshReach({ ssh: cleanup.use(options.ssh), store, gateway })) : null
   const holder = holderOfThisProcess()
   const shared = reach && new SharedLocks({ store, links: (environment, signal) => reach.links(environment, signal), holder })
@@ -82,15 +87,17 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   deployer.onEnd = (id) => converger.after(id)
   // One that comes and goes with a command has nothing to keep.
   if (options.exclusive && !reach) cleanup.use(new PortKeeper({ store, gateway, openBalancer, log }))
+  if (options.exclusive && !reach) cleanup.use(new GoneServers({ store, gateway, notifier, log }))
   cleanup.defer(() => gateway.close())
   cleanup.defer(() => converger.settled())
   cleanup.defer(() => deployer.stop())
   const receiver = cleanup.use(new Receiver({ store, deployer, log }))
-  const context = { store, gateway, shared, deployer, commands: new CommandRuns(store, gateway), copies: new FileCopies(store, gateway), artifacts, guesses: new Guesses(), receiver, openBalancer, pages: options.pages ?? null, controlKey: key.publicKey, address: { url: null }, publicUrl: options.publicUrl ?? null, version: version(), measured: cleanup.use(new Measured()), closing: false, metricsOpen: options.metricsOpen ?? false, log }
+  const context = { store, gateway, shared, deployer, commands: new CommandRuns(store, gateway), copies: new FileCopies(store, gateway), artifacts, guesses: new Guesses(), receiver, notifier, openBalancer, pages: options.pages ?? null, controlKey: key.publicKey, badgeToken: (id: string) => box.mark(`badge:${id}`), address, publicUrl: options.publicUrl ?? null, version: version(), measured: cleanup.use(new Measured()), closing: false, metricsOpen: options.metricsOpen ?? false, log }
   const api = cleanup.use(await serveApi(context, makeHandlers(context), { tcp: options.tcp, socket: options.socket }))
   await deployer.recover()
   // A command that comes and goes starts nothing that nobody asked it for.
   if (!reach) receiver.work()
+  notifier.start()
   const recovery = setInterval(() => void deployer.recover().catch((error: unknown) => log.error({ err: error }, 'recovery failed')), recoverEvery)
   recovery.unref()
   cleanup.defer(() => clearInterval(recovery))
@@ -106,4 +113,9 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     joinToken: () => store.tokens.create('join', 'printed by dploy serve', { uses: 1, expires: Date.now() + 3_600_000 }, Date.now()),
     [Symbol.asyncDispose]: () => whole.disposeAsync(),
   }
+}
+
+/** The page of a deployment; null where its address would lead to the reader's own machine. */
+function pageOf(base: string | null, deployment: number): string | null {
+  return base === null || /^https?:\/\/(?:127\.|localhost|\[::1\])/.test(base) ? null : `${base.replace(/\/+$/, '')}/deployments/${deployment}`
 }

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { notifySchema } from './config-notify.ts'
 import { parseDuration } from './duration.ts'
 
 /**
@@ -328,6 +329,7 @@ const environment = z
       .transform((value) => (typeof value === 'string' ? [value] : value))
       .meta({ title: 'true, false, or names or globs of branches', description: 'Which pushes start a deployment where a webhook tells of them: true: those to its branch; false: none; or branches by name or glob.', examples: [['main', 'release/*']] }),
     servers: z.array(server).default([]).meta({ title: 'a list of servers', description: 'The servers: names, or their details.', examples: [['web1', 'web2']] }),
+    badge: z.enum(['none', 'token', 'public']).default('none').describe('Who may see the status badge: nobody, who has its address with a token, or everybody.'),
     protected: z.boolean().default(false).describe('A deployment waits until another person approves it. Rollbacks do not wait.'),
     balancer: balancer
       .prefault({ kind: 'none' })
@@ -362,6 +364,7 @@ export const configSchema = z.strictObject({
     .meta({ description: 'Runs once per deployment, on one server, before the first one is switched (a migration).', examples: ['bin/rails db:migrate'] }),
   variables: variables('Environment variables of the service, the hooks and the release command.', [{ NODE_ENV: 'production' }]),
   secrets: secrets('Names of secrets that come as environment variables too. Their values are set by `dploy secret set`, for each environment.', ['DATABASE_URL']),
+  notify: notifySchema,
   environments: z
     .record(name, environment)
     .refine((value) => Object.keys(value).length > 0, 'name at least one environment')

@@ -28,6 +28,8 @@ export const errorTable = {
   'person.last_administrator': { status: 409, title: 'Nobody would be administrator any more', fix: 'Make somebody else administrator first: dploy person role' },
   'webhook.unknown': { status: 404, title: 'The webhook is not known', fix: 'Run: dploy webhook list' },
   'webhook.forged': { status: 401, title: 'A message to a webhook is not signed with its secret', fix: 'Give the service the secret that dploy webhook add printed, or make a new webhook' },
+  'notification.unknown': { status: 404, title: 'There is no such entry under notify', fix: 'Run: dploy notify list' },
+  'notification.undelivered': { status: 502, title: 'A notification did not arrive', fix: 'Correct the entry under notify in dploy.yml, or its secret, then run: dploy notify test' },
   'token.unknown': { status: 404, title: 'The token is not known', fix: 'Run: dploy token list' },
   'environment.unknown': { status: 404, title: 'The environment is not known', fix: 'Run: dploy status' },
   'environment.locked': { status: 409, title: 'Another deployment holds the lock of this environment', fix: 'Wait for it (--wait), or, when nobody runs it any more: dploy unlock' },

@@ -30,6 +30,8 @@ export async function applyConfig(context: ApiContext, { body, caller, tell }: C
     const old = id === null ? null : (await store.applications.environmentById(id)).config
     await keepProtected(context, caller, config, name, id, old)
     const changed = changedKeys(old, config, name)
+    // Who is told gets secrets of the environment, and no deployment has to be approved for it.
+    if (old?.environments[name]?.protected === true && !isDeepStrictEqual(plain(old.notify ?? []), plain(config.notify))) mustMay(caller, 'administer', id, `in ${name}, which is protected, and so not change who is told of its deployments`)
     if (changed.length === 0) continue
     before![name] = old === null ? null : Object.fromEntries(changed.map((key) => [key, part(old, name, key)]))
     after![name] = Object.fromEntries(changed.map((key) => [key, part(config, name, key)]))

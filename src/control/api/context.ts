@@ -11,6 +11,7 @@ import type { ArtifactSource } from '../deploy/run.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import type { Guesses } from '../people/guesses.ts'
 import type { Measured } from '../metrics/measured.ts'
+import type { Notifier } from '../notify/notifier.ts'
 import type { Receiver } from '../webhooks/receiver.ts'
 import type { PagesDirectory } from './pages.ts'
 import type { Files, Named } from '../sources/history.ts'
@@ -39,12 +40,15 @@ export interface ApiContext {
   }
   guesses: Guesses
   receiver: Receiver
+  notifier: Notifier
   openBalancer(config: BalancerConfig): Balancer
   /** The built pages; null without any. */
   pages: PagesDirectory | null
   /** Where servers reach the control plane, as its operator says; null: where it is asked. */
   publicUrl: string | null
   controlKey: string
+  /** What the address of an environment's badge has to hold. */
+  badgeToken(environmentId: string): string
   /** Where it is reached over TCP; null: not at all, or not yet. */
   address: { url: string | null }
   version: string

@@ -7,11 +7,13 @@ import { isFinal } from '../deploy/states.ts'
 import { visibleEnvironment } from './access.ts'
 import { applyConfig } from './apply.ts'
 import { auditHandlers } from './audit-handlers.ts'
+import { badgeHandlers } from './badge-handlers.ts'
 import { commandHandlers } from './command-handlers.ts'
 import type { ApiContext } from './context.ts'
 import { controlHandlers } from './control-handlers.ts'
 import { numberCursor, paged } from './cursor.ts'
 import { logLines } from './log-lines.ts'
+import { notificationHandlers } from './notification-handlers.ts'
 import { peopleHandlers } from './people-handlers.ts'
 import { sourceHandlers } from './source-handlers.ts'
 import { preview } from './preview.ts'
@@ -38,6 +40,8 @@ export function makeHandlers(context: ApiContext): Handlers {
     ...webhookHandlers(context),
     ...sourceHandlers(context),
     ...controlHandlers(context),
+    ...notificationHandlers(context),
+    ...badgeHandlers(context),
 
     apply: (call) => applyConfig(context, call),
 

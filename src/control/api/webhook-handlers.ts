@@ -6,6 +6,7 @@ import type { Push } from '../webhooks/push.ts'
 import { services } from '../webhooks/services/registry.ts'
 import type { Headers } from '../webhooks/services/service.ts'
 import type { ApiContext } from './context.ts'
+import { originOf } from './origin-of.ts'
 import type { Handlers } from './server.ts'
 
 /** What the routes of webhooks do. */
@@ -70,11 +71,6 @@ async function mustBeKnown({ store }: ApiContext, application: string): Promise<
 async function sourcesOf({ store }: ApiContext, webhook: StoredWebhook): Promise<string[]> {
   const environments = await store.applications.environments()
   return [...new Set(environments.filter((one) => webhook.application === null || one.application === webhook.application).map((one) => one.config.source.repository))]
-}
-
-/** Where this control plane is, as whoever asks sees it; else as it listens; else nothing. */
-function originOf(context: ApiContext, request: FastifyRequest): string {
-  return request.socket.remoteAddress === undefined ? (context.address.url ?? '') : `${request.protocol}://${request.host}`
 }
 
 /** A header that comes twice is none that a service sends. */

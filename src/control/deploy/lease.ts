@@ -39,7 +39,8 @@ export class Lease implements AsyncDisposable {
       } catch (error) {
         if (!(error instanceof DployError) || error.code !== 'environment.locked') throw error
         if (!waitsFor(options.wait, await locks.holder(environmentId))) throw error
-        await delay(waitInterval, undefined, { signal: options.signal })
+        // What it throws says nothing of why.
+        await delay(waitInterval, undefined, { signal: options.signal }).catch(() => options.signal.throwIfAborted())
       }
     }
   }

@@ -86,7 +86,7 @@ export class SharedLocks {
       }
       const other = this.holder(environment.id)
       if (control.wait !== 'always') throw lockedError(other)
-      await delay(lookEvery, undefined, { signal: control.signal })
+      await delay(lookEvery, undefined, { signal: control.signal }).catch(() => control.signal.throwIfAborted())
     }
   }
 

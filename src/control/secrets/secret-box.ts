@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createHmac, randomBytes } from 'node:crypto'
 import { closeSync, fsyncSync, linkSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { DployError } from '../../protocol/errors.ts'
@@ -32,6 +32,11 @@ export class SecretBox {
     const nonce = randomBytes(nonceBytes)
     const cipher = createCipheriv('aes-256-gcm', this.#key, nonce, { authTagLength: tagBytes }).setAAD(Buffer.from(name))
     return Buffer.concat([nonce, cipher.update(value, 'utf8'), cipher.final(), cipher.getAuthTag()]).toString('base64')
+  }
+
+  /** A text that nobody can make without the key, the same each time: 192 bits in base64url. `purpose` keeps uses apart. */
+  mark(purpose: string): string {
+    return createHmac('sha256', this.#key).update(`mark:${purpose}`).digest('base64url').slice(0, 32)
   }
 
   /** Throws `secret.unreadable` when the value was changed, or sealed under another key or for another name. */

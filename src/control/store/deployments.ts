@@ -265,16 +265,10 @@ export class Deployments {
     this.#events.add(id, server.id, { kind: 'step', state: to, batch, failure: changes.failure ?? null }, now)
   }
 
-  /** Deployments that pushes brought and that have not begun: they wait in line, or for approval. */
-  async pushesInLine(environmentId: string): Promise<string[]> {
-    const rows = await this.#db.selectFrom('deployments').select(['id', 'request']).where('environment_id', '=', environmentId).where('state', 'in', ['queued', 'waiting_for_approval']).orderBy('number').execute()
-    return rows.filter(({ request }) => (JSON.parse(request) as DeploymentRequest).push !== undefined).map(({ id }) => id)
-  }
-
-  /** Number of the deployment that a message of a webhook brought; null if it has not. */
-  async ofPush(environmentId: string, delivery: string): Promise<number | null> {
-    const rows = await this.#db.selectFrom('deployments').select(['number', 'request']).where('environment_id', '=', environmentId).orderBy('number', 'desc').limit(200).execute()
-    return rows.find(({ request }) => (JSON.parse(request) as DeploymentRequest).push?.delivery === delivery)?.number ?? null
+  /** The state of the newest deployment that is no converging by itself, if there is one. */
+  async latest(environmentId: string): Promise<DeploymentState[]> {
+    const rows = await this.#db.selectFrom('deployments').select('state').where('environment_id', '=', environmentId).where('kind', '!=', 'converge').orderBy('number', 'desc').limit(1).execute()
+    return rows.map(({ state }) => state as DeploymentState)
   }
 
   /** Id of the deployment that a request with an Idempotency-Key brought; null if it has not. */

@@ -10,6 +10,7 @@ import { Figures } from './figures.ts'
 import { Locks } from './locks.ts'
 import { Links } from './links.ts'
 import { migrate } from './migrate.ts'
+import { Outbox } from './outbox.ts'
 import { People } from './people.ts'
 import { Releases } from './releases.ts'
 import { Runs } from './runs.ts'
@@ -43,6 +44,7 @@ export interface Store extends AsyncDisposable {
   gates: Gates
   figures: Figures
   answers: Answers
+  outbox: Outbox
 }
 
 /** The store over an open database, migrated to the newest schema. `box` seals the secrets in it. */
@@ -69,6 +71,7 @@ export async function openStore(database: Kysely<Tables>, box: SecretBox): Promi
     gates: new Gates(database, events),
     figures: new Figures(database),
     answers: new Answers(database, box),
+    outbox: new Outbox(database),
     async [Symbol.asyncDispose]() {
       await events.flush()
       await database.destroy()

@@ -4,6 +4,7 @@ import { DployError } from '../../protocol/errors.ts'
 import { newId } from '../../protocol/ids.ts'
 import type { SecretBox } from '../secrets/secret-box.ts'
 import type { Push } from '../webhooks/push.ts'
+import type { DeploymentRequest } from './deployments.ts'
 import type { Tables } from './schema.ts'
 
 /** A webhook as it is stored, without its secret. */
@@ -107,6 +108,18 @@ export class Webhooks {
   async deliveries(webhook: string, limit: number): Promise<Delivery[]> {
     const rows = await this.#db.selectFrom('deliveries').selectAll().where('webhook_id', '=', webhook).orderBy('received_at', 'desc').limit(limit).execute()
     return rows.map(deliveryOf)
+  }
+
+  /** Deployments that pushes brought and that have not begun: they wait in line, or for approval. */
+  async pushesInLine(environmentId: string): Promise<string[]> {
+    const rows = await this.#db.selectFrom('deployments').select(['id', 'request']).where('environment_id', '=', environmentId).where('state', 'in', ['queued', 'waiting_for_approval']).orderBy('number').execute()
+    return rows.filter(({ request }) => (JSON.parse(request) as DeploymentRequest).push !== undefined).map(({ id }) => id)
+  }
+
+  /** Number of the deployment that a message of a webhook brought; null if it has not. */
+  async ofPush(environmentId: string, delivery: string): Promise<number | null> {
+    const rows = await this.#db.selectFrom('deployments').select(['number', 'request']).where('environment_id', '=', environmentId).orderBy('number', 'desc').limit(200).execute()
+    return rows.find(({ request }) => (JSON.parse(request) as DeploymentRequest).push?.delivery === delivery)?.number ?? null
   }
 
   async #row(id: string): Promise<Selectable<Tables['webhooks']>> {

@@ -114,11 +114,11 @@ export class Receiver implements AsyncDisposable {
   }
 
   async #deploy(delivery: WaitingDelivery, environment: Environment, branch: { name: string; commit: string }): Promise<{ deployment: number | null; reason: string }> {
-    const { store } = { store: this.#store }
+    const store = this.#store
     const { webhook, push } = delivery
     try {
       // A control plane that was killed in the middle may have got so far.
-      const before = await store.deployments.ofPush(environment.id, delivery.id)
+      const before = await store.webhooks.ofPush(environment.id, delivery.id)
       if (before !== null) return { deployment: before, reason: '' }
       const requestedBy = `${push.by} (push to ${services[webhook.service].title})`
       await this.#supersede(environment, `${branch.name} at ${branch.commit.slice(0, 8)}`)
@@ -146,7 +146,7 @@ export class Receiver implements AsyncDisposable {
 
   /** Ends what earlier pushes brought and has not begun: it waits in line, or for approval. */
   async #supersede(environment: Environment, by: string): Promise<void> {
-    for (const id of await this.#store.deployments.pushesInLine(environment.id)) {
+    for (const id of await this.#store.webhooks.pushesInLine(environment.id)) {
       await this.#deployer.cancel(id, `A newer push took its place: ${by}`).catch((error: unknown) => {
         // It ended meanwhile.
         if (!(error instanceof DployError) || error.code !== 'deployment.conflict') throw error

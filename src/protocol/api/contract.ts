@@ -1,11 +1,13 @@
 import * as z from 'zod'
 import { digestPattern } from '../manifest.ts'
 import { auditRoutes } from './audit.ts'
+import { badgeRoutes } from './badge.ts'
 import { commandRoutes } from './commands.ts'
 import { controlRoutes } from './control.ts'
 import { deploymentRoutes } from './deployments.ts'
 import { doctorRoutes } from './doctor.ts'
 import { environmentRoutes } from './environments.ts'
+import { notificationRoutes } from './notifications.ts'
 import { peopleRoutes } from './people.ts'
 import type { Route } from './route.ts'
 import { sourceRoutes } from './source.ts'
@@ -32,6 +34,8 @@ export const routes = {
   ...auditRoutes,
   ...webhookRoutes,
   ...controlRoutes,
+  ...notificationRoutes,
+  ...badgeRoutes,
   apply: {
     method: 'PUT',
     path: '/api/v1/applications',

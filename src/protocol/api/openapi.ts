@@ -157,6 +157,7 @@ function operationOf(name: string, route: Route, response: Json): OpenApiOperati
 
 function contentOf(name: string, route: Route, schema: Json): Json {
   if (route.stream === 'events') return { 'text/event-stream': { schema } }
+  if (name === 'badge') return { 'image/svg+xml': { schema: { type: 'string' } } }
   if (route.stream === 'text') return { [name === 'exportAudit' ? 'application/x-ndjson' : 'text/plain']: { schema: { type: 'string' } } }
   const example = operationExamples[name]?.response
   return { 'application/json': { schema, ...(example === undefined ? {} : { example }) } }
