@@ -18,6 +18,13 @@ const Servers = lazy(() => import('./environment/servers.tsx'))
 const Releases = lazy(() => import('./environment/releases.tsx'))
 const DeploymentsOf = lazy(() => import('./environment/deployments-of.tsx'))
 const Logs = lazy(() => import('./environment/logs.tsx'))
+const EnvironmentSettings = lazy(() => import('./environment/settings.tsx'))
+const SettingsPage = lazy(() => import('./settings/settings-page.tsx'))
+const Account = lazy(() => import('./settings/account.tsx'))
+const People = lazy(() => import('./settings/people.tsx'))
+const Tokens = lazy(() => import('./settings/tokens.tsx'))
+const Webhooks = lazy(() => import('./settings/webhooks.tsx'))
+const Audit = lazy(() => import('./settings/audit.tsx'))
 const Deployments = lazy(() => import('./deployment/deployments.tsx'))
 
 /** All pages by their addresses. What the first page does not need is loaded when it is opened. */
@@ -54,6 +61,15 @@ function Pages() {
               <Route path="releases" element={<Releases />} />
               <Route path="deployments" element={<DeploymentsOf />} />
               <Route path="logs" element={<Logs />} />
+              <Route path="settings" element={<EnvironmentSettings />} />
+            </Route>
+            <Route path="settings" element={<SettingsPage />}>
+              <Route index element={<Navigate to="account" replace />} />
+              <Route path="account" element={<Account />} />
+              <Route path="people" element={<People />} />
+              <Route path="tokens" element={<Tokens />} />
+              <Route path="webhooks" element={<Webhooks />} />
+              <Route path="audit" element={<Audit />} />
             </Route>
             <Route path="*" element={<Empty page title="There is no such page">The address may have been cut when it was copied.</Empty>} />
           </Route>

@@ -33,7 +33,15 @@ export const queries = {
     queryOptions({ queryKey: ['status', application, environment], queryFn: ({ signal }) => client().call('status', { params: { application, environment } }, { signal }), refetchInterval: later }),
   deployments: (filter: { application?: string; environment?: string; limit?: number } = {}) =>
     queryOptions({ queryKey: ['deployments', filter], queryFn: ({ signal }) => client().call('deployments', { query: filter }, { signal }), refetchInterval: soon, select: (data) => data.deployments }),
-  deployment: (number: number) => queryOptions({ queryKey: ['deployment', number], queryFn: ({ signal }) => client().call('deployment', { params: { number } }, { signal }) }),
+  // While it goes on, its events say when to ask again; who approved or what it waits for comes a little later.
+  deployment: (number: number) =>
+    queryOptions({ queryKey: ['deployment', number], queryFn: ({ signal }) => client().call('deployment', { params: { number } }, { signal }), refetchInterval: ({ state }) => (state.data && state.data.finishedAt === null ? soon : false) }),
+  people: () => queryOptions({ queryKey: ['people'], queryFn: ({ signal }) => client().call('people', undefined, { signal }), select: (data) => data.people }),
+  tokens: () => queryOptions({ queryKey: ['tokens'], queryFn: ({ signal }) => client().call('tokens', undefined, { signal }), select: (data) => data.tokens }),
+  sessions: () => queryOptions({ queryKey: ['sessions'], queryFn: ({ signal }) => client().call('sessions', undefined, { signal }), select: (data) => data.sessions }),
+  webhooks: () => queryOptions({ queryKey: ['webhooks'], queryFn: ({ signal }) => client().call('webhooks', undefined, { signal }), refetchInterval: later, select: (data) => data.webhooks }),
+  deliveries: (webhook: string) => queryOptions({ queryKey: ['deliveries', webhook], queryFn: ({ signal }) => client().call('deliveries', { params: { webhook }, query: {} }, { signal }), refetchInterval: later, select: (data) => data.deliveries }),
+  secrets: (application: string, environment: string) => queryOptions({ queryKey: ['secrets', application, environment], queryFn: ({ signal }) => client().call('secrets', { params: { application, environment } }, { signal }), select: (data) => data.secrets }),
   releases: (application: string, environment: string) =>
     queryOptions({
       queryKey: ['releases', application, environment],

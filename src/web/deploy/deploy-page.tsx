@@ -2,6 +2,7 @@ import { useMutation, useQuery } from '@tanstack/react-query'
 import { Link, useNavigate, useParams, useSearchParams } from 'react-router'
 import type { Plan } from '../../protocol/deployment.ts'
 import { queries } from '../api/queries.ts'
+import { useMay } from '../api/rights.ts'
 import { client } from '../api/session.ts'
 import { CommandLine } from '../components/command-line.tsx'
 import { Skeleton } from '../components/empty.tsx'
@@ -20,6 +21,7 @@ export default function DeployPage() {
   const [search, setSearch] = useSearchParams()
   const revision = search.get('revision') ?? ''
   const navigate = useNavigate()
+  const may = useMay('deploy', { application, environment })
   const { data: environments } = useQuery(queries.environments())
   const running = environments?.find((one) => one.application === application && one.environment === environment)?.wanted?.revision.commit ?? null
   useTitle(`Deploy ${application} to ${environment}`)
@@ -61,7 +63,7 @@ export default function DeployPage() {
         <CommandLine command={command} />
         <span className="grow" />
         <Link className="button" to="/">Cancel</Link>
-        <button type="button" className="button primary" data-go disabled={!data || isFetching || deploy.isPending} onClick={() => deploy.mutate()}>{deploy.isPending ? 'Starting…' : `Deploy to ${environment}`}</button>
+        {!may ? <span className="muted">You may look, not deploy here.</span> : <button type="button" className="button primary" data-go disabled={!data || isFetching || deploy.isPending} onClick={() => deploy.mutate()}>{deploy.isPending ? 'Starting…' : `Deploy to ${environment}`}</button>}
       </div>
     </>
   )

@@ -2,6 +2,8 @@ import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { useEffect, useMemo, useState } from 'react'
 import { Link, useNavigate, useParams } from 'react-router'
 import type { Deployment } from '../../protocol/deployment.ts'
+import { useMay } from '../api/rights.ts'
+import { Decision } from '../approval/decision.tsx'
 import { queries } from '../api/queries.ts'
 import { client } from '../api/session.ts'
 import { CommandLine } from '../components/command-line.tsx'
@@ -54,6 +56,7 @@ function Page({ number }: { number: number }) {
     <>
       <Head deployment={deployment} live={live} state={state} />
       <p className="hidden" role="status">{`The deployment is ${state.replaceAll('_', ' ')}`}</p>
+      <Decision deployment={deployment} state={state} />
       <Phases live={live} />
       {live.problem ? <Problem report={live.problem} /> : null}
       {live.failure ? <Failure live={live} deployment={deployment} onServer={setPicked} /> : null}
@@ -102,6 +105,8 @@ function Actions({ deployment, state }: { deployment: Deployment; state: string 
   })
   const { data: environments } = useQuery(queries.environments())
   const wanted = environments?.find((one) => one.application === application && one.environment === environment)?.wanted?.release
+  const may = useMay('deploy', { application, environment })
+  if (!may) return null
   if (!isOver(state)) {
     const switched = state === 'activating' || state === 'baking'
     if (state === 'rolling_back') return null
@@ -135,11 +140,12 @@ function Actions({ deployment, state }: { deployment: Deployment; state: string 
 /** What went wrong, on which server, and the next step. */
 function Failure({ live, deployment, onServer }: { live: LiveDeployment; deployment: Deployment; onServer: (name: string) => void }) {
   const failed = live.order.filter((server) => server.failure !== null)
+  const may = useMay('deploy', deployment)
   const place = `/environments/${encodeURIComponent(deployment.application)}/${encodeURIComponent(deployment.environment)}/deploy`
   return (
     <div className="stack">
       <Problem report={live.failure!}>
-        {isOver(live.state ?? '') ? <Link className="button small" to={place}>Deploy again…</Link> : null}
+        {may && isOver(live.state ?? '') ? <Link className="button small" to={place}>Deploy again…</Link> : null}
       </Problem>
       {failed.length > 0 ? (
         <ul className="stack failed-servers">

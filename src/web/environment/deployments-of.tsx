@@ -1,6 +1,7 @@
 import { useQuery } from '@tanstack/react-query'
 import { Link, useParams } from 'react-router'
 import { queries } from '../api/queries.ts'
+import { useMay } from '../api/rights.ts'
 import { CommandLine } from '../components/command-line.tsx'
 import { Empty, Skeleton } from '../components/empty.tsx'
 import { Problem } from '../components/problem.tsx'
@@ -15,9 +16,10 @@ export default function DeploymentsOf() {
   useTitle(`Deployments · ${application} → ${environment}`)
   const { data, error } = useQuery(queries.deployments({ application, environment, limit: 100 }))
   const patient = useAfter(300)
+  const may = useMay('deploy', { application, environment })
   if (error && !data) return <Problem report={error as never} />
   if (!data) return patient ? <Skeleton lines={5} /> : null
-  if (data.length === 0) return <Empty title="Nothing has been deployed here yet" action={<Link className="button primary" to={`${placeOf({ application, environment })}/deploy`}>Deploy…</Link>} />
+  if (data.length === 0) return <Empty title="Nothing has been deployed here yet" action={!may ? null : <Link className="button primary" to={`${placeOf({ application, environment })}/deploy`}>Deploy…</Link>} />
   return (
     <div className="stack wide">
       <div className="filters"><span className="grow" /><CommandLine command={`dploy deployments ${environment}`} /></div>

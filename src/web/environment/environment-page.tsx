@@ -1,6 +1,7 @@
 import { useQuery } from '@tanstack/react-query'
 import { Link, NavLink, Outlet, useParams } from 'react-router'
 import { queries } from '../api/queries.ts'
+import { useMay } from '../api/rights.ts'
 import { Empty } from '../components/empty.tsx'
 import { RevisionLine } from '../components/revision.tsx'
 import { DeploymentStateBadge, State } from '../components/state.tsx'
@@ -8,7 +9,7 @@ import { Ago } from '../components/time.tsx'
 import { placeOf } from '../overview/place.ts'
 import './environment.css'
 
-const tabs = [['servers', 'Servers'], ['releases', 'Releases'], ['deployments', 'Deployments'], ['logs', 'Logs']] as const
+const tabs = [['servers', 'Servers'], ['releases', 'Releases'], ['deployments', 'Deployments'], ['logs', 'Logs'], ['settings', 'Settings']] as const
 
 /** Where something runs: its servers, releases, deployments and what it prints. */
 export default function EnvironmentPage() {
@@ -16,6 +17,7 @@ export default function EnvironmentPage() {
   const { data } = useQuery(queries.environments())
   const summary = data?.find((one) => one.application === application && one.environment === environment)
   const place = placeOf({ application, environment })
+  const may = useMay('deploy', { application, environment })
   if (data && !summary) return <Empty page title={`There is no ${application} → ${environment}`} action={<Link className="button" to="/">Overview</Link>} />
   return (
     <>
@@ -28,7 +30,7 @@ export default function EnvironmentPage() {
           </div>
           {summary?.wanted ? <RevisionLine revision={summary.wanted.revision} /> : null}
         </div>
-        <div className="actions"><Link className="button primary" data-deploy to={`${place}/deploy`}>Deploy…</Link></div>
+        {may ? <div className="actions"><Link className="button primary" data-deploy to={`${place}/deploy`}>Deploy…</Link></div> : null}
       </div>
       <nav className="tabs" aria-label={`${application} → ${environment}`}>
         {tabs.map(([path, title]) => <NavLink key={path} to={`${place}/${path}`}>{title}</NavLink>)}

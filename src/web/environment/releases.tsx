@@ -3,6 +3,7 @@ import { useState } from 'react'
 import { Link, useNavigate, useParams } from 'react-router'
 import type { ReleaseSummary } from '../../protocol/api/environments.ts'
 import { queries } from '../api/queries.ts'
+import { useMay } from '../api/rights.ts'
 import { client } from '../api/session.ts'
 import { CommandLine } from '../components/command-line.tsx'
 import { Confirm } from '../components/confirm.tsx'
@@ -23,9 +24,10 @@ export default function Releases() {
   const { data, error } = useQuery(queries.releases(application, environment))
   const [picked, setPicked] = useState<number[]>([])
   const patient = useAfter(300)
+  const may = useMay('deploy', { application, environment })
   if (error && !data) return <Problem report={error as never} />
   if (!data) return patient ? <Skeleton lines={5} /> : null
-  if (data.length === 0) return <Empty title="No release yet" action={<Link className="button primary" to={`${placeOf({ application, environment })}/deploy`}>Deploy the first…</Link>}><p>Each deployment makes a release: files, service definition and variables of that moment. Any that is kept can be activated again.</p></Empty>
+  if (data.length === 0) return <Empty title="No release yet" action={!may ? null : <Link className="button primary" to={`${placeOf({ application, environment })}/deploy`}>Deploy the first…</Link>}><p>Each deployment makes a release: files, service definition and variables of that moment. Any that is kept can be activated again.</p></Empty>
   const toggle = (number: number) => setPicked((before) => (before.includes(number) ? before.filter((one) => one !== number) : [...before.slice(-1), number]))
   const [from, to] = picked.toSorted((a, b) => a - b)
   return (
@@ -45,7 +47,7 @@ export default function Releases() {
                 <td className="revision-cell"><RevisionLine revision={release.revision} /></td>
                 <td><Ago at={release.createdAt} /></td>
                 <td>{release.wanted ? <State tone="good">runs now</State> : null}</td>
-                <td><span className="actions">{release.wanted ? null : <Activate release={release} application={application} environment={environment} current={data.find((one) => one.wanted)?.number ?? null} />}</span></td>
+                <td><span className="actions">{release.wanted || !may ? null : <Activate release={release} application={application} environment={environment} current={data.find((one) => one.wanted)?.number ?? null} />}</span></td>
               </tr>
             ))}
           </tbody>

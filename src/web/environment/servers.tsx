@@ -3,6 +3,7 @@ import { useMemo, useState } from 'react'
 import { Link, useParams } from 'react-router'
 import type { ServerStatus } from '../../protocol/api/environments.ts'
 import { queries } from '../api/queries.ts'
+import { useMay } from '../api/rights.ts'
 import { client } from '../api/session.ts'
 import { CommandLine } from '../components/command-line.tsx'
 import { Confirm } from '../components/confirm.tsx'
@@ -23,8 +24,10 @@ export default function Servers() {
   const [search, setSearch] = useState('')
   const [only, setOnly] = useState('')
   const patient = useAfter(300)
+  const administers = useMay('administer', null)
+  const may = useMay('deploy', { application, environment })
   const rows = useMemo(() => (data?.servers ?? []).filter((server) => matches(server, search) && (only === '' || stateOf(server).text === only)), [data, search, only])
-  const columns = useMemo(() => columnsOf({ application, environment, wanted: data?.wanted?.release ?? null }), [application, environment, data?.wanted?.release])
+  const columns = useMemo(() => columnsOf({ application, environment, wanted: data?.wanted?.release ?? null, may, administers }), [application, environment, data?.wanted?.release, may, administers])
   if (error && !data) return <Problem report={error as never} />
   if (!data) return patient ? <Skeleton lines={5} /> : null
   const states = [...new Set(data.servers.map((server) => stateOf(server).text))].sort()
@@ -41,7 +44,7 @@ export default function Servers() {
         </select>
         <span className="grow" />
         <CommandLine command="dploy status" />
-        <AddServer application={application} environment={environment} servers={data.servers} />
+        {administers ? <AddServer application={application} environment={environment} servers={data.servers} /> : null}
       </div>
       {data.servers.length === 0 ? <Empty title="No servers yet"><p>Name them in dploy.yml under environments.{environment}.servers, then add each with the line that “Add a server” shows.</p></Empty> : rows.length === 0 ? <Empty title="No server is like that"><p>Another search, or all states.</p></Empty> : <div className="card"><DataTable columns={columns} rows={rows} label="Servers" rowKey={(server) => server.name} /></div>}
     </div>
@@ -65,7 +68,7 @@ export function stateOf(server: ServerStatus): { tone: Tone; text: string } {
   return server.release === null ? { tone: 'idle', text: 'nothing deployed' } : { tone: 'good', text: 'serves' }
 }
 
-function columnsOf(place: { application: string; environment: string; wanted: number | null }): Column<ServerStatus>[] {
+function columnsOf(place: { application: string; environment: string; wanted: number | null; may: boolean; administers: boolean }): Column<ServerStatus>[] {
   return [
     { id: 'name', accessorFn: (row) => row.name, header: 'Server', cell: ({ row: { original } }) => <span className="server-cell"><strong>{original.name}</strong>{Object.keys(original.tags).length > 0 ? <span className="tags">{Object.entries(original.tags).map(([name, value]) => <span key={name} className="tag">{name}={value}</span>)}</span> : null}</span> },
     {
@@ -78,11 +81,11 @@ function columnsOf(place: { application: string; environment: string; wanted: nu
     { id: 'release', accessorFn: (row) => row.release ?? 0, header: 'Release', cell: ({ row: { original } }) => <span className="number">{original.release ?? '–'}{original.drifted ? <span className="muted"> instead of {place.wanted}</span> : null}</span> },
     { id: 'since', accessorFn: (row) => row.service?.since ?? 0, header: 'Service runs since', cell: ({ row: { original } }) => (original.service?.since ? <Ago at={original.service.since} /> : original.lastSeenAt && !original.connected ? <span className="muted">last seen <Ago at={original.lastSeenAt} /></span> : '–') },
     { id: 'traffic', accessorFn: (row) => row.traffic?.inFlight ?? -1, header: 'Requests in flight', cell: ({ row: { original } }) => <span className="number">{original.traffic ? original.traffic.inFlight : '–'}</span> },
-    { id: 'actions', header: () => <span className="hidden">Actions</span>, enableSorting: false, cell: ({ row: { original } }) => <Actions server={original} /> },
+    { id: 'actions', header: () => <span className="hidden">Actions</span>, enableSorting: false, cell: ({ row: { original } }) => <Actions server={original} place={place} /> },
   ]
 }
 
-function Actions({ server }: { server: ServerStatus }) {
+function Actions({ server, place }: { server: ServerStatus; place: { may: boolean; administers: boolean } }) {
   const queryClient = useQueryClient()
   const input = { params: { server: server.name }, body: {} }
   const settled = { onError: sayProblem, onSettled: () => queryClient.invalidateQueries({ queryKey: ['status'] }) }
@@ -90,7 +93,7 @@ function Actions({ server }: { server: ServerStatus }) {
   const ready = useMutation({ mutationFn: () => client().call('readyServer', input), ...settled })
   return (
     <span className="actions">
-      {server.traffic === null ? null : server.traffic.admission === 'ready' ? (
+      {server.traffic === null || !place.may ? null : server.traffic.admission === 'ready' ? (
         <Confirm
           trigger={<button type="button" className="button small" disabled={drain.isPending}>{drain.isPending ? 'Draining…' : 'Drain'}</button>}
           title={`Take ${server.name} out of traffic?`} action={`Drain ${server.name}`} onConfirm={() => drain.mutate()}

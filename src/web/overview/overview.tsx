@@ -3,6 +3,7 @@ import { Link } from 'react-router'
 import type { EnvironmentSummary } from '../../protocol/api/environments.ts'
 import type { Deployment } from '../../protocol/deployment.ts'
 import { queries } from '../api/queries.ts'
+import { useMay } from '../api/rights.ts'
 import { CommandLine } from '../components/command-line.tsx'
 import { Skeleton } from '../components/empty.tsx'
 import { Problem } from '../components/problem.tsx'
@@ -48,6 +49,7 @@ export function Overview() {
 function Environment({ summary, deployments }: { summary: EnvironmentSummary; deployments: readonly Deployment[] }) {
   const { environment, wanted, lock } = summary
   const place = placeOf(summary)
+  const may = useMay('deploy', summary)
   const last = deployments.find((one) => isOver(one.state))
   const running = deployments.find((one) => !isOver(one.state) && one.number === lock?.number) ?? null
   return (
@@ -68,7 +70,7 @@ function Environment({ summary, deployments }: { summary: EnvironmentSummary; de
       </div>
       <Days deployments={deployments} />
       <div className="row environment-actions">
-        {running ? <Link className="button" to={`/deployments/${running.number}`}>Watch</Link> : <Link className="button primary" data-deploy to={`${place}/deploy`} aria-label={`Deploy ${summary.application} to ${environment}`}>Deploy…</Link>}
+        {running ? <Link className="button" to={`/deployments/${running.number}`}>Watch</Link> : may ? <Link className="button primary" data-deploy to={`${place}/deploy`} aria-label={`Deploy ${summary.application} to ${environment}`}>Deploy…</Link> : null}
       </div>
     </div>
   )

@@ -12,6 +12,7 @@ import './shell.css'
 const places = [
   { to: '/', text: 'Overview' },
   { to: '/deployments', text: 'Deployments' },
+  { to: '/settings', text: 'Settings' },
 ] as const
 
 /** What stands around every page: where one can go, whether the control plane answers, light or dark, who one is. */

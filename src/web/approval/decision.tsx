@@ -1,0 +1,95 @@
+import { useMutation, useQueryClient } from '@tanstack/react-query'
+import { useState } from 'react'
+import type { Deployment } from '../../protocol/deployment.ts'
+import { useMay, useWho } from '../api/rights.ts'
+import { client } from '../api/session.ts'
+import { CommandLine } from '../components/command-line.tsx'
+import { Confirm } from '../components/confirm.tsx'
+import { RevisionLine } from '../components/revision.tsx'
+import { State } from '../components/state.tsx'
+import { Ago, ago, useNow } from '../components/time.tsx'
+import { sayProblem } from '../components/toasts.tsx'
+import './decision.css'
+
+/** What a deployment waits for from a person, with the buttons that answer; and what was answered. */
+export function Decision({ deployment, state }: { deployment: Deployment; state: string }) {
+  const { approval, waiting } = deployment
+  return (
+    <>
+      {approval && state === 'waiting_for_approval' ? <Asked deployment={deployment} /> : null}
+      {approval && approval.by !== null && approval.at !== null ? (
+        <p className="muted">{approval.decision === 'approve' ? 'Approved' : 'Refused'} by {approval.by} <Ago at={approval.at} />{approval.note ? `: ${approval.note}` : ''}</p>
+      ) : null}
+      {waiting && ['activating', 'baking'].includes(state) ? <Gate deployment={deployment} /> : null}
+    </>
+  )
+}
+
+function Asked({ deployment }: { deployment: Deployment }) {
+  const { number, application, environment, requestedBy } = deployment
+  const may = useMay('deploy', { application, environment })
+  const who = useWho()
+  const [note, setNote] = useState('')
+  const queryClient = useQueryClient()
+  const decide = useMutation({
+    mutationFn: (decision: 'approve' | 'refuse') => client().call('decide', { params: { number }, body: { decision, note: note.trim() } }),
+    onError: sayProblem,
+    onSettled: () => queryClient.invalidateQueries(),
+  })
+  const own = who !== null && who.name === requestedBy
+  return (
+    <section className="card decision" aria-label="Approval">
+      <div className="grow stack">
+        <State tone="warn">{application} → {environment} is protected: another person has to approve this</State>
+        <RevisionLine revision={deployment.revision} />
+        <p className="muted">Asked for by {requestedBy} <Ago at={deployment.createdAt} />; it ends by itself {in_(deployment.approval!.expiresAt, useNow(5_000))}.</p>
+        {own ? <p>You asked for it. Send this page’s address to somebody who may deploy here.</p> : null}
+        <CommandLine command={`dploy approve ${number}`} />
+      </div>
+      {may && !own ? (
+        <div className="stack">
+          <div className="field">
+            <label htmlFor="note">Note</label>
+            <input id="note" className="input" maxLength={1_000} value={note} onChange={(event) => setNote(event.target.value)} />
+          </div>
+          <div className="row">
+            <button type="button" className="button primary" disabled={decide.isPending} onClick={() => decide.mutate('approve')}>Approve</button>
+            <button type="button" className="button" disabled={decide.isPending} onClick={() => decide.mutate('refuse')}>Refuse</button>
+          </div>
+        </div>
+      ) : null}
+    </section>
+  )
+}
+
+function Gate({ deployment }: { deployment: Deployment }) {
+  const { number, application, environment } = deployment
+  const waiting = deployment.waiting!
+  const may = useMay('deploy', { application, environment })
+  const queryClient = useQueryClient()
+  const settled = { onError: sayProblem, onSettled: () => queryClient.invalidateQueries({ queryKey: ['deployment', number] }) }
+  const promote = useMutation({ mutationFn: () => client().call('promote', { params: { number }, body: {} }), ...settled })
+  const cancel = useMutation({ mutationFn: () => client().call('cancel', { params: { number } }), ...settled })
+  return (
+    <section className="card decision" aria-label="It waits for a person">
+      <div className="grow stack">
+        <State tone="warn">{waiting.text}</State>
+        <p className="muted">Waits since <Ago at={waiting.since} />; goes back by itself {in_(waiting.until, useNow(5_000))}.</p>
+        <CommandLine command={`dploy promote ${number}`} />
+      </div>
+      {may ? (
+        <div className="row">
+          <button type="button" className="button primary" disabled={promote.isPending} onClick={() => promote.mutate()}>Go on</button>
+          <Confirm trigger={<button type="button" className="button" disabled={cancel.isPending}>Go back</button>} title={`Roll ${environment} back?`} action="Go back" danger onConfirm={() => cancel.mutate()}>
+            <p>Servers that were switched get the release before.</p>
+          </Confirm>
+        </div>
+      ) : null}
+    </section>
+  )
+}
+
+/** `in 5 min`. */
+function in_(at: number, now: number): string {
+  return at <= now + 5_000 ? 'any moment' : `in ${ago(now - (at - now), now).replace(' ago', '')}`
+}

@@ -1,0 +1,95 @@
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
+import { Fragment, useState } from 'react'
+import { Link } from 'react-router'
+import { webhookServiceSchema, type Delivery, type Webhook, type WebhookService } from '../../protocol/api/webhooks.ts'
+import { queries } from '../api/queries.ts'
+import { client } from '../api/session.ts'
+import { CommandLine } from '../components/command-line.tsx'
+import { Confirm } from '../components/confirm.tsx'
+import { Empty, Skeleton } from '../components/empty.tsx'
+import { Problem } from '../components/problem.tsx'
+import { State, type Tone } from '../components/state.tsx'
+import { Ago } from '../components/time.tsx'
+import { sayProblem } from '../components/toasts.tsx'
+import { useTitle } from '../shell/use-title.ts'
+import { Once } from './once.tsx'
+
+const names: Record<WebhookService, string> = { github: 'GitHub', gitlab: 'GitLab', bitbucket: 'Bitbucket', gitea: 'Gitea or Forgejo' }
+const tones: Record<Delivery['state'], Tone> = { waiting: 'busy', done: 'good', ignored: 'idle', failed: 'bad' }
+
+/** Pushes that deploy: what to tell the service, and what it sent. */
+export default function Webhooks() {
+  useTitle('Webhooks')
+  const { data, error } = useQuery(queries.webhooks())
+  const queryClient = useQueryClient()
+  const [service, setService] = useState<WebhookService>('github')
+  const [note, setNote] = useState('')
+  const settled = { onError: sayProblem, onSettled: () => queryClient.invalidateQueries({ queryKey: ['webhooks'] }) }
+  const add = useMutation({ mutationFn: () => client().call('addWebhook', { body: { service, note } }), ...settled })
+  const remove = useMutation({ mutationFn: (webhook: Webhook) => client().call('removeWebhook', { params: { webhook: webhook.id } }), ...settled })
+  const [open, setOpen] = useState<string | null>(null)
+  if (error && !data) return <Problem report={error as never} />
+  if (!data) return <Skeleton lines={4} />
+  return (
+    <div className="stack wide">
+      <form className="card form" aria-label="Add a webhook" onSubmit={(event) => (event.preventDefault(), add.mutate())}>
+        <div className="field">
+          <label htmlFor="hook-service">Where the repository is</label>
+          <select id="hook-service" className="input" value={service} onChange={(event) => setService(event.target.value as WebhookService)}>{webhookServiceSchema.options.map((one) => <option key={one} value={one}>{names[one]}</option>)}</select>
+        </div>
+        <div className="field"><label htmlFor="hook-note">Note</label><input id="hook-note" className="input" maxLength={200} value={note} onChange={(event) => setNote(event.target.value)} /></div>
+        <div className="actions"><button type="submit" className="button primary" disabled={add.isPending}>Add webhook</button></div>
+      </form>
+      {add.data ? (
+        <Once title={`Give ${names[add.data.webhook.service]} this secret; it is not shown again`} value={add.data.secret}>
+          <p>and this address, content type application/json, for pushes:</p>
+          <CommandLine label="The webhook’s address" command={addressOf(add.data.webhook)} />
+        </Once>
+      ) : null}
+      {data.length === 0 ? <Empty title="No webhook yet"><p>With one, a push to an environment’s branch deploys it, where dploy.yml says so. Add one above, and give its address and secret to your repository’s settings.</p></Empty> : (
+        <div className="card table-box">
+          <table className="table">
+            <thead><tr><th>Webhook</th><th>Address</th><th>What came last</th><th><span className="hidden">Actions</span></th></tr></thead>
+            <tbody>
+              {data.map((webhook) => (
+                <Fragment key={webhook.id}>
+                  <tr>
+                    <td><span className="stack"><strong>{names[webhook.service]}</strong><span className="muted">{webhook.note || webhook.application || 'all applications'}</span></span></td>
+                    <td className="mono audit-change">{addressOf(webhook)}</td>
+                    <td>{webhook.last ? <DeliveryLine delivery={webhook.last} /> : <span className="muted">nothing yet</span>}</td>
+                    <td>
+                      <span className="actions">
+                        <button type="button" className="button small" aria-expanded={open === webhook.id} onClick={() => setOpen(open === webhook.id ? null : webhook.id)}>Deliveries</button>
+                        <Confirm trigger={<button type="button" className="button small">Remove</button>} title={`Remove the webhook of ${names[webhook.service]}?`} action="Remove the webhook" danger onConfirm={() => remove.mutate(webhook)}><p>Pushes told to its address are refused from now on.</p></Confirm>
+                      </span>
+                    </td>
+                  </tr>
+                  {open === webhook.id ? <tr><td colSpan={4}><Deliveries webhook={webhook.id} /></td></tr> : null}
+                </Fragment>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </div>
+  )
+}
+
+const addressOf = (webhook: Webhook) => new URL(webhook.url, location.origin).href
+
+function Deliveries({ webhook }: { webhook: string }) {
+  const { data } = useQuery(queries.deliveries(webhook))
+  if (!data) return <Skeleton lines={2} />
+  if (data.length === 0) return <p className="muted">Nothing has come yet. Most services have a button that sends a test.</p>
+  return <ul className="stack">{data.map((one) => <li key={one.id}><DeliveryLine delivery={one} /></li>)}</ul>
+}
+
+function DeliveryLine({ delivery }: { delivery: Delivery }) {
+  return (
+    <span className="stack">
+      <span className="row wrap"><State tone={tones[delivery.state]}>{delivery.state}</State><span>{delivery.event} {delivery.branches.join(', ')}</span><span className="muted"><Ago at={delivery.receivedAt} /></span></span>
+      {delivery.reason ? <span className="muted">{delivery.reason}</span> : null}
+      {delivery.results.map((one) => <span key={`${one.application} ${one.environment}`} className="muted">{one.application} → {one.environment}: {one.deployment === null ? one.reason : <Link to={`/deployments/${one.deployment}`}>deployment {one.deployment}</Link>}</span>)}
+    </span>
+  )
+}
