@@ -97,6 +97,7 @@ test('what people may do on the pages', { skip, timeout: 280_000 }, async (t) =>
 
   await t.test('a push that a webhook tells of starts a deployment', async () => {
     await anna.goto(`${team.url}/settings/webhooks`)
+    await anna.getByLabel('Deploys').selectOption('shop')
     await anna.getByRole('button', { name: 'Add webhook' }).click()
     await anna.locator('.once code').first().waitFor()
     const [secret, address] = await anna.locator('.once code').allInnerTexts()

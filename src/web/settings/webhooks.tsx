@@ -24,8 +24,11 @@ export default function Webhooks() {
   const queryClient = useQueryClient()
   const [service, setService] = useState<WebhookService>('github')
   const [note, setNote] = useState('')
+  const [application, setApplication] = useState('')
+  const { data: environments } = useQuery(queries.environments())
+  const applications = [...new Set((environments ?? []).map((one) => one.application))]
   const settled = { onError: sayProblem, onSettled: () => queryClient.invalidateQueries({ queryKey: ['webhooks'] }) }
-  const add = useMutation({ mutationFn: () => client().call('addWebhook', { body: { service, note } }), ...settled })
+  const add = useMutation({ mutationFn: () => client().call('addWebhook', { body: { service, note, application: application || null } }), ...settled })
   const remove = useMutation({ mutationFn: (webhook: Webhook) => client().call('removeWebhook', { params: { webhook: webhook.id } }), ...settled })
   const [open, setOpen] = useState<string | null>(null)
   if (error && !data) return <Problem report={error as never} />
@@ -36,6 +39,13 @@ export default function Webhooks() {
         <div className="field">
           <label htmlFor="hook-service">Where the repository is</label>
           <select id="hook-service" className="input" value={service} onChange={(event) => setService(event.target.value as WebhookService)}>{webhookServiceSchema.options.map((one) => <option key={one} value={one}>{names[one]}</option>)}</select>
+        </div>
+        <div className="field">
+          <label htmlFor="hook-application">Deploys</label>
+          <select id="hook-application" className="input" value={application} onChange={(event) => setApplication(event.target.value)}>
+            <option value="">what has its source there</option>
+            {applications.map((one) => <option key={one}>{one}</option>)}
+          </select>
         </div>
         <div className="field"><label htmlFor="hook-note">Note</label><input id="hook-note" className="input" maxLength={200} value={note} onChange={(event) => setNote(event.target.value)} /></div>
         <div className="actions"><button type="submit" className="button primary" disabled={add.isPending}>Add webhook</button></div>
@@ -55,7 +65,7 @@ export default function Webhooks() {
                 <Fragment key={webhook.id}>
                   <tr>
                     <td><span className="stack"><strong>{names[webhook.service]}</strong><span className="muted">{webhook.note || webhook.application || 'all applications'}</span></span></td>
-                    <td className="mono audit-change">{addressOf(webhook)}</td>
+                    <td className="mono audit-change hook-address">{addressOf(webhook)}</td>
                     <td>{webhook.last ? <DeliveryLine delivery={webhook.last} /> : <span className="muted">nothing yet</span>}</td>
                     <td>
                       <span className="actions">
