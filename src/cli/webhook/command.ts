@@ -46,7 +46,7 @@ function addCommand(): Command {
       const made = await client.call('addWebhook', { body: { service, note: options.note, application, environments: options.in.length === 0 ? null : options.in, ...(secret === undefined ? {} : { secret }) } })
       if (output.mode === 'json') return output.json({ type: 'result', webhook: made.webhook, secret: made.secret })
       output.line(`Made ${made.webhook.id}: a push deploys ${reachOf(made.webhook)}.\n`)
-      output.line(`  Address:  ${made.webhook.url}`)
+      output.line(`  Address:  ${made.webhook.url.startsWith('/') ? 'https://YOUR-CONTROL-PLANE' : ''}${made.webhook.url}`)
       if (!options.ownSecret) output.line(`  Secret:   ${made.secret}   (shown this once)`)
       output.line(`\nIn the repository: ${fields[service]}.`)
       output.line(connection.embedded ? 'Pushes arrive only while dploy serve runs, where the service can reach it.' : 'The address has to be the one under which the service reaches dploy serve.')

@@ -55,14 +55,17 @@ export class Approvals {
 
   async #leave(id: string, said: { approval: Approval['decision']; by: string | null; note: string }, failure: ErrorReport | null, now: number): Promise<void> {
     const state = failure === null ? 'queued' : 'cancelled'
-    const { numUpdatedRows } = await this.#db
-      .updateTable('deployments')
-      .set({ state, approval: said.approval, approval_by: said.by, approval_at: now, approval_note: said.note, ...(failure === null ? {} : { failure: JSON.stringify(failure), finished_at: now }) })
-      .where('id', '=', id)
-      .where('state', '=', 'waiting_for_approval')
-      .executeTakeFirst()
-    if (numUpdatedRows !== 1n) throw new DployError('deployment.conflict', 'The deployment does not wait for approval any more')
-    this.#events.add(id, null, { kind: 'state', state, failure }, now)
+    await this.#db.transaction().execute(async (trx) => {
+      const { numUpdatedRows } = await trx
+        .updateTable('deployments')
+        .set({ state, approval: said.approval, approval_by: said.by, approval_at: now, approval_note: said.note, ...(failure === null ? {} : { failure: JSON.stringify(failure), finished_at: now }) })
+        .where('id', '=', id)
+        .where('state', '=', 'waiting_for_approval')
+        .executeTakeFirst()
+      if (numUpdatedRows !== 1n) throw new DployError('deployment.conflict', 'The deployment does not wait for approval any more')
+      await this.#events.addWith(trx, id, { kind: 'state', state, failure }, now)
+    })
+    this.#events.wake()
   }
 }
 

@@ -111,9 +111,10 @@ export class Deployments {
           ...(approval ? { requester: approval.requester, approval: 'waiting', approval_expires_at: approval.expiresAt } : {}),
         })
         .execute()
+      if (approval) await this.#events.addWith(trx, id, { kind: 'state', state: 'waiting_for_approval', failure: null }, now)
       return id
     })
-    if (approval) this.#events.add(id, null, { kind: 'state', state: 'waiting_for_approval', failure: null }, now)
+    if (approval) this.#events.wake()
     return id
   }
 
