@@ -197,9 +197,10 @@ export class World implements AsyncDisposable {
     return this.#control!.pid!
   }
 
-  async startControl(): Promise<void> {
+  /** `more`: further options of dploy serve; `env`: further variables. */
+  async startControl(more: readonly string[] = [], env: NodeJS.ProcessEnv = {}): Promise<void> {
     const log = join(this.directory, 'control.log')
-    const child = spawn(program, ['serve', '--listen', `${this.fleet.hostAddress}:${this.#controlPort}`, '--data', join(this.repository, '.dploy'), '--json'], { cwd: this.directory, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(program, ['serve', '--listen', `${this.fleet.hostAddress}:${this.#controlPort}`, '--data', join(this.repository, '.dploy'), '--json', ...more], { cwd: this.directory, stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } })
     this.#control = child
     child.stderr.on('data', (chunk: Buffer) => appendFileSync(log, chunk))
     await Promise.race([

@@ -17,6 +17,7 @@ import { viewLogs } from './log-view.ts'
 import { KeptServices, observeService, type Kept } from './kept-services.ts'
 import type { ManagerOptions } from './services/registry.ts'
 import { holdShared } from './shared-record.ts'
+import { keepVersion, onTrial, takeVersion, type Installed } from './upgrade.ts'
 import { stageRelease } from './stage.ts'
 
 export interface AgentOptions {
@@ -26,6 +27,10 @@ export interface AgentOptions {
   stateDirectory: string
   /** The EC2 instance that this is, if it is one. */
   instanceId?: string | null
+  /** Null or left out: it does not upgrade itself. */
+  installed?: Installed | null
+  /** Called when another version is in place, to end this one. */
+  onUpgraded?: () => void
   /** Release directories are taken below this one. */
   root: string
   version: string
@@ -110,6 +115,7 @@ export class Agent {
       instance: this.#instance,
       clock: Date.now(),
       ...(look && { held: this.#look(look) }),
+      ...(this.#options.installed && { bundle: { digest: this.#options.installed.digest, trial: onTrial(this.#options.installed) } }),
       ...(this.#options.instanceId && { instanceId: this.#options.instanceId }),
     }
   }
@@ -261,7 +267,22 @@ export class Agent {
       this.#identity = identity
       return { publicKey }
     },
+    upgrade: async ({ step, digest, trialSeconds }, call) => this.#upgrade(step, digest, trialSeconds, call.body),
     hold: async (params) => this.#hold(params),
+  }
+
+  async #upgrade(step: 'take' | 'keep', digest: string, trialSeconds: number, body: Uint8Array): Promise<Record<string, never>> {
+    const { installed, onUpgraded } = this.#options
+    if (!installed || !onUpgraded) throw new DployError('command.refused', 'The command is refused: this agent was not installed by dploy, and is upgraded by who installed it')
+    if (step === 'keep') {
+      await keepVersion(installed)
+      return {}
+    }
+    if (this.#results.size > 0 || this.#person.busy) throw new DployError('agent.busy')
+    await takeVersion(installed, body, digest, trialSeconds)
+    // The answer goes out first.
+    setTimeout(onUpgraded, 100)
+    return {}
   }
 
   async #observe(place: Place): Promise<AgentResult<'observe'>> {

@@ -12,6 +12,7 @@ import { readInstanceId } from './instance-id.ts'
 import { Journal } from './journal.ts'
 import { Keeper } from './services/keeper.ts'
 import { serveStandardStreams } from './stdio.ts'
+import { installedAgent } from './upgrade.ts'
 
 const usage = `dploy agent
   run     --name NAME --state DIR --root DIR [--join URL]    the token in DPLOY_JOIN_TOKEN
@@ -49,6 +50,8 @@ async function run(args: string[]): Promise<void> {
     instanceId: await readInstanceId(),
     root: resolve(values.root),
     version: version(),
+    installed: installedAgent(fileURLToPath(import.meta.url), stateDirectory),
+    onUpgraded: () => stop.abort(),
     keeper,
     log,
   })

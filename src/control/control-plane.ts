@@ -16,6 +16,8 @@ import { PortKeeper } from './deploy/port-keeper.ts'
 import { SharedLocks } from './deploy/shared-lock.ts'
 import { Gateway } from './gateway/gateway.ts'
 import { SshReach } from './gateway/ssh-reach.ts'
+import { Upgrader } from './gateway/upgrader.ts'
+import { agentBundle } from '../ssh/agent-bundle.ts'
 import { controlKey } from './key.ts'
 import { Guesses } from './people/guesses.ts'
 import { Measured } from './metrics/measured.ts'
@@ -47,6 +49,8 @@ export interface ControlPlaneOptions {
   ssh?: Ssh | undefined
   /** Show /metrics to everybody, not only to who may read everything. */
   metricsOpen?: boolean | undefined
+  /** How long a new version of an agent has to come back before the one before is put back. Seconds; by default 60. */
+  agentTrial?: number | undefined
   log?: { level: 'silent' | 'info' | 'debug' } | undefined
 }
 
@@ -83,7 +87,13 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const deployer = new Deployer({ store, servers: reach ?? gateway, shared, artifacts, openBalancer, log, holder }, measure)
   const converger = cleanup.use(new Converger({ store, gateway, deployer, log }))
   // Through ssh, what a person did not ask for is not done.
-  if (!reach) gateway.onConnect = (link) => converger.look(link.server.id)
+  const upgrader = reach ? null : cleanup.use(new Upgrader({ store, gateway, bundle: agentBundle, trialSeconds: options.agentTrial ?? 60, log }))
+  if (!reach) {
+    gateway.onConnect = (link) => {
+      converger.look(link.server.id)
+      upgrader?.arrived(link)
+    }
+  }
   deployer.onEnd = (id) => converger.after(id)
   // One that comes and goes with a command has nothing to keep.
   if (options.exclusive && !reach) cleanup.use(new PortKeeper({ store, gateway, openBalancer, log }))

@@ -206,6 +206,8 @@ export const helloResult = z.object({
   clock: z.number(),
   /** What the server keeps for the place that the introduction named. */
   held: sharedMethods.hold.result.optional(),
+  /** The version of an agent that upgrades itself: SHA-256 of its program; and whether it is new there and not yet told to stay. */
+  bundle: z.object({ digest: z.string(), trial: z.boolean() }).optional(),
   /** The EC2 instance that the agent runs on, where it runs on one. */
   instanceId: z.string().regex(/^i-[0-9a-f]{8,17}$/).optional(),
 })

@@ -55,6 +55,7 @@ export const errorTable = {
   'server.clock_skew': { status: 502, title: 'The clock of a server is wrong', fix: 'Let it be set by the network: timedatectl set-ntp true' },
   'server.not_writable': { status: 502, title: 'Releases cannot be written where dploy.yml says', fix: 'Make release.directory writable for the user that the agent runs as' },
   'server.port_taken': { status: 502, title: 'Another program listens on the port of the service', fix: 'End it, or choose another service.port' },
+  'agent.busy': { status: 409, title: 'The agent works', fix: 'Try again when it is done' },
   'server.install_failed': { status: 502, title: 'The agent could not be installed', fix: 'Do what the message says, then run dploy server add again: it goes on where it stopped' },
   'server.no_sudo': { status: 502, title: 'The user on a server may not become root, which is needed', fix: 'Allow sudo without a password there, or ask for nothing that needs root' },
   'server.wrong_architecture': { status: 502, title: 'A server has another architecture than what is sent to it', fix: 'Use x86-64 or arm64, and build for the one that the server has' },

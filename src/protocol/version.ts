@@ -8,6 +8,7 @@
  *  1  2026-11-24  exec, session, receive_file, send_file, diagnose: asked only by a person, whom an agent that does not know them refuses.
  *  1  2026-11-24  hello may introduce an agent that ssh carries; hold, asked only of such an agent.
  *  1  2026-11-24  rotate_key, and a hello signed twice while keys change.
+ *  1  2026-11-24  hello tells the version of an agent that upgrades itself; upgrade, asked only of such an agent.
  */
 export const protocolNumber = 1
 

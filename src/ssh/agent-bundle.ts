@@ -8,12 +8,13 @@ import { promisify } from 'node:util'
 const run = promisify(execFile)
 const top = fileURLToPath(new URL('../..', import.meta.url))
 
-/** The agent as one file, with its SHA-256. Made anew, in a checkout, when the sources are newer. */
+/** The agent as one file, with its SHA-256: the one that DPLOY_AGENT names, else made anew, in a checkout, when the sources are newer. */
 export async function agentBundle(): Promise<{ path: string; content: Buffer; sha256: string }> {
-  const path = join(top, 'dist/agent.mjs')
+  const given = process.env.DPLOY_AGENT
+  const path = given || join(top, 'dist/agent.mjs')
   const made = statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0
   const sources = globSync('src/{bundle.ts,agent/**/*.ts,protocol/**/*.ts}', { cwd: top })
-  if (sources.some((file) => !file.endsWith('.test.ts') && statSync(join(top, file)).mtimeMs > made)) await run(process.execPath, [join(top, 'src/bundle.ts')])
+  if (!given && sources.some((file) => !file.endsWith('.test.ts') && statSync(join(top, file)).mtimeMs > made)) await run(process.execPath, [join(top, 'src/bundle.ts')])
   const content = readFileSync(path)
   return { path, content, sha256: createHash('sha256').update(content).digest('hex') }
 }

@@ -32,6 +32,11 @@ export class PersonCommands {
     this.#options = options
   }
 
+  /** Whether something runs that a person started. */
+  get busy(): boolean {
+    return this.#running.size > 0
+  }
+
   /** Resolves once none of them runs any more. When the connection ends, all are ended. */
   async ended(): Promise<void> {
     await Promise.allSettled(this.#running)

@@ -33,7 +33,7 @@ export async function serverView(context: ApiContext, server: Server, signal: Ab
     joined: server.publicKey !== null,
     locked: server.lockedAt,
     keptOut: server.keptOut,
-    agent: facts ? { version: facts.version, platform: facts.platform, clockSkewMs: Math.round(facts.clockSkew), roundTripMs: Math.round(facts.roundTrip) } : null,
+    agent: facts ? { version: facts.version, platform: facts.platform, program: link?.bundle?.digest ?? null, clockSkewMs: Math.round(facts.clockSkew), roundTripMs: Math.round(facts.roundTrip) } : null,
     releases: await Promise.all(memberships.map(async ({ environment, ...rest }) => ({ ...rest, ...(await released(context, await store.applications.environmentById(environment), server, limit)) }))),
   }
 }

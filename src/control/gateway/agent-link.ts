@@ -30,6 +30,8 @@ export class AgentLink {
   readonly since = Date.now()
   /** What the server keeps for the environment for which ssh connected to it; taken once. */
   held: AgentResult<'hold'> | null = null
+  /** The version of an agent that upgrades itself; null for another. */
+  bundle: { digest: string; trial: boolean } | null = null
   /** What the agent said of itself. */
   readonly facts: { version: string; platform: string; clockSkew: number; roundTrip: number; instance: string; instanceId?: string | undefined }
 

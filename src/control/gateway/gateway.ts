@@ -66,6 +66,11 @@ export class Gateway {
     return this.#links.get(serverId) ?? null
   }
 
+  /** Every agent that is connected now. */
+  connected(): AgentLink[] {
+    return [...this.#links.values()].filter(({ open }) => open)
+  }
+
   /** Why there is no link to a server: what stood in the way, or that its agent does not dial in. */
   problem(server: { id: string; name: string }): DployError {
     return this.#problems.get(server.id) ?? new DployError('server.unreachable', 'Its agent is not connected', { where: server.name })
@@ -147,6 +152,7 @@ export class Gateway {
       throw error
     }
     link.held = hello.held ?? null
+    link.bundle = hello.bundle ?? null
     this.#links.get(found.id)?.close('the agent has connected again')
     this.#links.set(found.id, link)
     void peer.closed.then((reason) => {

@@ -32,7 +32,7 @@ export const serverSchema = z.object({
   /** Since when it is refused because two machines hold its key. */
   locked: z.number().nullable(),
   keptOut: z.object({ since: z.number(), by: z.string() }).nullable(),
-  agent: z.object({ version: z.string(), platform: z.string(), clockSkewMs: z.number(), roundTripMs: z.number() }).nullable(),
+  agent: z.object({ version: z.string(), platform: z.string(), /** SHA-256 of the program of an agent that upgrades itself. */ program: z.string().nullable().default(null), clockSkewMs: z.number(), roundTripMs: z.number() }).nullable(),
   releases: z.array(serverReleaseSchema),
 })
 export type ServerView = z.infer<typeof serverSchema>
