@@ -67,7 +67,7 @@ export class Gateway {
   }
 
   /** Every agent that is connected now. */
-  connected(): AgentLink[] {
+  get links(): AgentLink[] {
     return [...this.#links.values()].filter(({ open }) => open)
   }
 
