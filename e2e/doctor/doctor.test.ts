@@ -89,7 +89,8 @@ const beforeTheFirstDeployment: Fault[] = [
   {
     what: 'a taken port',
     async make(_world, server) {
-      await server.mustExec('systemd-run', ['--unit=squatter', '--quiet', '/opt/dploy/node', '-e', 'require("net").createServer().listen(3000)'])
+      // The balancer checks it, and cuts the connection.
+      await server.mustExec('systemd-run', ['--unit=squatter', '--quiet', '/opt/dploy/node', '-e', 'require("net").createServer((socket) => socket.on("error", () => {})).listen(3000)'])
       for (const deadline = Date.now() + 10_000; (await server.mustExec('ss', ['-ltnH', 'sport = :3000'])) === ''; await delay(50)) assert.ok(Date.now() < deadline)
       return () => server.mustExec('systemctl', ['stop', 'squatter'])
     },

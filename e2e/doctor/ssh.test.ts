@@ -126,7 +126,7 @@ const faults: Fault[] = [
   },
   {
     what: 'an architecture that no runtime is for',
-    make: standIn('uname', 'case "$1" in -m) echo riscv64;; *) exec /usr/bin/uname "$@";; esac'),
+    make: standIn('uname', 'case "$1" in -m) echo riscv64;; -sm) echo Linux riscv64;; *) exec /usr/bin/uname "$@";; esac'),
     code: 'server.wrong_architecture', says: /Linux riscv64/, next: /^ssh deploy@web2 uname -a$/,
   },
   {
