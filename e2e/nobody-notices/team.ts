@@ -30,7 +30,7 @@ export interface Way {
 const application = new URL('application.mjs', import.meta.url)
 const library = fileURLToPath(new URL('../../node_modules/ws', import.meta.url))
 /** Slow pages take 2 s: they have to get through. What is open for longer is cut: the WebSockets. */
-const drain = '4s'
+const drain = '2500ms'
 
 /** Every way that is measured. To add one: its name, and how it is set up. */
 export const ways: readonly Way[] = [
