@@ -109,15 +109,54 @@ test('the pages', { skip, timeout: 240_000 }, async (t) => {
     await page.keyboard.press('Escape')
   })
 
+  await t.test('run a command on all servers, fold what is the same, and interrupt it', async () => {
+    await page.getByRole('link', { name: 'Console' }).click()
+    await page.getByLabel('Command', { exact: true }).fill('echo "the same"')
+    await page.getByRole('button', { name: 'Run' }).click()
+    const answer = page.getByRole('region', { name: 'What 3 servers answered' })
+    await answer.getByText('the same').waitFor()
+    await answer.getByText('code 0').waitFor()
+    await page.getByLabel('Command', { exact: true }).fill('echo begun; sleep 600')
+    await page.getByRole('button', { name: 'Run' }).click()
+    await answer.getByText('begun').waitFor()
+    await page.getByLabel('Command', { exact: true }).press('Control+c')
+    await page.getByRole('button', { name: 'Run' }).waitFor()
+    await page.getByText(/3 servers: (ended by|code)/).waitFor()
+  })
+
+  await t.test('go anywhere by keys', async () => {
+    await page.keyboard.press('Control+k')
+    await page.getByLabel('Where to?').fill('demo: rel')
+    await page.keyboard.press('Enter')
+    await page.getByText('Choose two to see what differs.').waitFor()
+    await page.keyboard.press('?')
+    await page.getByRole('dialog').getByText('go anywhere').waitFor()
+    await page.keyboard.press('Escape')
+    await page.getByRole('dialog').waitFor({ state: 'detached' })
+    await page.keyboard.press('d')
+    await page.getByRole('heading', { name: 'Deploy hello to demo' }).waitFor()
+  })
+
+  await t.test('say that the connection is lost, keep what was seen, and go on by themselves', async () => {
+    await page.goto(demo.url)
+    await page.getByText('healthy on 3 of 3').waitFor()
+    await page.context().setOffline(true)
+    await page.getByText('The control plane does not answer.').waitFor()
+    assert.ok(await page.getByText('healthy on 3 of 3').isVisible())
+    await page.context().setOffline(false)
+    await page.getByText('The control plane does not answer.').waitFor({ state: 'detached' })
+  })
+
   for (const theme of ['light', 'dark'] as const) {
     await t.test(`have no fault that axe finds, ${theme}`, async () => {
       const { page: own, context } = await browser.open({ theme })
       await own.goto(demo.url)
       await faultless(own, 'sign-in')
       await demo.signIn(own)
-      for (const path of ['/', '/deployments', ...['deploy', 'servers', 'releases', 'deployments', 'logs'].map((name) => `/environments/hello/demo/${name}`), '/nowhere']) {
+      for (const path of ['/', '/deployments', ...['deploy', 'servers', 'releases', 'deployments', 'logs', 'console', 'settings'].map((name) => `/environments/hello/demo/${name}`), '/nowhere']) {
         await own.goto(demo.url + path)
         await faultless(own, path)
+        if (process.env.PICTURES) await own.screenshot({ path: join(process.env.PICTURES, `${path.replaceAll('/', '-')}-${theme}.png`) })
       }
       await own.goto(`${demo.url}/environments/hello/demo/servers`)
       await own.getByRole('button', { name: 'Add a server…' }).click()
@@ -129,9 +168,10 @@ test('the pages', { skip, timeout: 240_000 }, async (t) => {
   await t.test('fit a phone', async () => {
     const { page: own, context } = await browser.open({ width: 390, height: 844 })
     await demo.signIn(own)
-    for (const path of ['/', '/deployments', '/deployments/5', ...['deploy', 'servers', 'releases', 'logs'].map((name) => `/environments/hello/demo/${name}`)]) {
+    for (const path of ['/', '/deployments', '/deployments/5', ...['deploy', 'servers', 'releases', 'logs', 'console', 'settings'].map((name) => `/environments/hello/demo/${name}`)]) {
       await own.goto(demo.url + path)
       await own.locator('h1').waitFor()
+      if (process.env.PICTURES) await own.screenshot({ path: join(process.env.PICTURES, `${path.replaceAll('/', '-')}-phone.png`) })
       assert.equal(await own.evaluate('document.documentElement.scrollWidth > innerWidth'), false, `${path} is wider than the screen`)
     }
     await context.close()

@@ -95,6 +95,17 @@ test('what people may do on the pages', { skip, timeout: 280_000 }, async (t) =>
     await carl.context.close()
   })
 
+  await t.test('what runs in one environment is promoted to another: the same artifact', async () => {
+    await anna.goto(`${team.url}/environments/shop/production`)
+    await anna.getByRole('link', { name: 'Promote to staging…' }).click()
+    await anna.getByRole('heading', { name: 'Promote shop from production to staging' }).waitFor()
+    await anna.getByRole('button', { name: 'Deploy to staging' }).click()
+    await anna.getByRole('heading', { name: /^Deployment 2/ }).waitFor()
+    await anna.getByText('succeeded', { exact: true }).first().waitFor()
+    const [production, staging] = await Promise.all(['production', 'staging'].map((environment) => team.client.call('releases', { params: { application: 'shop', environment }, query: {} })))
+    assert.equal(staging!.releases[0]!.artifact, production!.releases[0]!.artifact)
+  })
+
   await t.test('a push that a webhook tells of starts a deployment', async () => {
     await anna.goto(`${team.url}/settings/webhooks`)
     await anna.getByLabel('Deploys').selectOption('shop')

@@ -19,6 +19,7 @@ const Releases = lazy(() => import('./environment/releases.tsx'))
 const DeploymentsOf = lazy(() => import('./environment/deployments-of.tsx'))
 const Logs = lazy(() => import('./environment/logs.tsx'))
 const EnvironmentSettings = lazy(() => import('./environment/settings.tsx'))
+const Console = lazy(() => import('./console/console.tsx'))
 const SettingsPage = lazy(() => import('./settings/settings-page.tsx'))
 const Account = lazy(() => import('./settings/account.tsx'))
 const People = lazy(() => import('./settings/people.tsx'))
@@ -61,6 +62,7 @@ function Pages() {
               <Route path="releases" element={<Releases />} />
               <Route path="deployments" element={<DeploymentsOf />} />
               <Route path="logs" element={<Logs />} />
+              <Route path="console" element={<Console />} />
               <Route path="settings" element={<EnvironmentSettings />} />
             </Route>
             <Route path="settings" element={<SettingsPage />}>

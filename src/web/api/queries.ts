@@ -7,7 +7,10 @@ import { client, isSignedOut, session } from './session.ts'
 
 export const queryClient = new QueryClient({
   defaultOptions: {
+    mutations: { networkMode: 'always' },
     queries: {
+      // Whether there is a connection is told by what does not come back (connection.ts), not by the browser's guess.
+      networkMode: 'always',
       staleTime: 500,
       // What the control plane refused is not asked again; what did not reach it is, once it answers.
       retry: false,

@@ -20,10 +20,12 @@ export default function DeployPage() {
   const { application = '', environment = '' } = useParams()
   const [search, setSearch] = useSearchParams()
   const revision = search.get('revision') ?? ''
+  const promoted = search.get('promote')
   const navigate = useNavigate()
   const may = useMay('deploy', { application, environment })
   const { data: environments } = useQuery(queries.environments())
   const running = environments?.find((one) => one.application === application && one.environment === environment)?.wanted?.revision.commit ?? null
+  const source = environments?.find((one) => one.application === application && one.environment === promoted && one.wanted?.revision.commit === revision)
   useTitle(`Deploy ${application} to ${environment}`)
   const { data, error, isFetching } = useQuery(queries.plan(application, environment, revision || undefined))
   const deploy = useMutation({
@@ -35,10 +37,11 @@ export default function DeployPage() {
   return (
     <>
       <div className="page-head">
-        <h1 className="grow">Deploy {application} to {environment}</h1>
+        <h1 className="grow">{source ? `Promote ${application} from ${source.environment} to ${environment}` : `Deploy ${application} to ${environment}`}</h1>
       </div>
       <div className="card deploy">
         <Part title="Revision">
+          {source?.wanted ? <p>What {source.environment} runs as release {source.wanted.release}: the same artifact, with the variables and secrets of {environment}.</p> : null}
           <RevisionChoice application={application} environment={environment} value={revision} running={running} onChange={(value) => setSearch(value === '' ? {} : { revision: value }, { replace: true })} />
         </Part>
         {error ? <Part title="Problem"><Problem report={error as never} /></Part> : null}

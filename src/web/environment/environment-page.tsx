@@ -1,7 +1,8 @@
 import { useQuery } from '@tanstack/react-query'
 import { Link, NavLink, Outlet, useParams } from 'react-router'
+import { mayAt } from '../../protocol/api/access.ts'
 import { queries } from '../api/queries.ts'
-import { useMay } from '../api/rights.ts'
+import { useMay, useWho } from '../api/rights.ts'
 import { Empty } from '../components/empty.tsx'
 import { RevisionLine } from '../components/revision.tsx'
 import { DeploymentStateBadge, State } from '../components/state.tsx'
@@ -9,7 +10,7 @@ import { Ago } from '../components/time.tsx'
 import { placeOf } from '../overview/place.ts'
 import './environment.css'
 
-const tabs = [['servers', 'Servers'], ['releases', 'Releases'], ['deployments', 'Deployments'], ['logs', 'Logs'], ['settings', 'Settings']] as const
+const tabs = [['servers', 'Servers'], ['releases', 'Releases'], ['deployments', 'Deployments'], ['logs', 'Logs'], ['console', 'Console'], ['settings', 'Settings']] as const
 
 /** Where something runs: its servers, releases, deployments and what it prints. */
 export default function EnvironmentPage() {
@@ -18,6 +19,11 @@ export default function EnvironmentPage() {
   const summary = data?.find((one) => one.application === application && one.environment === environment)
   const place = placeOf({ application, environment })
   const may = useMay('deploy', { application, environment })
+  const administers = useMay('administer', { application, environment })
+  const who = useWho()
+  const commit = summary?.wanted?.revision.commit ?? null
+  // What runs here can be deployed to the application's other environments as it is: one commit is one artifact.
+  const others = commit === null ? [] : (data ?? []).filter((one) => one.application === application && one.environment !== environment && one.wanted?.revision.commit !== commit && mayAt(who?.rights ?? [], 'deploy', one))
   if (data && !summary) return <Empty page title={`There is no ${application} → ${environment}`} action={<Link className="button" to="/">Overview</Link>} />
   return (
     <>
@@ -30,10 +36,13 @@ export default function EnvironmentPage() {
           </div>
           {summary?.wanted ? <RevisionLine revision={summary.wanted.revision} /> : null}
         </div>
-        {may ? <div className="actions"><Link className="button primary" data-deploy to={`${place}/deploy`}>Deploy…</Link></div> : null}
+        <div className="actions">
+          {others.map((one) => <Link key={one.environment} className="button" to={`${placeOf(one)}/deploy?revision=${commit}&promote=${encodeURIComponent(environment)}`}>Promote to {one.environment}…</Link>)}
+          {may ? <Link className="button primary" data-deploy to={`${place}/deploy`}>Deploy…</Link> : null}
+        </div>
       </div>
       <nav className="tabs" aria-label={`${application} → ${environment}`}>
-        {tabs.map(([path, title]) => <NavLink key={path} to={`${place}/${path}`}>{title}</NavLink>)}
+        {tabs.filter(([path]) => path !== 'console' || administers).map(([path, title]) => <NavLink key={path} to={`${place}/${path}`}>{title}</NavLink>)}
       </nav>
       <Outlet />
     </>

@@ -19,8 +19,9 @@ export function FirstSteps() {
         </li>
         <li>
           <h2>Add its servers</h2>
-          <p className="muted">On each server named in dploy.yml, with the join token that dploy serve prints.</p>
-          <CommandLine command={`dploy agent run --join ${location.origin} --name NAME`} />
+          <p className="muted">On each server named in dploy.yml, with the token that the first line prints.</p>
+          <CommandLine command="dploy token join" />
+          <CommandLine command={`curl -fsSL ${location.origin}/install.sh | sudo sh -s -- --token TOKEN --name NAME`} />
         </li>
       </ol>
       <p className="muted">Only looking? On any machine, this starts servers, a balancer and an application to play with:</p>

@@ -32,7 +32,7 @@ export function AddServer({ application, environment, servers }: { application: 
           </form>
           {token.data ? (
             <>
-              <p>On the server, as the user that runs the application. It is valid for one hour and one server:</p>
+              <p>On the server. It is valid for one hour and one server, and installs the agent as a service:</p>
               <CommandLine label="The line to paste" command={joinLine(token.data.token, wanted)} />
               <div className="waiting-row" role="status">
                 <strong className="grow">{wanted}</strong>
@@ -48,5 +48,5 @@ export function AddServer({ application, environment, servers }: { application: 
 }
 
 function joinLine(token: string, name: string): string {
-  return `DPLOY_JOIN_TOKEN=${token} dploy agent run --join ${location.origin} --name ${name}`
+  return `curl -fsSL ${location.origin}/install.sh | sudo sh -s -- --token ${token} --name ${name}`
 }

@@ -6,6 +6,7 @@ import { session } from '../api/session.ts'
 import { Icon } from '../components/icon.tsx'
 import { State } from '../components/state.tsx'
 import { ago, useNow } from '../components/time.tsx'
+import { Keys } from '../palette/keys.tsx'
 import { setTheme, useTheme, type Theme } from './theme.ts'
 import './shell.css'
 
@@ -33,6 +34,7 @@ export function Shell() {
         </nav>
         <div className="tools">
           <span role="status">{lostSince === null ? <State tone="good">live</State> : <State tone="warn">not connected</State>}</span>
+          <Keys />
           <ThemeMenu />
           <button type="button" className="button quiet" onClick={() => session.signOut()}>Sign out</button>
         </div>
