@@ -1,5 +1,5 @@
-import { Icon } from '../components/icon.tsx'
 import { lazy, Suspense, useEffect, useState } from 'react'
+import { Icon } from '../components/icon.tsx'
 
 const Palette = lazy(() => import('./palette.tsx'))
 const KeysHelp = lazy(() => import('./keys-help.tsx'))
