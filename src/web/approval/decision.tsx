@@ -1,6 +1,6 @@
 import { useMutation, useQueryClient } from '@tanstack/react-query'
 import { useState } from 'react'
-import type { Deployment } from '../../protocol/deployment.ts'
+import type { Deployment, Waiting } from '../../protocol/deployment.ts'
 import { useMay, useWho } from '../api/rights.ts'
 import { client } from '../api/session.ts'
 import { CommandLine } from '../components/command-line.tsx'
@@ -11,16 +11,16 @@ import { Ago, ago, useNow } from '../components/time.tsx'
 import { sayProblem } from '../components/toasts.tsx'
 import './decision.css'
 
-/** What a deployment waits for from a person, with the buttons that answer; and what was answered. */
-export function Decision({ deployment, state }: { deployment: Deployment; state: string }) {
-  const { approval, waiting } = deployment
+/** What a deployment waits for from a person, with the buttons that answer; and what was answered. `waiting` is of the events: it comes and goes while the state stays the same. */
+export function Decision({ deployment, state, waiting }: { deployment: Deployment; state: string; waiting: Waiting | null }) {
+  const { approval } = deployment
   return (
     <>
       {approval && state === 'waiting_for_approval' ? <Asked deployment={deployment} /> : null}
       {approval && approval.by !== null && approval.at !== null ? (
         <p className="muted">{approval.decision === 'approve' ? 'Approved' : 'Refused'} by {approval.by} <Ago at={approval.at} />{approval.note ? `: ${approval.note}` : ''}</p>
       ) : null}
-      {waiting && ['activating', 'baking'].includes(state) ? <Gate deployment={deployment} /> : null}
+      {waiting && ['activating', 'baking'].includes(state) ? <Gate key={waiting.since} deployment={deployment} waiting={waiting} /> : null}
     </>
   )
 }
@@ -62,9 +62,8 @@ function Asked({ deployment }: { deployment: Deployment }) {
   )
 }
 
-function Gate({ deployment }: { deployment: Deployment }) {
+function Gate({ deployment, waiting }: { deployment: Deployment; waiting: Waiting }) {
   const { number, application, environment } = deployment
-  const waiting = deployment.waiting!
   const may = useMay('deploy', { application, environment })
   const queryClient = useQueryClient()
   const settled = { onError: sayProblem, onSettled: () => queryClient.invalidateQueries({ queryKey: ['deployment', number] }) }

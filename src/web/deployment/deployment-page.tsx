@@ -56,7 +56,7 @@ function Page({ number }: { number: number }) {
     <>
       <Head deployment={deployment} live={live} state={state} />
       <p className="hidden" role="status">{`The deployment is ${state.replaceAll('_', ' ')}`}</p>
-      <Decision deployment={deployment} state={state} />
+      <Decision deployment={deployment} state={state} waiting={live.waiting} />
       <Phases live={live} />
       {live.problem ? <Problem report={live.problem} /> : null}
       {live.failure ? <Failure live={live} deployment={deployment} onServer={setPicked} /> : null}
@@ -89,20 +89,25 @@ function Head({ deployment, live, state }: { deployment: Deployment; live: LiveD
         <RevisionLine revision={deployment.revision} />
         {live.note && !isOver(state) ? <p className="muted cut">{live.note}</p> : null}
       </div>
-      <Actions deployment={deployment} state={state} />
+      <Actions deployment={deployment} state={state} waits={live.waiting !== null} />
     </div>
   )
 }
 
-function Actions({ deployment, state }: { deployment: Deployment; state: string }) {
+function Actions({ deployment, state, waits }: { deployment: Deployment; state: string; waits: boolean }) {
   const { number, application, environment, from } = deployment
   const navigate = useNavigate()
   const cancel = useMutation({ mutationFn: () => client().call('cancel', { params: { number } }), onError: sayProblem })
+  const pause = useMutation({ mutationFn: () => client().call('pause', { params: { number }, body: {} }), onError: sayProblem })
   const rollback = useMutation({
     mutationFn: () => client().call('rollback', { params: { application, environment }, body: from === null ? {} : { release: from } }),
     onSuccess: (started) => void navigate(`/deployments/${started.number}`),
     onError: sayProblem,
   })
+  const { reset } = pause
+  useEffect(() => {
+    if (waits) reset()
+  }, [waits, reset])
   const { data: environments } = useQuery(queries.environments())
   const wanted = environments?.find((one) => one.application === application && one.environment === environment)?.wanted?.release
   const may = useMay('deploy', { application, environment })
@@ -112,6 +117,7 @@ function Actions({ deployment, state }: { deployment: Deployment; state: string 
     if (state === 'rolling_back') return null
     return (
       <div className="actions">
+        {!['waiting_for_approval', 'baking'].includes(state) && !waits ? <button type="button" className="button" title="Let it stop before its next batch" disabled={pause.isPending || pause.isSuccess} onClick={() => pause.mutate()}>{pause.isSuccess ? 'Pauses before its next batch' : 'Pause'}</button> : null}
         <Confirm
           trigger={<button type="button" className="button" disabled={cancel.isPending || cancel.isSuccess}>{cancel.isPending || cancel.isSuccess ? 'Stopping…' : switched ? 'Roll back' : 'Cancel'}</button>}
           title={switched ? `Roll ${environment} back?` : `Cancel deployment ${number}?`}

@@ -9,9 +9,9 @@ export const ServerRow = memo(function ServerRow(props: { server: LiveServer; ve
   const { tone, text } = stepTones[server.state]
   return (
     <div className={`server-row ${props.picked ? 'picked' : ''} ${props.first ? 'first' : ''}`} role="row">
-      <button type="button" className="server-name cut" role="rowheader" aria-pressed={props.picked} title={props.first && server.batch !== null ? `batch ${server.batch + 1}` : server.name} onClick={() => props.onPick(server.name)}>
+      <div className="server-head" role="rowheader"><button type="button" className="server-name cut" aria-pressed={props.picked} title={props.first && server.batch !== null ? `batch ${server.batch + 1}` : server.name} onClick={() => props.onPick(server.name)}>
         {server.name}
-      </button>
+      </button></div>
       <div className="server-bars" role="cell" aria-label={barsText(server.segments)}>
         {server.segments.map((segment, index) =>
           segment.end === null ? (
