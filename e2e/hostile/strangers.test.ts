@@ -7,6 +7,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { after, before, beforeEach, afterEach, describe, test } from 'node:test'
 import { encodeFrame } from '../../src/protocol/frame.ts'
 import { newKeyPair } from '../../src/protocol/signature.ts'
+import { protocolNumber } from '../../src/protocol/version.ts'
 import { memoryOf, Team } from '../commands/team.ts'
 import { arrive, identityOf, openSocket, sendBytes, welcomed, type Claim } from './stranger.ts'
 
@@ -127,6 +128,15 @@ describe('strangers at the control plane', { timeout: 240_000 }, () => {
       await assert.rejects(peer.call('objects', { release: own, digests: [] }), what)
     }
     assert.ok(log().split('an agent was refused').length > cases.length - 1, log())
+  })
+
+  test('an agent that speaks the protocol before this one is worked with', async () => {
+    const peer = await arrive(team.url, stolen, (hello) => ({ ...hello, protocol: protocolNumber - 1 }))
+    let code: string
+    do code = await peer.call('objects', { release: 'none', digests: [] }).then(() => 'none', (error: { code: string }) => error.code)
+    while (code === 'unauthorized')
+    assert.equal(code, 'release.unknown')
+    peer.close('done')
   })
 
   test('before its hello nobody gets anything', async () => {

@@ -65,8 +65,24 @@ describe('agents that are installed on bare servers', { skip, concurrency: 1, ti
   test('the script wants a token the first time, and says how to get one', async () => {
     const { code, stderr } = await install(fleet.server('web1'))
     assert.equal(code, 1)
-    assert.match(stderr, /has not joined yet\n {2}next: .*dploy token create/)
+    assert.match(stderr, /has not joined yet\n {2}next: .*dploy token join/)
   })
+
+  for (const [what, prepare, says] of [
+    ['a wrong token', '', /join token is unknown, used up or expired[^]*next: /],
+    ['no systemd', 'mount -t tmpfs none /run/systemd', /does not run systemd\n {2}next: /],
+    ['an architecture without Node', 'mkdir -p /tmp/other; printf \'#!/bin/sh\\n[ "$1" = -m ] && echo riscv64 || echo Linux\\n\' >/tmp/other/uname; chmod 755 /tmp/other/uname; PATH=/tmp/other:$PATH', /no agent for Linux riscv64\n {2}next: /],
+    ['a libc on which Node does not start', 'for node in /var/lib/dploy/runtime/node-*; do printf \'#!/bin/sh\\nexit 1\\n\' >$node; done', /Node does not run here\n {2}next: .*glibc 2\.28/],
+  ] as const) {
+    test(`${what} is told, and nothing is left that starts`, async () => {
+      const web2 = fleet.server('web2')
+      // In mounts of its own, so that the server is whole again afterwards.
+      const { code, stderr } = await web2.exec('unshare', ['-m', 'sh', '-c', `ln -sf /opt/curl/run /usr/local/bin/curl; ${prepare || ':'}; curl -fsSL "$0/install.sh" | sh -s -- --token dploy_join_wrong`, url])
+      assert.notEqual(code, 0)
+      assert.match(stderr, says)
+      assert.equal((await web2.exec('sh', ['-c', 'ls /etc/systemd/system/dploy-agent.service /var/lib/dploy/identity.json 2>/dev/null'])).stdout, '')
+    })
+  }
 
   test('curl … | sh makes a bare machine a server; no token is left on it', async (context) => {
     const web1 = fleet.server('web1')

@@ -6,13 +6,20 @@ import { DployError } from '../protocol/errors.ts'
 /** How long a proxy has to open a way. Milliseconds. */
 const patience = 10_000
 
-/** The proxy by which a control plane is reached: `HTTPS_PROXY`, unless `NO_PROXY` excepts its host. Null: none. */
+/** The proxy by which a control plane is reached: `HTTPS_PROXY`, with or without `http://`, unless `NO_PROXY` excepts its host, or its host and port. Null: none. Throws `request.invalid`. */
 export function proxyFor(control: string, environment: NodeJS.ProcessEnv): string | null {
   const proxy = environment.HTTPS_PROXY || environment.https_proxy
   if (!proxy) return null
-  const { hostname } = new URL(control)
+  const { hostname, host } = new URL(control)
   const excepted = (environment.NO_PROXY || environment.no_proxy || '').split(',').map((one) => one.trim().replace(/^\*?\./, ''))
-  return excepted.some((one) => one === '*' || (one !== '' && (hostname === one || hostname.endsWith(`.${one}`)))) ? null : proxy
+  return excepted.some((one) => one === '*' || (one !== '' && (hostname === one || host === one || hostname.endsWith(`.${one}`)))) ? null : wholeAddress(proxy)
+}
+
+/** As curl takes it too. What stands in it is not repeated in the error: it may hold a password. */
+function wholeAddress(proxy: string): string {
+  const whole = proxy.includes('://') ? proxy : `http://${proxy}`
+  if (!URL.canParse(whole) || new URL(whole).protocol !== 'http:') throw new DployError('request.invalid', 'HTTPS_PROXY is not the address of an HTTP proxy', { fix: 'For example: HTTPS_PROXY=http://proxy.example.org:3128' })
+  return whole
 }
 
 /** A connection to the host of `address` through an HTTP proxy (CONNECT, RFC 9110 9.3.6), with TLS in it where the address says so. Throws `connection.closed`. */

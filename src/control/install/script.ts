@@ -25,7 +25,7 @@ usage() {
   cat <<'TEXT'
 install.sh [--token TOKEN] [--name NAME] [--url URL] [--proxy URL] [--new-key]
 install.sh --uninstall
-  --token    a join token (dploy token create), or in DPLOY_JOIN_TOKEN; needed the first time
+  --token    a join token (dploy token join), or in DPLOY_JOIN_TOKEN; needed the first time
   --name     name of this server; by default its hostname
   --url      address of the control plane; by default where this script came from
   --proxy    HTTP proxy to reach it by (CONNECT); by default HTTPS_PROXY
@@ -71,7 +71,7 @@ main() {
   if [ -n "$proxy" ]; then export https_proxy="$proxy" http_proxy="$proxy"; fi
   mkdir -p "$state/runtime" "$state/agent" "$state/cache"
   if [ ! -f "$state/identity.json" ] || [ -n "$new_key" ]; then
-    [ -n "$token" ] || fail "this machine has not joined yet" "give it a join token: --token TOKEN (dploy token create)"
+    [ -n "$token" ] || fail "this machine has not joined yet" "give it a join token: --token TOKEN (dploy token join)"
   fi
   find_node
   find_agent
