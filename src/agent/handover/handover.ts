@@ -6,7 +6,6 @@ import { handoverOf, type ReleaseSpec } from '../../protocol/release-spec.ts'
 import { waitHealthy, type HealthTarget } from '../health.ts'
 import type { Beside, ListenAddress, ServiceRelease } from '../services/contract.ts'
 import { countConnections, withDescendants } from '../services/connections.ts'
-import { startTicks } from '../services/processes.ts'
 import { freePort, isFree } from './free-port.ts'
 import { waitOwnAnswer } from './own-answer.ts'
 import { Redirect } from './redirect.ts'
@@ -334,11 +333,12 @@ export class Handover {
       }
     }
     if (this.#isWanted(name)) return
-    let left = countConnections(pids, run.ports)
+    let left = countConnections(pids, run.ports, 0)
+    const killedAt = performance.now() + timeout
     const counting = setInterval(() => {
       const now = countConnections(pids, run.ports)
-      // Those of a process that was killed in between are cut, not closed.
-      if (pids.some((pid) => startTicks(pid) !== null)) left = now
+      // What a killed process had open is cut, not closed: only a count that ended before the kill tells.
+      if (performance.now() < killedAt) left = now
     }, countEvery)
     try {
       const { killed } = await this.#end(name)

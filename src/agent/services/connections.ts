@@ -38,11 +38,11 @@ export function withDescendants(pids: readonly number[]): Set<number> {
   return found
 }
 
-/** How many connections these processes have taken on these ports and not yet closed. */
-export function countConnections(pids: readonly number[], ports: readonly number[]): number {
+/** How many connections these processes have taken on these ports and not yet closed, at most `age` milliseconds ago. */
+export function countConnections(pids: readonly number[], ports: readonly number[], age = believed): number {
   if (pids.length === 0) return 0
   const own = socketsOf(withDescendants(pids))
-  return own.size === 0 ? 0 : lately().filter(({ state, localPort, inode }) => state === established && ports.includes(localPort) && own.has(inode)).length
+  return own.size === 0 ? 0 : lately(age).filter(({ state, localPort, inode }) => state === established && ports.includes(localPort) && own.has(inode)).length
 }
 
 /** Whether one of these processes holds the server's end of a connection from `clientPort` to `port`; null: nobody does any more. */
@@ -80,8 +80,8 @@ function socketsOf(pids: Iterable<number>): Set<string> {
 }
 
 /** For counting, a look that others took a moment ago will do: where many connections wait out their time, one takes long. */
-function lately(): Connection[] {
-  if (last === null || performance.now() - last.at > believed) last = { at: performance.now(), connections: connections() }
+function lately(age: number): Connection[] {
+  if (last === null || performance.now() - last.at >= age) last = { at: performance.now(), connections: connections() }
   return last.connections
 }
 
