@@ -1,3 +1,4 @@
+import { bodyOf } from './body.ts'
 import type { ApiContext } from './context.ts'
 import { paged, timeCursor } from './cursor.ts'
 import type { Call, Handlers } from './server.ts'
@@ -23,7 +24,7 @@ export function commandHandlers(context: ApiContext): Pick<Handlers, 'exec' | 'i
     async copyTo({ params, query, caller, signal, request }) {
       const environment = await store.applications.environment(params.application, params.environment)
       const { server, requestedBy, ...file } = query
-      return { outcomes: await context.copies.to({ environment, servers: server, ...file, content: request.body as AsyncIterable<Uint8Array>, requestedBy: requestedBy ?? caller.name, signal }) }
+      return { outcomes: await context.copies.to({ environment, servers: server, ...file, content: bodyOf(request), requestedBy: requestedBy ?? caller.name, signal }) }
     },
 
     copyFrom: (call) => copyEvents(context, call),

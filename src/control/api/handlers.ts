@@ -8,6 +8,7 @@ import { visibleEnvironment } from './access.ts'
 import { applyConfig } from './apply.ts'
 import { auditHandlers } from './audit-handlers.ts'
 import { badgeHandlers } from './badge-handlers.ts'
+import { bodyOf } from './body.ts'
 import { commandHandlers } from './command-handlers.ts'
 import type { ApiContext } from './context.ts'
 import { controlHandlers } from './control-handlers.ts'
@@ -188,7 +189,7 @@ export function makeHandlers(context: ApiContext): Handlers {
       return { artifact: manifest.digest, missing: await context.artifacts.offer(manifest) }
     },
 
-    uploadObjects: async ({ request }) => ({ objects: await context.artifacts.receive(request.body as AsyncIterable<Uint8Array>) }),
+    uploadObjects: async ({ request }) => ({ objects: await context.artifacts.receive(bodyOf(request)) }),
   }
 }
 

@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { version } from '../product-version.ts'
-import { routes } from './contract.ts'
-import { openApiDocument, type OpenApiDocument, type OpenApiOperation } from './openapi.ts'
-import type { Route } from './route.ts'
+import { version } from '../../src/protocol/product-version.ts'
+import { routes } from '../../src/protocol/api/contract.ts'
+import { openApiDocument, type OpenApiDocument, type OpenApiOperation } from '../../src/protocol/api/openapi.ts'
+import type { Route } from '../../src/protocol/api/route.ts'
 
 const document = openApiDocument(version())
 const operations = Object.entries(document.paths).flatMap(([path, methods]) => Object.entries(methods).map(([method, operation]) => ({ path, method, operation })))
 
 test('docs/openapi.json is what the contract says', () => {
-  const committed = JSON.parse(readFileSync(new URL('../../../docs/openapi.json', import.meta.url), 'utf8')) as OpenApiDocument
+  const committed = JSON.parse(readFileSync(new URL('../../docs/openapi.json', import.meta.url), 'utf8')) as OpenApiDocument
   assert.deepEqual(committed, JSON.parse(JSON.stringify(document)), 'run: node_modules/.bin/node src/protocol/api/write-openapi.ts')
 })
 
