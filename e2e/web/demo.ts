@@ -18,11 +18,13 @@ export interface Demo extends AsyncDisposable {
   params: { application: string; environment: string }
   /** Commits a file in the application's repository. Answers the commit. */
   commit(file: string, text: string, message: string): Promise<string>
-  signIn(page: Page): Promise<void>
+  /** `url`: the address under which the browser knows it. */
+  signIn(page: Page, url?: string): Promise<void>
 }
 
-export async function startDemo(servers: number): Promise<Demo> {
-  const child = spawn(process.execPath, [join(import.meta.dirname, '../../src/cli/main.ts'), 'demo', '--servers', String(servers), '--json'], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, DPLOY_URL: '' } })
+/** `own`: someone else's application, a git repository with its dploy.yml, in place of the sample. */
+export async function startDemo(servers: number, own?: string): Promise<Demo> {
+  const child = spawn(process.execPath, [join(import.meta.dirname, '../../src/cli/main.ts'), 'demo', '--servers', String(servers), '--json', ...(own === undefined ? [] : ['--repository', own])], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, DPLOY_URL: '' } })
   let said = ''
   child.stderr.on('data', (data: Buffer) => (said += data.toString()))
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
@@ -50,8 +52,8 @@ export async function startDemo(servers: number): Promise<Demo> {
       await git('commit', '--quiet', '--message', message)
       return git('rev-parse', 'HEAD')
     },
-    async signIn(page) {
-      await page.goto(control)
+    async signIn(page, url = control) {
+      await page.goto(url)
       await page.getByRole('button', { name: 'Use an API token' }).click()
       await page.getByLabel('API token').fill(token)
       await page.getByRole('button', { name: 'Sign in' }).click()

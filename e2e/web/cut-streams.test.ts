@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { connect, createServer, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { Client } from '../../src/client/client.ts'
+import type { DeploymentEvent } from '../../src/protocol/deployment.ts'
+import { openBrowser, skip } from './browser.ts'
+import { startDemo, type Demo } from './demo.ts'
+
+const lines = 500
+const cuts = 20
+
+describe('an event stream that is cut 20 times at random while a deployment runs', { timeout: 150_000 }, () => {
+  const repository = mkdtempSync(join(tmpdir(), 'dploy-cut-'))
+  let demo: Demo
+
+  before(async () => {
+    writeFileSync(join(repository, 'server.js'), "require('node:http').createServer((_, response) => response.end('ok')).listen(process.env.PORT)\n")
+    writeFileSync(join(repository, 'build.js'), `let line = 0\nconst timer = setInterval(() => { console.log('line ' + ++line); if (line === ${lines}) clearInterval(timer) }, 12)\n`)
+    writeFileSync(join(repository, 'dploy.yml'), `application: talker\nsource: { repository: . }\nbuild: { command: '${process.execPath} build.js' }\nservice: { command: '${process.execPath} server.js', port: 3000 }\nenvironments: { demo: { servers: [web1] } }\n`)
+    git('init', '--quiet', '--initial-branch', 'main')
+    commit('Talk')
+    demo = await startDemo(2, repository)
+  })
+  after(async () => {
+    await demo?.[Symbol.asyncDispose]()
+    rmSync(repository, { recursive: true, force: true })
+  })
+
+  test('gives a client exactly the events that are stored', async (t) => {
+    const number = await deploy('for a client')
+    await using proxy = await CuttingProxy.before(demo.url)
+    const client = new Client({ url: proxy.url, token: demo.token, fetch })
+    const came: DeploymentEvent[] = []
+    proxy.beginCutting()
+    for await (const event of client.stream('deploymentEvents', { params: { number } })) came.push(event)
+    const stored = await eventsOf(number)
+    t.diagnostic(`${proxy.cut} cuts, ${stored.length} events`)
+    assert.equal(proxy.cut, cuts)
+    assert.deepEqual(came, stored)
+    assert.ok(stored.length > 60)
+  })
+
+  test('gives a page exactly the lines that are stored', { skip }, async (t) => {
+    await using browser = await openBrowser()
+    await using proxy = await CuttingProxy.before(demo.url)
+    const { page } = await browser.open()
+    await demo.signIn(page, proxy.url)
+    const number = await deploy('for a page')
+    await page.goto(`${proxy.url}/deployments/${number}`)
+    await page.getByRole('heading', { name: new RegExp(`^Deployment ${number}`) }).waitFor()
+    await page.getByLabel('Which lines').selectOption('output')
+    proxy.beginCutting()
+    await page.getByRole('heading', { name: 'Receipt' }).waitFor({ timeout: 60_000 })
+    t.diagnostic(`${proxy.cut} cuts`)
+    assert.equal(proxy.cut, cuts)
+    const downloading = page.waitForEvent('download')
+    await page.getByRole('button', { name: 'Download' }).click()
+    const shown = readFileSync(await (await downloading).path(), 'utf8').trimEnd().split('\n').map((line) => line.replace(/^\S+ \S+ (\[\w+\] )?/, ''))
+    const stored = (await eventsOf(number)).flatMap(({ data }) => (data.kind === 'output' ? data.text.replace(/\n$/, '').split('\n') : []))
+    assert.equal(stored.filter((line) => line.startsWith('line ')).length, lines)
+    assert.deepEqual(shown, stored)
+  })
+
+  async function deploy(why: string): Promise<number> {
+    writeFileSync(join(repository, 'why.txt'), why)
+    commit(`Talk ${why}`)
+    return (await demo.client.call('deploy', { params: { application: 'talker', environment: 'demo' }, body: {} })).number
+  }
+
+  /** From the database of the control plane, in one piece. */
+  async function eventsOf(number: number): Promise<DeploymentEvent[]> {
+    const found: DeploymentEvent[] = []
+    for await (const event of demo.client.stream('deploymentEvents', { params: { number } })) found.push(event)
+    assert.deepEqual(found.map(({ seq }) => seq), [...new Set(found.map(({ seq }) => seq))].sort((a, b) => a - b))
+    return found
+  }
+
+  function git(...args: string[]): void {
+    execFileSync('git', ['-C', repository, '-c', 'user.name=Anna', '-c', 'user.email=anna@localhost', '-c', 'commit.gpgsign=false', '-c', 'core.hooksPath=/dev/null', ...args])
+  }
+  function commit(message: string): void {
+    git('add', '--all')
+    git('commit', '--quiet', '--message', message)
+  }
+})
+
+/** Passes connections on to the control plane, and cuts those that carry events: after a number of bytes, wherever in an event that is. */
+class CuttingProxy implements AsyncDisposable {
+  readonly url: string
+  cut = 0
+  #cutting = false
+  readonly #server
+  readonly #sockets = new Set<Socket>()
+
+  private constructor(server: ReturnType<typeof createServer>, url: string) {
+    this.#server = server
+    this.url = url
+  }
+
+  static async before(target: string): Promise<CuttingProxy> {
+    const server = createServer()
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    const proxy = new CuttingProxy(server, `http://127.0.0.1:${(server.address() as { port: number }).port}`)
+    server.on('connection', (socket) => proxy.#pass(socket, Number(new URL(target).port)))
+    return proxy
+  }
+
+  beginCutting(): void {
+    this.#cutting = true
+  }
+
+  #pass(near: Socket, port: number): void {
+    const far = connect(port, '127.0.0.1')
+    let events = false
+    let left = 0
+    for (const socket of [near, far]) {
+      this.#sockets.add(socket)
+      socket.on('error', () => {}).on('close', () => {
+        this.#sockets.delete(socket)
+        near.destroy()
+        far.destroy()
+      })
+    }
+    near.on('data', (chunk: Buffer) => far.write(chunk))
+    far.on('data', (chunk: Buffer) => {
+      if (/^content-type: text\/event-stream/im.test(chunk.toString('latin1'))) {
+        events = true
+        left = 400 + Math.floor(Math.random() * 3_000)
+      }
+      if (!events || !this.#cutting || this.cut >= cuts || (left -= chunk.length) > 0) {
+        near.write(chunk)
+        return
+      }
+      this.cut++
+      events = false
+      near.write(chunk.subarray(0, Math.max(0, chunk.length + left)), () => near.resetAndDestroy())
+    })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy()
+    await new Promise((resolve) => this.#server.close(resolve))
+  }
+}
