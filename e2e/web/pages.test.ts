@@ -80,6 +80,8 @@ test('the pages', { skip, timeout: 240_000 }, async (t) => {
   await t.test('find a revision by its message', async () => {
     await page.goto(`${demo.url}/environments/hello/demo/deploy`)
     await page.getByLabel('Search branches, tags and commits').fill('third TIME')
+    // Until what was found has come, all revisions are there.
+    await page.getByRole('radio', { name: /Break it/ }).first().waitFor({ state: 'detached' })
     await page.getByRole('radio', { name: /Greet a third time/ }).check()
     await page.getByText('dploy deploy demo --revision').waitFor()
   })
