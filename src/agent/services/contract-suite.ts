@@ -222,6 +222,11 @@ function registerProcesses(subject: ManagerSubject): void {
     await assert.rejects(world.manager.exited(AbortSignal.timeout(patience)), { code: 'service.exited', message: /no database/ })
     await until(async () => (await world.manager.observe()).state === 'failed')
     await until(async () => (await world.manager.observe()).restarts >= 1)
+    // However soon it ends: also before the manager has seen it run.
+    for (const number of [2, 1, 2, 1, 2, 1]) {
+      await world.start({ number, ports: [], service: { command: 'exit 3' } })
+      await assert.rejects(world.manager.exited(AbortSignal.timeout(patience)), { code: 'service.exited' })
+    }
   })
 
   test('an application that is killed is started again', async () => {

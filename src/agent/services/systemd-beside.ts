@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { userIds } from '../user.ts'
 import { listensOn } from './connections.ts'
 import type { Beside, ListenAddress, ServicePlace, ServiceRelease, ServiceRun } from './contract.ts'
-import { systemctl, unitDirectory } from './systemctl.ts'
+import { startServices, systemctl, unitDirectory } from './systemctl.ts'
 import { environmentText, idleText, socketText, unitText } from './systemd-unit.ts'
 
 /** What of the manager the runs beside each other need. */
@@ -44,7 +44,7 @@ export class SystemdBeside implements Beside {
     const open = await Promise.all(sockets.map((address) => this.holds(address)))
     const closed = sockets.filter((_, index) => !open[index]).map((address) => this.#socketUnit(address))
     try {
-      await systemctl(units[0]!, 'start', ...closed, ...units)
+      await startServices('start', units, closed)
     } catch (error) {
       await this.end(run).catch(() => {})
       if (release.service.user !== undefined) userIds(release.service.user)

@@ -8,7 +8,7 @@ import { DployError } from '../../protocol/errors.ts'
 import { userIds } from '../user.ts'
 import type { LogLine, ServiceManager, ServicePlace, ServiceRelease } from './contract.ts'
 import { releaseOf, startedAt, startTicks } from './processes.ts'
-import { systemctl, unitDirectory } from './systemctl.ts'
+import { startServices, systemctl, unitDirectory } from './systemctl.ts'
 import { SystemdBeside } from './systemd-beside.ts'
 import { environmentText, unitText } from './systemd-unit.ts'
 
@@ -76,7 +76,7 @@ export class SystemdManager implements ServiceManager {
     flip()
     const since = Date.now()
     try {
-      await this.#systemctl('restart', ...units)
+      await startServices('restart', units)
     } catch (error) {
       // What systemd says of it does not tell that the user is not there.
       if (release.service.user !== undefined) userIds(release.service.user)
