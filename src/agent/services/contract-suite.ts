@@ -129,7 +129,7 @@ function registerProcesses(subject: ManagerSubject): void {
   test('it runs as the user that is named, without groups of root', { skip: root ? false : 'not root' }, async () => {
     await using world = makeWorld(subject)
     const [port] = await freePorts(1)
-    await world.start({ number: 1, ports: [port!], service: { user: 'nobody' } })
+    await world.start({ number: 1, ports: [port!], service: { command: `${world.nodeForEverybody()} application.mjs`, user: 'nobody' } })
     const told = await untilAnswers(port!)
     assert.equal(told.uid, 65_534)
     assert.notEqual(told.gid, 0)

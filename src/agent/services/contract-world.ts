@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs'
+import { chmodSync, copyFileSync, linkSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs'
 import { get } from 'node:http'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -91,6 +91,19 @@ export class ManagerWorld implements AsyncDisposable {
       ...wanted.service,
     }
     return { number: wanted.number, path: this.releasePath(wanted.number), service, env: { PATH: '/usr/local/bin:/usr/bin:/bin', ...wanted.env }, ports: wanted.ports }
+  }
+
+  /** This Node, where every user may run it: a checkout may lie in a directory that only its owner may enter. */
+  nodeForEverybody(): string {
+    const node = join(this.directory, 'node')
+    try {
+      linkSync(process.execPath, node)
+    } catch {
+      // On another file system.
+      copyFileSync(process.execPath, node)
+      chmodSync(node, 0o755)
+    }
+    return node
   }
 
   start(wanted: WantedRelease, beforeSwitch: () => void = () => {}): Promise<{ killed: boolean }> {
