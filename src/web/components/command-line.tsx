@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'react'
+import { useEffect, useState, type ReactNode } from 'react'
 import { Icon } from './icon.tsx'
 
 /** What to type to do the same, to copy. */
@@ -11,7 +11,8 @@ export function CommandLine({ command, label = 'The same on the command line' }:
   )
 }
 
-export function CopyButton({ text, label = 'Copy' }: { text: string; label?: string }) {
+/** `children`: words beside the sign, where it stands alone. */
+export function CopyButton({ text, label = 'Copy', children }: { text: string; label?: string; children?: ReactNode }) {
   const [copied, setCopied] = useState(false)
   useEffect(() => {
     if (!copied) return
@@ -19,8 +20,9 @@ export function CopyButton({ text, label = 'Copy' }: { text: string; label?: str
     return () => clearTimeout(timer)
   }, [copied])
   return (
-    <button type="button" className="button quiet small" onClick={() => void copy(text).then(() => setCopied(true))} aria-label={copied ? 'Copied' : `${label}: ${text.slice(0, 80)}`} title={label}>
+    <button type="button" className="button quiet small" onClick={() => void copy(text).then(() => setCopied(true))} aria-label={children ? undefined : copied ? 'Copied' : `${label}: ${text.slice(0, 80)}`} title={label}>
       <Icon name={copied ? 'check' : 'copy'} size={14} />
+      {children}
       <span className="hidden" aria-live="polite">{copied ? 'Copied' : ''}</span>
     </button>
   )
