@@ -108,7 +108,7 @@ function Noticed({ receipt }: { receipt: Receipt }) {
   return (
     <div className="stack">
       <h3>Noticed requests</h3>
-      <div className="table-box" role="region" aria-label="Noticed requests" tabIndex={0}>
+      <div className="table-box noticed" role="region" aria-label="Noticed requests" tabIndex={0}>
         <table className="table">
           <thead><tr><th>at</th><th>what</th><th>took</th><th>where</th><th>while</th><th>because</th></tr></thead>
           <tbody>
