@@ -19,17 +19,20 @@ export class Plane implements AsyncDisposable {
   /** What it said when it began to serve. */
   said: { url: string; setup?: string } = { url: '' }
   readonly #connection: Connection
+  readonly #args: readonly string[]
   #process: ChildProcess | null = null
 
-  private constructor(directory: string, port: number) {
+  private constructor(directory: string, port: number, args: readonly string[]) {
+    this.#args = args
     this.directory = directory
     this.url = `http://127.0.0.1:${port}`
     this.#connection = overSocket(join(directory, 'control.sock'))
   }
 
-  static async up(): Promise<Plane> {
+  /** `args` of `dploy serve` beyond where it listens and keeps its data. */
+  static async up(...args: string[]): Promise<Plane> {
     const [port] = await freePorts(1)
-    const plane = new Plane(mkdtempSync(join(tmpdir(), 'dploy-plane-')), port!)
+    const plane = new Plane(mkdtempSync(join(tmpdir(), 'dploy-plane-')), port!, args)
     try {
       await plane.start()
       return plane
@@ -42,7 +45,7 @@ export class Plane implements AsyncDisposable {
   async start(): Promise<void> {
     const log = openSync(join(this.directory, 'log'), 'a')
     // Tethered, so that nothing is left when the tests are killed.
-    const args = [join(top, 'src/cli/demo/tether.ts'), process.execPath, join(top, 'src/cli/main.ts'), 'serve', '--listen', new URL(this.url).host, '--data', this.directory, '--json']
+    const args = [join(top, 'src/cli/demo/tether.ts'), process.execPath, join(top, 'src/cli/main.ts'), 'serve', '--listen', new URL(this.url).host, '--data', this.directory, '--json', ...this.#args]
     const child = spawn(process.execPath, args, { cwd: this.directory, stdio: ['pipe', 'pipe', log], detached: true, env: { ...process.env, DPLOY_URL: '' } })
     closeSync(log)
     this.#process = child
@@ -51,6 +54,14 @@ export class Plane implements AsyncDisposable {
       once(child, 'exit').then(() => Promise.reject(new Error(`dploy serve ended:\n${readFileSync(join(this.directory, 'log'), 'utf8')}`))),
     ])) as [string]
     this.said = JSON.parse(line) as { url: string; setup?: string }
+  }
+
+  /** kill -9. */
+  async kill(): Promise<void> {
+    const { pid } = this.#process!
+    const exit = once(this.#process!, 'exit')
+    process.kill(Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim()), 'SIGKILL')
+    await exit
   }
 
   async stop(): Promise<void> {

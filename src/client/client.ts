@@ -19,6 +19,11 @@ export type CallName = { [N in RouteName]: Routes[N] extends { stream: string } 
 /** How long a stream waits for a control plane that went away. Milliseconds. */
 const patience = 60_000
 
+/** How long what starts work is sent again, under the same key, when its answer was lost. Milliseconds. */
+const insistence = 10_000
+/** Errors of connections that were never made: what was sent over them has arrived nowhere. */
+const neverMade: ReadonlySet<unknown> = new Set(['ECONNREFUSED', 'ENOENT', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'UND_ERR_CONNECT_TIMEOUT'])
+
 export interface ClientOptions {
   /** Where the API is: `https://dploy.example.org`. */
   url: string
@@ -37,20 +42,23 @@ export class Client {
     this.#options = options
   }
 
+  /** What starts work goes with an Idempotency-Key, and is sent again under it when its answer is lost: it is done once. */
   async call<N extends CallName>(name: N, ...[input, options]: Args<N>): Promise<Output<N>> {
     const route: Route = routes[name]
-    const response = await this.#request(route, input as Parts | undefined, { signal: options?.signal })
-    return route.response.parse(await response.json()) as Output<N>
+    const key = keyFor(route)
+    const ask = async () => this.#json(await this.#request(route, input as Parts | undefined, { signal: options?.signal, key }))
+    return route.response.parse(await (key === undefined ? ask() : insist(ask, options?.signal))) as Output<N>
   }
 
   /** The events of a stream, until it ends. After a lost connection it goes on after the last event that came. */
   async *stream<N extends StreamName>(name: N, input: Input<N>, options: { signal?: AbortSignal } = {}): AsyncGenerator<Output<N>> {
     const route: Route = routes[name]
+    const key = keyFor(route)
     let lastId: string | undefined
     let lost: number | null = null
     for (;;) {
       try {
-        const response = await this.#request(route, input as unknown as Parts, { signal: options.signal, lastId, accept: 'text/event-stream' })
+        const response = await this.#request(route, input as unknown as Parts, { signal: options.signal, lastId, key, accept: 'text/event-stream' })
         for await (const event of serverSentEvents(response.body!)) {
           if (event.name === 'end') return
           if (event.name === 'problem') throw problemOf(JSON.parse(event.data) as unknown, 500)
@@ -90,8 +98,9 @@ export class Client {
     return routes.copyTo.response.parse(await response.json())
   }
 
-  #request(route: Route, input: Parts | undefined, options: { signal?: AbortSignal | undefined; lastId?: string | undefined; accept?: string }): Promise<Response> {
+  #request(route: Route, input: Parts | undefined, options: { signal?: AbortSignal | undefined; lastId?: string | undefined; key?: string | undefined; accept?: string }): Promise<Response> {
     const headers: Record<string, string> = { accept: options.accept ?? 'application/json' }
+    if (options.key !== undefined) headers['idempotency-key'] = options.key
     if (options.lastId !== undefined) headers['last-event-id'] = options.lastId
     if (route.body) headers['content-type'] = 'application/json'
     return this.#send(route.method, addressOf(route, input), {
@@ -118,6 +127,43 @@ export class Client {
     if (!response.ok) throw problemOf(await response.json().catch(() => null), response.status)
     return response
   }
+
+  /** An answer that was cut off is one that did not come. */
+  async #json(response: Response): Promise<unknown> {
+    try {
+      return (await response.json()) as unknown
+    } catch (error) {
+      if (error instanceof SyntaxError) throw error
+      throw new DployError('connection.closed', `The answer of the control plane at ${this.#options.url} was cut off: ${causeOf(error)}`, { cause: error })
+    }
+  }
+}
+
+/** A key of its own for a call that must not be done twice: a UUID of version 4. Browsers have crypto.randomUUID only where the page came by https. */
+function keyFor(route: Route): string | undefined {
+  if (!route.idempotent) return undefined
+  const bytes = crypto.getRandomValues(new Uint8Array(16))
+  bytes[6] = (bytes[6]! & 0x0f) | 0x40
+  bytes[8] = (bytes[8]! & 0x3f) | 0x80
+  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
+}
+
+/** Asks until there is an answer, as long as it may have arrived without one. */
+async function insist<T>(ask: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  let until: number | null = null
+  for (let wait = 200; ; wait *= 2) {
+    try {
+      return await ask()
+    } catch (error) {
+      if (signal?.aborted || !(error instanceof DployError) || error.code !== 'connection.closed') throw error
+      if (until === null && neverMade.has(codeOf(error.cause))) throw error
+      until ??= Date.now() + insistence
+      if (Date.now() + wait > until) throw error
+      await new Promise((resolve) => setTimeout(resolve, wait))
+      signal?.throwIfAborted()
+    }
+  }
 }
 
 interface Parts {
@@ -141,9 +187,16 @@ function addressOf(route: Route, input: Parts | undefined): string {
 
 function problemOf(value: unknown, status: number): DployError {
   const problem = problemSchema.safeParse(value)
-  if (!problem.success) return new DployError('internal', `The control plane answered ${status}`)
+  // A proxy says so of a control plane that went away.
+  if (!problem.success) return new DployError([502, 503, 504].includes(status) ? 'connection.closed' : 'internal', `The control plane answered ${status}`)
   const { code, detail, fix, where } = problem.data
   return DployError.from({ code: code as ErrorCode, message: detail, fix, where })
+}
+
+/** Code of what was the matter with a connection, as fetch tells it. */
+function codeOf(error: unknown): unknown {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
+  return (cause as { code?: unknown } | null)?.code
 }
 
 function causeOf(error: unknown): string {
