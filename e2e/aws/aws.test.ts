@@ -82,6 +82,7 @@ for (const [name, pool] of [
     skip: false,
     capabilities: { countsInFlight: false, counts: false, drains: true },
     seesServersDown: true,
+    splits: false,
     closesIdleConnections: false,
     start: async (backends) => {
       const made = await elb(backends, { ...pool, name: 'shop' })
@@ -108,6 +109,7 @@ balancerContract({
   skip: false,
   capabilities: { countsInFlight: false, counts: false, drains: true },
   seesServersDown: true,
+  splits: false,
   closesIdleConnections: false,
   // A classic balancer has one port for all instances: each has an address of its own.
   start: async (backends) => {

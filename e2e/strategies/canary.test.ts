@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict'
+import { connect } from 'node:net'
+import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { text } from 'node:stream/consumers'
 import { unavailable } from '../fleet/fleet.ts'
 import { startUsers } from '../traffic/users.ts'
 import { World } from '../world.ts'
@@ -20,6 +23,15 @@ describe('a canary of one server in four, behind HAProxy, under load', { skip: m
 
   const words = async () => (await world.answers()).map((answer) => answer.split(' ')[0])
   const notes = (events: { data: { kind: string; text?: string } }[]) => events.filter(({ data }) => data.kind === 'note').map(({ data }) => data.text).join('\n')
+
+  /** The weights of web1 to web4 at HAProxy, told by itself. */
+  const weights = async () => {
+    const socket = connect(join(world.directory, 'haproxy.sock'))
+    socket.end('show servers state shop\n')
+    const rows = (await text(socket)).split('\n').map((line) => line.split(' ')).filter(([, backend]) => backend === 'shop')
+    return rows.map((cells) => Number(cells[7]))
+  }
+  const judged = ({ data }: { data: object }) => (data as { phase?: string }).phase?.startsWith('judging') === true
 
   test('that answers as the others do lets them follow, and nobody notices', async () => {
     await world.commit({ 'version.txt': 'good\n' }, 'Good')
@@ -62,15 +74,35 @@ describe('a canary of one server in four, behind HAProxy, under load', { skip: m
     assert.deepEqual(await words(), ['good', 'good', 'good', 'good'])
   })
 
-  test('is judged again by the next control plane when the first was killed in the middle of it', async () => {
-    await world.configure({ strategy: { judge: '3s' } })
+  test('is judged again by the next control plane when the first was killed in the middle of it, with the share of the traffic that it is given', async () => {
+    await world.configure({ strategy: { judge: '3s', traffic: '10%' } })
     await world.commit({ 'version.txt': 'after\n' }, 'After')
+    await using users = startUsers({ url: world.url, rate: 100 })
     const deployment = world.start('deploy', 'production')
-    await deployment.until(({ data }) => (data as { phase?: string }).phase?.startsWith('judging') === true)
+    await deployment.until(judged)
+    assert.deepEqual(await weights(), [85, 256, 256, 256], '85 of 853 are 10 %')
     await world.killControl()
+    assert.deepEqual(await weights(), [85, 256, 256, 256], 'nobody is there, and the balancer keeps to it')
     await world.startControl()
     const { result } = await deployment.outcome
     assert.equal(result.state, 'succeeded', result.failure?.message)
+    assert.deepEqual(await words(), ['after', 'after', 'after', 'after'])
+    assert.deepEqual(await weights(), [1, 1, 1, 1])
+    ;(await users.stop()).noRequestFailed()
+  })
+
+  test('keeps its share when HAProxy is started anew, while a person is waited for, and gives it back when it goes back', async () => {
+    await world.configure({ strategy: { judge: '1s', traffic: '10%', pause: 'after_canary' } })
+    await world.commit({ 'version.txt': 'shared\n' }, 'Shared')
+    const deployment = world.start('deploy', 'production')
+    await deployment.until(({ data }) => (data as { waiting?: object | null }).waiting != null)
+    await world.restartHaproxy()
+    const deadline = Date.now() + 5_000
+    while ((await weights())[0] !== 85 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 50))
+    assert.deepEqual(await weights(), [85, 256, 256, 256])
+    await world.dploy('abort', 'production').catch(() => {})
+    assert.equal((await deployment.outcome).result.state, 'rolled_back')
+    assert.deepEqual(await weights(), [1, 1, 1, 1])
     assert.deepEqual(await words(), ['after', 'after', 'after', 'after'])
   })
 })

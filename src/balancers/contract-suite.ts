@@ -25,6 +25,8 @@ export interface ContractSubject {
   capabilities: Balancer['capabilities']
   /** The driver notices by itself that a server is down when it is registered. */
   seesServersDown: boolean
+  /** A share of the traffic can be sent to some servers. */
+  splits: boolean
   /** Applying a change closes connections of users that are idle (a reload). */
   closesIdleConnections: boolean
   /** Starts the real program. Every server answers `GET /healthz`. */
@@ -56,6 +58,7 @@ export function balancerContract(subject: ContractSubject): void {
       await using here = await world()
       assert.deepEqual(here.balancer.capabilities, capabilities)
       assert.equal(here.balancer.kind, here.fixture.config.kind)
+      assert.equal(here.balancer.split !== undefined, subject.splits)
       await here.balancer.check(['web1', 'web2', 'web3'], soon())
       assert.deepEqual(new Set(await here.users.names(30)), new Set(['web1', 'web2', 'web3']), 'a check takes nothing out of traffic')
     })
@@ -80,6 +83,7 @@ export function balancerContract(subject: ContractSubject): void {
     if (capabilities.drains) registerDrains(subject, world)
     if (capabilities.countsInFlight) registerInFlight(world)
     if (capabilities.counts) registerCounters(world)
+    if (subject.splits) registerSplits(world)
   })
 }
 
@@ -246,6 +250,50 @@ function registerCounters(world: (count?: number) => Promise<ContractWorld>): vo
       assert.deepEqual([after.requests - before.requests, after.serverErrors - before.serverErrors], [15, 3])
       assert.deepEqual([after.connectionErrors, after.retries], [before.connectionErrors, before.retries])
     })
+  })
+}
+
+function registerSplits(world: (count?: number) => Promise<ContractWorld>): void {
+  /** How many of `count` requests each server answered. */
+  const counts = async (here: ContractWorld, count: number) => {
+    const names = await here.users.names(count)
+    return Object.fromEntries(here.backends.map(({ name }) => [name, names.filter((one) => one === name).length]))
+  }
+
+  test('some servers get a share of the traffic together, whatever their number, and all of it evenly again', async () => {
+    await using here = await world(4)
+    await here.balancer.split!({ servers: ['web2'], share: 0.05 }, soon())
+    await until(async () => {
+      const few = await counts(here, 200)
+      assert.ok(few.web2! >= 7 && few.web2! <= 13, `5 % of 200 are 10: ${JSON.stringify(few)}`)
+      assert.ok(Math.min(few.web1!, few.web3!, few.web4!) >= 55, 'the others share the rest')
+    })
+    await here.balancer.split!({ servers: ['web2', 'web3'], share: 0.8 }, soon())
+    await until(async () => {
+      const many = await counts(here, 100)
+      assert.ok(Math.abs(many.web2! + many.web3! - 80) <= 4, JSON.stringify(many))
+    })
+    await here.balancer.split!(null, soon())
+    await until(async () => assert.deepEqual(Object.values(await counts(here, 100)).filter((count) => Math.abs(count - 25) > 2), []))
+  })
+
+  test('a share holds while its server is drained and registered, and ends where another driver says so', async () => {
+    await using here = await world(4)
+    const options = { timeout: patience, signal: soon() }
+    await here.balancer.split!({ servers: ['web1'], share: 0.1 }, soon())
+    await here.balancer.drain('web1', options)
+    assert.equal((await counts(here, 30)).web1, 0)
+    await here.balancer.register('web1', options)
+    await until(async () => assert.ok(Math.abs((await counts(here, 100)).web1! - 10) <= 3))
+    await here.balancer[Symbol.asyncDispose]()
+    await using next = openBalancer(here.fixture.config)
+    await next.split!(null, soon())
+    await until(async () => assert.ok(Math.abs((await counts(here, 100)).web1! - 25) <= 2))
+  })
+
+  test('a share for a server that does not exist is refused', async () => {
+    await using here = await world()
+    await assert.rejects(here.balancer.split!({ servers: ['web9'], share: 0.1 }, soon()), coded('balancer.unknown_server', /web9/))
   })
 }
 

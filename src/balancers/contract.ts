@@ -42,6 +42,13 @@ export interface DrainOptions {
   onProgress?: (inFlight: number | null) => void
 }
 
+/** A part of the traffic that some servers get together. */
+export interface TrafficSplit {
+  servers: readonly string[]
+  /** Of all requests, more than 0 and less than 1. */
+  share: number
+}
+
 export interface RegisterOptions {
   /** Milliseconds after which the server has to be up. */
   timeout: number
@@ -82,6 +89,12 @@ export interface Balancer extends AsyncDisposable {
    * where it began. Left out where a balancer cannot.
    */
   readdress?(server: string, port: number, signal: AbortSignal): Promise<void>
+  /**
+   * Sends a share of what is new to some servers together, whatever their number, and keeps to it, also when the balancer
+   * is reloaded. Null: every server gets what the balancer's own configuration gives it, also after another process had split.
+   * Left out where a balancer cannot. Throws `balancer.cannot_split`.
+   */
+  split?(split: TrafficSplit | null, signal: AbortSignal): Promise<void>
   /** Null where `capabilities.counts` is false. */
   counters(signal: AbortSignal): Promise<TrafficCounters | null>
   /** Requests and failures of each server since the balancer started. Left out where a balancer does not count by server. */

@@ -46,6 +46,7 @@ export function planLines(plan: Plan): string[] {
     if (gate) lines.push(`wait      ${[...(gate.bake > 0 ? [`keep serving for ${formatDuration(gate.bake)}`] : []), ...(gate.person ? ['for a person: dploy promote'] : [])].join(', then ')}`)
     const bake = plan.bakeBatch > 0 && index < plan.batches.length - 1 ? `, then keep serving for ${formatDuration(plan.bakeBatch)}` : ''
     lines.push(`batch ${String(index + 1).padEnd(3)} ${names}: ${plan.perServer.join(', ')}${bake}`)
+    if (plan.canary && index === 0) lines.push(`judge     ${formatDuration(plan.canary.duration)}${plan.canary.traffic == null ? '' : `, with ${Math.round(plan.canary.traffic * 100)} % of the traffic`}, by what they answer and the others`)
   })
   if (plan.bake > 0) lines.push(`bake      ${formatDuration(plan.bake)}`)
   if (plan.unchanged.length > 0) lines.push(`unchanged ${plan.unchanged.join(', ')}`)

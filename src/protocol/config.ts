@@ -278,6 +278,11 @@ const strategy = z.strictObject({
     .default('rolling')
     .describe('Batch by batch, every server at the same moment, or some servers first, whose answers are compared with those of the others.'),
   canary: share.default('10%').describe('Kind canary: how many servers get the release first, at least one.'),
+  traffic: z
+    .string()
+    .regex(/^[1-9]\d?%$/, 'must be a share from 1% to 99%')
+    .optional()
+    .meta({ title: 'a share from 1% to 99%', description: 'Kind canary: how much of the traffic these servers get together while they are judged, by their weights at the balancer; by default as much as their number brings.', examples: ['5%'] }),
   judge: durationOr('2m', 'Kind canary: how long their answers are compared before the others follow.', 1_000),
   inconclusive: z.enum(['continue', 'ask', 'roll_back']).default('continue').describe('Kind canary: what happens when there were too few requests to judge by; "ask" waits for a person.'),
   batch: share.default('25%').describe('How many servers switch together: a number, or a share of them.'),

@@ -43,8 +43,8 @@ export const planSchema = z.object({
   warm: z.boolean().optional(),
   /** What is done for each server of a batch, in order. */
   perServer: z.array(z.enum(['drain', 'activate', 'register'])),
-  /** The first batch is judged for so long, by what its servers answer and the others: see docs/canary.md. Milliseconds. */
-  canary: z.object({ duration: z.number(), inconclusive: z.enum(['continue', 'ask', 'roll_back']) }).nullable().optional(),
+  /** The first batch is judged for so long (milliseconds), by what its servers answer and the others: see docs/canary.md. `traffic`: the share (0 to 1) that it gets meanwhile; null: what its number brings. */
+  canary: z.object({ duration: z.number(), traffic: z.number().nullable().optional(), inconclusive: z.enum(['continue', 'ask', 'roll_back']) }).nullable().optional(),
   /** What lies between two batches: how long the ones before must keep serving (milliseconds), and whether a person lets it go on. `before`: a batch, from 0. */
   gates: z.array(z.object({ before: z.number(), after: z.enum(['canary', 'group', 'batch']), bake: z.number(), person: z.boolean() })).default([]),
   /** Milliseconds. */

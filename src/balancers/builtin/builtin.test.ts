@@ -8,6 +8,7 @@ balancerContract({
   skip: false,
   capabilities: { countsInFlight: true, counts: true, drains: true },
   seesServersDown: true,
+  splits: false,
   closesIdleConnections: false,
   async start(backends) {
     const balancer = await BuiltinBalancer.start({ port: 0, controlPort: 0, servers: backends.map(({ name, port }) => ({ name, port })), healthPath: '/healthz' })

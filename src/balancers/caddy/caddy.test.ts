@@ -21,6 +21,7 @@ balancerContract({
   skip,
   capabilities: { countsInFlight: true, counts: false, drains: true },
   seesServersDown: true,
+  splits: false,
   closesIdleConnections: true,
   start: (backends, directory) => start(backends, directory),
   mistakes: [

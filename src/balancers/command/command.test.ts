@@ -30,6 +30,7 @@ balancerContract({
   skip: haproxyBinary() === null ? 'HAProxy is not installed' : false,
   capabilities: { countsInFlight: false, counts: false, drains: true },
   seesServersDown: false,
+  splits: false,
   closesIdleConnections: false,
   async start(backends, directory) {
     const haproxy = await startHaproxy({ directory, bind: `127.0.0.1:${await freePort()}`, backend: 'web', servers: [...backends], healthPath: '/healthz', checkInterval: '100ms' })

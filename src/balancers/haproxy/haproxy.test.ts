@@ -19,6 +19,7 @@ balancerContract({
   skip,
   capabilities: { countsInFlight: true, counts: true, drains: true },
   seesServersDown: true,
+  splits: true,
   closesIdleConnections: false,
   start: (backends, directory) => start(backends, directory),
   mistakes: [
@@ -63,6 +64,23 @@ describe('HAProxy', { skip }, () => {
     })
     await here.balancer.readdress!(backend.name, backend.port, soon())
     assert.ok(!(await here.users.names(30)).includes('next'))
+  })
+
+  test('a reload does not undo a share of the traffic, and what comes back from it has the weights of haproxy.cfg', async () => {
+    await using here = await contractWorld({ closesIdleConnections: false, start: (backends, directory) => start(backends, directory, { masterWorker: true, configure: (text) => text.replace(/(server web3 .*)/, '$1 weight 2') }) })
+    const web1 = async (count: number) => (await here.users.names(count)).filter((name) => name === 'web1').length
+    await here.balancer.split!({ servers: ['web1'], share: 0.1 }, soon())
+    await (here.fixture as Fixture).haproxy.reload()
+    await until(async () => assert.ok(Math.abs((await web1(100)) - 10) <= 3))
+    await here.balancer.split!(null, soon())
+    await until(async () => assert.ok(Math.abs((await web1(100)) - 25) <= 3), 5_000)
+    const names = await here.users.names(100)
+    assert.ok(Math.abs(names.filter((name) => name === 'web3').length - 50) <= 3)
+  })
+
+  test('a backend whose weights cannot change is told before anything is switched', async () => {
+    await using here = await contractWorld({ closesIdleConnections: false, start: (backends, directory) => start(backends, directory, { configure: (text) => text.replace('balance roundrobin', 'balance static-rr') }) })
+    await assert.rejects(here.balancer.split!({ servers: ['web1'], share: 0.1 }, soon()), coded('balancer.cannot_split', /cannot change weights/))
   })
 
   test('a request in flight gets all of its time when a reload in the middle of the drain hides it', async () => {

@@ -2,10 +2,11 @@ import { distance } from 'fastest-levenshtein'
 import type { BalancerConfig } from '../../protocol/config.ts'
 import { formatDuration } from '../../protocol/duration.ts'
 import { DployError } from '../../protocol/errors.ts'
-import type { Balancer, BalancerDriver, DrainOptions, RegisterOptions, ServerCounters, ServerTraffic, TrafficCounters } from '../contract.ts'
+import type { Balancer, BalancerDriver, DrainOptions, RegisterOptions, ServerCounters, ServerTraffic, TrafficCounters, TrafficSplit } from '../contract.ts'
 import { ServerPorts } from './ports.ts'
 import { RuntimeApi } from './runtime-api.ts'
 import { parseStatistics, type StatRow } from './statistics.ts'
+import { ServerWeights } from './weights.ts'
 
 /** Between two looks while somebody waits: at first, and later. Milliseconds. */
 const lookEvery = 5
@@ -57,11 +58,13 @@ class Haproxy implements Balancer {
   #asserting: NodeJS.Timeout | null = null
   readonly #closed = new AbortController()
   readonly #ports: ServerPorts
+  readonly #weights: ServerWeights
 
   constructor(config: Extract<BalancerConfig, { kind: 'haproxy' }>) {
     this.#apis = config.address.map((address) => new RuntimeApi(address))
     this.#backends = config.backend
     this.#ports = new ServerPorts(this.#apis, this.#backends, this.#closed.signal)
+    this.#weights = new ServerWeights(this.#apis, this.#backends, this.#closed.signal)
   }
 
   async check(servers: readonly string[], signal: AbortSignal): Promise<void> {
@@ -136,6 +139,14 @@ class Haproxy implements Balancer {
     this.#keepAsserting()
   }
 
+  async split(split: TrafficSplit | null, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted()
+    await this.read(split?.servers ?? [], signal)
+    await this.#weights.set(split)
+    if (split === null) this.#stopAssertingIfIdle()
+    else this.#keepAsserting()
+  }
+
   async counters(signal: AbortSignal): Promise<TrafficCounters> {
     const failedAt: Record<string, number> = {}
     const total: TrafficCounters = { requests: 0, serverErrors: 0, connectionErrors: 0, responseErrors: 0, retries: 0, redispatches: 0, failedAt }
@@ -185,10 +196,11 @@ class Haproxy implements Balancer {
     this.#asserting.unref()
   }
 
-  /** A reload starts HAProxy anew, without the states and ports that were set. */
+  /** A reload starts HAProxy anew, without the states, ports and weights that were set. */
   async #assert(): Promise<void> {
     const { signal } = this.#closed
     await this.#ports.assert()
+    await this.#weights.assert()
     for (const seen of (await this.#look(signal)).servers) {
       const wanted = this.#wanted.get(seen.server)
       if (wanted === undefined) continue
@@ -198,7 +210,7 @@ class Haproxy implements Balancer {
   }
 
   #stopAssertingIfIdle(): void {
-    if (this.#wanted.size > 0 || this.#ports.wanted.size > 0 || !this.#asserting) return
+    if (this.#wanted.size > 0 || this.#ports.wanted.size > 0 || this.#weights.wanted !== null || !this.#asserting) return
     clearInterval(this.#asserting)
     this.#asserting = null
   }

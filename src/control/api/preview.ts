@@ -3,7 +3,7 @@ import type * as z from 'zod'
 import type { routes } from '../../protocol/api/contract.ts'
 import { DployError, reportOf, type ErrorReport } from '../../protocol/errors.ts'
 import { directoryOf, forPlan, type Observation } from '../deploy/observe.ts'
-import { plan, tooFewHealthy, type Desired } from '../deploy/plan.ts'
+import { plan, obstacle, type Desired } from '../deploy/plan.ts'
 import type { Environment } from '../store/applications.ts'
 import type { ApiContext } from './context.ts'
 
@@ -56,11 +56,12 @@ export async function preview(context: ApiContext, environment: Environment, ref
     strategy: wanted.strategy,
     releaseCommand: config.release_command?.command ?? null,
     drains: balancer.capabilities.drains,
+    splits: balancer.split !== undefined,
     hasService: config.service !== undefined,
     handover: handoverOf(config.service ?? null),
   }
   const value = plan(desired, new Map(servers.map((server) => [server.name, forPlan(observed.get(server.name))])))
-  const few = tooFewHealthy(desired, value)
+  const few = obstacle(desired, value)
   if (few) problems.push(few.toJSON())
   value.warnings.push(...(balancer.advice?.({ batches: value.batches.length, drain: wanted.timeouts.drain, register: wanted.timeouts.register }) ?? []))
   const fromCommit = from?.spec.revision.commit ?? null

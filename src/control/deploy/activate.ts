@@ -5,7 +5,7 @@ import { formatDuration } from '../../protocol/duration.ts'
 import { reportOf } from '../../protocol/errors.ts'
 import type { EnvironmentServer } from '../store/applications.ts'
 import type { Release } from '../store/releases.ts'
-import { judgeCanary } from './canary.ts'
+import { judgeCanary, restoreTraffic, splitTraffic } from './canary.ts'
 import type { Failures } from './failures.ts'
 import { passGate } from './gate.ts'
 import { localOf } from './stage.ts'
@@ -22,6 +22,8 @@ export async function activate(run: Run, failures: Failures, watch: Watch): Prom
     const left = batch.filter((name) => !over.has(states.get(name)!)).map((name) => run.server(name))
     if (left.length > 0) {
       await gateBefore(run, index, failures)
+      // Before a canary is registered, so that it never gets more; and before the others leave the traffic.
+      await (index === 0 ? splitTraffic(run, batch, run.signal) : restoreTraffic(run, run.signal))
       if (planned.batches.length > 1) run.event(null, { kind: 'progress', phase: `batch ${index + 1} of ${planned.batches.length}` })
       await Promise.all(left.map((server) => switchServer(run, server, failures, watch)))
     }
@@ -29,6 +31,8 @@ export async function activate(run: Run, failures: Failures, watch: Watch): Prom
     // Also when a control plane was killed in the middle of it: the others have not begun.
     if (index === 0 && planned.canary && planned.batches.slice(1).flat().every((name) => states.get(name) === 'staged')) {
       const signal = AbortSignal.any([run.signal, failures.signal])
+      // Once more: by now another control plane may hold it, after a reload of the balancer.
+      await splitTraffic(run, batch, run.signal)
       const doubt = await run.timed('bake', () => judgeCanary(run, batch, planned.canary!, signal))
       abortIfNeeded(run, failures)
       if (doubt !== null) await run.timed('wait', () => passGate(run, 1, { reason: 'inconclusive', text: doubt }, signal))

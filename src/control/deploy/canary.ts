@@ -6,6 +6,18 @@ import { Judge } from '../judging/judge.ts'
 import type { Interval } from '../judging/failures.ts'
 import type { Run } from './run.ts'
 
+/** Lets the canary have the share of the traffic that dploy.yml gives it, until `restoreTraffic`. */
+export async function splitTraffic(run: Run, canary: readonly string[], signal: AbortSignal): Promise<void> {
+  const share = run.row.plan!.canary?.traffic
+  if (share == null) return
+  await run.balancer.split!({ servers: canary, share }, signal)
+}
+
+/** Gives every server the share back that the balancer's own configuration gives it. */
+export async function restoreTraffic(run: Run, signal: AbortSignal): Promise<void> {
+  if (run.row.plan?.canary?.traffic != null) await run.balancer.split!(null, signal)
+}
+
 /** Between two looks at the balancer's counters. Milliseconds. */
 const lookEvery = 1_000
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { batchSize, plan, tooFewHealthy, type Desired, type ObservedServer } from './plan.ts'
+import { batchSize, plan, obstacle, type Desired, type ObservedServer } from './plan.ts'
 
 const names = (count: number) => Array.from({ length: count }, (_, index) => `web${index + 1}`)
 
@@ -111,13 +111,21 @@ test('a canary goes first, alone, and is judged; the others follow in batches', 
   assert.equal(value.batches[0]!.length, 1)
   assert.equal(value.batches.length, 5)
   assert.equal(value.batches.flat().length, 8)
-  assert.deepEqual(value.canary, { duration: 60_000, inconclusive: 'continue' })
+  assert.deepEqual(value.canary, { duration: 60_000, traffic: null, inconclusive: 'continue' })
 })
 
 test('where there is nobody to compare with, or on the way back, there is no canary', () => {
   const strategy = { ...desired().strategy, kind: 'canary' as const, canary: '100%' }
   assert.equal(plan(desired({ strategy }), all(names(8), running(1))).canary, null)
   assert.equal(plan(desired({ strategy: { ...strategy, canary: 1 }, kind: 'rollback' }), all(names(8), running(1))).canary, null)
+})
+
+test('a canary by a share of the traffic, which not every balancer can', () => {
+  const wanted = desired({ strategy: { ...desired().strategy, kind: 'canary', canary: 1, traffic: '5%' }, splits: true })
+  const value = plan(wanted, all(names(8), running(1)))
+  assert.deepEqual(value.canary, { duration: 60_000, traffic: 0.05, inconclusive: 'continue' })
+  assert.equal(obstacle(wanted, value), null)
+  assert.equal(obstacle({ ...wanted, splits: false }, value)!.code, 'balancer.cannot_split')
 })
 
 const zones = new Map(names(8).map((server, index) => [server, { zone: index < 3 ? 'a' : index < 6 ? 'b' : 'c' }]))
@@ -142,7 +150,7 @@ test('batches are made smaller where as many servers have to stay in traffic, an
   const kept = (min_healthy: number | string, seen = all(names(8), running(1))) => {
     const wanted = desired({ strategy: { ...desired().strategy, batch: '50%', min_healthy }, from: 1 })
     const value = plan(wanted, seen)
-    return { size: value.batches[0]!.length, code: tooFewHealthy(wanted, value)?.code ?? null }
+    return { size: value.batches[0]!.length, code: obstacle(wanted, value)?.code ?? null }
   }
   assert.deepEqual(kept(0), { size: 4, code: null })
   assert.deepEqual(kept('75%'), { size: 2, code: null })

@@ -17,6 +17,8 @@ export interface Desired {
   releaseCommand: string | null
   /** Whether the balancer can keep servers out of traffic. */
   drains: boolean
+  /** Whether it can send a share of the traffic to some servers. */
+  splits?: boolean
   hasService: boolean
   /** How the release takes over on a server. */
   handover?: 'restart' | 'socket' | 'port'
@@ -75,7 +77,7 @@ export function plan(desired: Desired, observed: ReadonlyMap<string, ObservedSer
     unreachable,
     warm,
     gates: together ? [] : gatesOf(desired, batches, canary, groupOf),
-    canary: canary ? { duration: desired.strategy.judge, inconclusive: desired.strategy.inconclusive } : null,
+    canary: canary ? { duration: desired.strategy.judge, traffic: desired.strategy.traffic === undefined ? null : Number.parseInt(desired.strategy.traffic, 10) / 100, inconclusive: desired.strategy.inconclusive } : null,
     perServer: desired.drains && !warm ? ['drain', 'activate', 'register'] : ['activate'],
     bakeBatch: desired.hasService ? desired.strategy.bake_batch : 0,
     bake: desired.hasService ? desired.strategy.bake : 0,
@@ -83,8 +85,13 @@ export function plan(desired: Desired, observed: ReadonlyMap<string, ObservedSer
   }
 }
 
+/** What of the plan cannot be done here; null: all of it can. */
+export function obstacle(desired: Desired, planned: Plan): DployError | null {
+  return tooFewHealthy(desired, planned) ?? (planned.canary?.traffic != null && desired.splits !== true ? new DployError('balancer.cannot_split', 'strategy.traffic gives the canary a share of the traffic, and this balancer cannot do that') : null)
+}
+
 /** Why so many servers cannot be kept in traffic; null: they can. */
-export function tooFewHealthy(desired: Desired, planned: Plan): DployError | null {
+function tooFewHealthy(desired: Desired, planned: Plan): DployError | null {
   const { batches, unchanged, unreachable } = planned
   const least = healthyAtLeast(desired)
   const inTraffic = desired.servers.length - unreachable.length

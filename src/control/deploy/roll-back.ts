@@ -3,6 +3,7 @@ import type { StepState } from '../../protocol/deployment.ts'
 import type { EnvironmentServer } from '../store/applications.ts'
 import type { Release } from '../store/releases.ts'
 import { activateServer } from './activate.ts'
+import { restoreTraffic } from './canary.ts'
 import { observeServers, type Observation } from './observe.ts'
 import { batchSize } from './plan.ts'
 import { stageServer } from './stage.ts'
@@ -37,6 +38,8 @@ export async function rollBack(run: Run, urgent: Urgent, signal: AbortSignal): P
   }
   const size = run.environment.strategy.kind === 'all-at-once' || run.row.plan?.warm === true ? Math.max(1, serving.length) : batchSize(run.environment.strategy.batch, run.servers.length)
   await revertAll(serving, size, Promise.all(down.map(revert)), revert, urgent)
+  // Not before: what has to go back should not get more traffic on its way.
+  await restoreTraffic(run, signal)
   if (failed.length > 0) {
     const first = failed[0]!
     const names = failed.map(({ server }) => server.name).join(', ')

@@ -1,6 +1,7 @@
 import { DployError, reportOf } from '../../protocol/errors.ts'
 import type { DeploymentState } from '../../protocol/deployment.ts'
 import { activate, keepServing } from './activate.ts'
+import { restoreTraffic } from './canary.ts'
 import { commit } from './commit.ts'
 import { Failures } from './failures.ts'
 import { Lease, type Patience } from './lease.ts'
@@ -12,6 +13,9 @@ import { stage } from './stage.ts'
 import { isCommitted, isFinal } from './states.ts'
 import { retireBooted } from './warm.ts'
 import { Watch } from './watch.ts'
+
+/** How long a balancer has to take a change after a deployment that failed. Milliseconds. */
+const restoreTimeout = 10_000
 
 /** Why a run stops without an end: the control plane is stopping; the next one goes on where this one was. */
 export class Stopping extends Error {
@@ -108,6 +112,7 @@ async function settle(run: Run, error: unknown): Promise<boolean> {
   } else if (run.row.kind === 'converge') {
     await run.transition('failed', { failure })
   } else if (run.from === null) {
+    await restoreTraffic(run, AbortSignal.timeout(restoreTimeout)).catch((problem: unknown) => run.note(null, `the balancer still holds the canary's share: ${reportOf(problem).message}`))
     await run.transition('failed', { failure: { ...failure, message: `${failure.message} (there is no earlier release to go back to)` }, wantedRelease: null })
   } else {
     await run.transition('rolling_back', { failure, wantedRelease: run.from.id })

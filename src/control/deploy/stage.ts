@@ -2,7 +2,7 @@ import { DployError, reportOf } from '../../protocol/errors.ts'
 import type { Digest } from '../../protocol/manifest.ts'
 import type { EnvironmentServer } from '../store/applications.ts'
 import { forPlan, observeServers, type Observation } from './observe.ts'
-import { plan, tooFewHealthy, type Desired } from './plan.ts'
+import { plan, obstacle, type Desired } from './plan.ts'
 import { handoverOf } from '../../protocol/release-spec.ts'
 import type { Release } from '../store/releases.ts'
 import type { Run } from './run.ts'
@@ -23,12 +23,13 @@ export async function stage(run: Run): Promise<void> {
     strategy: run.environment.strategy,
     releaseCommand: release.spec.release_command?.command ?? null,
     drains: run.balancer.capabilities.drains,
+    splits: run.balancer.split !== undefined,
     hasService: release.spec.service !== null,
     handover: handoverOf(release.spec.service),
   }
   const planned = plan(desired, new Map(run.servers.map((server) => [server.name, forPlan(observed.get(server.name))])))
   checkUnreachable(run, planned.unreachable, observed)
-  const few = run.row.kind === 'converge' ? null : tooFewHealthy(desired, planned)
+  const few = run.row.kind === 'converge' ? null : obstacle(desired, planned)
   if (few) throw few
   const { drain, register } = run.environment.timeouts
   for (const advice of run.balancer.advice?.({ batches: planned.batches.length, drain, register }) ?? []) {

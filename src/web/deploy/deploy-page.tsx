@@ -103,6 +103,7 @@ export function PlanWords({ plan }: { plan: Plan }) {
     count === 0 ? 'No server has to switch: all run it already.' : `${count} ${count === 1 ? 'server' : 'servers'} in ${plan.batches.length} ${plan.batches.length === 1 ? 'batch' : `batches of ${plan.batches[0]!.length}`}; each: ${plan.perServer.join(', ')}.`,
     plan.unchanged.length > 0 ? `${plan.unchanged.length} run it already.` : '',
     plan.releaseCommand ? `Once, on ${plan.releaseCommand.server}: ${plan.releaseCommand.command}` : '',
+    plan.canary ? `The first ${plan.batches[0]!.length === 1 ? 'server is' : `${plan.batches[0]!.length} are`} judged for ${duration(plan.canary.duration)}${plan.canary.traffic == null ? '' : `, with ${Math.round(plan.canary.traffic * 100)} % of the traffic`}, before the others follow.` : '',
     plan.bake + plan.bakeBatch > 0 ? `Bake time: ${[plan.bakeBatch > 0 ? `${duration(plan.bakeBatch)} after each batch` : '', plan.bake > 0 ? `${duration(plan.bake)} at the end` : ''].filter(Boolean).join(', ')}.` : '',
   ].filter(Boolean)
   return (
