@@ -28,17 +28,20 @@ export class Team implements AsyncDisposable {
   readonly url: string
   readonly agents: ChildProcess[] = []
   readonly #connection: Connection
+  /** What `dploy serve` is told beside its address. */
+  readonly #serve: readonly string[]
   #control: ChildProcess | null = null
 
-  private constructor(directory: string, names: string[], port: number, connection: Connection) {
+  private constructor(directory: string, names: string[], port: number, connection: Connection, serve: readonly string[]) {
     this.directory = directory
     this.names = names
     this.url = `http://127.0.0.1:${port}`
     this.#connection = connection
+    this.#serve = serve
   }
 
-  /** `tags` of each server by its index. */
-  static async up(options: { servers: number; tags?: (index: number) => Record<string, string> }): Promise<Team> {
+  /** `tags` of each server by its index; `serve`: options of `dploy serve`. */
+  static async up(options: { servers: number; serve?: readonly string[]; tags?: (index: number) => Record<string, string> }): Promise<Team> {
     const directory = mkdtempSync(join(tmpdir(), 'dploy-team-'))
     const names = Array.from({ length: options.servers }, (_, index) => `web${index + 1}`)
     writeFileSync(
@@ -50,7 +53,7 @@ export class Team implements AsyncDisposable {
       }),
     )
     const [port] = await freePorts(1)
-    const team = new Team(directory, names, port!, overSocket(join(directory, '.dploy/control.sock')))
+    const team = new Team(directory, names, port!, overSocket(join(directory, '.dploy/control.sock')), options.serve ?? [])
     try {
       await team.startControl()
       await team.#startAgents()
@@ -65,7 +68,7 @@ export class Team implements AsyncDisposable {
   async startControl(): Promise<void> {
     const log = openSync(this.controlLog, 'a')
     // Tethered, so that nothing is left when the tests are killed.
-    const args = [join(top, 'src/cli/demo/tether.ts'), process.execPath, program, 'serve', '--listen', new URL(this.url).host, '--json']
+    const args = [join(top, 'src/cli/demo/tether.ts'), process.execPath, program, 'serve', '--listen', new URL(this.url).host, '--json', ...this.#serve]
     const control = spawn(process.execPath, args, { cwd: this.directory, stdio: ['pipe', 'pipe', log], detached: true })
     closeSync(log)
     this.#control = control

@@ -5,6 +5,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { after, before, beforeEach, afterEach, describe, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { encodeFrame } from '../../src/protocol/frame.ts'
 import { newKeyPair } from '../../src/protocol/signature.ts'
 import { protocolNumber } from '../../src/protocol/version.ts'
@@ -23,7 +24,7 @@ describe('strangers at the control plane', { timeout: 240_000 }, () => {
   let logged = 0
 
   before(async () => {
-    team = await Team.up({ servers: 3 })
+    team = await Team.up({ servers: 3, serve: ['--request-timeout', '3'] })
     mkdirSync(join(team.directory, 'payload'))
     writeFileSync(join(team.directory, 'files.yml'), JSON.stringify({ application: 'files', environments: { one: { servers: ['web3'] }, other: { servers: ['web2'] } } }))
     for (const [environment, server] of [['one', 'web3'], ['other', 'web2']] as const) {
@@ -60,6 +61,15 @@ describe('strangers at the control plane', { timeout: 240_000 }, () => {
   })
 
   const log = () => readFileSync(team.controlLog).subarray(logged).toString()
+  /** What the control plane says in its log of what it refused, once that is enough; it is written after the answer. */
+  const told = async (what: string, enough: number | ((lines: ReturnType<typeof refusals>) => boolean)) => {
+    for (const deadline = Date.now() + 3_000; ; await delay(20)) {
+      const lines = refusals(what)
+      if (typeof enough === 'number' ? lines.length >= enough : enough(lines)) return lines
+      assert.ok(Date.now() < deadline, `the log does not say enough of "${what}":\n${log()}`)
+    }
+  }
+  const refusals = (what: string) => log().split('\n').filter((line) => line.includes(`"msg":"${what}`)).map((line) => JSON.parse(line) as { code?: string; reason?: string; path?: string; server?: string; times?: number })
   const join_ = (body: unknown) => fetch(`${team.url}/agents/join`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: typeof body === 'string' ? body : JSON.stringify(body) })
   const newToken = async (uses = 1) => (await team.client.call('createJoinToken', { body: { note: 'test', uses } })).token
 
@@ -73,6 +83,8 @@ describe('strangers at the control plane', { timeout: 240_000 }, () => {
     assert.equal(problem.code, 'agent.join_refused')
     assert.match(problem.detail, /unknown, used up or expired/)
     assert.ok(!JSON.stringify(problem).includes(token))
+    await told('a request of a stranger was refused', (lines) => lines.filter(({ code, path }) => code === 'agent.join_refused' && path === '/agents/join').length === 10)
+    assert.ok(!log().includes(token))
   })
 
   test('a join token that has expired, was guessed, or is none, is refused', async () => {
@@ -83,11 +95,36 @@ describe('strangers at the control plane', { timeout: 240_000 }, () => {
     for (const one of [token, `dploy_join_${randomBytes(24).toString('base64url')}`, '', 'x'.repeat(200)]) {
       assert.equal((await join_({ token: one, name: 'stranger', publicKey: newKeyPair().publicKey })).status, 403, one)
     }
+    await told('a request of a stranger was refused', (lines) => lines.filter(({ code }) => code === 'agent.join_refused').length > 0)
   })
 
   test('the name of a server that has an agent is not taken over, whatever the token', async () => {
     const answer = await join_({ token: await newToken(), name: 'web1', publicKey: newKeyPair().publicKey })
     assert.ok(answer.status >= 400 && answer.status < 500, String(answer.status))
+  })
+
+  test('who may join one environment does not become a server that another has on its list and that has no agent yet', async () => {
+    const outside = { servers: ['expected', 'awaited'] }
+    await team.client.call('apply', { body: { text: JSON.stringify({ application: 'listed', environments: { inside: { servers: ['own'] }, outside } }), base: team.directory } })
+    const body = { note: 'test', uses: 10, environments: [{ application: 'listed', environment: 'inside' }] }
+    const { token } = await team.client.call('createJoinToken', { body })
+    for (const name of ['awaited', 'expected']) {
+      const answer = await join_({ token, name, publicKey: newKeyPair().publicKey })
+      assert.equal(answer.status, 403, name)
+      assert.match(((await answer.json()) as { detail: string }).detail, /belongs to outside of listed/)
+      assert.equal((await team.client.call('server', { params: { server: name } })).joined, false)
+    }
+    await told('a request of a stranger was refused', (lines) => lines.some(({ reason }) => reason?.includes('belongs to outside of listed')))
+    assert.equal((await join_({ token, name: 'fresh', publicKey: newKeyPair().publicKey })).status, 200)
+    // Who makes a token for one name means that server.
+    const named = await team.client.call('createJoinToken', { body: { ...body, server: 'awaited' } })
+    assert.equal((await join_({ token: named.token, name: 'awaited', publicKey: newKeyPair().publicKey })).status, 200)
+  })
+
+  test('a token for three lets three in, also of ten at once, and no fourth', async () => {
+    const token = await newToken(3)
+    const answers = await Promise.all(Array.from({ length: 10 }, (_, index) => join_({ token, name: `third${index}`, publicKey: newKeyPair().publicKey })))
+    assert.deepEqual(answers.map(({ status }) => status).sort(), [200, 200, 200, ...Array.from({ length: 7 }, () => 403)])
   })
 
   test('a join that is none is told what is wrong, and never with an error of the control plane', async () => {
@@ -148,6 +185,7 @@ describe('strangers at the control plane', { timeout: 240_000 }, () => {
     if (text.includes('"hello"')) text = String((await once(socket, 'message'))[0])
     assert.match(text, /"error"/)
     assert.match(text, /unauthorized/)
+    await told('an agent that had not said hello was refused', 1)
     socket.terminate()
     await ended
   })
@@ -169,6 +207,9 @@ describe('strangers at the control plane', { timeout: 240_000 }, () => {
         await assert.rejects(peer.call('objects', params), (error: { code: string; message: string }) => error.code !== 'internal' && !error.message.includes('    at '), JSON.stringify(params))
       }
       await assert.rejects(peer.call('activate', {}), { code: 'protocol.invalid' })
+      const codes = ['release.unknown', 'not_found', 'object.missing', 'protocol.invalid']
+      const lines = await told('an agent was refused what it asked for', (some) => codes.every((code) => some.some((line) => line.code === code)))
+      assert.ok(lines.every(({ server }) => server === 'web3'))
     } finally {
       peer.close('enough')
       await peer.closed
@@ -187,6 +228,7 @@ describe('strangers at the control plane', { timeout: 240_000 }, () => {
       const { code } = await ended
       assert.ok([1000, 1002, 1003, 1007, 1008].includes(code), `${String(garbage).slice(0, 20)} ended with ${code}`)
     }
+    await told('an agent was refused', 12)
   })
 
   test('a frame of 100 MB is cut off before it is taken in', async () => {
@@ -200,6 +242,7 @@ describe('strangers at the control plane', { timeout: 240_000 }, () => {
     )
     for (const { code } of ends) assert.ok([1006, 1009].includes(code), `it ended with ${code}`)
     assert.ok(memoryOf(team.controlPid) - memory < 200 * megabyte)
+    await told('an agent was refused', 4)
   })
 
   test('many fragments that never end are one frame too, and cut off', async () => {
@@ -220,15 +263,7 @@ describe('strangers at the control plane', { timeout: 240_000 }, () => {
     }
   })
 
-  test('who connects and says nothing is shown out after ten seconds', async () => {
-    const began = performance.now()
-    const { ended } = await openSocket(team.url)
-    await ended
-    const seconds = (performance.now() - began) / 1000
-    assert.ok(seconds > 8 && seconds < 20, `it took ${seconds} s`)
-  })
-
-  test('five hundred who dribble a request keep nobody else out', async () => {
+  test('five hundred who dribble a request keep nobody else out, and are shown out themselves', async () => {
     const slow = await Promise.all(Array.from({ length: 500 }, (_, index) => sendBytes(team.url, index % 2 === 0 ? 'GET /healthz HTTP/1.1\r\nHost: x\r\nX-' : 'POST /agents/join HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{')))
     try {
       const began = performance.now()
@@ -237,9 +272,51 @@ describe('strangers at the control plane', { timeout: 240_000 }, () => {
       await peer.call('manifest', { release: own, artifact: JSON.parse(readFileSync(join(team.root('web3'), 'srv/files/.dploy/releases/1.json'), 'utf8')).artifact as string })
       peer.close('enough')
       assert.ok(performance.now() - began < 5_000)
+      const answers = await Promise.race([Promise.all(slow.map(({ answer }) => answer)), delay(15_000, null, { ref: false })])
+      assert.ok(answers, `${slow.filter(({ socket }) => !socket.destroyed).length} are still connected`)
+      for (const answer of answers) assert.match(answer, /^HTTP\/1\.1 408 /)
+      const lines = await told('a request that does not come was cut off', 20)
+      assert.ok(lines.length < 100, `${lines.length} lines`)
     } finally {
       for (const { socket } of slow) socket.destroy()
     }
+  })
+
+  test('an upload may take as long as it wants, as long as it goes on; a pause ends it, and so does silence that of an agent', async () => {
+    const { token } = await team.client.call('createToken', { body: { note: 'test', right: 'administer' } })
+    const chunk = (bytes: Buffer) => Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from('\r\n')])
+    // The head of a frame that zstd(1) skips, a thousand bytes long (RFC 8878, 3.1.2).
+    const skipped = Buffer.from([0x50, 0x2a, 0x4d, 0x18, 0xe8, 0x03, 0x00, 0x00])
+    const begin = () => sendBytes(team.url, Buffer.concat([Buffer.from(`PUT /api/v1/objects HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\nContent-Type: application/zstd\r\nTransfer-Encoding: chunked\r\n\r\n`), chunk(skipped)]))
+    const [steady, pausing] = await Promise.all([begin(), begin()])
+    try {
+      const began = performance.now()
+      const silent = await openSocket(team.url)
+      const shownOut = silent.ended.then(() => (performance.now() - began) / 1000)
+      const ended = pausing.answer.then((answer) => ({ answer, seconds: (performance.now() - began) / 1000 }))
+      const limit = AbortSignal.timeout(30_000)
+      while (!pausing.socket.destroyed && !limit.aborted) {
+        steady.socket.write(chunk(Buffer.from('x')))
+        await delay(500)
+      }
+      const { answer, seconds } = await ended
+      assert.match(answer, /^HTTP\/1\.1 408 /)
+      assert.ok(seconds > 11 && seconds < 20, `it took ${seconds} s`)
+      assert.equal(steady.socket.destroyed, false)
+      // An agent has ten seconds for its hello.
+      const silence = await shownOut
+      assert.ok(silence > 8 && silence < 20, `it took ${silence} s`)
+      await told('an agent was refused', 1)
+    } finally {
+      steady.socket.destroy()
+      pausing.socket.destroy()
+    }
+  })
+
+  test('somebody known who sends half a body is shown out too', async () => {
+    const { token } = await team.client.call('createToken', { body: { note: 'test', right: 'administer' } })
+    const { answer } = await sendBytes(team.url, `POST /api/v1/join-tokens HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{`)
+    assert.match(await answer, /^HTTP\/1\.1 408 /)
   })
 
   test('bytes that are no HTTP are answered as such, or not at all', async () => {
@@ -247,5 +324,6 @@ describe('strangers at the control plane', { timeout: 240_000 }, () => {
       const { answer } = await sendBytes(team.url, bytes)
       assert.match(await answer, /^(HTTP\/1\.1 4\d\d |HTTP\/1\.1 505 |$)/)
     }
+    await told('what is no HTTP request was refused', 3)
   })
 })

@@ -11,18 +11,19 @@ export function serveCommand(): Command {
     .option('--listen <host:port>', 'where agents and clients connect', '127.0.0.1:4800')
     .option('--url <url>', 'where servers and people reach it, if not there: https://dploy.example.org')
     .option('--agent-trial <seconds>', 'how long an upgraded agent has to come back before the version before is put back', '60')
+    .option('--request-timeout <seconds>', 'how long a request may take to come; uploads may pause for four times as long', '15')
     .option('--data <dir>', 'where it keeps everything; by default .dploy here')
     .option('--metrics-open', 'show /metrics to everybody; by default to who may read everything', false)
     .option('--json', 'one JSON object a line', false)
     .addHelpText('after', '\nExamples:\n  $ dploy serve\n  $ dploy serve --listen 0.0.0.0:4800 --data /var/lib/dploy-control')
-    .action(async (options: { listen: string; url?: string; agentTrial: string; data?: string; metricsOpen: boolean; json: boolean }) => {
+    .action(async (options: { listen: string; url?: string; agentTrial: string; requestTimeout: string; data?: string; metricsOpen: boolean; json: boolean }) => {
       const output = makeOutput(options)
       const { startServing } = await import('./embed.ts')
       const data = options.data === undefined ? dataDirectory(process.cwd()) : resolve(options.data)
       const stop = Promise.withResolvers<void>()
       for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.resolve())
       const pages = pagesOf((text) => output.mode !== 'json' && output.line(text))
-      await using plane = await startServing(data, { tcp: parseListen(options.listen), publicUrl: readUrl(options.url), agentTrial: readSeconds(options.agentTrial), pages, metricsOpen: options.metricsOpen, log: { level: 'info' } })
+      await using plane = await startServing(data, { tcp: parseListen(options.listen), publicUrl: readUrl(options.url), agentTrial: readSeconds('--agent-trial', options.agentTrial), requestSeconds: readSeconds('--request-timeout', options.requestTimeout), pages, metricsOpen: options.metricsOpen, log: { level: 'info' } })
       const setup = await plane.setupLink()
       if (output.mode === 'json') output.json({ type: 'serving', url: plane.url, data, ...(setup === null ? {} : { setup }) })
       else {
@@ -45,9 +46,9 @@ function readUrl(text: string | undefined): string | undefined {
   return url.origin
 }
 
-function readSeconds(text: string): number {
+function readSeconds(option: string, text: string): number {
   const seconds = Number(text)
-  if (!Number.isInteger(seconds) || seconds < 1 || seconds > 3_600) throw new DployError('request.invalid', `"${text}" is not a number of seconds from 1 to 3600`, { fix: 'For example: --agent-trial 60' })
+  if (!Number.isInteger(seconds) || seconds < 1 || seconds > 3_600) throw new DployError('request.invalid', `"${text}" is not a number of seconds from 1 to 3600`, { fix: `For example: ${option} 60` })
   return seconds
 }
 

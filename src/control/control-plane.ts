@@ -27,6 +27,7 @@ import { measure } from './receipt/measure.ts'
 import { SecretBox } from './secrets/secret-box.ts'
 import { openSqlite } from './store/sqlite.ts'
 import { openStore } from './store/store.ts'
+import { Refusals } from './refusals.ts'
 import { Receiver } from './webhooks/receiver.ts'
 import type { BalancerConfig } from '../protocol/config.ts'
 import { version } from '../protocol/product-version.ts'
@@ -51,6 +52,8 @@ export interface ControlPlaneOptions {
   metricsOpen?: boolean | undefined
   /** How long a new version of an agent has to come back before the one before is put back. Seconds; by default 60. */
   agentTrial?: number | undefined
+  /** How long a request may take to come. Seconds; by default 15. */
+  requestSeconds?: number | undefined
   log?: { level: 'silent' | 'info' | 'debug' } | undefined
 }
 
@@ -77,7 +80,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const store = cleanup.use(await openStore(openSqlite(join(options.data, 'dploy.db')), box))
   const artifacts = cleanup.use(new Artifacts(options.data))
   const key = controlKey(options.data)
-  const gateway = new Gateway({ store, key, objects: artifacts, log })
+  const refusals = cleanup.use(new Refusals(log))
+  const gateway = new Gateway({ store, key, objects: artifacts, refusals, log })
   const openBalancer = (config: BalancerConfig) => openDriver(config, async (name) => (await store.servers.named(name))?.facts ?? null)
   const address: { url: string | null } = { url: null }
   const notifier = cleanup.use(new Notifier({ store, log, brief: options.ssh !== undefined, pageOf: (number) => pageOf(options.publicUrl ?? address.url, number) }))
@@ -102,7 +106,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   cleanup.defer(() => converger.settled())
   cleanup.defer(() => deployer.stop())
   const receiver = cleanup.use(new Receiver({ store, deployer, log }))
-  const context = { store, gateway, shared, deployer, commands: new CommandRuns(store, gateway), copies: new FileCopies(store, gateway), artifacts, guesses: new Guesses(), receiver, notifier, openBalancer, pages: options.pages ?? null, controlKey: key.publicKey, badgeToken: (id: string) => box.mark(`badge:${id}`), address, publicUrl: options.publicUrl ?? null, version: version(), measured: cleanup.use(new Measured()), closing: false, metricsOpen: options.metricsOpen ?? false, log }
+  const context = { store, gateway, shared, deployer, commands: new CommandRuns(store, gateway), copies: new FileCopies(store, gateway), artifacts, guesses: new Guesses(), receiver, notifier, openBalancer, pages: options.pages ?? null, controlKey: key.publicKey, badgeToken: (id: string) => box.mark(`badge:${id}`), address, publicUrl: options.publicUrl ?? null, version: version(), measured: cleanup.use(new Measured()), closing: false, metricsOpen: options.metricsOpen ?? false, requestSeconds: options.requestSeconds ?? 15, refusals, log }
   const api = cleanup.use(await serveApi(context, makeHandlers(context), { tcp: options.tcp, socket: options.socket }))
   await deployer.recover()
   // A command that comes and goes starts nothing that nobody asked it for.

@@ -12,6 +12,7 @@ import type { Gateway } from '../gateway/gateway.ts'
 import type { Guesses } from '../people/guesses.ts'
 import type { Measured } from '../metrics/measured.ts'
 import type { Notifier } from '../notify/notifier.ts'
+import type { Refusals } from '../refusals.ts'
 import type { Receiver } from '../webhooks/receiver.ts'
 import type { PagesDirectory } from './pages.ts'
 import type { Files, Named } from '../sources/history.ts'
@@ -58,5 +59,9 @@ export interface ApiContext {
   closing: boolean
   /** Whether /metrics asks for no token. */
   metricsOpen: boolean
+  /** How long a request may take to come. */
+  requestSeconds: number
+  /** What was refused to strangers, for the log. */
+  refusals: Refusals
   log: Logger
 }

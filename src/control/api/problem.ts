@@ -5,6 +5,7 @@ import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod'
 import { routes } from '../../protocol/api/contract.ts'
 import type { Route } from '../../protocol/api/route.ts'
 import { DployError, errorTable, reportOf, type ErrorCode, type ErrorReport } from '../../protocol/errors.ts'
+import type { Refusals } from '../refusals.ts'
 import type { ApiContext } from './context.ts'
 import { setSafeHeaders } from './origin.ts'
 
@@ -28,13 +29,26 @@ export function answerProblem(context: ApiContext, error: unknown, request: Fast
   if (hasZodFastifySchemaValidationErrors(error)) {
     const issue = error.validation[0]
     const where = `${error.validationContext ?? 'request'}${issue?.instancePath ?? ''}`.slice(0, 300)
-    return sendProblem(reply, new DployError('request.invalid', `${where}: ${(issue?.message ?? 'not valid').slice(0, 1_000)}`, { where }).toJSON())
+    const report = new DployError('request.invalid', `${where}: ${(issue?.message ?? 'not valid').slice(0, 1_000)}`, { where }).toJSON()
+    noteStranger(context, request, report)
+    return sendProblem(reply, report)
   }
   if (!(error instanceof DployError)) {
     const own = ofFramework(error, request)
-    if (own) return sendProblem(reply, own.toJSON())
+    if (own) {
+      noteStranger(context, request, own.toJSON())
+      return sendProblem(reply, own.toJSON())
+    }
   }
-  sendProblem(reply, told(context, error, request))
+  const report = told(context, error, request)
+  noteStranger(context, request, report)
+  sendProblem(reply, report)
+}
+
+/** What anybody may try, and was refused: a join above all. The audit log does not keep it, so that nobody fills it. */
+function noteStranger({ refusals }: ApiContext, request: FastifyRequest, report: ErrorReport): void {
+  if (request.method === 'GET' || request.routeOptions.config.pace !== 'strict' || errorTable[report.code].status >= 500) return
+  refusals.note('a request of a stranger was refused', { remote: request.ip, path: request.routeOptions.url, code: report.code, reason: report.message.slice(0, 300) })
 }
 
 /** What is said of an error to who asked. What is none of ours is logged, and its text told to nobody. */
@@ -83,13 +97,19 @@ export function refuseAddress(_error: unknown, _request: FastifyRequest, reply: 
 
 const codes: Record<string, ErrorCode> = { HPE_HEADER_OVERFLOW: 'request.header_too_large', ERR_HTTP_REQUEST_TIMEOUT: 'request.timeout' }
 
-/** What is no HTTP, or too much of it: there is no request yet, so the answer is written by hand. */
-export function refuseConnection(error: NodeJS.ErrnoException, socket: Socket): void {
+/** How long who was refused may take to read why, before the connection is gone. Milliseconds. */
+const lastWords = 1_000
+
+/** What is no HTTP, or too much of it, or comes too slowly: there is no request yet, so the answer is written by hand. */
+export function refuseConnection(error: NodeJS.ErrnoException, socket: Socket, refusals: Refusals): void {
   if (error.code === 'ECONNRESET' || socket.destroyed || !socket.writable) return void socket.destroy()
   const code = codes[error.code ?? ''] ?? 'request.invalid'
+  refusals.note(code === 'request.timeout' ? 'a request that does not come was cut off' : 'what is no HTTP request was refused', { remote: socket.remoteAddress, code: error.code })
   const problem = problemOf(new DployError(code, code === 'request.invalid' ? 'This is no HTTP request' : undefined).toJSON())
   const body = JSON.stringify(problem)
   const head = [`HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}`, 'content-type: application/problem+json', `content-length: ${Buffer.byteLength(body)}`, 'x-content-type-options: nosniff', 'cache-control: no-store', 'connection: close']
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`)
+  // Who does not close the other half keeps it no longer.
+  setTimeout(() => socket.destroy(), lastWords).unref()
 }
 

@@ -19,6 +19,7 @@ import { addReference } from './reference.ts'
 import { endWithAccess } from './still.ts'
 import { setSafeHeaders } from './origin.ts'
 import { addInstallFiles } from '../install/routes.ts'
+import { headLimits, limitBodies, paceOf } from './pace.ts'
 import { addPageFiles, sendPage } from './pages.ts'
 import { answerProblem, refuseAddress, refuseConnection, sendNotFound, told } from './problem.ts'
 import { isAudited, Recording, recorded, recordRefusal, type Change } from './recorder.ts'
@@ -102,8 +103,9 @@ function openable(url: string): string {
 
 function makeServer(context: ApiContext, handlers: Handlers, identify: Identify): FastifyInstance {
   // A proxy on this machine says for whom it asks; nobody else is believed that.
-  const server = fastify({ logger: false, trustProxy: 'loopback', forceCloseConnections: true, bodyLimit: 64 * 1024 * 1024, return503OnClosing: false, frameworkErrors: refuseAddress, clientErrorHandler: refuseConnection, routerOptions: { maxParamLength: 500 } })
+  const server = fastify({ logger: false, trustProxy: 'loopback', forceCloseConnections: true, bodyLimit: 64 * 1024 * 1024, return503OnClosing: false, frameworkErrors: refuseAddress, clientErrorHandler: (error, socket) => refuseConnection(error, socket, context.refusals), http: headLimits(context.requestSeconds), routerOptions: { maxParamLength: 500 } })
   server.addHook('onRequest', async (_request, reply) => setSafeHeaders(reply))
+  limitBodies(server, context.requestSeconds, context.refusals)
   context.measured.watch(server)
   server.removeContentTypeParser('text/plain')
   server.setValidatorCompiler(validatorCompiler)
@@ -139,6 +141,7 @@ function addRoute(server: FastifyInstance, name: RouteName, route: Route, handle
       ...(route.body ? { body: route.body } : {}),
       ...(route.stream === 'events' || route.stream === 'text' ? {} : { response: { 200: route.response } }),
     },
+    config: { pace: paceOf(route) },
     ...(route.etag ? { onSend: tagged } : {}),
     async onRequest(request, reply) {
       const caller = await identify(request, reply)

@@ -3,10 +3,11 @@ import type { Logger } from 'pino'
 import type { WebSocket } from 'ws'
 import type * as z from 'zod'
 import { controlMethods, helloResult } from '../../protocol/agent-messages.ts'
-import { DployError } from '../../protocol/errors.ts'
+import { DployError, reportOf } from '../../protocol/errors.ts'
 import { Peer, type Carrier, type CallContext } from '../../protocol/peer.ts'
 import { socketCarrier } from '../../protocol/socket-carrier.ts'
 import { protocolNumber, speaks } from '../../protocol/version.ts'
+import type { Refusals } from '../refusals.ts'
 import type { Store } from '../store/store.ts'
 import { AgentLink } from './agent-link.ts'
 import { CloneWatch } from './clone-watch.ts'
@@ -37,6 +38,7 @@ export interface GatewayOptions {
   store: Store
   key: { privateKey: KeyObject; publicKey: string }
   objects: ObjectSource
+  refusals: Refusals
   log: Logger
 }
 
@@ -106,7 +108,7 @@ export class Gateway {
   /** Takes over a WebSocket on which an agent is expected. */
   accept(socket: WebSocket, remote: string): void {
     void this.welcome(socketCarrier(socket), remote).catch((error: unknown) => {
-      this.#options.log.warn({ remote, err: error }, 'an agent was refused')
+      this.#options.refusals.note('an agent was refused', { remote, code: reportOf(error).code, err: error })
       socket.close(1008, error instanceof Error ? error.message.slice(0, 100) : 'refused')
     })
   }
@@ -118,8 +120,16 @@ export class Gateway {
   async welcome(carrier: Carrier, remote: string, introduced?: Introduced): Promise<AgentLink> {
     let server: { id: string; name: string } | null = null
     const known = (handler: (params: unknown, context: CallContext, serverId: string) => Promise<unknown>) => (params: unknown, context: CallContext) => {
-      if (!server) throw new DployError('unauthorized', 'Say hello first')
-      return handler(params, context, server.id)
+      const { refusals } = this.#options
+      if (!server) {
+        refusals.note('an agent that had not said hello was refused', { remote })
+        throw new DployError('unauthorized', 'Say hello first')
+      }
+      const { id, name } = server
+      return handler(params, context, id).catch((error: unknown) => {
+        if (error instanceof DployError && !context.signal.aborted) refusals.note('an agent was refused what it asked for', { server: name, remote, code: error.code, reason: error.message })
+        throw error
+      })
     }
     const peer = new Peer(carrier, {
       objects: known((params, context, id) => this.#sendObjects(params, context, id)),

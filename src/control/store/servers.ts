@@ -45,9 +45,9 @@ export class Servers {
   /**
    * Gives the server of this name the agent's key, makes it a member of the environments that its token is for, and
    * answers its id. Throws `agent.join_refused` if another agent's key stands there already: a name is not taken over
-   * by a token alone.
+   * by a token alone; and if the token is for environments, whoever comes with it, and the server is in another.
    */
-  async join(name: string, publicKey: string, now: number, limits: Pick<JoinLimits, 'environments' | 'tags'> = { environments: [], tags: {} }): Promise<string> {
+  async join(name: string, publicKey: string, now: number, limits: JoinLimits = { environments: [], tags: {}, server: null }): Promise<string> {
     return this.#db.transaction().execute(async (trx) => {
       await trx
         .insertInto('servers')
@@ -58,6 +58,8 @@ export class Servers {
       if (row.public_key !== null && row.public_key !== publicKey) {
         throw new DployError('agent.join_refused', `The server ${name} already has an agent with another key`, { where: name, fix: `Choose another name, start the agent with its former state directory, or forget the key: dploy server rotate-key ${name}` })
       }
+      // A token for this very name was made by somebody who meant this server; and who has its key already gains nothing.
+      if (limits.environments.length > 0 && limits.server !== name && row.public_key === null) await this.#refuseOutside(trx, row.id, name, limits.environments)
       await trx.updateTable('servers').set({ public_key: publicKey, next_public_key: null, locked_at: null }).where('id', '=', row.id).execute()
       for (const environment of limits.environments) {
         await trx
@@ -68,6 +70,20 @@ export class Servers {
       }
       return row.id
     })
+  }
+
+  /** Who may join one environment gets nothing of another that has this server on its list. Throws `agent.join_refused`. */
+  async #refuseOutside(trx: Kysely<Tables>, id: string, name: string, environments: readonly string[]): Promise<void> {
+    const other = await trx
+      .selectFrom('environment_servers')
+      .innerJoin('environments', 'environments.id', 'environment_servers.environment_id')
+      .innerJoin('applications', 'applications.id', 'environments.application_id')
+      .select(['environments.name', 'applications.name as application'])
+      .where('server_id', '=', id)
+      .where('environment_id', 'not in', environments)
+      .executeTakeFirst()
+    if (!other) return
+    throw new DployError('agent.join_refused', `The token is for other environments, and the server ${name} belongs to ${other.name} of ${other.application}`, { where: name, fix: `Choose another name, or add it by its name: dploy server add ${name}` })
   }
 
   async seen(id: string, facts: Record<string, unknown>, now: number): Promise<void> {
