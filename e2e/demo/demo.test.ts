@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { spawn, type ChildProcess } from 'node:child_process'
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
 import { createConnection } from 'node:net'
@@ -10,7 +10,10 @@ import { describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
-const program = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+const top = fileURLToPath(new URL('../..', import.meta.url))
+const program = [process.execPath, join(top, 'src/cli/main.ts')]
+
+const isClone = existsSync(join(top, '.git'))
 
 interface Line {
   type: string
@@ -23,19 +26,28 @@ interface Line {
 }
 
 describe('dploy demo', { timeout: 240_000 }, () => {
-  test('deploys twice, the second time under traffic, and leaves nothing', async () => {
-    await using demo = startDemo('--once')
-    assert.deepEqual(await demo.ended(), { code: 0, signal: null })
+  test('in a fresh clone without packages: two deployments, the second under traffic, within a minute, and nothing is left', { skip: isClone ? false : 'the sources are in no git repository' }, async (context) => {
+    const clone = mkdtempSync(join(tmpdir(), 'dploy-clone-test-'))
+    context.after(() => rmSync(clone, { recursive: true, force: true }))
+    execFileSync('git', ['clone', '--quiet', top, clone])
+    assert.ok(!existsSync(join(clone, 'node_modules')) && !existsSync(join(clone, 'dist')))
+    const began = performance.now()
+    await using demo = startDemo('--once', { program: [join(clone, 'bin/dploy')] })
+    const ended = await demo.ended()
+    const seconds = (performance.now() - began) / 1000
+    assert.deepEqual(ended, { code: 0, signal: null }, demo.stderr)
     const results = demo.lines.filter(({ type }) => type === 'result')
     assert.deepEqual(results.map(({ state }) => state), ['succeeded', 'succeeded'])
     for (const { receipt } of results) assert.deepEqual(receipt!.servers.map(({ outcome }) => outcome), ['switched', 'switched', 'switched', 'switched'])
     const { traffic } = results[1]!.receipt!
-    assert.ok(traffic.seen > 100, `${traffic.seen} requests were seen`)
+    assert.ok(traffic.seen >= 200, `${traffic.seen} requests were seen`)
     assert.equal(traffic.failed, 0)
     const users = demo.lines.find(({ type }) => type === 'users')!
-    assert.ok(users.sent! > 100)
+    assert.ok(users.sent! >= 200, `the users sent ${users.sent} requests`)
     assert.equal(users.failed, 0)
     await demo.leavesNothing()
+    assert.ok(seconds < 60, `it took ${seconds.toFixed(1)} s`)
+    context.diagnostic(`${seconds.toFixed(1)} s with the installation of the packages; ${traffic.seen} requests seen, ${traffic.stalled} stalled`)
   })
 
   test('keeps running until Ctrl-C, and then leaves nothing', async () => {
@@ -83,6 +95,13 @@ describe('dploy demo', { timeout: 240_000 }, () => {
   })
 })
 
+interface DemoOptions {
+  /** Where its temporary directory is to be. */
+  directory?: string
+  /** The command line in front of "demo"; left out: the sources of this checkout. */
+  program?: readonly string[]
+}
+
 /** A demo with a temporary directory of its own, by which everything that it started is known. */
 class Demo implements AsyncDisposable {
   readonly directory: string
@@ -93,10 +112,12 @@ class Demo implements AsyncDisposable {
   readonly #ended: Promise<{ code: number | null; signal: string | null }>
   readonly #waiting = new Set<() => void>()
 
-  constructor(args: string[], directory: string | undefined) {
-    this.#ownsDirectory = directory === undefined
-    this.directory = directory ?? mkdtempSync(join(tmpdir(), 'dploy-demo-test-'))
-    this.#process = spawn(process.execPath, [program, 'demo', '--json', ...args], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, TMPDIR: this.directory }, detached: true })
+  constructor(args: string[], options: DemoOptions) {
+    this.#ownsDirectory = options.directory === undefined
+    this.directory = options.directory ?? mkdtempSync(join(tmpdir(), 'dploy-demo-test-'))
+    const [file, ...before] = options.program ?? program
+    const { NODE_COMPILE_CACHE: _, ...env } = process.env
+    this.#process = spawn(file!, [...before, 'demo', '--json', ...args], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...env, TMPDIR: this.directory }, detached: true })
     this.#process.stderr!.on('data', (chunk: Buffer) => (this.stderr += chunk.toString()))
     createInterface({ input: this.#process.stdout! }).on('line', (line) => {
       this.lines.push(JSON.parse(line) as Line)
@@ -151,10 +172,9 @@ class Demo implements AsyncDisposable {
   }
 }
 
-function startDemo(...args: (string | { directory: string })[]): Demo {
+function startDemo(...args: (string | DemoOptions)[]): Demo {
   const last = args.at(-1)
-  const options = typeof last === 'object' ? last : undefined
-  return new Demo(args.filter((arg) => typeof arg === 'string'), options?.directory)
+  return new Demo(args.filter((arg) => typeof arg === 'string'), typeof last === 'object' ? last : {})
 }
 
 /** Ids of the processes that have something to do with a directory: by their arguments, environment or working directory. */

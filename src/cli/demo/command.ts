@@ -19,8 +19,8 @@ import { commitGreeting, hasCommit, makeSample } from './sample.ts'
 import { freePorts, startServers } from './servers.ts'
 import { startUsers } from './traffic.ts'
 
-/** Requests a second of the demo's users. */
-const usersRate = 100
+/** Requests a second of the demo's users: some hundred during the shortest of deployments, whose bake time is 2 s. */
+const usersRate = 150
 
 interface Options {
   servers: string
