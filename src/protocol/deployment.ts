@@ -129,11 +129,22 @@ export const deploymentSchema = z.object({
 })
 export type Deployment = z.infer<typeof deploymentSchema>
 
+/** A deployment without what grows with its servers: for lists and heads of pages. */
+export const deploymentSummarySchema = deploymentSchema.omit({ plan: true, steps: true, receipt: true }).extend({
+  /** How far it is, once it has a plan and until it is over: servers in batches, those that are done, the batch (from 0) at which it is. */
+  progress: z.object({ servers: z.number(), done: z.number(), batch: z.number(), batches: z.number() }).nullable(),
+  /** What users noticed; null: there is no receipt yet. */
+  receipt: z.object({ source: receiptSchema.shape.traffic.shape.source, seen: z.number(), failed: z.number(), stalled: z.number() }).nullable(),
+})
+export type DeploymentSummary = z.infer<typeof deploymentSummarySchema>
+
 /** What happened in a deployment, in order; `seq` grows over the whole control plane. */
 export const deploymentEventSchema = z.object({
   seq: z.number(),
   deployment: z.string(),
   at: z.number(),
+  /** When it was stored. */
+  stored: z.number().optional(),
   server: z.string().nullable(),
   data: z.discriminatedUnion('kind', [
     z.object({ kind: z.literal('state'), state: deploymentStateSchema, failure: errorReportSchema.nullable() }),

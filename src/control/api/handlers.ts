@@ -4,12 +4,14 @@ import { decodeManifest } from '../../protocol/manifest.ts'
 import { examine } from '../doctor/examine.ts'
 import { gatherFacts } from '../doctor/gather.ts'
 import { isFinal } from '../deploy/states.ts'
+import type { ListFilter } from '../store/deployments.ts'
 import { visibleEnvironment } from './access.ts'
 import { applyConfig } from './apply.ts'
 import { auditHandlers } from './audit-handlers.ts'
 import { badgeHandlers } from './badge-handlers.ts'
 import { bodyOf } from './body.ts'
 import { commandHandlers } from './command-handlers.ts'
+import type { Caller } from './caller.ts'
 import type { ApiContext } from './context.ts'
 import { controlHandlers } from './control-handlers.ts'
 import { numberCursor, paged } from './cursor.ts'
@@ -133,11 +135,12 @@ export function makeHandlers(context: ApiContext): Handlers {
     logs: (call) => environmentLogs(context, call),
 
     async deployments({ query, caller }) {
-      if (query.environment !== undefined && query.application === undefined) throw new DployError('request.invalid', 'environment goes with application')
-      const environmentId = query.application === undefined || query.environment === undefined ? undefined : await visibleEnvironment(context, caller, query.application, query.environment)
-      const before = numberCursor(query.cursor) ?? query.before
-      const found = await store.deployments.list({ environments: caller.rights.environments('read'), ...(environmentId === undefined ? {} : { environmentId }), ...(before === undefined ? {} : { before }), limit: query.limit + 1 })
-      const { page, next } = paged(found, query.limit, ({ number }) => number)
+      const { page, next } = paged(await store.deployments.list(await listed(context, caller, query)), query.limit, ({ number }) => number)
+      return { deployments: page, next }
+    },
+
+    async deploymentSummaries({ query, caller }) {
+      const { page, next } = paged(await store.summaries.list(await listed(context, caller, query)), query.limit, ({ number }) => number)
       return { deployments: page, next }
     },
 
@@ -146,6 +149,8 @@ export function makeHandlers(context: ApiContext): Handlers {
       const { page, next } = paged(events, query.limit, ({ seq }) => seq)
       return { events: page, next }
     },
+
+    deploymentSummary: async ({ params }) => store.summaries.one(await store.deployments.idOf(params.number)),
 
     deployment: async ({ params }) => store.deployments.present(await store.deployments.idOf(params.number)),
 
@@ -191,6 +196,14 @@ export function makeHandlers(context: ApiContext): Handlers {
 
     uploadObjects: async ({ request }) => ({ objects: await context.artifacts.receive(bodyOf(request)) }),
   }
+}
+
+/** Which deployments a caller asks for, of those they may see; one more than fit on the page. */
+async function listed(context: ApiContext, caller: Caller, query: Call<'deployments'>['query']): Promise<ListFilter> {
+  if (query.environment !== undefined && query.application === undefined) throw new DployError('request.invalid', 'environment goes with application')
+  const environmentId = query.application === undefined || query.environment === undefined ? undefined : await visibleEnvironment(context, caller, query.application, query.environment)
+  const before = numberCursor(query.cursor) ?? query.before
+  return { environments: caller.rights.environments('read'), ...(environmentId === undefined ? {} : { environmentId }), ...(before === undefined ? {} : { before }), limit: query.limit + 1 }
 }
 
 /** Lets a request that comes again find its deployment. */

@@ -1,6 +1,6 @@
 import type { Kysely, Transaction } from 'kysely'
 import type { Config } from '../../protocol/config.ts'
-import type { Deployment, DeploymentKind, DeploymentState, Plan, Step, StepState } from '../../protocol/deployment.ts'
+import type { Deployment, DeploymentKind, DeploymentState, DeploymentSummary, Plan, Step, StepState } from '../../protocol/deployment.ts'
 import { DployError, type ErrorReport } from '../../protocol/errors.ts'
 import { newId } from '../../protocol/ids.ts'
 import type { Receipt } from '../../protocol/receipt.ts'
@@ -48,6 +48,14 @@ export interface DeploymentRow {
   cancelRequested: boolean
   createdAt: number
   startedAt: number | null
+}
+
+/** Which deployments, the newest first. `before`: the number of the one after which to go on; `environments` null: in all. */
+export interface ListFilter {
+  environmentId?: string
+  environments?: readonly string[] | null
+  before?: number
+  limit: number
 }
 
 /** That another person has to approve it first. */
@@ -283,11 +291,12 @@ export class Deployments {
   }
 
   async saveReceipt(id: string, receipt: Receipt, now: number): Promise<void> {
-    const text = JSON.stringify(receipt)
+    const { source, seen, failed, stalled } = receipt.traffic
+    const row = { receipt: JSON.stringify(receipt), traffic: JSON.stringify({ source, seen, failed, stalled } satisfies DeploymentSummary['receipt']) }
     await this.#db
       .insertInto('receipts')
-      .values({ deployment_id: id, receipt: text })
-      .onConflict((oc) => oc.column('deployment_id').doUpdateSet({ receipt: text }))
+      .values({ deployment_id: id, ...row })
+      .onConflict((oc) => oc.column('deployment_id').doUpdateSet(row))
       .execute()
     this.#events.add(id, null, { kind: 'receipt', receipt }, now)
   }
@@ -304,8 +313,8 @@ export class Deployments {
     return rows.map((row) => ({ id: row.id, environmentId: row.environment_id, state: row.state as DeploymentState }))
   }
 
-  /** Deployments as the API shows them; the newest first. `before` is the number of the one after which to go on. */
-  async list(filter: { environmentId?: string; environments?: readonly string[] | null; before?: number; limit: number }): Promise<Deployment[]> {
+  /** Deployments as the API shows them. */
+  async list(filter: ListFilter): Promise<Deployment[]> {
     if (filter.environments?.length === 0) return []
     const rows = await this.#db
       .selectFrom('deployments')

@@ -39,7 +39,7 @@ export class EventLog {
 
   /** Adds one with the change that it tells of: both are stored, or none. `wake` is due once the transaction is over. */
   async addWith(trx: Transaction<Tables>, deployment: string, data: DeploymentEventData, at: number): Promise<void> {
-    await trx.insertInto('events').values({ deployment_id: deployment, server_id: null, at, data: JSON.stringify(data) }).execute()
+    await trx.insertInto('events').values({ deployment_id: deployment, server_id: null, at, data: JSON.stringify(data), stored_at: Date.now() }).execute()
   }
 
   /** Lets readers look for what another writer stored. */
@@ -63,13 +63,13 @@ export class EventLog {
     const rows = await this.#db
       .selectFrom('events')
       .leftJoin('servers', 'servers.id', 'events.server_id')
-      .select(['events.seq', 'events.deployment_id', 'events.at', 'events.data', 'servers.name'])
+      .select(['events.seq', 'events.deployment_id', 'events.at', 'events.stored_at', 'events.data', 'servers.name'])
       .where('deployment_id', '=', deployment)
       .where('seq', '>', after)
       .orderBy('seq')
       .limit(limit)
       .execute()
-    return rows.map((row) => ({ seq: row.seq, deployment: row.deployment_id, at: row.at, server: row.name, data: JSON.parse(row.data) as DeploymentEventData }))
+    return rows.map((row) => ({ seq: row.seq, deployment: row.deployment_id, at: row.at, ...(row.stored_at === null ? {} : { stored: row.stored_at }), server: row.name, data: JSON.parse(row.data) as DeploymentEventData }))
   }
 
   /** The states that a deployment went through, and when. */
@@ -103,7 +103,8 @@ export class EventLog {
 
   async #write(rows: NewEvent[]): Promise<void> {
     for (let start = 0; start < rows.length; start += 500) {
-      await this.#db.insertInto('events').values(rows.slice(start, start + 500)).execute()
+      const stored_at = Date.now()
+      await this.#db.insertInto('events').values(rows.slice(start, start + 500).map((row) => ({ ...row, stored_at }))).execute()
     }
     const now = Date.now()
     for (const { at } of rows) this.stored.observe((now - at) / 1_000)

@@ -10,10 +10,11 @@ import { approvals } from './migrations/012-approvals.ts'
 import { answers } from './migrations/013-answers.ts'
 import { webhooks } from './migrations/015-webhooks.ts'
 import { gates } from './migrations/017-gates.ts'
+import { summaries } from './migrations/041-summaries.ts'
 import type { Tables } from './schema.ts'
 
 /** Migrations only grow: a released one is never changed. */
-const migrations: Record<string, Migration> = {
+export const migrations: Record<string, Migration> = {
   '001-begin': begin,
   '003-servers': servers,
   '004-runs': runs,
@@ -23,6 +24,7 @@ const migrations: Record<string, Migration> = {
   '013-answers': answers,
   '015-webhooks': webhooks,
   '017-gates': gates,
+  '041-summaries': summaries,
 }
 
 /** Brings the database to the newest schema. Throws `internal` with the migration's name if one fails. */

@@ -117,10 +117,14 @@ export interface Tables {
     at: number
     server_id: string | null
     data: string
+    /** When it was stored; null: before that was kept. */
+    stored_at: Generated<number | null>
   }
   receipts: {
     deployment_id: string
     receipt: string
+    /** JSON of what lists show of its traffic. */
+    traffic: Generated<string | null>
   }
   locks: {
     environment_id: string

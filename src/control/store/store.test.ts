@@ -120,6 +120,7 @@ test('a reader of events gets each once, in order, stored or live', async () => 
   stop.abort()
   assert.deepEqual(seen.map(({ data }) => (data.kind === 'note' ? data.text : '')), [...Array.from({ length: 20 }, (_, n) => `stored ${n}`), ...Array.from({ length: 20 }, (_, n) => `live ${n}`)])
   assert.ok(seen.every((event, index) => index === 0 || event.seq > seen[index - 1]!.seq))
+  assert.ok(seen.every(({ stored }) => stored !== undefined && stored > 100_000))
 })
 
 test('a join token is used as often as it may be, and no more when two come at once', async () => {

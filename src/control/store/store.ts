@@ -15,6 +15,7 @@ import { People } from './people.ts'
 import { Releases } from './releases.ts'
 import { Runs } from './runs.ts'
 import type { Tables } from './schema.ts'
+import { Summaries } from './summaries.ts'
 import { SharedRecords } from './shared-records.ts'
 import { Secrets } from './secrets.ts'
 import { Servers } from './servers.ts'
@@ -29,6 +30,7 @@ export interface Store extends AsyncDisposable {
   servers: Servers
   releases: Releases
   deployments: Deployments
+  summaries: Summaries
   events: EventLog
   locks: Locks
   sharedRecords: SharedRecords
@@ -56,6 +58,7 @@ export async function openStore(database: Kysely<Tables>, box: SecretBox): Promi
     servers: new Servers(database),
     releases: new Releases(database),
     deployments: new Deployments(database, events),
+    summaries: new Summaries(database),
     events,
     locks: new Locks(database),
     sharedRecords: new SharedRecords(database),

@@ -1,9 +1,16 @@
 import * as z from 'zod'
-import { deploymentEventSchema, deploymentSchema } from '../deployment.ts'
+import { deploymentEventSchema, deploymentSchema, deploymentSummarySchema } from '../deployment.ts'
 import { nextSchema, pageOf, type Route } from './route.ts'
 
 /** Who it is, where the API knows only that it is somebody on this machine. */
 const said = z.strictObject({ requestedBy: z.string().min(1).max(200).optional() }).default({})
+const listQuery = z.object({
+  application: z.string().optional(),
+  environment: z.string().optional(),
+  /** Number of the deployment after which to go on. */
+  before: z.coerce.number().int().optional(),
+  ...pageOf({ most: 200, usual: 20 }),
+})
 const byNumber = z.object({ number: z.coerce.number().int().positive() })
 
 export const deploymentRoutes = {
@@ -12,16 +19,19 @@ export const deploymentRoutes = {
     path: '/api/v1/deployments',
     summary: 'Deployments, the newest first',
     access: 'read', etag: true, reach: 'some',
-    query: z.object({
-      application: z.string().optional(),
-      environment: z.string().optional(),
-      /** Number of the deployment after which to go on. */
-      before: z.coerce.number().int().optional(),
-      ...pageOf({ most: 200, usual: 20 }),
-    }),
+    query: listQuery,
     response: z.object({ deployments: z.array(deploymentSchema), next: nextSchema }),
   },
+  deploymentSummaries: {
+    method: 'GET',
+    path: '/api/v1/deployments/summaries',
+    summary: 'Deployments without their plans, steps and receipts, the newest first',
+    access: 'read', etag: true, reach: 'some',
+    query: listQuery,
+    response: z.object({ deployments: z.array(deploymentSummarySchema), next: nextSchema }),
+  },
   deployment: { method: 'GET', path: '/api/v1/deployments/:number', summary: 'One deployment', access: 'read', etag: true, params: byNumber, response: deploymentSchema },
+  deploymentSummary: { method: 'GET', path: '/api/v1/deployments/:number/summary', summary: 'One deployment without its plan, steps and receipt', access: 'read', etag: true, params: byNumber, response: deploymentSummarySchema },
   deploymentEvents: {
     method: 'GET',
     path: '/api/v1/deployments/:number/events',

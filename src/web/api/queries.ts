@@ -35,10 +35,10 @@ export const queries = {
   status: (application: string, environment: string) =>
     queryOptions({ queryKey: ['status', application, environment], queryFn: ({ signal }) => client().call('status', { params: { application, environment } }, { signal }), refetchInterval: later }),
   deployments: (filter: { application?: string; environment?: string; limit?: number } = {}) =>
-    queryOptions({ queryKey: ['deployments', filter], queryFn: ({ signal }) => client().call('deployments', { query: filter }, { signal }), refetchInterval: soon, select: (data) => data.deployments }),
+    queryOptions({ queryKey: ['deployments', filter], queryFn: ({ signal }) => client().call('deploymentSummaries', { query: filter }, { signal }), refetchInterval: soon, select: (data) => data.deployments }),
   // While it goes on, its events say when to ask again; who approved or what it waits for comes a little later.
   deployment: (number: number) =>
-    queryOptions({ queryKey: ['deployment', number], queryFn: ({ signal }) => client().call('deployment', { params: { number } }, { signal }), refetchInterval: ({ state }) => (state.data && state.data.finishedAt === null ? soon : false) }),
+    queryOptions({ queryKey: ['deployment', number], queryFn: ({ signal }) => client().call('deploymentSummary', { params: { number } }, { signal }), refetchInterval: ({ state }) => (state.data && state.data.finishedAt === null ? soon : false) }),
   people: () => queryOptions({ queryKey: ['people'], queryFn: ({ signal }) => client().call('people', undefined, { signal }), select: (data) => data.people }),
   tokens: () => queryOptions({ queryKey: ['tokens'], queryFn: ({ signal }) => client().call('tokens', undefined, { signal }), select: (data) => data.tokens }),
   sessions: () => queryOptions({ queryKey: ['sessions'], queryFn: ({ signal }) => client().call('sessions', undefined, { signal }), select: (data) => data.sessions }),

@@ -1,6 +1,6 @@
 import { useMutation, useQueryClient } from '@tanstack/react-query'
 import { useState } from 'react'
-import type { Deployment, Waiting } from '../../protocol/deployment.ts'
+import type { DeploymentSummary, Waiting } from '../../protocol/deployment.ts'
 import { useMay, useWho } from '../api/rights.ts'
 import { client } from '../api/session.ts'
 import { CommandLine } from '../components/command-line.tsx'
@@ -12,7 +12,7 @@ import { sayProblem } from '../components/toasts.tsx'
 import './decision.css'
 
 /** What a deployment waits for from a person, with the buttons that answer; and what was answered. `waiting` is of the events: it comes and goes while the state stays the same. */
-export function Decision({ deployment, state, waiting }: { deployment: Deployment; state: string; waiting: Waiting | null }) {
+export function Decision({ deployment, state, waiting }: { deployment: DeploymentSummary; state: string; waiting: Waiting | null }) {
   const { approval } = deployment
   return (
     <>
@@ -25,7 +25,7 @@ export function Decision({ deployment, state, waiting }: { deployment: Deploymen
   )
 }
 
-function Asked({ deployment }: { deployment: Deployment }) {
+function Asked({ deployment }: { deployment: DeploymentSummary }) {
   const { number, application, environment, requestedBy } = deployment
   const may = useMay('deploy', { application, environment })
   const who = useWho()
@@ -62,7 +62,7 @@ function Asked({ deployment }: { deployment: Deployment }) {
   )
 }
 
-function Gate({ deployment, waiting }: { deployment: Deployment; waiting: Waiting }) {
+function Gate({ deployment, waiting }: { deployment: DeploymentSummary; waiting: Waiting }) {
   const { number, application, environment } = deployment
   const may = useMay('deploy', { application, environment })
   const queryClient = useQueryClient()

@@ -1,7 +1,7 @@
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { useEffect, useMemo, useState } from 'react'
 import { Link, useNavigate, useParams } from 'react-router'
-import type { Deployment } from '../../protocol/deployment.ts'
+import type { DeploymentSummary } from '../../protocol/deployment.ts'
 import { useMay } from '../api/rights.ts'
 import { Decision } from '../approval/decision.tsx'
 import { queries } from '../api/queries.ts'
@@ -67,7 +67,7 @@ function Page({ number }: { number: number }) {
   )
 }
 
-function Head({ deployment, live, state }: { deployment: Deployment; live: LiveDeployment; state: string }) {
+function Head({ deployment, live, state }: { deployment: DeploymentSummary; live: LiveDeployment; state: string }) {
   const { number, application, environment } = deployment
   const kind = { deploy: '', rollback: 'rollback', converge: 'converge' }[deployment.kind]
   return (
@@ -94,7 +94,7 @@ function Head({ deployment, live, state }: { deployment: Deployment; live: LiveD
   )
 }
 
-function Actions({ deployment, state, waits }: { deployment: Deployment; state: string; waits: boolean }) {
+function Actions({ deployment, state, waits }: { deployment: DeploymentSummary; state: string; waits: boolean }) {
   const { number, application, environment, from } = deployment
   const navigate = useNavigate()
   const cancel = useMutation({ mutationFn: () => client().call('cancel', { params: { number } }), onError: sayProblem })
@@ -144,7 +144,7 @@ function Actions({ deployment, state, waits }: { deployment: Deployment; state: 
 }
 
 /** What went wrong, on which server, and the next step. */
-function Failure({ live, deployment, onServer }: { live: LiveDeployment; deployment: Deployment; onServer: (name: string) => void }) {
+function Failure({ live, deployment, onServer }: { live: LiveDeployment; deployment: DeploymentSummary; onServer: (name: string) => void }) {
   const failed = live.order.filter((server) => server.failure !== null)
   const may = useMay('deploy', deployment)
   const place = `/environments/${encodeURIComponent(deployment.application)}/${encodeURIComponent(deployment.environment)}/deploy`

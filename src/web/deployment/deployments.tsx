@@ -1,6 +1,6 @@
 import { useQuery } from '@tanstack/react-query'
 import { Link } from 'react-router'
-import type { Deployment } from '../../protocol/deployment.ts'
+import type { DeploymentSummary } from '../../protocol/deployment.ts'
 import { queries } from '../api/queries.ts'
 import { CommandLine } from '../components/command-line.tsx'
 import { Empty, Skeleton } from '../components/empty.tsx'
@@ -29,7 +29,7 @@ export default function Deployments() {
   )
 }
 
-export function DeploymentTable({ deployments, place = true }: { deployments: readonly Deployment[]; place?: boolean }) {
+export function DeploymentTable({ deployments, place = true }: { deployments: readonly DeploymentSummary[]; place?: boolean }) {
   return (
     <div className="table-box">
       <table className="table">
@@ -45,7 +45,7 @@ export function DeploymentTable({ deployments, place = true }: { deployments: re
               <td className="number nowrap">{one.from === null ? '' : `${one.from} → `}{one.release ?? '–'}</td>
               <td className="revision-cell"><RevisionLine revision={one.revision} who={false} /></td>
               <td className="nowrap">{one.startedAt === null ? '–' : <Elapsed begin={one.startedAt} end={one.finishedAt} />}</td>
-              <td className="number nowrap">{one.receipt && one.receipt.traffic.source !== 'none' ? `${one.receipt.traffic.failed + one.receipt.traffic.stalled} of ${one.receipt.traffic.seen.toLocaleString('en')}` : '–'}</td>
+              <td className="number nowrap">{one.receipt && one.receipt.source !== 'none' ? `${one.receipt.failed + one.receipt.stalled} of ${one.receipt.seen.toLocaleString('en')}` : '–'}</td>
               <td className="nowrap">{one.requestedBy}</td>
               <td><Ago at={one.createdAt} /></td>
             </tr>

@@ -1,10 +1,10 @@
-import type { Deployment } from '../../protocol/deployment.ts'
+import type { DeploymentSummary } from '../../protocol/deployment.ts'
 
 const days = 14
 const dayMs = 86_400_000
 
 /** How many deployments each of the last days had, and whether one of them failed. */
-export function Days({ deployments }: { deployments: readonly Deployment[] }) {
+export function Days({ deployments }: { deployments: readonly DeploymentSummary[] }) {
   const midnight = new Date().setHours(24, 0, 0, 0)
   const counts = Array.from({ length: days }, (_, index) => {
     const from = midnight - (days - index) * dayMs

@@ -1,7 +1,7 @@
 import { useQuery } from '@tanstack/react-query'
 import { Link } from 'react-router'
 import type { EnvironmentSummary } from '../../protocol/api/environments.ts'
-import type { Deployment } from '../../protocol/deployment.ts'
+import type { DeploymentSummary } from '../../protocol/deployment.ts'
 import { queries } from '../api/queries.ts'
 import { useMay } from '../api/rights.ts'
 import { CommandLine } from '../components/command-line.tsx'
@@ -46,7 +46,7 @@ export function Overview() {
   )
 }
 
-function Environment({ summary, deployments }: { summary: EnvironmentSummary; deployments: readonly Deployment[] }) {
+function Environment({ summary, deployments }: { summary: EnvironmentSummary; deployments: readonly DeploymentSummary[] }) {
   const { environment, wanted, lock } = summary
   const place = placeOf(summary)
   const may = useMay('deploy', summary)
@@ -95,23 +95,20 @@ function Health({ summary }: { summary: EnvironmentSummary }) {
   return <State tone="good">healthy on {count} of {count}</State>
 }
 
-function Running({ deployment }: { deployment: Deployment }) {
-  const steps = deployment.steps.filter((step) => step.batch !== null)
-  const done = steps.filter((step) => ['switched', 'reverted', 'failed', 'quarantined'].includes(step.state)).length
-  const batches = deployment.plan?.batches.length ?? 0
-  const batch = steps.find((step) => !['switched', 'reverted', 'failed', 'quarantined'].includes(step.state))?.batch ?? batches - 1
+function Running({ deployment }: { deployment: DeploymentSummary }) {
+  const { progress } = deployment
   return (
     <>
       <DeploymentStateBadge state={deployment.state} />
-      {batches > 0 ? <span className="number">batch {batch + 1} of {batches}</span> : null}
+      {progress ? <span className="number">batch {progress.batch + 1} of {progress.batches}</span> : null}
       {deployment.startedAt === null ? null : <Elapsed begin={deployment.startedAt} end={null} />}
-      {steps.length > 0 ? <progress className="progress" max={steps.length} value={done} aria-label={`${done} of ${steps.length} servers`} /> : null}
+      {progress ? <progress className="progress" max={progress.servers} value={progress.done} aria-label={`${progress.done} of ${progress.servers} servers`} /> : null}
       <span className="muted">by {deployment.requestedBy}</span>
     </>
   )
 }
 
-function Last({ deployment }: { deployment: Deployment }) {
+function Last({ deployment }: { deployment: DeploymentSummary }) {
   const { receipt } = deployment
   const took = deployment.startedAt !== null && deployment.finishedAt !== null ? duration(deployment.finishedAt - deployment.startedAt) : null
   return (
@@ -119,7 +116,7 @@ function Last({ deployment }: { deployment: Deployment }) {
       <span className="muted">last:</span>
       <Link to={`/deployments/${deployment.number}`}><DeploymentStateBadge state={deployment.state} /></Link>
       <span className="muted number">
-        {[took, receipt && receipt.traffic.source !== 'none' ? `${receipt.traffic.failed + receipt.traffic.stalled} of ${receipt.traffic.seen.toLocaleString('en')} noticed` : null].filter(Boolean).join(', ')}
+        {[took, receipt && receipt.source !== 'none' ? `${receipt.failed + receipt.stalled} of ${receipt.seen.toLocaleString('en')} noticed` : null].filter(Boolean).join(', ')}
       </span>
     </span>
   )
