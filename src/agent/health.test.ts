@@ -122,3 +122,25 @@ test('one of several instances that stops being healthy is enough', async (conte
   ill = true
   await assert.rejects(watchHealth(target({}, [first, second]), 60_000), { code: 'service.unhealthy', message: new RegExp(`was healthy and is no more: GET / on port ${second} answered 500`) })
 })
+
+test('a service that was healthy is asked ten times a second; a moment of failing is forgiven, half a second is not', async (context) => {
+  let illFrom = Infinity
+  let illUntil = Infinity
+  let asked = 0
+  const port = await serve(context, (_request, response) => {
+    asked++
+    const now = performance.now()
+    response.writeHead(now >= illFrom && now < illUntil ? 500 : 200).end()
+  })
+  const { checks } = await watchHealth(target({}, [port]), 1_000)
+  assert.ok(checks >= 7 && checks <= 11, `${checks} checks in a second`)
+  assert.equal(asked, checks)
+  illFrom = performance.now() + 200
+  illUntil = illFrom + 250
+  await watchHealth(target({}, [port]), 800)
+  illFrom = performance.now() + 100
+  illUntil = Infinity
+  await assert.rejects(watchHealth(target({}, [port]), 60_000), { code: 'service.unhealthy' })
+  const took = performance.now() - illFrom
+  assert.ok(took >= 400 && took < 2_000, `it was told after ${took.toFixed(0)} ms`)
+})

@@ -10,10 +10,11 @@ const { request } = process.getBuiltinModule('node:http')
 
 /** Between two tries to connect while nothing listens yet: refused at once, so cheap. Milliseconds. */
 const connectEvery = 10
-/** Between two checks of a service that was healthy. Milliseconds. */
-const watchEvery = 250
-/** So many checks in a row have to fail until a service that was healthy counts as unhealthy. */
+/** Between two checks of a service that was healthy, while it is deployed. Milliseconds. */
+const watchEvery = 100
+/** So many checks in a row, over so many milliseconds, have to fail until a service that was healthy counts as unhealthy. */
 const watchFailures = 3
+const watchFailing = 500
 /** So much of an answer is read to find a text in it. Bytes. */
 const bodyLimit = 64 * 1024
 /** A service without a port and without a command of its own is healthy when it has run this long. Milliseconds. */
@@ -116,23 +117,26 @@ export async function waitHealthy(target: HealthTarget): Promise<{ accepting: nu
 }
 
 /**
- * Keeps checking a service that was healthy for `duration` milliseconds. Throws `service.unhealthy` when three checks
- * in a row fail on one instance; rejects with `exited` at once. Answers how many checks there were.
+ * Keeps checking a service that was healthy for `duration` milliseconds, ten times a second. Throws `service.unhealthy`
+ * when one instance fails its checks for half a second, and at least three of them; rejects with `exited` at once. Answers how many checks there were.
  */
 export async function watchHealth(target: HealthTarget, duration: number): Promise<{ checks: number }> {
   const deadline = performance.now() + duration
   const instances = target.ports.length === 0 && target.health.command === undefined ? [] : instancesOf(target)
-  const failures = instances.map(() => 0)
+  const failures = instances.map(() => ({ count: 0, since: 0 }))
   let checks = 0
   const watching = async () => {
     while (performance.now() < deadline) {
       await delay(Math.min(watchEvery, deadline - performance.now()), undefined, { signal: target.signal })
+      const asked = performance.now()
       const answers = await Promise.all(instances.map((port) => checkOnce(target, port)))
       target.signal.throwIfAborted()
       checks++
       for (const [index, answer] of answers.entries()) {
-        failures[index] = answer.ok ? 0 : failures[index]! + 1
-        if (failures[index]! >= watchFailures) throw new DployError('service.unhealthy', `The service was healthy and is no more: ${answer.detail}`)
+        const failing = failures[index]!
+        if (answer.ok) failing.count = 0
+        else if (failing.count++ === 0) failing.since = asked
+        if (failing.count >= watchFailures && performance.now() - failing.since >= watchFailing) throw new DployError('service.unhealthy', `The service was healthy and is no more: ${answer.detail}`)
       }
     }
   }
