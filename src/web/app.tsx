@@ -19,6 +19,7 @@ const Releases = lazy(() => import('./environment/releases.tsx'))
 const DeploymentsOf = lazy(() => import('./environment/deployments-of.tsx'))
 const Logs = lazy(() => import('./environment/logs.tsx'))
 const EnvironmentSettings = lazy(() => import('./environment/settings.tsx'))
+const TerminalPage = lazy(() => import('./terminal/terminal-page.tsx'))
 const Console = lazy(() => import('./console/console.tsx'))
 const SettingsPage = lazy(() => import('./settings/settings-page.tsx'))
 const Account = lazy(() => import('./settings/account.tsx'))
@@ -63,6 +64,7 @@ function Pages() {
               <Route path="deployments" element={<DeploymentsOf />} />
               <Route path="logs" element={<Logs />} />
               <Route path="console" element={<Console />} />
+              <Route path="terminal/:server" element={<TerminalPage />} />
               <Route path="settings" element={<EnvironmentSettings />} />
             </Route>
             <Route path="settings" element={<SettingsPage />}>

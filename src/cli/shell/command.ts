@@ -1,8 +1,7 @@
 import { once } from 'node:events'
 import { Command } from 'commander'
-import type { Client } from '../../client/client.ts'
+import { Typist } from '../../client/typist.ts'
 import type { CommandOutcome } from '../../protocol/api/commands.ts'
-import type { TerminalSize } from '../../protocol/command-messages.ts'
 import { DployError } from '../../protocol/errors.ts'
 import { exitCodeOf } from '../exec/exit-code.ts'
 import { readProject } from '../project.ts'
@@ -65,47 +64,4 @@ async function talk(session: Session, server: string, options: Options): Promise
   }
   if (outcome === null) process.stderr.write('The connection was given up; the shell on the server ends.\n')
   return outcome
-}
-
-/** Sends what is typed, in order: what comes while one message is on its way goes with the next. */
-class Typist {
-  readonly #client: Client
-  readonly #run: string
-  #typed: Buffer[] = []
-  #size: TerminalSize | undefined
-  #sending = false
-
-  constructor(client: Client, run: string) {
-    this.#client = client
-    this.#run = run
-  }
-
-  type(bytes: Buffer): void {
-    if (bytes.length > 0) this.#typed.push(bytes)
-    void this.#send()
-  }
-
-  resize(size: TerminalSize): void {
-    this.#size = size
-    void this.#send()
-  }
-
-  async #send(): Promise<void> {
-    if (this.#sending) return
-    this.#sending = true
-    try {
-      while (this.#typed.length > 0 || this.#size) {
-        const all = Buffer.concat(this.#typed)
-        const bytes = all.subarray(0, 64 * 1024)
-        this.#typed = all.length > bytes.length ? [all.subarray(bytes.length)] : []
-        const size = this.#size
-        this.#size = undefined
-        await this.#client.call('runInput', { params: { run: this.#run }, body: { base64: bytes.toString('base64'), ...(size && { size }) } })
-      }
-    } catch {
-      // The shell has ended, or the connection: the stream of what it shows says which.
-    } finally {
-      this.#sending = false
-    }
-  }
 }

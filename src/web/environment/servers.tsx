@@ -26,8 +26,9 @@ export default function Servers() {
   const patient = useAfter(300)
   const administers = useMay('administer', null)
   const may = useMay('deploy', { application, environment })
+  const shells = useMay('administer', { application, environment })
   const rows = useMemo(() => (data?.servers ?? []).filter((server) => matches(server, search) && (only === '' || stateOf(server).text === only)), [data, search, only])
-  const columns = useMemo(() => columnsOf({ application, environment, wanted: data?.wanted?.release ?? null, may, administers }), [application, environment, data?.wanted?.release, may, administers])
+  const columns = useMemo(() => columnsOf({ application, environment, wanted: data?.wanted?.release ?? null, may, shells }), [application, environment, data?.wanted?.release, may, shells])
   if (error && !data) return <Problem report={error as never} />
   if (!data) return patient ? <Skeleton lines={5} /> : null
   const states = [...new Set(data.servers.map((server) => stateOf(server).text))].sort()
@@ -68,7 +69,7 @@ export function stateOf(server: ServerStatus): { tone: Tone; text: string } {
   return server.release === null ? { tone: 'idle', text: 'nothing deployed' } : { tone: 'good', text: 'serves' }
 }
 
-function columnsOf(place: { application: string; environment: string; wanted: number | null; may: boolean; administers: boolean }): Column<ServerStatus>[] {
+function columnsOf(place: { application: string; environment: string; wanted: number | null; may: boolean; shells: boolean }): Column<ServerStatus>[] {
   return [
     { id: 'name', accessorFn: (row) => row.name, header: 'Server', cell: ({ row: { original } }) => <span className="server-cell"><strong>{original.name}</strong>{Object.keys(original.tags).length > 0 ? <span className="tags">{Object.entries(original.tags).map(([name, value]) => <span key={name} className="tag">{name}={value}</span>)}</span> : null}</span> },
     {
@@ -85,7 +86,7 @@ function columnsOf(place: { application: string; environment: string; wanted: nu
   ]
 }
 
-function Actions({ server, place }: { server: ServerStatus; place: { may: boolean; administers: boolean } }) {
+function Actions({ server, place }: { server: ServerStatus; place: { may: boolean; shells: boolean } }) {
   const queryClient = useQueryClient()
   const input = { params: { server: server.name }, body: {} }
   const settled = { onError: sayProblem, onSettled: () => queryClient.invalidateQueries({ queryKey: ['status'] }) }
@@ -104,6 +105,7 @@ function Actions({ server, place }: { server: ServerStatus; place: { may: boolea
         <button type="button" className="button small" disabled={ready.isPending} onClick={() => ready.mutate()}>{ready.isPending ? 'Putting back…' : 'Make ready'}</button>
       )}
       <Link className="button small" to={`../logs?server=${encodeURIComponent(server.name)}`} relative="path" aria-label={`Log of ${server.name}`}>Log</Link>
+      {place.shells ? <Link className="button small" to={`../terminal/${encodeURIComponent(server.name)}`} relative="path" aria-label={`Terminal on ${server.name}`}>Terminal</Link> : null}
     </span>
   )
 }

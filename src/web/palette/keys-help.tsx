@@ -1,6 +1,6 @@
 import { Dialog } from '@base-ui/react/dialog'
 
-const keys = [['Ctrl K', 'go anywhere'], ['d', 'deploy what the page is about'], ['r', 'roll back what the page is about'], ['/', 'search on the page'], ['?', 'this help'], ['Esc', 'close']] as const
+const keys = [['Ctrl K', 'go anywhere'], ['d', 'deploy what the page is about'], ['r', 'roll back what the page is about'], ['/', 'search on the page'], ['?', 'this help'], ['Ctrl Shift X', 'leave a terminal, which takes all other keys'], ['Esc', 'close']] as const
 
 /** What the keys do. */
 export default function KeysHelp({ onClose }: { onClose: () => void }) {

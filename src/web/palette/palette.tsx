@@ -8,6 +8,9 @@ import { useWho } from '../api/rights.ts'
 import { placeOf } from '../overview/place.ts'
 import './palette.css'
 
+/** A thousand servers are found by their names, not by scrolling. */
+const mostShown = 100
+
 interface Command {
   label: string
   to: string
@@ -28,6 +31,7 @@ export default function Palette({ onClose }: { onClose: () => void }) {
       return [...(may ? [{ label: `Deploy ${name}`, to: `${placeOf(one)}/deploy` }] : []), ...pages.map((page) => ({ label: `${name}: ${page}`, to: `${placeOf(one)}/${page}` }))]
     }),
     ...(deployments ?? []).map((one) => ({ label: `Deployment ${one.number}: ${one.application} → ${one.environment}${one.revision?.subject ? `, ${one.revision.subject}` : ''}`, to: `/deployments/${one.number}` })),
+    ...(data ?? []).filter((one) => mayAt(rights, 'administer', one)).flatMap((one) => one.servers.map((server) => ({ label: `Terminal on ${server}: ${one.application} → ${one.environment}`, to: `${placeOf(one)}/terminal/${encodeURIComponent(server)}` }))),
     { label: 'Overview', to: '/' },
     { label: 'All deployments', to: '/deployments' },
     { label: 'Settings: you', to: '/settings/account' },
@@ -43,7 +47,7 @@ export default function Palette({ onClose }: { onClose: () => void }) {
       <Dialog.Portal>
         <Dialog.Backdrop className="backdrop" />
         <Dialog.Popup className="dialog palette" aria-label="Go to">
-          <Autocomplete.Root open inline items={commands} autoHighlight="always" keepHighlight itemToStringValue={(command) => command.label}>
+          <Autocomplete.Root open inline items={commands} limit={mostShown} autoHighlight="always" keepHighlight itemToStringValue={(command) => command.label}>
             <Autocomplete.Input className="input" placeholder="Where to?" aria-label="Where to?" />
             <Autocomplete.Empty><p className="muted palette-none">Nothing is called that.</p></Autocomplete.Empty>
             <Autocomplete.List className="palette-list">

@@ -1,0 +1,141 @@
+import assert from 'node:assert/strict'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Page } from 'playwright-core'
+import { faultless } from './axe.ts'
+import { openBrowser, skip as noBrowser } from './browser.ts'
+import { startDemo, type Demo } from './demo.ts'
+
+const skip = noBrowser || (existsSync('/usr/bin/script') ? false : 'needs script(1) of util-linux')
+
+test('servers on the pages', { skip, timeout: 180_000 }, async (t) => {
+  let demo: Demo
+  let browser: Awaited<ReturnType<typeof openBrowser>>
+  let page: Page
+  before(async () => {
+    demo = await startDemo(3)
+    browser = await openBrowser()
+    ;({ page } = await browser.open())
+    await demo.signIn(page)
+  })
+  after(async () => {
+    await browser?.[Symbol.asyncDispose]()
+    await demo?.[Symbol.asyncDispose]()
+  })
+  const terminal = (name: string, of = page) => of.getByRole('region', { name: `Terminal on ${name}` })
+  const shows = (text: string | RegExp, of = page) => of.locator('.xterm-rows').getByText(text).first().waitFor()
+  const type = async (text: string, of = page) => (await of.keyboard.type(text), of.keyboard.press('Enter'))
+
+  await t.test('a terminal opens from the row of a server: colours, its size as the window changes, Ctrl-C', async () => {
+    await page.goto(`${demo.url}/environments/hello/demo/servers`)
+    await page.getByRole('link', { name: 'Terminal on web2' }).click()
+    await terminal('web2').getByText('open', { exact: true }).waitFor()
+    assert.equal(await page.getByRole('textbox', { name: 'Terminal on web2' }).evaluate('document.activeElement.getAttribute("aria-label")'), 'Terminal on web2')
+    await shows(/[#$] ?$/)
+    await type('echo "<$DPLOY_SERVER>"; tput colors; printf "\\033[31mr%s\\033[0m \\033[38;2;10;120;200mtr%s\\033[0m\\n" ed ue')
+    await shows('<web2>')
+    await shows('256')
+    const red = page.locator('.xterm-rows span', { hasText: /^red$/ })
+    await red.waitFor()
+    assert.notEqual(await red.evaluate('getComputedStyle(document.querySelector(".xterm-rows")).color'), await red.evaluate((element) => (globalThis as unknown as { getComputedStyle(element: unknown): { color: string } }).getComputedStyle(element).color))
+    assert.match((await page.locator('.xterm-rows span', { hasText: /^true$/ }).getAttribute('style')) ?? '', /color: rgb\(\d+, \d+, \d+\)/)
+    await type('stty size | sed s/^/size:/')
+    await shows(/size:\d+ \d+/)
+    const before = await page.locator('.xterm-rows').getByText(/size:\d+ \d+/).first().innerText()
+    await page.setViewportSize({ width: 900, height: 700 })
+    await delay(300)
+    await type('clear; stty size | sed s/^/now:/')
+    await shows(/now:\d+ \d+/)
+    const after = await page.locator('.xterm-rows').getByText(/now:\d+ \d+/).first().innerText()
+    assert.ok(Number(after.split(' ')[1]) < Number(before.split(' ')[1]), `${before} then ${after}`)
+    await page.setViewportSize({ width: 1280, height: 860 })
+    await type('sleep 600 || echo "ended-$?"')
+    await shows('sleep 600')
+    await delay(300)
+    await page.keyboard.press('Control+c')
+    await shows('^C')
+  })
+
+  await t.test('a paste of several lines arrives whole, and keys lead out of it', async () => {
+    await type('clear; stty -echo; cat > pasted.txt; stty echo; wc -l < pasted.txt | sed s/^/lines:/')
+    await delay(300)
+    const lines = Array.from({ length: 2_000 }, (_, index) => `line ${index} äöü €`).join('\n')
+    await page.getByRole('textbox', { name: 'Terminal on web2' }).evaluate((element, text) => {
+      const data = new DataTransfer()
+      data.setData('text/plain', text)
+      element.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true }))
+    }, `${lines}\n`)
+    await delay(300)
+    await page.keyboard.press('Control+d')
+    await shows('lines:2000')
+    await page.keyboard.press('Control+k')
+    assert.equal(await page.getByRole('dialog').count(), 0, 'Ctrl-K is the shell\'s')
+    await page.keyboard.press('Control+Shift+X')
+    assert.equal(await page.evaluate('document.activeElement.textContent'), 'End')
+  })
+
+  await t.test('closing it ends the shell on the server, and the record says so', async () => {
+    await page.getByRole('textbox', { name: 'Terminal on web2' }).focus()
+    await type('clear; echo "pid:$$:"')
+    await shows(/pid:\d+:/)
+    const pid = /pid:(\d+):/.exec(await page.locator('.xterm-rows').innerText())![1]!
+    assert.ok(existsSync(`/proc/${pid}`))
+    await page.getByRole('button', { name: 'End' }).click()
+    await terminal('web2').getByText('ended', { exact: true }).waitFor()
+    await gone(pid)
+    await page.getByRole('button', { name: 'Open again' }).click()
+    await shows(/[#$] ?$/)
+    await type('exit 3')
+    await terminal('web2').getByText('ended: code 3').waitFor()
+    const { runs } = await demo.client.call('runs', { params: demo.params, query: {} })
+    assert.deepEqual(runs.filter(({ kind }) => kind === 'shell').map(({ outcomes }) => outcomes[0]?.code), [3, null])
+  })
+
+  await t.test('from the command palette; leaving the page ends it too; a lost connection says so', async () => {
+    await page.keyboard.press('Control+k')
+    await page.getByLabel('Where to?').fill('Terminal on web3')
+    await page.keyboard.press('Enter')
+    await shows(/[#$] ?$/)
+    await type('echo "pid:$$:"; sleep 600')
+    await shows(/pid:\d+:/)
+    const pid = /pid:(\d+):/.exec(await page.locator('.xterm-rows').innerText())![1]!
+    await page.context().setOffline(true)
+    await type('a')
+    await page.getByRole('alert').getByText('The connection to the shell is lost').waitFor()
+    await page.context().setOffline(false)
+    await page.getByRole('link', { name: 'Servers', exact: true }).click()
+    await page.getByRole('table', { name: 'Servers' }).waitFor()
+    await gone(pid)
+  })
+
+  for (const [theme, width] of [['light', 1280], ['dark', 1280], ['light', 390]] as const) {
+    await t.test(`nothing on them is what axe finds fault with, nor wider than the screen: ${theme}, ${width} pixels`, async () => {
+      const { page: own, context } = await browser.open({ theme, width })
+      await demo.signIn(own)
+      await own.goto(`${demo.url}/environments/hello/demo/terminal/web1`)
+      await shows(/[#$] ?$/, own)
+      await type('printf "\\033[33myellow\\033[0m\\n"', own)
+      await own.locator('.xterm-rows span', { hasText: /^yellow$/ }).waitFor()
+      await whole(own, 'terminal', `${theme}-${width}`)
+      await own.getByRole('button', { name: 'Screen reader' }).click()
+      await whole(own, 'terminal for a screen reader', `${theme}-${width}`)
+      await context.close()
+    })
+  }
+
+  await t.test('they break none of the rules that forbid inline styles and scripts', () => assert.deepEqual(browser.trouble, []))
+
+  async function whole(own: Page, name: string, view: string): Promise<void> {
+    await faultless(own, name)
+    if (process.env.PICTURES) await own.screenshot({ path: join(process.env.PICTURES, `${name.replaceAll(' ', '-')}-${view}.png`) })
+    assert.equal(await own.evaluate('document.documentElement.scrollWidth > innerWidth'), false, `${name} is wider than the screen`)
+  }
+})
+
+/** Waits until a process has ended. */
+async function gone(pid: string): Promise<void> {
+  const runs = () => existsSync(`/proc/${pid}`) && !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  for (const deadline = Date.now() + 15_000; runs(); await delay(50)) assert.ok(Date.now() < deadline, 'the shell on the server still runs')
+}
