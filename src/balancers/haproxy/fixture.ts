@@ -91,6 +91,8 @@ defaults
   timeout server 60s
   timeout queue 10s
   timeout http-keep-alive 60s
+  # Else a check has no longer than its interval, and a busy machine looks like a dead one.
+  timeout check 2s
   # A refused connection goes to another server at once; without this the same one is tried again after a second.
   option redispatch 1
   retries 3

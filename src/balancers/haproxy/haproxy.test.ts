@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict'
-import { mkdir } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { request as httpRequest } from 'node:http'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import type { BalancerConfig } from '../../protocol/config.ts'
@@ -154,6 +157,57 @@ ${text.slice(text.indexOf('\nbackend web\n')).replace('backend web', 'backend ap
     for (const users of [here.users, api]) assert.ok((await users.names(20)).includes(backend.name))
   })
 
+  const cookies = (text: string) => text.replace('  balance roundrobin', '  balance roundrobin\n  cookie SRV insert indirect nocache').replaceAll(/(  server (\w+) .* check)/g, '$1 cookie $2')
+  const stickTable = (text: string) => text.replace('  balance roundrobin', '  balance roundrobin\n  stick-table type ip size 1k expire 1m\n  stick on src')
+  for (const [what, configure] of [['cookies', cookies], ['a stick table', stickTable]] as const) {
+    test(`users whom ${what} leads to one server do not hold up its drain, and are answered elsewhere`, async () => {
+      await using here = await stickyWorld(configure)
+      using user = new StickyUser((here.fixture as Fixture).url)
+      const name = await user.ask()
+      const backend = here.backends.find((one) => one.name === name)!
+      user.keepAsking()
+      await until(async () => assert.ok(user.answers.length > 20))
+      const slow = user.get('/hold')
+      await backend.holding()
+      const began = performance.now()
+      const drained = here.balancer.drain(name, { timeout: 8_000, signal: soon() })
+      await until(async () => assert.ok(user.answers.at(-1) !== name))
+      backend.release()
+      assert.equal((await slow).status, 200)
+      assert.deepEqual(await drained, { inFlight: 0 })
+      assert.ok(performance.now() - began < 4_000, 'it did not wait for its time to be up')
+      const { requests } = backend
+      await backend.stop()
+      const count = user.answers.length
+      await until(async () => assert.ok(user.answers.length > count + 50))
+      assert.equal(backend.requests, requests)
+      assert.deepEqual(user.failures, [])
+      await backend.start()
+      await here.balancer.register(name, { timeout: 5_000, signal: soon() })
+      assert.deepEqual(user.failures, [])
+    })
+  }
+
+  test('an agent that says "ready" does not put a server back that is drained, and is asked again afterwards', async () => {
+    let said = 'ready up'
+    const agent = createServer((socket) => void socket.on('error', () => {}).end(`${said}\n`))
+    await new Promise<void>((resolve) => agent.listen(0, '127.0.0.1', resolve))
+    const { port } = agent.address() as { port: number }
+    try {
+      const configure = (text: string) => text.replace(/(  server web2 .* check)/, `$1 agent-check agent-inter 50ms agent-port ${port}`)
+      await using here = await contractWorld({ closesIdleConnections: false, start: (backends, directory) => start(backends, directory, { configure }) })
+      await here.balancer.drain('web2', { timeout: 5_000, signal: soon() })
+      const end = performance.now() + 500
+      while (performance.now() < end) assert.ok(!(await here.users.names(6)).includes('web2'))
+      await here.balancer.register('web2', { timeout: 5_000, signal: soon() })
+      assert.ok((await here.users.names(9)).includes('web2'))
+      said = 'drain'
+      await until(async () => assert.ok(!(await here.users.names(9)).includes('web2')))
+    } finally {
+      agent.close()
+    }
+  })
+
   test('the Runtime API is reached by TCP as well', async () => {
     const port = await freePort()
     const configure = (text: string) => text.replace('  stats timeout', `  stats socket ipv4@127.0.0.1:${port} level admin\n  stats timeout`)
@@ -176,6 +230,57 @@ ${text.slice(text.indexOf('\nbackend web\n')).replace('backend web', 'backend ap
     })
   }
 })
+
+/** One user who keeps the cookies that were set, and asks on new connections, one after another. */
+class StickyUser implements Disposable {
+  readonly answers: string[] = []
+  readonly failures: string[] = []
+  readonly #url: string
+  #cookie: string | null = null
+  #over = false
+
+  constructor(url: string) {
+    this.#url = url
+  }
+
+  get(path: string): Promise<{ status: number; text: string; cookie: string | null }> {
+    return new Promise((resolve, reject) => {
+      httpRequest(new URL(path, this.#url), { agent: false, headers: this.#cookie === null ? {} : { cookie: this.#cookie } }, (answer) => {
+        let text = ''
+        answer.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
+        answer.once('end', () => resolve({ status: answer.statusCode!, text, cookie: answer.headers['set-cookie']?.[0]?.split(';')[0] ?? null })).once('error', reject)
+      }).once('error', reject).end()
+    })
+  }
+
+  async ask(): Promise<string> {
+    const { status, text, cookie } = await this.get('/')
+    if (status !== 200) throw new Error(`answered ${status}`)
+    this.#cookie = cookie ?? this.#cookie
+    this.answers.push(text)
+    return text
+  }
+
+  keepAsking(): void {
+    if (this.#over) return
+    void this.ask().catch((error: Error) => this.failures.push(error.message)).then(() => setImmediate(() => this.keepAsking()))
+  }
+
+  [Symbol.dispose](): void {
+    this.#over = true
+  }
+}
+
+/** Without waiting until one user has been at every server, which is what persistence is against. */
+async function stickyWorld(configure: (text: string) => string) {
+  await using stack = new AsyncDisposableStack()
+  const directory = stack.adopt(await mkdtemp(join(tmpdir(), 'dploy-sticky-')), (path) => rm(path, { recursive: true, force: true }))
+  const backends = await Promise.all(['web1', 'web2', 'web3'].map(async (name) => stack.use(await Backend.start(name))))
+  const fixture = stack.use(await start(backends, directory, { configure }))
+  const balancer = stack.use(openBalancer(fixture.config))
+  const all = stack.move()
+  return { backends, fixture, balancer, [Symbol.asyncDispose]: () => all.disposeAsync() }
+}
 
 interface Fixture extends ContractFixture {
   haproxy: RunningHaproxy

@@ -3,6 +3,7 @@ import type { BalancerConfig } from '../../protocol/config.ts'
 import { formatDuration } from '../../protocol/duration.ts'
 import { DployError } from '../../protocol/errors.ts'
 import type { Balancer, BalancerDriver, DrainOptions, RegisterOptions, ServerCounters, ServerTraffic, TrafficCounters, TrafficSplit } from '../contract.ts'
+import { serversWithAgents } from './agent-checks.ts'
 import { ServerPorts } from './ports.ts'
 import { RuntimeApi } from './runtime-api.ts'
 import { parseStatistics, type StatRow } from './statistics.ts'
@@ -20,9 +21,18 @@ const showServers = 'show stat -1 6 -1'
 
 type Wanted = 'drain' | 'maint'
 
+interface Command {
+  text: string
+  /** BACKEND/SERVER, where it is for those alone that are asked about at an agent. */
+  agentOf: string | null
+  done: PromiseWithResolvers<void>
+}
+
 /** What all HAProxies say at one moment. */
 interface Look {
   servers: ServerTraffic[]
+  /** Sessions that each server was given since HAProxy started, over all addresses and backends. */
+  sessions: ReadonlyMap<string, number>
   /** Their process ids: a reload changes them. */
   processes: string
 }
@@ -30,21 +40,12 @@ interface Look {
 /**
  * HAProxy through its Runtime API.
  *
- * A drained server goes to `maint` once nothing is in flight: HAProxy then does not check it, and does not call it down
- * while it restarts. HAProxy has no command that checks a server now; leaving `maint` counts it as up (health = rise) and
+ * A drained server goes to `maint` once nothing is in flight, or as soon as persistence (a cookie, a stick table) leads
+ * new sessions to it all the same. HAProxy then does not check it, and does not call it down while it restarts. HAProxy has no command that checks a server now; leaving `maint` counts it as up (health = rise) and
  * the next regular check confirms or takes it out (seen with 2.6; `srv_update_status` in its source). The service was
  * found healthy by its agent just before, so registering does not wait for that check: at `inter 2s` it would cost a
  * second a batch. A server that HAProxy calls down all the same is waited for until it is up.
  */
-/**
- * Attempts at a server that came to nothing. Where a kept connection ends instead of an answer, HAProxy ends the client's too
- * and counts no error (http_ana.c, `abort_keep_alive`): what shows is a session (stot) without an answer (hrsp_*).
- */
-function failedAttempts(row: Record<string, string>): number {
-  const answered = ['hrsp_1xx', 'hrsp_2xx', 'hrsp_3xx', 'hrsp_4xx', 'hrsp_5xx', 'hrsp_other'].reduce((sum, name) => sum + number(row[name]), 0)
-  return Math.max(number(row.econ) + number(row.eresp), number(row.stot) - answered - number(row.scur) - number(row.cli_abrt))
-}
-
 class Haproxy implements Balancer {
   readonly kind = 'haproxy'
   readonly capabilities = { countsInFlight: true, counts: true, drains: true }
@@ -53,7 +54,8 @@ class Haproxy implements Balancer {
   /** Servers that are kept out of traffic, and in which state. */
   readonly #wanted = new Map<string, Wanted>()
   #looking: Promise<Look> | null = null
-  #commands: { text: string; done: PromiseWithResolvers<void> }[] = []
+  #commands: Command[] = []
+  #agents: Promise<ReadonlyMap<RuntimeApi, ReadonlySet<string>>> | null = null
   #sending = false
   #asserting: NodeJS.Timeout | null = null
   readonly #closed = new AbortController()
@@ -99,6 +101,7 @@ class Haproxy implements Balancer {
     const first = await this.#look(options.signal)
     let last = this.#find(server, first).inFlight
     let told = -1
+    let sessions: number | null = null
     await this.#want(server, 'drain', options.signal)
     const began = performance.now()
     for (;;) {
@@ -108,9 +111,20 @@ class Haproxy implements Balancer {
       last = look.processes === first.processes ? seen.inFlight : Math.max(last, seen.inFlight)
       if (last !== told) options.onProgress?.(last)
       told = last
+      if ((last === 0 && seen.admission === 'out') || performance.now() - began >= options.timeout) break
       // A look that others share may have begun before HAProxy knew of the drain: then 0 in flight says nothing. A server
       // that is down gets nothing either way, and HAProxy calls it DOWN, not DRAIN.
-      if ((last === 0 && (seen.admission !== 'ready' || !seen.up)) || performance.now() - began >= options.timeout) break
+      if (this.#wanted.get(server) === 'drain' && (seen.admission !== 'ready' || !seen.up)) {
+        const given = look.sessions.get(server)!
+        // Cookies and stick tables lead users to a server that drains, for as long as they come: only maint sends them elsewhere.
+        const persistent = sessions !== null && given > sessions
+        sessions = given
+        if (last === 0 || persistent) {
+          await this.#want(server, 'maint', options.signal)
+          // One may have come between the look and the command: it is looked again.
+          continue
+        }
+      }
       await pause(began, options.signal)
     }
     await this.#want(server, 'maint', options.signal)
@@ -218,7 +232,12 @@ class Haproxy implements Balancer {
   #set(server: string, state: Wanted | 'ready', signal: AbortSignal): Promise<void> {
     signal.throwIfAborted()
     const done = Promise.withResolvers<void>()
-    for (const backend of this.#backends) this.#commands.push({ text: `set server ${backend}/${server} state ${state}`, done })
+    for (const backend of this.#backends) {
+      const name = `${backend}/${server}`
+      const agent: Command = { text: `${state === 'ready' ? 'enable' : 'disable'} agent ${name}`, agentOf: name, done }
+      const itself: Command = { text: `set server ${name} state ${state}`, agentOf: null, done }
+      this.#commands.push(...(state === 'ready' ? [itself, agent] : [agent, itself]))
+    }
     if (!this.#sending) {
       this.#sending = true
       queueMicrotask(() => void this.#send())
@@ -233,9 +252,11 @@ class Haproxy implements Balancer {
     this.#sending = false
     const waiting = new Set(commands.map(({ done }) => done))
     try {
+      const agents = await this.#withAgents()
       await Promise.all(
         this.#apis.map(async (api) => {
-          const answer = (await api.ask(commands.map(({ text }) => text).join(';'), this.#closed.signal)).trim()
+          const own = commands.filter(({ agentOf }) => agentOf === null || agents.get(api)!.has(agentOf))
+          const answer = (await api.ask(own.map(({ text }) => text).join(';'), this.#closed.signal)).trim()
           if (answer === '') return
           if (/no such server/i.test(answer)) throw new DployError('balancer.unknown_server', `HAProxy at ${api.address}: ${answer}`, { where: api.address })
           if (/no such backend/i.test(answer)) throw new DployError('balancer.unknown_backend', `HAProxy at ${api.address}: ${answer}`, { where: api.address })
@@ -245,6 +266,16 @@ class Haproxy implements Balancer {
       for (const done of waiting) done.resolve()
     } catch (error) {
       for (const done of waiting) done.reject(error)
+    }
+  }
+
+  async #withAgents(): Promise<ReadonlyMap<RuntimeApi, ReadonlySet<string>>> {
+    this.#agents ??= Promise.all(this.#apis.map(async (api) => [api, await serversWithAgents(api, this.#backends, this.#closed.signal)] as const)).then((found) => new Map(found))
+    try {
+      return await this.#agents
+    } catch (error) {
+      this.#agents = null
+      throw error
     }
   }
 
@@ -258,8 +289,10 @@ class Haproxy implements Balancer {
   async #readAll(): Promise<Look> {
     const answers = await Promise.all(this.#apis.map((api) => api.ask(`show info;${showServers}`, this.#closed.signal)))
     const rows = answers.flatMap((answer) => parseStatistics(answer.slice(Math.max(0, answer.indexOf('# pxname,'))))).filter((row) => row.type === '2' && this.#backends.includes(row.pxname!))
+    const own = [...Map.groupBy(rows, (row) => row.svname!)]
     return {
-      servers: [...Map.groupBy(rows, (row) => row.svname!)].map(([server, own]) => merge(server, own)),
+      servers: own.map(([server, rows]) => merge(server, rows)),
+      sessions: new Map(own.map(([server, rows]) => [server, rows.reduce((sum, row) => sum + number(row.stot), 0)])),
       processes: answers.map((answer) => /^Pid: (\d+)$/m.exec(answer)?.[1]).join(),
     }
   }
@@ -277,6 +310,15 @@ class Haproxy implements Balancer {
 }
 
 export const haproxyDriver: BalancerDriver<'haproxy'> = { kind: 'haproxy', open: (config) => new Haproxy(config) }
+
+/**
+ * Attempts at a server that came to nothing. Where a kept connection ends instead of an answer, HAProxy ends the client's too
+ * and counts no error (http_ana.c, `abort_keep_alive`): what shows is a session (stot) without an answer (hrsp_*).
+ */
+function failedAttempts(row: Record<string, string>): number {
+  const answered = ['hrsp_1xx', 'hrsp_2xx', 'hrsp_3xx', 'hrsp_4xx', 'hrsp_5xx', 'hrsp_other'].reduce((sum, name) => sum + number(row[name]), 0)
+  return Math.max(number(row.econ) + number(row.eresp), number(row.stot) - answered - number(row.scur) - number(row.cli_abrt))
+}
 
 /** The worst that any HAProxy or backend says of a server counts. */
 function merge(server: string, rows: readonly StatRow[]): ServerTraffic {
