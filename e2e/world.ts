@@ -175,6 +175,12 @@ export class World implements AsyncDisposable {
     }
   }
 
+  /** What a command that only shows something prints with --json. */
+  async show(...args: string[]): Promise<unknown> {
+    const { stdout } = await run(program, [...args, '--json'], { cwd: this.repository, env: { ...this.environment } })
+    return JSON.parse(stdout)
+  }
+
   /** Each server's answer to `path`, asked directly. */
   async answers(path = '/'): Promise<string[]> {
     return Promise.all(

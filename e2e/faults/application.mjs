@@ -3,7 +3,7 @@
 //   deaf            ignores SIGTERM
 //   abrupt          ends at once on SIGTERM, with requests in flight
 //   ready=MS        pages answer 503 for so long after the start; /healthz says 200 all the same
-//   idle=MS         a request over a connection that was idle for so long meets its end: a keep-alive race, made certain
+//   keepalive=MS    keeps idle connections for so long; a request over one that was idle for longer meets its end: a race, made certain
 //   boot=MS         listens only after so long
 import http from 'node:http'
 import { existsSync, readFileSync } from 'node:fs'
@@ -16,11 +16,12 @@ const fault = (name) => {
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 const started = performance.now()
 const lastUsed = new WeakMap()
+const keepAlive = fault('keepalive') ?? 75_000
 
 const server = http.createServer(async (request, response) => {
   const { socket } = request
   const idle = performance.now() - (lastUsed.get(socket) ?? performance.now())
-  if (fault('idle') !== null && idle > fault('idle')) return void socket.destroy()
+  if (idle > keepAlive) return void socket.destroy()
   response.on('finish', () => lastUsed.set(socket, performance.now()))
   if (request.url === '/healthz') return void response.end('ok\n')
   if (request.url.startsWith('/assets/')) {
@@ -35,8 +36,8 @@ const server = http.createServer(async (request, response) => {
   await wait(fault('page') ?? 0)
   response.end(`${words[0]}\n`)
 })
-server.keepAliveTimeout = 75_000
-setTimeout(() => server.listen(Number(process.env.PORT)), fault('boot') ?? 0)
+server.keepAliveTimeout = Math.max(keepAlive, 1_000)
+setTimeout(() => server.listen(process.env.LISTEN_FDS ? { fd: 3 } : Number(process.env.PORT)), fault('boot') ?? 0)
 process.on('SIGTERM', () => {
   if (fault('deaf') !== null) return
   if (fault('abrupt') !== null) process.exit(0)

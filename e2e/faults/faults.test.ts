@@ -62,13 +62,14 @@ ${servers.map(({ name, address }) => `  server ${name} ${address}:3000 check int
   })
   after(async () => world?.[Symbol.asyncDispose]())
 
-  /** Deploys these words with this configuration and answers what `dploy explain` says of it. */
+  /** Deploys these words with this configuration and answers what the receipt, and so `dploy explain`, says of it. */
   const deploy = async (words: string, changes: Changes = {}, files: Record<string, string> = {}): Promise<Seen> => {
     await world.configure({ ...changes, environment: { probe: { url: world.url, interval: '10ms' }, ...changes.environment } })
     await world.commit({ 'version.txt': `v${++number} ${words}\n`, ...files }, `Version ${number}`)
     const { result } = await world.dploy('deploy', 'production')
     assert.equal(result.state, 'succeeded', result.failure?.message)
     const { traffic, causes } = result.receipt as unknown as { traffic: { failed: number; stalled: number }; causes: Cause[] }
+    assert.deepEqual(((await world.show('explain', String(result.deployment))) as { causes: Cause[] }).causes, causes)
     return { number: result.deployment!, failed: traffic.failed, stalled: traffic.stalled, causes }
   }
   const names = (seen: Seen, id: string, servers: string[], step: string | null, lines: string[]) => {
@@ -121,13 +122,22 @@ ${servers.map(({ name, address }) => `  server ${name} ${address}:3000 check int
 
   test('a keep-alive timeout shorter than the balancer keeps connections', async () => {
     const posts = { environment: { probe: { url: world.url, interval: '20ms', post: '/' } } }
-    await deploy('idle=30@web2', posts)
-    let seen = await deploy('idle=30@web2', posts)
+    await deploy('keepalive=30@web2', posts)
+    let seen = await deploy('keepalive=30@web2', posts)
     // It is a race: a request has to come in the instant in which the connection is closed.
-    for (let more = 5; seen.failed === 0 && more > 0; more--) seen = await deploy('idle=30@web2', posts)
+    for (let more = 5; seen.failed === 0 && more > 0; more--) seen = await deploy('keepalive=30@web2', posts)
     names(seen, 'keep_alive_race', ['web2'], null, ['server.keepAliveTimeout = 75_000   // Node; gunicorn: --keep-alive 75; puma: persistent_timeout 75'])
-    await deploy('', posts)
-    isClean(await deploy('', posts))
+    await deploy('keepalive=75000@web2', posts)
+    isClean(await deploy('keepalive=75000@web2', posts))
+  })
+
+  test('an application that drops what it answers when the new release has taken over beside it', async () => {
+    const beside = { service: { handover: 'socket' }, environment: { probe: { url: world.url, interval: '10ms', post: '/' } } }
+    await deploy('page=300 abrupt@web2', beside)
+    const seen = await deploy('page=300 abrupt@web2', beside)
+    names(seen, 'socket_closed_at_once', ['web2'], 'switch', ["process.on('SIGTERM', () => server.close(() => process.exit(0)))   // Node"])
+    await deploy('page=300', beside)
+    isClean(await deploy('page=300', beside))
   })
 
   test('a hook that stops the service', async () => {

@@ -70,7 +70,7 @@ export async function watchRelease(context: ReleaseContext, duration: number): P
   const { service } = context.spec
   if (!service) return { checks: 0 }
   await noteOldCode(context)
-  using _notes = context.handover?.listen((text) => context.emit({ kind: 'note', text }))
+  using _notes = context.handover?.listen((text, ended) => context.emit({ kind: 'note', text, ...(ended && { ended }) }))
   return await untilFailure(context, (exited) => watchHealth(healthTarget(context, exited), duration))
 }
 

@@ -67,11 +67,12 @@ export class Agent {
   readonly #results = new Map<string, Promise<unknown>>()
   readonly #stop = new AbortController()
   readonly #person: PersonCommands
+  readonly #peers = new Set<Peer>()
 
   constructor(options: AgentOptions) {
     this.#options = options
     this.#identity = options.identity
-    this.#services = new KeptServices({ ...options, directoryOf: (path) => this.#directory(path).path })
+    this.#services = new KeptServices({ ...options, directoryOf: (path) => this.#directory(path).path, tell: (place, text) => this.#tell(place, text) })
     this.#person = new PersonCommands({ ...options, services: this.#services, name: () => this.#who().name })
   }
 
@@ -81,7 +82,8 @@ export class Agent {
       hello: async (params) => this.#hello(helloParams.parse(params)),
       command: (params, context) => this.#command(params, context, peer),
     })
-    return peer.closed
+    this.#peers.add(peer)
+    return peer.closed.finally(() => this.#peers.delete(peer))
   }
 
   /** Resolves once nothing that changes the server is under way any more. */
@@ -168,6 +170,12 @@ export class Agent {
     } catch (error) {
       throw this.#options.explain?.(error) ?? error
     }
+  }
+
+  /** Tells whoever is connected. A control plane from before there were notes refuses it, and the log has it all the same. */
+  #tell({ application, environment }: { application: string; environment: string }, text: string): void {
+    const [peer] = this.#peers
+    void peer?.call('note', { application, environment, text }).catch((error: unknown) => this.#options.log(`the control plane took no note: ${(error as Error).message}`))
   }
 
   /** Does a change once: a repeated command is answered with what came of the first, or joins it while it runs. */

@@ -21,6 +21,8 @@ export interface KeptServicesOptions {
   /** Absolute path of an application's directory. */
   directoryOf(directory: string): string
   log(text: string): void
+  /** Tells the control plane what nobody who listens was told. */
+  tell(place: { application: string; environment: string }, text: string): void
 }
 
 /** The services of this server: one manager each, opened when it is first asked for. */
@@ -46,7 +48,7 @@ export class KeptServices {
     const manager = openManager(kind, place, { keeper, ownsMachine: root === '/' })
     const log = (text: string) => this.#options.log(`${key}: ${text}`)
     const { beside } = manager
-    const handover = beside && new Handover({ ...place, beside, stopService: () => manager.stop(), note: log })
+    const handover = beside && new Handover({ ...place, beside, stopService: () => manager.stop(), note: (text, heard) => (log(text), heard || this.#options.tell(spec, text)) })
     const kept = { kind, manager, handover }
     this.#open.set(key, kept)
     void manager

@@ -51,7 +51,13 @@ export type ServiceState = z.infer<typeof serviceStateSchema>
 
 /** Anything that a hook, a release command or a service printed. */
 const outputEvent = z.object({ kind: z.literal('output'), source: z.string(), stream: z.enum(['stdout', 'stderr']), text: z.string() })
-const noteEvent = z.object({ kind: z.literal('note'), text: z.string() })
+/**
+ * How the release before ended, once the new one had taken over beside it: within `ms` of its stop signal, `ago` ms before this
+ * was sent. `connections`: those that were cut because it was killed.
+ */
+const endedSchema = z.object({ release: z.number(), ms: z.number(), ago: z.number(), killed: z.boolean(), connections: z.number() })
+export type Ended = z.infer<typeof endedSchema>
+const noteEvent = z.object({ kind: z.literal('note'), text: z.string(), ended: endedSchema.optional() })
 const progressEvent = z.object({ kind: z.literal('progress'), phase: z.string() })
 export const stepEventSchema = z.discriminatedUnion('kind', [outputEvent, noteEvent, progressEvent])
 export type StepEvent = z.infer<typeof stepEventSchema>
@@ -179,6 +185,12 @@ export const controlMethods = {
     params: z.object({ release: z.string(), artifact: digest }),
     result: z.object({}),
     event: z.object({}),
+  },
+  /** What came to be known of an environment's service while nobody watched it: connections that were cut when a release ended that had been kept warm. */
+  note: {
+    params: z.object({ application: z.string(), environment: z.string(), text: z.string().max(1_000) }),
+    result: z.object({}),
+    event: z.never(),
   },
 } as const satisfies Record<string, { params: z.ZodType; result: z.ZodType; event: z.ZodType }>
 

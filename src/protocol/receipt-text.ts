@@ -35,6 +35,7 @@ export function receiptLines(receipt: Receipt, options: ReceiptTextOptions): str
     ...path(page),
     ...moved(page),
     ...capacity(page),
+    ...cuts(page),
     ...requests(page),
     ...why(page),
     ...noticed(page),
@@ -112,6 +113,13 @@ function moved(page: Page): string[] {
     ...(receipt.servers.length === 0 ? [] : section(page, 'sent', got.length > 1 ? parts : parts.slice(0, 2))),
     ...(receipt.skewMs === null || receipt.skewMs < 0.5 ? [] : section(page, 'skew', [`${formatDuration(receipt.skewMs)} from the first switch to the last`])),
   ]
+}
+
+function cuts(page: Page): string[] {
+  const { cut } = page.receipt
+  const what = { drain: ['request', "when the drain's time was up"], stop: ['connection', 'when the release before was killed'] } as const
+  const parts = cut.slice(0, rowsAtMost).map(({ server, count, when }) => `${server} ${count === null ? 'some' : number(count)} ${what[when][0]}${count === 1 ? '' : 's'} ${what[when][1]}`)
+  return parts.length === 0 ? [] : section(page, 'cut', cut.length > parts.length ? [...parts, `${cut.length - parts.length} more servers`] : parts)
 }
 
 function capacity(page: Page): string[] {

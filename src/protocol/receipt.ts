@@ -184,6 +184,15 @@ const causeSchema = z.object({
 })
 export type Cause = z.infer<typeof causeSchema>
 
+/** What had to be cut so that a server could switch: `when` says whether its drain's time was up, or the release before had been told to end. */
+const cutSchema = z.object({
+  server: z.string(),
+  /** Requests in flight, or connections; null: some may have been, and the balancer does not say how many. */
+  count: z.number().nullable(),
+  when: z.enum(['drain', 'stop']),
+})
+export type Cut = z.infer<typeof cutSchema>
+
 /** The share of servers in traffic, 0 to 1: at the worst moment, and on average over the deployment. */
 const capacitySchema = z.object({ least: z.number(), mean: z.number() })
 
@@ -207,7 +216,7 @@ export const receiptSchema = z.object({
   servers: z.array(serverSchema),
   /** From start to end without a gap: the pieces' times add up to the whole. */
   criticalPath: z.array(pieceSchema),
-  /** Between the first and the last server's switch; null if none switched. Milliseconds. */
+  /** Between the first and the last server's switch, to the moment from which users are answered by the new release; null if none switched. Milliseconds. */
   skewMs: z.number().nullable(),
   /** Sent to all servers together. */
   bytes: z.number(),
@@ -217,5 +226,7 @@ export const receiptSchema = z.object({
   causes: z.array(causeSchema).default([]),
   /** Null in receipts from before it was measured. */
   capacity: capacitySchema.nullable().default(null),
+  /** What was cut; where a release is kept warm, what is cut at its end comes later, into the deployment's log. */
+  cut: z.array(cutSchema).default([]),
 })
 export type Receipt = z.infer<typeof receiptSchema>

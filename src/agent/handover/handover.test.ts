@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
+import type { Ended } from '../../protocol/agent-messages.ts'
 import type { ReleaseSpec, ServiceSpec } from '../../protocol/release-spec.ts'
 import { ask, freePorts, lives, ManagerWorld, until, untilAnswers, type Told } from '../services/contract-world.ts'
 import { Handover, type Incoming } from './handover.ts'
@@ -42,6 +43,13 @@ describe('releases hand over on one server', { skip, concurrency: 1, timeout: 12
     user.destroy()
     await until(() => !lives(first.pid))
     assert.deepEqual(server.notes, [])
+    // Who begins to listen a moment later hears of it all the same, once.
+    await until(() => {
+      const heard: Ended[] = []
+      using _listening = server.handover.listen((_text, how) => how && heard.push(how))
+      return heard.length === 1 && heard[0]!.release === 1 && !heard[0]!.killed
+    })
+    using _again = server.handover.listen(() => assert.fail('it is told twice'))
   })
 
   test('connections that outlast the time of the old release are cut, and it is said how many', async () => {
@@ -50,9 +58,13 @@ describe('releases hand over on one server', { skip, concurrency: 1, timeout: 12
     const first = await server.told(1)
     const users = Array.from({ length: 3 }, () => connect(Number(first.env['PORT']), '127.0.0.1').on('error', () => {}))
     await Promise.all(users.map((user) => once(user, 'connect')))
+    const ended: Ended[] = []
+    using _listening = server.handover.listen((_text, how) => how && ended.push(how))
     await server.activate(2)
     await until(() => !lives(first.pid))
     await until(() => server.notes.length > 0)
+    assert.deepEqual(ended.map(({ release, killed, connections }) => ({ release, killed, connections })), [{ release: 1, killed: true, connections: 3 }])
+    assert.ok(ended[0]!.ms >= 400 && ended[0]!.ago === 0)
     assert.match(server.notes[0]!, /release 1 did not end within 400 ms and was killed; 3 connections were cut/)
     for (const user of users) user.destroy()
   })

@@ -1,11 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import type { ServiceState } from '../../protocol/agent-messages.ts'
+import type { Ended, ServiceState } from '../../protocol/agent-messages.ts'
 import { formatDuration } from '../../protocol/duration.ts'
 import { DployError } from '../../protocol/errors.ts'
 import { handoverOf, type ReleaseSpec } from '../../protocol/release-spec.ts'
 import { waitHealthy, type HealthTarget } from '../health.ts'
 import type { Beside, ListenAddress, ServiceRelease } from '../services/contract.ts'
 import { countConnections, withDescendants } from '../services/connections.ts'
+import { FormerReleases, type Listener } from './former.ts'
 import { freePort, isFree } from './free-port.ts'
 import { waitOwnAnswer } from './own-answer.ts'
 import { Redirect } from './redirect.ts'
@@ -25,8 +26,8 @@ export interface HandoverOptions {
   beside: Beside
   /** Ends the service, whichever way it runs. */
   stopService(): Promise<void>
-  /** What is to be known of a release after it was switched away from. */
-  note(text: string): void
+  /** What is to be known of a release after it was switched away from. `heard`: somebody who listens was told. */
+  note(text: string, heard: boolean): void
 }
 
 /** One release as it is to be started, and what tells of it. */
@@ -57,12 +58,13 @@ export class Handover {
   readonly #redirect: Redirect
   readonly #timers = new Map<string, NodeJS.Timeout>()
   readonly #endings = new Map<string, Promise<void>>()
-  readonly #listeners = new Set<(text: string) => void>()
+  readonly #former: FormerReleases
   /** Runs that are about to serve: none of them is ended now. */
   readonly #claimed = new Set<string>()
 
   constructor(options: HandoverOptions) {
     this.#options = options
+    this.#former = new FormerReleases((text, heard) => options.note(text, heard))
     this.#file = new StateFile(options.stateDirectory)
     this.#redirect = new Redirect(options.application, options.environment)
   }
@@ -90,10 +92,9 @@ export class Handover {
     return { ...service, ...(holds && { handover: state.handover }), ...(port !== undefined && { port }), beside }
   }
 
-  /** Tells of what comes to be known of former releases, until disposed. */
-  listen(listener: (text: string) => void): Disposable {
-    this.#listeners.add(listener)
-    return { [Symbol.dispose]: () => this.#listeners.delete(listener) }
+  /** Tells of what comes to be known of former releases, until disposed; first what came to be known a moment before. */
+  listen(listener: Listener): Disposable {
+    return this.#former.listen(listener)
   }
 
   /** Where a release listens; null if it is not beside others. */
@@ -244,12 +245,14 @@ export class Handover {
     const already = await this.#lives(name)
     const pids = async () => (await this.#options.beside.runs()).find((run) => run.name === name)?.pids ?? []
     try {
-      if (!already) {
-        const ports = portsOnSocket(incoming)
-        this.#remember('socket', port, name, { release: spec.number, ports, until: Date.now() + bootedFor })
-        await incoming.span('switch', () => this.#options.beside.start(name, incoming.release(ports), [{ host: null, port }]))
-      }
-      await incoming.span('boot', () => this.#untilFailure(name, signal, (exited) => waitOwnAnswer(incoming.health([port], exited), pids)))
+      await incoming.span('boot', async () => {
+        if (!already) {
+          const ports = portsOnSocket(incoming)
+          this.#remember('socket', port, name, { release: spec.number, ports, until: Date.now() + bootedFor })
+          await this.#options.beside.start(name, incoming.release(ports), [{ host: null, port }])
+        }
+        await this.#untilFailure(name, signal, (exited) => waitOwnAnswer(incoming.health([port], exited), pids))
+      })
     } catch (error) {
       // The old one has accepted all along: without the new one everything is as it was.
       if (!already) await this.#end(name)
@@ -306,7 +309,7 @@ export class Handover {
   }
 
   #endSoon(name: string): void {
-    void this.#endGently(name).catch((error: unknown) => this.#note(`release ${name} could not be ended: ${(error as Error).message}`))
+    void this.#endGently(name).catch((error: unknown) => this.#former.tell(`release ${name} could not be ended: ${(error as Error).message}`))
   }
 
   #endLater(name: string, run: RunState): void {
@@ -334,7 +337,8 @@ export class Handover {
     }
     if (this.#isWanted(name)) return
     let left = countConnections(pids, run.ports, 0)
-    const killedAt = performance.now() + timeout
+    const toldAt = performance.now()
+    const killedAt = toldAt + timeout
     const counting = setInterval(() => {
       const now = countConnections(pids, run.ports)
       // What a killed process had open is cut, not closed: only a count that ended before the kill tells.
@@ -342,15 +346,12 @@ export class Handover {
     }, countEvery)
     try {
       const { killed } = await this.#end(name)
-      if (killed) this.#note(`release ${run.release} did not end within ${formatDuration(timeout)} and was killed; ${left === 0 ? 'no connection was' : left === 1 ? '1 connection was' : `${left} connections were`} cut`)
+      const ended: Ended = { release: run.release, ms: Math.round(performance.now() - toldAt), ago: 0, killed, connections: killed ? left : 0 }
+      const cut = left === 0 ? 'no connection was' : left === 1 ? '1 connection was' : `${left} connections were`
+      this.#former.tell(killed ? `release ${run.release} did not end within ${formatDuration(timeout)} and was killed; ${cut} cut` : `release ${run.release} ended, ${formatDuration(ended.ms)} after it was told to`, ended)
     } finally {
       clearInterval(counting)
     }
-  }
-
-  #note(text: string): void {
-    this.#options.note(text)
-    for (const listener of this.#listeners) listener(text)
   }
 
   #isWanted(name: string): boolean {

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
 import type { Balancer } from '../../balancers/contract.ts'
-import type { AgentEvent, AgentMethod, AgentParams, AgentResult, Span } from '../../protocol/agent-messages.ts'
+import type { AgentEvent, AgentMethod, AgentParams, AgentResult, Ended, Span } from '../../protocol/agent-messages.ts'
 import type { Config, EnvironmentConfig } from '../../protocol/config.ts'
 import type { DeploymentEventData, DeploymentState, StepState } from '../../protocol/deployment.ts'
 import { DployError, type ErrorReport } from '../../protocol/errors.ts'
@@ -43,6 +43,12 @@ export interface RunnerOptions {
   holder: string
 }
 
+/** From its stop signal until it had ended, and what that cut. Milliseconds. */
+export interface Retired extends Pick<Ended, 'killed' | 'connections'> {
+  start: number
+  end: number
+}
+
 /** One deployment while it runs: what it knows, and the only ways in which it writes. */
 export class Run {
   readonly id: string
@@ -70,6 +76,8 @@ export class Run {
   readonly roundTrips = new Map<string, number>()
   /** Requests still in flight when a drain's time was up, by server; null: some may have been. */
   readonly cut = new Map<string, number | null>()
+  /** How the release before ended where another took over beside it, by server. Relative to the start. */
+  readonly retired = new Map<string, Retired>()
   state: DeploymentState
   release: Release | null = null
   from: Release | null = null
@@ -205,7 +213,14 @@ export class Run {
   #forward<M extends AgentMethod>(server: EnvironmentServer, event: AgentEvent<M>, streams: Map<string, Output>): void {
     const step = event as { kind?: string }
     if (step.kind === 'progress') this.event(server, event as DeploymentEventData)
-    else if (step.kind === 'note') this.note(server, (event as { text: string }).text)
+    else if (step.kind === 'note') {
+      const { text, ended } = event as { text: string; ended?: Ended }
+      this.note(server, text)
+      if (ended) {
+        const end = this.elapsed() - ended.ago
+        this.retired.set(server.name, { start: end - ended.ms, end, killed: ended.killed, connections: ended.connections })
+      }
+    }
     else if (step.kind === 'output') {
       const output = event as Output
       const stream = `${server.id} ${output.source} ${output.stream}`

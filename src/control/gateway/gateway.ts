@@ -134,6 +134,7 @@ export class Gateway {
     const peer = new Peer(carrier, {
       objects: known((params, context, id) => this.#sendObjects(params, context, id)),
       manifest: known((params, context, id) => this.#sendManifest(params, context, id)),
+      note: known((params, _context, id) => this.#takeNote(params, id)),
     })
     const nonce = randomBytes(24).toString('base64')
     const asked = performance.now()
@@ -207,6 +208,18 @@ export class Gateway {
     if (found.spec.artifact !== artifact) throw new DployError('not_found', `The release ${found.number} does not consist of artifact ${artifact}`)
     const text = await this.#options.objects.manifest(artifact)
     for (let start = 0; start < text.length; start += 256 * 1024) await context.emit({}, text.subarray(start, start + 256 * 1024))
+    return {}
+  }
+
+  /** It stands in the log of the environment's last deployment: what is cut when a release ends that was kept warm is of its doing. */
+  async #takeNote(params: unknown, serverId: string): Promise<unknown> {
+    const { application, environment, text } = parsed(controlMethods.note.params, params)
+    const { store, log } = this.#options
+    const found = (await store.applications.environmentsOf(serverId)).find((one) => one.application === application && one.name === environment)
+    if (!found) throw new DployError('environment.unknown', 'There is no such environment of this server')
+    log.info({ server: serverId, application, environment }, text)
+    const [last] = await store.deployments.list({ environmentId: found.id, limit: 1 })
+    if (last) store.events.add(last.id, serverId, { kind: 'note', text }, Date.now())
     return {}
   }
 

@@ -6,7 +6,7 @@ import { capacityOf } from './capacity.ts'
 import { causesOf, type CausesInput, type DeploymentFacts, type Noticed } from './causes.ts'
 
 const facts: DeploymentFacts = {
-  balancer: 'haproxy', drains: true, restarted: false, failedAt: [], warm: false, drainTimeout: 1_000, stopTimeout: 10_000, cut: new Map(),
+  balancer: 'haproxy', drains: true, restarted: false, failedAt: [], warm: false, drainTimeout: 1_000, stopTimeout: 10_000, cut: new Map(), retired: new Map(),
   environment: 'production', probePath: '/ready', hooks: { after_stage: 'systemctl stop shop' },
 }
 const bare: Partial<DeploymentFacts> = { balancer: 'none', drains: false }
@@ -38,6 +38,8 @@ const cases: { name: string; cause: CauseId; servers: string[]; step: string | n
   { name: 'a request that ends with its process after the time to stop was up', cause: 'killed_in_flight', servers: ['web1'], step: 'switch', noticed: [request(500, 2_610, reset)], lanes: [server('web1', { stop: 2_000 }), server('web2', { later: 4_000 })], facts: { cut: new Map([['web1', 3]]), stopTimeout: 2_000 }, lines: /drain: 30s/ },
   { name: 'a request that ends the moment the process is told to stop', cause: 'socket_closed_at_once', servers: ['web2'], step: 'switch', noticed: [request(2_000, 1_120, reset)], facts: { cut: new Map([['web2', 1]]) }, lines: /drain: 30s/ },
   { name: 'the same without a balancer', cause: 'socket_closed_at_once', servers: ['web1'], step: 'switch', noticed: [request(600, 510, reset)], facts: bare, lines: /server\.close/, where: 'application' },
+  { name: 'a request that the release before had when it was killed, with the new one beside it', cause: 'killed_in_flight', servers: ['web1'], step: 'switch', noticed: [request(1_900, 2_110, reset), request(2_500, 1_500, reset)], facts: { warm: true, stopTimeout: 2_000, retired: new Map([['web1', { start: 2_000, end: 4_010, killed: true, connections: 2 }]]) }, lines: /server\.close/, where: 'application' },
+  { name: 'a request that the release before drops on its signal, with the new one beside it', cause: 'socket_closed_at_once', servers: ['web2'], step: 'switch', noticed: [request(3_900, 205, reset)], facts: { warm: true, retired: new Map([['web1', { start: 2_000, end: 2_010, killed: false, connections: 0 }], ['web2', { start: 4_100, end: 4_110, killed: false, connections: 0 }]]) }, lines: /server\.close/, where: 'application' },
   { name: 'a refused connection while the only way leads to a server that starts', cause: 'refused_while_registered', servers: ['web1'], step: 'boot', noticed: [request(1_300, 1, { status: null, error: 'connection refused' })], facts: bare, lines: /handover: port/ },
   { name: 'a balancer that nobody told sends to a server that starts', cause: 'balancer_unaware', servers: ['web2'], step: 'boot', noticed: [request(3_300, 3, { status: 503 })], facts: bare, lines: /kind: haproxy/ },
   { name: 'a balancer that tries again until it works', cause: 'balancer_unaware', servers: ['web2'], step: 'switch', noticed: [request(3_150, 1_010, { status: 200, what: 'stalled' })], facts: bare, lines: /kind: haproxy/ },

@@ -19,6 +19,8 @@ export interface DeploymentFacts {
   stopTimeout: number
   /** Requests that were still in flight when a drain's time was up, by server; null: some may have been. */
   cut: ReadonlyMap<string, number | null>
+  /** From when until when the release before was ended, by server, where another had taken over beside it. */
+  retired: ReadonlyMap<string, { start: number; end: number; killed: boolean; connections: number }>
   /** Servers at which the balancer counted connections or answers that failed meanwhile. */
   failedAt: readonly string[]
   /** What suggestions quote. */
@@ -86,7 +88,7 @@ interface Lane {
   spans: readonly Span[]
   /** Out of traffic from its start on; null too where nothing takes it out. */
   drain: Span | null
-  /** From asking the old processes to end until the new ones were started. */
+  /** From asking the old processes to end until the new ones were started; warm, until the old ones had ended. */
   stop: Span | null
   /** Until when nothing answered, and until when nothing was to be sent. */
   healthy: number
@@ -96,8 +98,12 @@ interface Lane {
 function laneOf(server: Server, facts: DeploymentFacts): Lane {
   const of = (name: string) => server.spans.find((span) => span.name === name) ?? null
   const healthy = of('health')?.end ?? of('activate')?.end ?? Number.POSITIVE_INFINITY
-  const stop = facts.warm ? null : (of('stop') ?? of('switch'))
+  const stop = facts.warm ? ended(facts.retired.get(server.name)) : (of('stop') ?? of('switch'))
   return { name: server.name, outcome: server.outcome, spans: server.spans, drain: facts.drains && !facts.warm ? of('drain') : null, stop, healthy, back: facts.drains ? (of('register')?.end ?? healthy) : healthy }
+}
+
+function ended(retired: { start: number; end: number } | undefined): Span | null {
+  return retired ? { name: 'retire', start: retired.start, end: retired.end } : null
 }
 
 function judge(one: Noticed, all: readonly Lane[], { facts, total }: CausesInput, onlyPosts: boolean): Judgement {
@@ -128,20 +134,23 @@ function broken(one: Noticed, lanes: readonly Lane[], facts: DeploymentFacts): J
   if (isRefused(one)) return null
   const end = endOf(one)
   const late = one.what === 'stalled' ? one.ms : slack
-  const fits = lanes.filter(({ name, stop, drain }) => stop !== null && one.at < stop.start + (one.ms > 2 * slack && one.what === 'failed' ? slack : 0) && end >= stop.start - slack && end <= stop.end + late && (drain === null || facts.cut.has(name)))
+  // Beside another release the old one may take requests until it has ended.
+  const sentBefore = (stop: Span) => (facts.warm ? stop.end : stop.start + (one.ms > 2 * slack && one.what === 'failed' ? slack : 0))
+  const fits = lanes.filter(({ name, stop, drain }) => stop !== null && one.at < sentBefore(stop) && end >= stop.start - slack && end <= stop.end + late && (drain === null || facts.cut.has(name)))
   const lane = fits.sort((a, b) => Math.abs(a.stop!.start - end) - Math.abs(b.stop!.start - end))[0]
   if (!lane) return null
   const stop = lane.stop!
   const killed = stop.end - stop.start >= facts.stopTimeout - slack && end - stop.start >= facts.stopTimeout / 2
   const cut = facts.cut.get(lane.name)
-  const why = lane.drain === null ? 'it was not taken out of traffic first' : `${cut ?? 'some'} requests were in flight when the drain's time (${formatDuration(facts.drainTimeout)}) was up`
-  return { cause: killed ? 'killed_in_flight' : 'socket_closed_at_once', servers: [lane.name], step: 'switch', evidence: `${said(one)}, sent ${formatDuration(Math.max(0, stop.start - one.at))} before ${lane.name} was told to stop; ${why}` }
+  const why = facts.warm ? 'the new release had taken over' : lane.drain === null ? 'it was not taken out of traffic first' : `${cut ?? 'some'} requests were in flight when the drain's time (${formatDuration(facts.drainTimeout)}) was up`
+  return { cause: killed ? 'killed_in_flight' : 'socket_closed_at_once', servers: [lane.name], step: 'switch', evidence: `${said(one)}, sent ${formatDuration(Math.abs(stop.start - one.at))} ${one.at <= stop.start ? 'before' : 'after'} ${facts.warm ? `the release before was told to stop on ${lane.name}` : `${lane.name} was told to stop`}; ${why}` }
 }
 
 /** Nothing could answer on a server, and it was asked all the same. */
 function whileDown(one: Noticed, lanes: readonly Lane[]): Judgement | null {
   if (!isUnanswered(one)) return null
-  const lane = lanes.find(({ stop, drain, healthy }) => stop !== null && (drain === null || (one.server !== null && one.what === 'failed')) && endOf(one) >= stop.start - (drain === null ? slack : 0) && one.at < healthy + (drain === null ? slack : 0))
+  // Where another release has taken over beside it, the end of one leaves nobody without an answer.
+  const lane = lanes.find(({ stop, drain, healthy }) => stop !== null && stop.start < healthy && (drain === null || (one.server !== null && one.what === 'failed')) && endOf(one) >= stop.start - (drain === null ? slack : 0) && one.at < healthy + (drain === null ? slack : 0))
   if (!lane) return null
   const stop = lane.stop!
   const until = lane.healthy === Number.POSITIVE_INFINITY ? '' : ` to ${seconds(lane.healthy)}`

@@ -74,6 +74,7 @@ function factsOf(run: Run): Omit<DeploymentFacts, 'restarted' | 'failedAt'> {
     // The old processes are ended as their own release says, or as the new one does where there is none before.
     stopTimeout: (run.from ?? run.release)?.spec.service?.stop.timeout ?? Number.POSITIVE_INFINITY,
     cut: run.cut,
+    retired: run.retired,
     environment: run.environmentName,
     probePath: environment.probe === undefined ? '/' : new URL(environment.probe.url).pathname,
     hooks: Object.fromEntries(hooks),

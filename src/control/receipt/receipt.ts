@@ -1,7 +1,7 @@
 import type { TrafficCounters } from '../../balancers/contract.ts'
 import type { Span } from '../../protocol/agent-messages.ts'
 import type { Step, StepState } from '../../protocol/deployment.ts'
-import type { PhaseName, Receipt, ServerOutcome } from '../../protocol/receipt.ts'
+import type { Cut, PhaseName, Receipt, ServerOutcome } from '../../protocol/receipt.ts'
 import { capacityOf } from './capacity.ts'
 import { causesOf, type DeploymentFacts } from './causes.ts'
 import { criticalPath } from './critical-path.ts'
@@ -89,6 +89,7 @@ export function makeReceipt(input: ReceiptInput): Receipt {
     traffic: { ...traffic, noticed: traffic.noticed.map((one, index) => ({ ...one, cause: judged[index]?.cause ?? null, server: judged[index]?.server ?? one.server })) },
     causes,
     capacity: input.facts === undefined ? null : capacityOf(servers, total, input.facts),
+    cut: input.facts === undefined ? [] : cutsOf(input.facts),
   }
 }
 
@@ -113,9 +114,18 @@ const outcomes = {
   unchanged: 'unchanged',
 } as const satisfies Record<StepState, ServerOutcome>
 
-/** A server that was switched back has switched twice; its first time counts. */
+function cutsOf({ cut, retired }: Pick<DeploymentFacts, 'cut' | 'retired'>): Cut[] {
+  const drained = [...cut].flatMap(([server, count]): Cut[] => (count === 0 ? [] : [{ server, count, when: 'drain' }]))
+  const ended = [...retired].flatMap(([server, { connections }]): Cut[] => (connections === 0 ? [] : [{ server, count: connections, when: 'stop' }]))
+  return [...drained, ...ended]
+}
+
+/**
+ * A server that was switched back has switched twice; its first time counts. Where the balancer is told the release's port, users
+ * are led to it by that.
+ */
 function skew(servers: readonly { spans: readonly Span[] }[]): number | null {
-  const times = servers.flatMap((server) => server.spans.find((span) => span.name === 'switch')?.end ?? [])
+  const times = servers.flatMap(({ spans }) => (spans.find((span) => span.name === 'readdress') ?? spans.find((span) => span.name === 'switch'))?.end ?? [])
   if (times.length === 0) return null
   return tenths(times.reduce((a, b) => Math.max(a, b)) - times.reduce((a, b) => Math.min(a, b)))
 }

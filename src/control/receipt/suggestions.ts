@@ -10,7 +10,7 @@ export function suggest(cause: CauseId, facts: DeploymentFacts, step: string | n
   switch (cause) {
     case 'killed_in_flight':
     case 'socket_closed_at_once':
-      return facts.drains ? drainLonger(facts) : endInPeace()
+      return facts.drains && !facts.warm ? drainLonger(facts) : endInPeace()
     case 'refused_while_registered':
       return besideEachOther('Let the new release start beside the old one, so that a server always answers')
     case 'balancer_unaware':
