@@ -32,12 +32,27 @@ test('a service hears at once whether its signature is right, and the webhook te
   const pushed = came.find(({ delivery }) => delivery === 'one') as { results: { reason: string; deployment: null }[] }
   assert.deepEqual(pushed.results, [{ application: 'shop', environment: 'production', deployment: null, reason: 'it follows main' }])
 
+  const again = await team.dploy('webhook', 'redeliver', webhook.id, (pushed as unknown as { id: string }).id, '--json')
+  assert.equal(again.code, 0, again.stderr)
+  const { id: repeated } = linesOf(again)[0] as { id: string }
+  for (const deadline = Date.now() + 20_000; ; await delay(50)) {
+    const found = (await deliveries()).find(({ id }) => id === repeated) as { state: string; results: unknown[]; againBy: string } | undefined
+    if (found?.state === 'done') {
+      assert.deepEqual(found.results, pushed.results, 'what came once more is judged as the first time')
+      break
+    }
+    assert.ok(Date.now() < deadline, 'it is worked through again')
+  }
+  const ping = came.find(({ event }) => event === 'ping') as { id: string }
+  assert.match((await team.dploy('webhook', 'redeliver', webhook.id, ping.id)).stderr, /told of no push/)
+
   const rehearsal = linesOf(await team.dploy('webhook', 'test', webhook.id, 'main', '--json'))[0]
   assert.deepEqual(rehearsal!.results, [{ application: 'shop', environment: 'production', deploys: true, reason: 'it follows main' }])
   const listed = await team.dploy('webhook', 'list', '--json')
   assert.ok(!listed.stdout.toString().includes(secret), 'the secret is shown once')
   const audited = (await team.dploy('audit', '--json')).stdout.toString()
   assert.match(audited, /addWebhook/)
+  assert.match(audited, /redeliver/)
   assert.ok(!audited.includes(secret))
   assert.equal((await team.dploy('webhook', 'remove', webhook.id, '--json')).code, 0)
   assert.equal((await send(githubPush(nobody, 'main', commit))).status, 404)

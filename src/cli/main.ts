@@ -24,6 +24,7 @@ const commands = {
   exec: async () => (await import('./exec/command.ts')).execCommand(),
   shell: async () => (await import('./shell/command.ts')).shellCommand(),
   copy: async () => (await import('./copy/command.ts')).copyCommand(),
+  settings: async () => (await import('./settings.ts')).settingsCommand(),
   secret: async () => (await import('./secret/command.ts')).secretCommand(),
   unlock: async () => (await import('./unlock.ts')).unlockCommand(),
   serve: async () => (await import('./serve.ts')).serveCommand(),

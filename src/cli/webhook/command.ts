@@ -17,7 +17,7 @@ const fields: Record<WebhookService, string> = {
 
 /** `dploy webhook`: services that tell of pushes. */
 export function webhookCommand(): Command {
-  return new Command('webhook').description('deploy what is pushed: GitHub, GitLab, Bitbucket, Gitea, Forgejo').addCommand(addCommand()).addCommand(listCommand()).addCommand(removeCommand()).addCommand(testCommand())
+  return new Command('webhook').description('deploy what is pushed: GitHub, GitLab, Bitbucket, Gitea, Forgejo').addCommand(addCommand()).addCommand(listCommand()).addCommand(removeCommand()).addCommand(testCommand()).addCommand(redeliverCommand())
 }
 
 function addCommand(): Command {
@@ -67,7 +67,7 @@ function listCommand(): Command {
         const { deliveries } = await connection.client.call('deliveries', { params: { webhook: id }, query: {} })
         if (output.mode === 'json') return deliveries.forEach((delivery) => output.json({ type: 'delivery', ...delivery }))
         if (deliveries.length === 0) return output.line('Nothing came yet.')
-        for (const line of table([['', 'event', 'branch', 'what came of it'], ...deliveries.map((one) => [ago(one.receivedAt, now), one.event, one.branches.join(', '), outcomeOf(one)])], output.width())) output.line(line)
+        for (const line of table([['', '', 'event', 'branch', 'what came of it'], ...deliveries.map((one) => [one.id, ago(one.receivedAt, now), one.againBy === null ? one.event : `${one.event}, again`, one.branches.join(', '), outcomeOf(one)])], output.width())) output.line(line)
         return
       }
       const { webhooks } = await connection.client.call('webhooks')
@@ -108,6 +108,25 @@ function testCommand(): Command {
       if (results.length === 0) return output.line('No application has that source. For a source that is a path, make the webhook with --application.')
       const rows = results.map((one) => [`${one.application}/${one.environment}`, one.deploys ? 'would be deployed' : 'stays as it is', one.reason])
       for (const line of table([['', `a push to ${branch}`, 'because'], ...rows], output.width())) output.line(line)
+    })
+}
+
+function redeliverCommand(): Command {
+  return new Command('redeliver')
+    .description('work through what came once more, as if it came now')
+    .argument('<id>', 'as dploy webhook list shows it')
+    .argument('[delivery]', 'as dploy webhook list ID shows it; by default the newest push')
+    .option('--json', 'one JSON object a line', false)
+    .addHelpText('after', '\nExamples:\n  $ dploy webhook redeliver whk_4k2v9m1x7p3q8r5t\n  $ dploy webhook redeliver whk_4k2v9m1x7p3q8r5t dlv_8q1s0c6b2n4m7x5z')
+    .action(async (id: string, delivery: string | undefined, options: { json: boolean }, command: Command) => {
+      const output = makeOutput(options)
+      await using connection = await openControlPlane(command)
+      const { client } = connection
+      const wanted = delivery ?? (await client.call('deliveries', { params: { webhook: id }, query: {} })).deliveries.find((one) => one.branches.length > 0)?.id
+      if (wanted === undefined) throw new DployError('request.invalid', 'No push came to this webhook yet', { fix: `Run: dploy webhook list ${id}` })
+      const again = await client.call('redeliver', { params: { webhook: id, delivery: wanted } })
+      if (output.mode === 'json') return output.json({ type: 'delivery', ...again })
+      output.line(`Taken again: ${again.event} to ${again.branches.join(', ')}. What comes of it: dploy webhook list ${id}`)
     })
 }
 

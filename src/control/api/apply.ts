@@ -39,7 +39,7 @@ export async function applyConfig(context: ApiContext, { body, caller, tell }: C
   if (mine.length === 0) throw new DployError('forbidden', `${caller.name} may deploy none of these environments of ${config.application}: ${left.join(', ')}`)
   tell({ subject: config.application, before: Object.keys(before!).length > 0 ? before : null, after: Object.keys(after!).length > 0 ? after : null })
   const kept = new Set(mine)
-  await store.applications.apply(config, caller.rights.may('administer', null) ? body.base : undefined, Date.now(), (name) => kept.has(name))
+  await store.applications.apply(config, caller.rights.may('administer', null) ? body.base : undefined, Date.now(), (name) => kept.has(name), { text: body.text, file: body.fileName.split('/').at(-1)!.slice(0, 200), by: caller.name })
   return { application: config.application, environments: names, warnings: [...checkConfig(config), ...left.map((name) => `${name} stays as it is: you may not deploy there`)] }
 }
 

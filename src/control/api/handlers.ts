@@ -22,6 +22,7 @@ import { sourceHandlers } from './source-handlers.ts'
 import { preview } from './preview.ts'
 import { serverHandlers } from './server-handlers.ts'
 import type { Call, Handlers } from './server.ts'
+import { settingsHandlers } from './settings-handlers.ts'
 import { sessionHandlers } from './session-handlers.ts'
 import { statusOf, summaryOf } from './status.ts'
 import { tokenHandlers } from './token-handlers.ts'
@@ -45,6 +46,7 @@ export function makeHandlers(context: ApiContext): Handlers {
     ...controlHandlers(context),
     ...notificationHandlers(context),
     ...badgeHandlers(context),
+    ...settingsHandlers(context),
 
     apply: (call) => applyConfig(context, call),
 

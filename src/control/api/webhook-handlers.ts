@@ -10,7 +10,7 @@ import { originOf } from './origin-of.ts'
 import type { Handlers } from './server.ts'
 
 /** What the routes of webhooks do. */
-export function webhookHandlers(context: ApiContext): Pick<Handlers, 'webhooks' | 'addWebhook' | 'removeWebhook' | 'deliveries' | 'testWebhook' | 'receiveDelivery'> {
+export function webhookHandlers(context: ApiContext): Pick<Handlers, 'webhooks' | 'addWebhook' | 'removeWebhook' | 'deliveries' | 'redeliver' | 'testWebhook' | 'receiveDelivery'> {
   const { store, receiver } = context
   const present = async (webhook: StoredWebhook, request: FastifyRequest): Promise<Webhook> => ({
     ...webhook,
@@ -43,6 +43,14 @@ export function webhookHandlers(context: ApiContext): Pick<Handlers, 'webhooks' 
     async deliveries({ params, query }) {
       await store.webhooks.get(params.webhook)
       return { deliveries: await store.webhooks.deliveries(params.webhook, query.limit) }
+    },
+
+    async redeliver({ params, caller, tell }) {
+      const { event, branches, results } = await store.webhooks.delivery(params.webhook, params.delivery)
+      tell({ before: { event, branches, results } })
+      const id = await receiver.again(params.webhook, params.delivery, caller, Date.now())
+      tell({ after: { delivery: id } })
+      return store.webhooks.delivery(params.webhook, id)
     },
 
     async testWebhook({ params, body }) {

@@ -115,7 +115,7 @@ export class Notifier implements AsyncDisposable {
     } catch (error) {
       throw new DployError('notification.undelivered', `It did not arrive: ${error instanceof Undelivered ? error.message : reportOf(error).message}`, { where: target.name })
     }
-    await this.#store.outbox.enable(await this.#store.outbox.targetOf(environment.id, key, target.name))
+    await this.#store.outbox.enable(await this.#store.outbox.targetOf(environment.id, key, target.name), Date.now())
   }
 
   async #collect(): Promise<void> {

@@ -13,6 +13,13 @@ export interface Environment {
   wantedRelease: string | null
 }
 
+/** A dploy.yml as it was sent, beside what was read from it. */
+export interface ConfigFile {
+  text: string
+  file: string
+  by: string
+}
+
 export interface EnvironmentServer {
   id: string
   name: string
@@ -30,7 +37,7 @@ export class Applications {
   }
 
   /** Records a dploy.yml: its application, environments and servers. What it no longer names keeps its history; so do environments that are not `only` wanted, as they are. `base` undefined: it stays. */
-  async apply(config: Config, base: string | null | undefined, now: number, only: (environment: string) => boolean = () => true): Promise<void> {
+  async apply(config: Config, base: string | null | undefined, now: number, only: (environment: string) => boolean = () => true, file: ConfigFile | null = null): Promise<void> {
     await this.#db.transaction().execute(async (trx) => {
       await trx
         .insertInto('applications')
@@ -39,12 +46,13 @@ export class Applications {
         .execute()
       const { id: applicationId } = await trx.selectFrom('applications').select('id').where('name', '=', config.application).executeTakeFirstOrThrow()
       const text = JSON.stringify(config)
+      const sent = { config_text: file?.text ?? null, config_file: file?.file ?? null, config_by: file?.by ?? null }
       for (const [name, environment] of Object.entries(config.environments)) {
         if (!only(name)) continue
         await trx
           .insertInto('environments')
-          .values({ id: newId('env'), application_id: applicationId, name, config: text, base: base ?? null, wanted_release_id: null, fence: 0, created_at: now, updated_at: now })
-          .onConflict((oc) => oc.columns(['application_id', 'name']).doUpdateSet({ config: text, ...(base === undefined ? {} : { base }), updated_at: now }))
+          .values({ id: newId('env'), application_id: applicationId, name, config: text, base: base ?? null, wanted_release_id: null, fence: 0, created_at: now, updated_at: now, ...sent })
+          .onConflict((oc) => oc.columns(['application_id', 'name']).doUpdateSet({ config: text, ...sent, ...(base === undefined ? {} : { base }), updated_at: now }))
           .execute()
         const { id: environmentId } = await trx
           .selectFrom('environments')
@@ -82,6 +90,12 @@ export class Applications {
     if (row) return environmentOf(row)
     const known = (await this.environments()).map((one) => `${one.application}/${one.name}`)
     throw new DployError('environment.unknown', `There is no environment ${application}/${name}; known: ${known.join(', ') || 'none'}`)
+  }
+
+  /** The dploy.yml that an environment follows, as it was sent, and when; `sent` null: it came before that was kept. */
+  async configFile(environmentId: string): Promise<{ at: number; sent: ConfigFile | null }> {
+    const row = await this.#db.selectFrom('environments').select(['config_text', 'config_file', 'config_by', 'updated_at']).where('id', '=', environmentId).executeTakeFirstOrThrow()
+    return { at: row.updated_at, sent: row.config_text === null ? null : { text: row.config_text, file: row.config_file ?? 'dploy.yml', by: row.config_by ?? '' } }
   }
 
   /** The id of an environment; null if there is none. */

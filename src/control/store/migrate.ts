@@ -11,6 +11,7 @@ import { answers } from './migrations/013-answers.ts'
 import { webhooks } from './migrations/015-webhooks.ts'
 import { gates } from './migrations/017-gates.ts'
 import { summaries } from './migrations/041-summaries.ts'
+import { configText } from './migrations/019-config-text.ts'
 import type { Tables } from './schema.ts'
 
 /** Migrations only grow: a released one is never changed. */
@@ -25,6 +26,7 @@ export const migrations: Record<string, Migration> = {
   '015-webhooks': webhooks,
   '017-gates': gates,
   '041-summaries': summaries,
+  '019-config-text': configText,
 }
 
 /** Brings the database to the newest schema. Throws `internal` with the migration's name if one fails. */

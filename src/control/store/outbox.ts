@@ -131,8 +131,9 @@ export class Outbox {
     })
   }
 
-  async enable(target: string): Promise<void> {
-    await this.#db.updateTable('notify_targets').set({ disabled_at: null, failing_since: null, reason: null }).where('id', '=', target).execute()
+  /** Something arrived there: it works, whatever was before. */
+  async enable(target: string, now: number): Promise<void> {
+    await this.#db.updateTable('notify_targets').set({ disabled_at: null, failing_since: null, reason: null, delivered_at: now }).where('id', '=', target).execute()
   }
 
   /** The id of the target of an entry of `notify`, made where it is new. */

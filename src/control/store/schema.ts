@@ -20,6 +20,10 @@ export interface Tables {
     fence: number
     created_at: number
     updated_at: number
+    /** That dploy.yml as it was sent, how it was called, and who sent it; null: it came before these were kept. */
+    config_text: Generated<string | null>
+    config_file: Generated<string | null>
+    config_by: Generated<string | null>
   }
   servers: {
     id: string

@@ -41,6 +41,32 @@ test('applying a dploy.yml again updates it and keeps the ids', async () => {
   ])
 })
 
+test('a dploy.yml is kept as it was sent, until one comes whose text is not known', async () => {
+  const { store, environmentId } = await withShop()
+  await using _ = store
+  const config = readConfig(text)
+  assert.deepEqual(await store.applications.configFile(environmentId), { at: 1_000, sent: null })
+  await store.applications.apply(config, null, 5_000, (name) => name === 'production', { text, file: 'dploy.yml', by: 'anna' })
+  assert.deepEqual(await store.applications.configFile(environmentId), { at: 5_000, sent: { text, file: 'dploy.yml', by: 'anna' } })
+  await store.applications.apply(config, null, 6_000)
+  assert.deepEqual(await store.applications.configFile(environmentId), { at: 6_000, sent: null })
+})
+
+test('what a webhook brought is worked through once more as one of its own, in the name of who asked', async () => {
+  const { store } = await withShop()
+  await using _ = store
+  const { id: webhook } = await store.webhooks.add({ service: 'github', note: '', application: null, environments: null, createdBy: 'anna' }, 'a secret of sixteen', 1_000)
+  const push = { repository: { urls: [], path: null, name: 'shop', defaultBranch: null }, branches: [{ name: 'main', commit: 'c' }], by: 'bert' }
+  const first = (await store.webhooks.receive(webhook, { delivery: 'one', event: 'push', push, reason: '' }, 2_000))!
+  await store.webhooks.finish(first, { state: 'done', reason: '', results: [] })
+  const again = await store.webhooks.again(webhook, first, { by: 'anna', identity: 'prs_1' }, 3_000)
+  assert.deepEqual((await store.webhooks.waiting()).map(({ id, push: one }) => [id, one.again, one.by]), [[again, { by: 'anna', identity: 'prs_1' }, 'bert']])
+  assert.deepEqual([(await store.webhooks.delivery(webhook, again)).againBy, (await store.webhooks.delivery(webhook, first)).againBy], ['anna', null])
+  const ping = (await store.webhooks.receive(webhook, { delivery: 'two', event: 'ping', push: null, reason: 'a ping' }, 4_000))!
+  await assert.rejects(store.webhooks.again(webhook, ping, { by: 'anna', identity: 'prs_1' }, 5_000), { code: 'request.invalid', message: /a ping/ })
+  await assert.rejects(store.webhooks.again(webhook, 'dlv_none', { by: 'anna', identity: 'prs_1' }, 5_000), { code: 'not_found' })
+})
+
 test('an unknown environment is told with those there are', async () => {
   const { store } = await withShop()
   await using _ = store

@@ -94,6 +94,28 @@ export class Webhooks {
     })
   }
 
+  /** Stores a message that came before as a new one, which waits. Throws `webhook.unknown`, `not_found`, and `request.invalid` where it told of no push. */
+  async again(webhook: string, delivery: string, again: NonNullable<Push['again']>, now: number): Promise<string> {
+    await this.#row(webhook)
+    const row = await this.#db.selectFrom('deliveries').selectAll().where('webhook_id', '=', webhook).where('id', '=', delivery).executeTakeFirst()
+    if (!row) throw new DployError('not_found', `There is no delivery ${delivery}`, { fix: 'See what came: dploy webhook list ID' })
+    if (row.push === null) throw new DployError('request.invalid', `This ${row.event} told of no push: ${row.reason}`, { fix: 'Redeliver one that told of a push to a branch' })
+    const push: Push = { ...(JSON.parse(row.push) as Push), again }
+    const id = newId('dlv')
+    await this.#db
+      .insertInto('deliveries')
+      .values({ id, webhook_id: webhook, delivery: `again ${id}`, event: row.event, received_at: now, state: 'waiting', reason: '', push: JSON.stringify(push), results: '[]' })
+      .execute()
+    return id
+  }
+
+  /** One message of a webhook. Throws `not_found`. */
+  async delivery(webhook: string, id: string): Promise<Delivery> {
+    const row = await this.#db.selectFrom('deliveries').selectAll().where('webhook_id', '=', webhook).where('id', '=', id).executeTakeFirst()
+    if (!row) throw new DployError('not_found', `There is no delivery ${id}`)
+    return deliveryOf(row)
+  }
+
   /** What nobody has worked through yet, the oldest first. */
   async waiting(): Promise<WaitingDelivery[]> {
     const rows = await this.#db.selectFrom('deliveries').innerJoin('webhooks', 'webhooks.id', 'deliveries.webhook_id').selectAll('webhooks').select(['deliveries.id as delivery_id', 'deliveries.push']).where('state', '=', 'waiting').orderBy('received_at').execute()
@@ -143,6 +165,7 @@ function deliveryOf(row: Selectable<Tables['deliveries']>): Delivery {
     state: row.state as Delivery['state'],
     reason: row.reason,
     repository: push?.repository.name ?? null,
+    againBy: push?.again?.by ?? null,
     branches: push?.branches.map(({ name }) => name) ?? [],
     results: JSON.parse(row.results) as DeliveryResult[],
   }

@@ -14,6 +14,8 @@ export interface Push {
   branches: { name: string; commit: string }[]
   /** Who pushed, as the service calls them. */
   by: string
+  /** Who had it worked through once more: they asked for what it starts, and do not approve it. */
+  again?: { by: string; identity: string }
 }
 
 /** What a message says, once its signature was found right. */

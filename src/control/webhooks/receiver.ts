@@ -58,6 +58,13 @@ export class Receiver implements AsyncDisposable {
     return { delivery: stored, state: 'accepted', reason: '' }
   }
 
+  /** Works through a stored message once more, as one of its own. Throws `webhook.unknown`, `not_found`, and `request.invalid` where it told of nothing. */
+  async again(webhook: string, delivery: string, by: { name: string; identity: string }, now: number): Promise<string> {
+    const id = await this.#store.webhooks.again(webhook, delivery, { by: by.name, identity: by.identity }, now)
+    this.work()
+    return id
+  }
+
   /** What a push would start. */
   async rehearse(push: Push, limits: Limits): Promise<{ application: string; environment: string; deploys: boolean; reason: string }[]> {
     const verdicts = judge(push, await this.#store.applications.environments(), limits)
@@ -120,7 +127,8 @@ export class Receiver implements AsyncDisposable {
       // A control plane that was killed in the middle may have got so far.
       const before = await store.webhooks.ofPush(environment.id, delivery.id)
       if (before !== null) return { deployment: before, reason: '' }
-      const requestedBy = `${push.by} (push to ${services[webhook.service].title})`
+      const pushed = `${push.by} (push to ${services[webhook.service].title})`
+      const requestedBy = push.again === undefined ? pushed : `${push.again.by} (again: ${pushed})`
       await this.#supersede(environment, `${branch.name} at ${branch.commit.slice(0, 8)}`)
       const id = await this.#deployer.submit({
         environment,
@@ -128,7 +136,7 @@ export class Receiver implements AsyncDisposable {
         // The branch, not the commit: a message that is late must not bring back what was there before.
         request: { revision: branch.name, artifact: null, release: null, servers: null, push: { delivery: delivery.id } },
         requestedBy,
-        requester: webhook.id,
+        requester: push.again?.identity ?? webhook.id,
         wait: true,
       })
       const { number } = await store.deployments.get(id)

@@ -13,6 +13,7 @@ import type { Route } from './route.ts'
 import { sourceRoutes } from './source.ts'
 import { secretRoutes } from './secrets.ts'
 import { serverRoutes } from './servers.ts'
+import { settingsRoutes } from './settings.ts'
 import { sessionRoutes } from './session.ts'
 import { tokenRoutes } from './tokens.ts'
 import { webhookRoutes } from './webhooks.ts'
@@ -25,6 +26,7 @@ export const routes = {
   ...deploymentRoutes,
   ...sourceRoutes,
   ...secretRoutes,
+  ...settingsRoutes,
   ...serverRoutes,
   ...commandRoutes,
   ...doctorRoutes,

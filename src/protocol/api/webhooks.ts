@@ -28,6 +28,8 @@ export const deliverySchema = z.object({
   state: z.enum(['waiting', 'done', 'ignored', 'failed']),
   reason: z.string(),
   repository: z.string().nullable(),
+  /** Who had it worked through once more; null: it came from the service. */
+  againBy: z.string().nullable().default(null),
   branches: z.array(z.string()),
   results: z.array(deliveryResultSchema),
 })
@@ -93,6 +95,15 @@ export const webhookRoutes = {
     params: byId,
     query: z.object({ limit: z.coerce.number().int().min(1).max(200).default(20) }),
     response: z.object({ deliveries: z.array(deliverySchema) }),
+  },
+  redeliver: {
+    method: 'POST',
+    path: '/api/v1/webhooks/:webhook/deliveries/:delivery/redeliver',
+    summary: 'Work through what a service sent once more, as if it came now; in the name of who asks',
+    access: 'administer',
+    idempotent: true,
+    params: byId.extend({ delivery: z.string().regex(/^dlv_[a-z0-9]{1,60}$/, 'must be the id of a delivery') }),
+    response: deliverySchema,
   },
   testWebhook: {
     method: 'POST',

@@ -45,6 +45,9 @@ export const queries = {
   webhooks: () => queryOptions({ queryKey: ['webhooks'], queryFn: ({ signal }) => client().call('webhooks', undefined, { signal }), refetchInterval: later, select: (data) => data.webhooks }),
   deliveries: (webhook: string) => queryOptions({ queryKey: ['deliveries', webhook], queryFn: ({ signal }) => client().call('deliveries', { params: { webhook }, query: {} }, { signal }), refetchInterval: later, select: (data) => data.deliveries }),
   secrets: (application: string, environment: string) => queryOptions({ queryKey: ['secrets', application, environment], queryFn: ({ signal }) => client().call('secrets', { params: { application, environment } }, { signal }), select: (data) => data.secrets }),
+  settings: (application: string, environment: string) => queryOptions({ queryKey: ['settings', application, environment], queryFn: ({ signal }) => client().call('settings', { params: { application, environment } }, { signal }), staleTime: later }),
+  notifications: (application: string, environment: string) => queryOptions({ queryKey: ['notifications', application, environment], queryFn: ({ signal }) => client().call('notifications', { params: { application, environment } }, { signal }), refetchInterval: later, select: (data) => data.targets }),
+  badge: (application: string, environment: string) => queryOptions({ queryKey: ['badge', application, environment], queryFn: ({ signal }) => client().call('badgeAddress', { params: { application, environment } }, { signal }), staleTime: later }),
   releases: (application: string, environment: string) =>
     queryOptions({
       queryKey: ['releases', application, environment],

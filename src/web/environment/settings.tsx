@@ -1,96 +1,50 @@
-import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
-import { useState } from 'react'
+import { useQuery } from '@tanstack/react-query'
 import { useParams } from 'react-router'
 import { queries } from '../api/queries.ts'
 import { useMay } from '../api/rights.ts'
-import { client } from '../api/session.ts'
 import { CommandLine } from '../components/command-line.tsx'
-import { Confirm } from '../components/confirm.tsx'
+import { Skeleton } from '../components/empty.tsx'
 import { Problem } from '../components/problem.tsx'
-import { State } from '../components/state.tsx'
-import { Ago } from '../components/time.tsx'
-import { sayProblem } from '../components/toasts.tsx'
 import { useTitle } from '../shell/use-title.ts'
+import { Badge } from './settings/badge.tsx'
+import { Balancer } from './settings/balancer.tsx'
+import { ConfigFile } from './settings/config-file.tsx'
+import { Notifications } from './settings/notifications.tsx'
+import { Secrets } from './settings/secrets.tsx'
+import { SettingList } from './settings/setting-list.tsx'
+import { Variables } from './settings/variables.tsx'
 import '../settings/settings.css'
 
-/** What an environment is given beside its releases: secrets; and whether all that a deployment needs answers. */
+/** What an environment is set to: its dploy.yml and what it means, variables, secrets, balancer, who is told. */
 export default function EnvironmentSettings() {
   const { application = '', environment = '' } = useParams()
   useTitle(`Settings · ${application} → ${environment}`)
+  const may = useMay('deploy', { application, environment })
+  const { data, error } = useQuery({ ...queries.settings(application, environment), enabled: may })
+  const settings = data ?? null
+  const of = (...names: string[]) => (settings?.settings ?? []).filter(({ key }) => names.includes(key.split('.')[0]!))
   return (
     <div className="stack wide">
-      <Secrets application={application} environment={environment} />
-      <Checks application={application} environment={environment} />
-    </div>
-  )
-}
-
-function Secrets({ application, environment }: { application: string; environment: string }) {
-  const params = { application, environment }
-  const { data, error } = useQuery(queries.secrets(application, environment))
-  const administers = useMay('administer', params)
-  const queryClient = useQueryClient()
-  const [name, setName] = useState('')
-  const [value, setValue] = useState('')
-  const settled = { onError: sayProblem, onSettled: () => queryClient.invalidateQueries({ queryKey: ['secrets'] }) }
-  const set = useMutation({
-    mutationFn: () => client().call('setSecret', { params: { ...params, name }, body: { value } }),
-    onSuccess: () => {
-      setName('')
-      setValue('')
-    },
-    ...settled,
-  })
-  const remove = useMutation({ mutationFn: (one: string) => client().call('removeSecret', { params: { ...params, name: one } }), ...settled })
-  return (
-    <section className="card" aria-label="Secrets">
-      <header><h2 className="grow">Secrets</h2><CommandLine command={`dploy secret set ${environment} NAME`} /></header>
-      <div className="body stack">
-        <p className="muted">Written, never read again: not here, not by the API. The next release gets them, where dploy.yml names them.</p>
-        {error ? <Problem report={error as never} /> : null}
-        {data && data.length > 0 ? (
-          <div className="table-box">
-            <table className="table">
-              <thead><tr><th>Name</th><th>Set</th><th>By</th><th><span className="hidden">Actions</span></th></tr></thead>
-              <tbody>
-                {data.map((one) => (
-                  <tr key={one.name}>
-                    <td className="mono">{one.name}</td>
-                    <td><Ago at={one.setAt} /></td>
-                    <td>{one.setBy}</td>
-                    <td><span className="actions">{administers ? <Confirm trigger={<button type="button" className="button small">Remove</button>} title={`Remove ${one.name}?`} action={`Remove ${one.name}`} danger onConfirm={() => remove.mutate(one.name)}><p>It is forgotten with all the values it had. Releases that need it can no longer be activated.</p></Confirm> : null}</span></td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
-        ) : data ? <p>No secret yet.</p> : null}
-      </div>
-      {administers ? (
-        <form className="form" aria-label="Set a secret" onSubmit={(event) => (event.preventDefault(), set.mutate())}>
-          <div className="field"><label htmlFor="secret-name">Name</label><input id="secret-name" className="input mono" required pattern="[A-Za-z_][A-Za-z0-9_]{0,127}" autoComplete="off" value={name} onChange={(event) => setName(event.target.value)} /></div>
-          <div className="field"><label htmlFor="secret-value">Value</label><input id="secret-value" className="input mono" type="password" required autoComplete="new-password" value={value} onChange={(event) => setValue(event.target.value)} /></div>
-          <div className="actions"><button type="submit" className="button primary" disabled={set.isPending}>Set secret</button></div>
-        </form>
+      {error && !data ? <Problem report={error as never} /> : null}
+      {may && !settings && !error ? <Skeleton lines={4} tall /> : null}
+      {settings ? <ConfigFile settings={settings} environment={environment} /> : null}
+      {settings ? <Variables variables={settings.variables} /> : null}
+      <Secrets application={application} environment={environment} wanted={settings?.secrets ?? []} />
+      <Balancer application={application} environment={environment} settings={settings} />
+      {settings ? (
+        <section className="card" aria-label="Strategy">
+          <header className="wraps"><h2 className="grow">Strategy and time limits</h2><CommandLine command={`dploy settings ${environment}`} /></header>
+          <SettingList settings={of('strategy', 'timeouts', 'branch', 'on_push', 'protected', 'badge')} label="What is in force of the strategy" />
+        </section>
       ) : null}
-    </section>
-  )
-}
-
-/** Asks servers, balancer and source now whether a deployment would meet what it needs. */
-function Checks({ application, environment }: { application: string; environment: string }) {
-  const check = useMutation({ mutationFn: () => client().call('doctor', { params: { application, environment } }), onError: sayProblem })
-  return (
-    <section className="card" aria-label="Balancer and servers">
-      <header>
-        <h2 className="grow">Balancer and servers</h2>
-        <CommandLine command={`dploy doctor ${environment}`} />
-        <button type="button" className="button" disabled={check.isPending} onClick={() => check.mutate()}>{check.isPending ? 'Asking…' : 'Test now'}</button>
-      </header>
-      <div className="body stack" role="status">
-        {!check.data ? <p className="muted">Asks the balancer and every server what would go wrong in a deployment. Changes nothing.</p> : check.data.findings.length === 0 ? <State tone="good">The balancer and {check.data.servers.length} servers answer; nothing would go wrong.</State> : null}
-        {check.data?.findings.map((one, index) => <Problem key={index} tone={one.severity === 'error' ? 'bad' : 'warn'} report={{ code: one.code as never, message: one.message, fix: one.next, ...(one.server === null ? {} : { where: one.server }) }} />)}
-      </div>
-    </section>
+      {settings ? (
+        <section className="card" aria-label="Build and service">
+          <header><h2 className="grow">Build, release and service</h2></header>
+          <SettingList settings={of('source', 'build', 'release', 'service', 'hooks', 'release_command')} label="What is in force of build and service" />
+        </section>
+      ) : null}
+      <Notifications application={application} environment={environment} />
+      <Badge application={application} environment={environment} />
+    </div>
   )
 }

@@ -74,7 +74,7 @@ export default function Webhooks() {
                       </span>
                     </td>
                   </tr>
-                  {open === webhook.id ? <tr><td colSpan={4}><Deliveries webhook={webhook.id} /></td></tr> : null}
+                  {open === webhook.id ? <tr><td colSpan={4}><div className="stack wide"><Rehearse webhook={webhook.id} /><Deliveries webhook={webhook.id} /></div></td></tr> : null}
                 </Fragment>
               ))}
             </tbody>
@@ -87,17 +87,54 @@ export default function Webhooks() {
 
 const addressOf = (webhook: Webhook) => new URL(webhook.url, location.origin).href
 
+/** What came, each with a button that works through it once more. */
 function Deliveries({ webhook }: { webhook: string }) {
   const { data } = useQuery(queries.deliveries(webhook))
+  const queryClient = useQueryClient()
+  const redeliver = useMutation({
+    mutationFn: (delivery: string) => client().call('redeliver', { params: { webhook, delivery } }),
+    onError: sayProblem,
+    onSettled: () => Promise.all([queryClient.invalidateQueries({ queryKey: ['deliveries'] }), queryClient.invalidateQueries({ queryKey: ['webhooks'] })]),
+  })
   if (!data) return <Skeleton lines={2} />
   if (data.length === 0) return <p className="muted">Nothing has come yet. Most services have a button that sends a test.</p>
-  return <ul className="stack">{data.map((one) => <li key={one.id}><DeliveryLine delivery={one} /></li>)}</ul>
+  return <ul className="stack deliveries">{data.map((one) => (
+      <li key={one.id} className="row">
+        <span className="grow"><DeliveryLine delivery={one} /></span>
+        {one.branches.length > 0 && one.state !== 'waiting' ? (
+          <Confirm trigger={<button type="button" className="button small" disabled={redeliver.isPending}>Redeliver</button>} title="Work through this push once more?" action="Redeliver" command={`dploy webhook redeliver ${webhook} ${one.id}`} onConfirm={() => redeliver.mutate(one.id)}>
+            <p>As if it came now: the environments that follow {one.branches.join(', ')} are deployed, as the branch is when it begins. You count as who asked for it.</p>
+          </Confirm>
+        ) : null}
+      </li>
+    ))}</ul>
+}
+
+/** What a push would start, without starting it. */
+function Rehearse({ webhook }: { webhook: string }) {
+  const [branch, setBranch] = useState('main')
+  const rehearse = useMutation({ mutationFn: () => client().call('testWebhook', { params: { webhook }, body: { branch } }), onError: sayProblem })
+  const results = rehearse.data?.results
+  return (
+    <form className="stack" aria-label="Rehearse a push" onSubmit={(event) => (event.preventDefault(), rehearse.mutate())}>
+      <div className="row wrap">
+        <label htmlFor={`rehearse-${webhook}`}>What would a push start to</label>
+        <input id={`rehearse-${webhook}`} className="input small mono branch-name" required maxLength={500} pattern="\S+" value={branch} onChange={(event) => (setBranch(event.target.value), rehearse.reset())} />
+        <button type="submit" className="button small" disabled={rehearse.isPending}>Rehearse</button>
+        <CommandLine command={`dploy webhook test ${webhook} ${branch || 'main'}`} />
+      </div>
+      <div role="status"><ul className="stack">
+        {results?.length === 0 ? <li className="muted">Nothing: no application has that source. For a source that is a path, make the webhook for that application.</li> : null}
+        {results?.map((one) => <li key={`${one.application} ${one.environment}`} className="row wrap"><State tone={one.deploys ? 'good' : 'idle'}>{one.application} → {one.environment} {one.deploys ? 'would be deployed' : 'stays as it is'}</State><span className="muted">{one.reason}</span></li>)}
+      </ul></div>
+    </form>
+  )
 }
 
 function DeliveryLine({ delivery }: { delivery: Delivery }) {
   return (
     <span className="stack">
-      <span className="row wrap"><State tone={tones[delivery.state]}>{delivery.state}</State><span>{delivery.event} {delivery.branches.join(', ')}</span><span className="muted"><Ago at={delivery.receivedAt} /></span></span>
+      <span className="row wrap"><State tone={tones[delivery.state]}>{delivery.state}</State><span>{delivery.event} {delivery.branches.join(', ')}</span>{delivery.againBy === null ? null : <span className="tag">again, by {delivery.againBy}</span>}<span className="muted"><Ago at={delivery.receivedAt} /></span></span>
       {delivery.reason ? <span className="muted">{delivery.reason}</span> : null}
       {delivery.results.map((one) => <span key={`${one.application} ${one.environment}`} className="muted">{one.application} → {one.environment}: {one.deployment === null ? one.reason : <Link to={`/deployments/${one.deployment}`}>deployment {one.deployment}</Link>}</span>)}
     </span>
