@@ -10,8 +10,8 @@ import { approvals } from './migrations/012-approvals.ts'
 import { answers } from './migrations/013-answers.ts'
 import { webhooks } from './migrations/015-webhooks.ts'
 import { gates } from './migrations/017-gates.ts'
-import { summaries } from './migrations/041-summaries.ts'
 import { configText } from './migrations/019-config-text.ts'
+import { summaries } from './migrations/041-summaries.ts'
 import type { Tables } from './schema.ts'
 
 /** Migrations only grow: a released one is never changed. */
@@ -25,8 +25,8 @@ export const migrations: Record<string, Migration> = {
   '013-answers': answers,
   '015-webhooks': webhooks,
   '017-gates': gates,
-  '041-summaries': summaries,
   '019-config-text': configText,
+  '041-summaries': summaries,
 }
 
 /** Brings the database to the newest schema. Throws `internal` with the migration's name if one fails. */
