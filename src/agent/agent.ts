@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type * as z from 'zod'
 import { agentMethods, helloParams, type AgentMethod, type AgentParams, type AgentResult, type CommandText, type StepEvent } from '../protocol/agent-messages.ts'
-import { DployError } from '../protocol/errors.ts'
+import { DployError, reportOf } from '../protocol/errors.ts'
 import { Peer, type CallContext, type Carrier } from '../protocol/peer.ts'
 import { handoverOf, type ReleaseSpec } from '../protocol/release-spec.ts'
 import { helloText, readPrivateKey, signText } from '../protocol/signature.ts'
@@ -16,6 +16,7 @@ import type { Journal } from './journal.ts'
 import { viewLogs } from './log-view.ts'
 import { KeptServices, observeService, type Kept } from './kept-services.ts'
 import type { ManagerOptions } from './services/registry.ts'
+import { isChanging, replayOf } from './replay.ts'
 import { holdShared } from './shared-record.ts'
 import { keepVersion, onTrial, takeVersion, type Installed } from './upgrade.ts'
 import { stageRelease } from './stage.ts'
@@ -51,9 +52,6 @@ interface Call extends CallContext {
   step(event: StepEvent): void
 }
 type Methods = { [M in AgentMethod]: (params: AgentParams<M>, call: Call) => Promise<AgentResult<M>> }
-
-/** Methods that change something: journaled by command id, and one after the other for an application's environment. */
-const changing: ReadonlySet<AgentMethod> = new Set<AgentMethod>(['stage', 'release_command', 'boot', 'retire', 'activate', 'collect'])
 
 /** The agent of a server: obeys the control plane it joined, and remembers what it did. */
 export class Agent {
@@ -141,33 +139,10 @@ export class Agent {
   }
 
   async #command(params: unknown, context: CallContext, peer: Peer): Promise<unknown> {
-    const { journal, log } = this.#options
-    const identity = this.#who()
-    let command: CommandText
     try {
-      command = admitCommand(params, context.body, {
-        controlKey: identity.controlKey,
-        server: identity.server,
-        epoch: (application, environment) => journal.epoch(application, environment),
-        raiseEpoch: (application, environment, epoch) => journal.raiseEpoch(application, environment, epoch),
-        now: Date.now,
-      })
+      return await this.#obey(params, context, peer)
     } catch (error) {
-      log((error as Error).message)
-      throw error
-    }
-    const { method } = command
-    const parsed = agentMethods[method].params.safeParse(command.params)
-    if (!parsed.success) throw new DployError('protocol.invalid', `The parameters of ${method} are not valid: ${parsed.error.issues[0]?.path.join('.')} ${parsed.error.issues[0]?.message}`)
-    if (changing.has(method) && command.epoch <= 0) throw new DployError('command.refused', `The command is refused: ${method} needs a fencing token`)
-    // What changes something goes on when the control plane is gone: the next one asks what came of it.
-    const signal = changing.has(method) ? AbortSignal.any([onlyCancelled(context.signal), this.#stop.signal]) : context.signal
-    const call: Call = { ...context, signal, peer, step: (event) => void context.emit(event).catch(() => {}) }
-    const handle = this.#methods[method] as (params: unknown, call: Call) => Promise<unknown>
-    this.#person.admit(command)
-    try {
-      return await (changing.has(method) ? this.#once(command, () => handle(parsed.data, call)) : handle(parsed.data, call))
-    } catch (error) {
+      if (error instanceof DployError && error.code === 'command.refused') this.#options.log(error.message)
       throw this.#options.explain?.(error) ?? error
     }
   }
@@ -178,7 +153,31 @@ export class Agent {
     void peer?.call('note', { application, environment, text }).catch((error: unknown) => this.#options.log(`the control plane took no note: ${(error as Error).message}`))
   }
 
-  /** Does a change once: a repeated command is answered with what came of the first, or joins it while it runs. */
+  async #obey(params: unknown, context: CallContext, peer: Peer): Promise<unknown> {
+    const { journal } = this.#options
+    const identity = this.#who()
+    const command = admitCommand(params, context.body, {
+      controlKey: identity.controlKey,
+      server: identity.server,
+      epoch: (application, environment) => journal.epoch(application, environment),
+      raiseEpoch: (application, environment, epoch) => journal.raiseEpoch(application, environment, epoch),
+      now: Date.now,
+    })
+    const { method } = command
+    const parsed = agentMethods[method].params.safeParse(command.params)
+    if (!parsed.success) throw new DployError('protocol.invalid', `The parameters of ${method} are not valid: ${parsed.error.issues[0]?.path.join('.')} ${parsed.error.issues[0]?.message}`)
+    const changing = isChanging(method)
+    if (changing && command.epoch <= 0) throw new DployError('command.refused', `The command is refused: ${method} needs a fencing token`)
+    // What changes something goes on when the control plane is gone: the next one asks what came of it.
+    const signal = changing ? AbortSignal.any([onlyCancelled(context.signal), this.#stop.signal]) : context.signal
+    const call: Call = { ...context, signal, peer, step: (event) => void context.emit(event).catch(() => {}) }
+    const handle = this.#methods[method] as (params: unknown, call: Call) => Promise<unknown>
+    if (changing) return this.#once(command, () => handle(parsed.data, call))
+    if (replayOf(method, parsed.data) === 'refused' && !journal.claim(command.id, method)) throw new DployError('command.refused', `The command is refused: this ${method} came before`)
+    return handle(parsed.data, call)
+  }
+
+  /** Does a change once: a repeated command is answered with what came of the first, be it a failure, or joins it while it runs. */
   #once(command: CommandText, work: () => Promise<unknown>): Promise<unknown> {
     const running = this.#results.get(command.id)
     if (running) return running
@@ -187,8 +186,10 @@ export class Agent {
     const turn = (this.#turns.get(place) ?? Promise.resolve()).catch(() => {})
     const result = turn.then(async () => {
       this.#stop.signal.throwIfAborted()
-      const past = journal.begin(command.id, command.method)
+      const past = journal.begin(command.id, command.method, place)
       if (past.state === 'done') return past.result
+      if (past.state === 'failed') throw DployError.from(past.failure)
+      if (past.state === 'superseded') throw new DployError('command.refused', `The command is refused: this ${command.method} was cut off, and another change was begun since`)
       // Staging and activating end in the same place however often they begin; a release command may not run twice.
       if (past.state === 'interrupted' && command.method === 'release_command') throw new DployError('release.command_failed', 'The release command was cut off in the middle, and is not run again')
       try {
@@ -196,7 +197,9 @@ export class Agent {
         journal.end(command.id, value)
         return value
       } catch (error) {
-        if (command.method !== 'release_command') journal.forget(command.id)
+        // What ended because the connection or the agent did was cut off, and goes on when it is asked for again.
+        const cut = this.#stop.signal.aborted || (error instanceof DployError && error.code === 'connection.closed')
+        if (!cut) journal.fail(command.id, reportOf(this.#options.explain?.(error) ?? error))
         throw error
       }
     })

@@ -1,12 +1,14 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import type { ErrorReport } from '../protocol/errors.ts'
 import { sharedHolderSchema, type SharedHolder } from '../protocol/shared-record.ts'
 
 /** How many commands are remembered; older ones have expired long before. */
 const remembered = 2_000
 
-export type Past = { state: 'new' } | { state: 'done'; result: unknown } | { state: 'interrupted' }
+/** `superseded`: it was cut off, and something else was begun in its place since. */
+export type Past = { state: 'new' } | { state: 'done'; result: unknown } | { state: 'failed'; failure: ErrorReport } | { state: 'interrupted' } | { state: 'superseded' }
 
 /**
  * What this agent was told to do and what came of it, so that a step asked twice is done once, across its own death. An
@@ -15,7 +17,6 @@ export type Past = { state: 'new' } | { state: 'done'; result: unknown } | { sta
  */
 export class Journal implements Disposable {
   readonly #database: DatabaseSync
-  readonly #running = new Set<string>()
 
   constructor(stateDirectory: string) {
     mkdirSync(stateDirectory, { recursive: true, mode: 0o700 })
@@ -26,33 +27,35 @@ export class Journal implements Disposable {
       CREATE TABLE IF NOT EXISTS epochs (place TEXT PRIMARY KEY, epoch INTEGER NOT NULL);
       CREATE TABLE IF NOT EXISTS locks (place TEXT PRIMARY KEY, holder TEXT NOT NULL, expires INTEGER NOT NULL);
     `)
+    // Journals of agents before this one, which leave these columns empty, and may come back.
+    const columns = this.#database.prepare('PRAGMA table_info(commands)').all().map(({ name }) => name)
+    for (const column of ['place', 'failure']) if (!columns.includes(column)) this.#addColumn(column)
   }
 
-  /** Notes that a command begins, and tells whether it began before: with what result, or cut off in the middle. */
-  begin(id: string, method: string): Past {
-    const row = this.#database.prepare('SELECT result FROM commands WHERE id = ?').get(id) as { result: string | null } | undefined
+  /** Notes that a command begins, and tells whether it began before: with what result, failed, or cut off in the middle. `place`: what it changes. */
+  begin(id: string, method: string, place: string): Past {
+    const row = this.#database.prepare('SELECT seq, result, failure FROM commands WHERE id = ?').get(id) as { seq: number; result: string | null; failure: string | null } | undefined
     if (row?.result != null) return { state: 'done', result: JSON.parse(row.result) as unknown }
-    if (row) return { state: 'interrupted' }
-    this.#database.prepare('INSERT INTO commands (id, method) VALUES (?, ?)').run(id, method)
-    this.#database.prepare('DELETE FROM commands WHERE seq <= (SELECT max(seq) FROM commands) - ?').run(remembered)
-    this.#running.add(id)
+    if (row?.failure != null) return { state: 'failed', failure: JSON.parse(row.failure) as ErrorReport }
+    if (row) return { state: this.#database.prepare('SELECT 1 FROM commands WHERE place = ? AND seq > ? LIMIT 1').get(place, row.seq) ? 'superseded' : 'interrupted' }
+    this.#note(id, method, place, null)
     return { state: 'new' }
   }
 
-  /** Whether this very process is at the command now. */
-  isRunning(id: string): boolean {
-    return this.#running.has(id)
+  /** Notes an id that is never to be used again; false: it was. */
+  claim(id: string, method: string): boolean {
+    if (this.#database.prepare('SELECT 1 FROM commands WHERE id = ?').get(id)) return false
+    this.#note(id, method, null, 'null')
+    return true
   }
 
   end(id: string, result: unknown): void {
     this.#database.prepare('UPDATE commands SET result = ? WHERE id = ?').run(JSON.stringify(result ?? null), id)
-    this.#running.delete(id)
   }
 
-  /** Forgets a command that failed, so that asking again tries again. */
-  forget(id: string): void {
-    this.#database.prepare('DELETE FROM commands WHERE id = ?').run(id)
-    this.#running.delete(id)
+  /** It failed, and whoever asks by the same id again is told so. */
+  fail(id: string, failure: ErrorReport): void {
+    this.#database.prepare('UPDATE commands SET failure = ? WHERE id = ?').run(JSON.stringify(failure), id)
   }
 
   /** The highest fencing token seen for an application's environment; 0 before the first. */
@@ -89,6 +92,20 @@ export class Journal implements Disposable {
     const place = `${application}/${environment}`
     if (holder === null) this.#database.prepare('DELETE FROM locks WHERE place = ?').run(place)
     else this.#database.prepare('INSERT INTO locks (place, holder, expires) VALUES (?, ?, ?) ON CONFLICT (place) DO UPDATE SET holder = excluded.holder, expires = excluded.expires').run(place, JSON.stringify(holder), expires)
+  }
+
+  #note(id: string, method: string, place: string | null, result: string | null): void {
+    this.#database.prepare('INSERT INTO commands (id, method, place, result) VALUES (?, ?, ?, ?)').run(id, method, place, result)
+    this.#database.prepare('DELETE FROM commands WHERE seq <= (SELECT max(seq) FROM commands) - ?').run(remembered)
+  }
+
+  #addColumn(name: string): void {
+    try {
+      this.#database.exec(`ALTER TABLE commands ADD COLUMN ${name} TEXT`)
+    } catch (error) {
+      // Another agent on this server was faster.
+      if (!(error as Error).message.includes('duplicate column')) throw error
+    }
   }
 
   [Symbol.dispose](): void {

@@ -1,9 +1,7 @@
 import { join } from 'node:path'
-import type { AgentMethod, AgentParams, AgentResult, CommandText } from '../../protocol/agent-messages.ts'
-import { DployError } from '../../protocol/errors.ts'
+import type { AgentParams, AgentResult } from '../../protocol/agent-messages.ts'
 import type { CallContext } from '../../protocol/peer.ts'
 import { diagnose } from '../diagnose/diagnose.ts'
-import type { Journal } from '../journal.ts'
 import { observeService, type KeptServices } from '../kept-services.ts'
 import { commandEnvironment, currentRelease } from './current-release.ts'
 import { runExec } from './exec.ts'
@@ -13,14 +11,10 @@ import { Sessions } from './session.ts'
 export interface PersonCommandsOptions {
   root: string
   stateDirectory: string
-  journal: Journal
   services: KeptServices
   /** The name of this server. */
   name(): string
 }
-
-/** What a person starts once: never again by the same command, and ended with its connection. */
-const startedOnce: ReadonlySet<AgentMethod> = new Set<AgentMethod>(['exec', 'receive_file', 'send_file'])
 
 /** What people do on this server beside deployments: their own commands and terminals, files, questions. */
 export class PersonCommands {
@@ -40,13 +34,6 @@ export class PersonCommands {
   /** Resolves once none of them runs any more. When the connection ends, all are ended. */
   async ended(): Promise<void> {
     await Promise.allSettled(this.#running)
-  }
-
-  /** Throws `command.refused` for one that came before, also to an agent before this one. */
-  admit(command: CommandText): void {
-    if (!startedOnce.has(command.method)) return
-    if (this.#options.journal.begin(command.id, command.method).state !== 'new') throw new DployError('command.refused', 'The command is refused: it came before')
-    this.#options.journal.end(command.id, null)
   }
 
   exec(params: AgentParams<'exec'>, call: CallContext): Promise<AgentResult<'exec'>> {

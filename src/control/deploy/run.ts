@@ -78,6 +78,8 @@ export class Run {
   readonly cut = new Map<string, number | null>()
   /** How the release before ended where another took over beside it, by server. Relative to the start. */
   readonly retired = new Map<string, Retired>()
+  /** How often a command of an id failed: an agent answers what failed as it did, so that the next attempt needs an id of its own. */
+  readonly #failures = new Map<string, number>()
   state: DeploymentState
   release: Release | null = null
   from: Release | null = null
@@ -178,7 +180,9 @@ export class Run {
     const deadline = Date.now() + options.timeout
     const signal = AbortSignal.any([options.signal, AbortSignal.timeout(options.timeout)])
     const streams = new Map<string, Output>()
-    const id = options.id ?? `${this.id}:${this.fence}:${method}:${server.id}`
+    const asked = options.id ?? `${this.id}:${this.fence}:${method}:${server.id}`
+    const failures = this.#failures.get(asked) ?? 0
+    const id = failures === 0 ? asked : `${asked}:${failures + 1}`
     for (;;) {
       try {
         const link = await this.options.servers.reach(server, Math.max(1, Math.min(this.environment.timeouts.reach, deadline - Date.now())), options.signal)
@@ -194,12 +198,14 @@ export class Run {
         })
       } catch (caught) {
         const error = this.#redacted(caught)
+        const ended = error instanceof DployError && error.code === 'connection.closed'
+        if (!ended) this.#failures.set(asked, failures + 1)
         options.signal.throwIfAborted()
         if (Date.now() >= deadline) {
-          if (error instanceof DployError && error.code !== 'connection.closed') throw error
+          if (error instanceof DployError && !ended) throw error
           throw new DployError('command.timeout', `${server.name} did not finish ${method} within ${options.timeout} ms`, { where: server.name, cause: error })
         }
-        if (!(error instanceof DployError) || error.code !== 'connection.closed') throw error
+        if (!ended) throw error
         this.note(server, 'the connection ended; waiting for the agent to come back')
       } finally {
         for (const [stream, output] of streams) {
