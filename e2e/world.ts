@@ -26,6 +26,8 @@ export interface WorldOptions {
   port?: number
   /** No control plane and no agents: `dploy` reaches the servers by ssh, as this user. */
   ssh?: 'root' | 'deploy' | 'plain'
+  /** HAProxy logs its requests by UDP to this port of this machine. */
+  log?: number
   /** More sections for HAProxy's configuration, such as another frontend: its servers are given. */
   haproxy?: (servers: readonly Server[]) => string
 }
@@ -239,9 +241,9 @@ export class World implements AsyncDisposable {
     const servers = this.servers.map((server) => `  server ${server.name} ${server.address}:${this.port} check`).join('\n')
     writeFileSync(config, `global
   stats socket ${socket} mode 600 level admin
-defaults
+${this.#options.log === undefined ? '' : `  log 127.0.0.1:${this.#options.log} len 4096 local0\n`}defaults
   mode http
-  timeout connect 2s
+${this.#options.log === undefined ? '' : '  log global\n  option httplog\n'}  timeout connect 2s
   timeout client 60s
   timeout server 60s
   timeout queue 10s
@@ -296,7 +298,7 @@ ${this.#options.haproxy?.(this.servers) ?? ''}`)
         production: {
           branch: 'main',
           servers: this.servers.map(({ name, address }) => ({ name, address: this.#options.ssh ? `${this.#options.ssh}@${name}` : address })),
-          balancer: { kind: 'haproxy', address: `unix:${join(this.directory, 'haproxy.sock')}`, backend: 'shop' },
+          balancer: { kind: 'haproxy', address: `unix:${join(this.directory, 'haproxy.sock')}`, backend: 'shop', ...(this.#options.log === undefined ? {} : { log: `udp:127.0.0.1:${this.#options.log}` }) },
           probe: this.url,
           ...this.#options.environment,
           ...changes.environment,

@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test'
 import { text } from 'node:stream/consumers'
 import { unavailable } from '../fleet/fleet.ts'
 import { startUsers } from '../traffic/users.ts'
-import { World } from '../world.ts'
+import { freePorts, World } from '../world.ts'
 
 const missing = unavailable()
 
@@ -13,7 +13,8 @@ describe('a canary of one server in four, behind HAProxy, under load', { skip: m
   let world: World
 
   before(async () => {
-    world = await World.up({ servers: 4, strategy: { kind: 'canary', canary: 1, judge: '4s', batch: '50%', bake: '500ms' } })
+    const [log] = await freePorts(1)
+    world = await World.up({ servers: 4, log: log!, strategy: { kind: 'canary', canary: 1, judge: '4s', batch: '50%', bake: '500ms' } })
     assert.equal((await world.dploy('deploy', 'production')).result.state, 'succeeded')
   })
 
@@ -54,6 +55,9 @@ describe('a canary of one server in four, behind HAProxy, under load', { skip: m
     await using users = startUsers({ url: world.url, rate: 200 })
     const { result, code, events } = await world.dploy('deploy', 'production')
     const seen = await users.stop()
+    const noticed = (result.receipt as unknown as { traffic: { noticed: { status: number; server: string | null; logged: string | null }[] } }).traffic.noticed
+    for (const one of noticed.filter(({ status }) => status === 500)) assert.match(one.logged ?? '', /^the balancer's log: web1 got it, connected in .*, the answer began after .*, status 500, ended as ----$/)
+    assert.ok(noticed.length > 0)
     assert.equal(code, 1)
     assert.equal(result.state, 'rolled_back')
     assert.equal(result.failure!.code, 'canary.failed')
@@ -63,6 +67,20 @@ describe('a canary of one server in four, behind HAProxy, under load', { skip: m
     assert.deepEqual(await words(), ['good', 'good', 'good', 'good'])
     assert.ok(!events.some(({ server, data }) => server !== null && server !== 'web1' && data.kind === 'step' && data.state === 'switched'))
     context.diagnostic(`${result.seconds} s; ${seen.failed.length} of ${seen.answers.length} requests failed; ${result.failure!.message}`)
+  })
+
+  test('that answers later than the others is switched back by what HAProxy logs, though nothing fails', async (context) => {
+    await world.configure({ strategy: { judge: '5s' } })
+    await world.commit({ 'version.txt': 'slow takes=30\n' }, 'Slow')
+    await using users = startUsers({ url: world.url, rate: 300 })
+    const { result } = await world.dploy('deploy', 'production')
+    const seen = await users.stop()
+    assert.equal(result.state, 'rolled_back')
+    assert.equal(result.failure!.code, 'canary.failed')
+    assert.match(result.failure!.message, /The new release is slower: half of its answers take 3\d ms, of the old one's \d/)
+    assert.deepEqual(await words(), ['good', 'good', 'good', 'good'])
+    seen.noRequestFailed()
+    context.diagnostic(`${result.seconds} s; ${result.failure!.message}`)
   })
 
   test('of which too little is seen goes back where dploy.yml says so', async () => {

@@ -42,6 +42,29 @@ export interface DrainOptions {
   onProgress?: (inFlight: number | null) => void
 }
 
+/** A request as the balancer's log tells of it, once it is over. Times in milliseconds; null: it never came to that, or nobody says. */
+export interface LoggedRequest {
+  /** When the balancer began to read it, epoch milliseconds. */
+  at: number
+  /** The port of the user's end of the connection. */
+  clientPort: number | null
+  /** Where it was sent, last where it was tried again; null: nowhere. */
+  server: string | null
+  method: string | null
+  path: string | null
+  /** Null: nothing was answered. */
+  status: number | null
+  /** In queues; until the server was connected; from then until its answer began. */
+  waitMs: number | null
+  connectMs: number | null
+  answerMs: number | null
+  totalMs: number
+  /** How often it was tried again. */
+  retries: number
+  /** How it ended, in the balancer's own letters. */
+  ending: string
+}
+
 /** A part of the traffic that some servers get together. */
 export interface TrafficSplit {
   servers: readonly string[]
@@ -99,6 +122,8 @@ export interface Balancer extends AsyncDisposable {
   counters(signal: AbortSignal): Promise<TrafficCounters | null>
   /** Requests and failures of each server since the balancer started. Left out where a balancer does not count by server. */
   serverCounters?(servers: readonly string[], signal: AbortSignal): Promise<Map<string, ServerCounters>>
+  /** Tells of every request in the balancer's log from now on, until disposed of. Left out where dploy.yml names no log. Throws `balancer.log_unreadable`. */
+  follow?(onRequest: (request: LoggedRequest) => void): Promise<AsyncDisposable>
   /** What the last `check` saw of the balancer's settings that makes such a deployment slow or cuts requests; for people. */
   advice?(pace: Pace): string[]
 }

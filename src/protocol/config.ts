@@ -195,6 +195,7 @@ const oneOrMore = (one: z.ZodString, title: string, meta: { description: string;
     .meta({ title: `${title}, or a list of them`, ...meta })
 
 const runtimeAddress = 'the address of a Runtime API, such as unix:/run/haproxy/admin.sock or tcp:10.0.0.2:9999'
+const logPlace = 'the path of a file, or udp:HOST:PORT'
 const backendName = 'the name of a backend'
 const upstreamName = 'the name of an upstream'
 const hostPort = 'HOST:PORT, as the balancer writes it'
@@ -215,6 +216,9 @@ const balancer = z.discriminatedUnion('kind', [
       examples: ['unix:/run/haproxy/admin.sock'],
     }),
     backend: oneOrMore(text(backendName, /^[A-Za-z0-9._:-]+$/), backendName, { description: 'The backends that the servers stand in.', examples: ['web'] }),
+    log: text(logPlace, /^(\/[^\0]*|udp:[^\s\0]+:\d{1,5})$/)
+      .optional()
+      .meta({ description: "HAProxy's log in the format of httplog, for answer times: a file that the control plane may read, or udp:HOST:PORT, where it takes what HAProxy sends by `log HOST:PORT len 4096 local0`.", examples: ['udp:127.0.0.1:5514'] }),
   }),
   z.strictObject({
     kind: z.literal('nginx').describe('nginx on the machine of the control plane, by its upstream file and a reload.'),

@@ -94,6 +94,7 @@ export const errorTable = {
   'balancer.refused': { status: 502, title: 'The balancer refused a command', fix: 'Check that its control address has level admin' },
   'balancer.not_up': { status: 502, title: 'The balancer does not see the server as healthy', fix: "Check the balancer's own health check against the server" },
   'balancer.cannot_split': { status: 409, title: 'The balancer cannot send a share of the traffic to some servers', fix: 'Leave strategy.traffic out of dploy.yml: a canary then gets what its number of servers gets' },
+  'balancer.log_unreadable': { status: 502, title: "The balancer's log cannot be read", fix: 'Check balancer.log in dploy.yml, and who may read it' },
   'deployment.conflict': { status: 409, title: 'The deployment is not in a state that allows this', fix: 'Run: dploy deployments' },
   'deployment.cancelled': { status: 409, title: 'The deployment was cancelled', fix: 'Deploy again when ready' },
   'canary.failed': { status: 502, title: 'The new release answers worse than the old one', fix: 'Read what its servers print: dploy logs; mend it and deploy again' },

@@ -100,8 +100,8 @@ const calm: Traffic = {
 const troubled: Traffic = {
   ...calm, failed: 1, stalled: 1, slowestMs: 1012,
   noticed: [
-    { at: 1200, ms: 1, what: 'failed', status: null, error: 'connection refused', during: [{ name: 'boot', servers: ['web1'], count: 1 }], cause: null, server: null, method: 'GET', connection: 'fresh' },
-    { at: 1300, ms: 1012, what: 'stalled', status: 200, error: null, during: [{ name: 'switch', servers: ['web1', 'web2', 'web3', 'web4', 'web5'], count: 8 }], cause: null, server: null, method: 'GET', connection: 'fresh' },
+    { at: 1200, ms: 1, what: 'failed', status: null, error: 'connection refused', during: [{ name: 'boot', servers: ['web1'], count: 1 }], cause: null, server: null, method: 'GET', connection: 'fresh', logged: null },
+    { at: 1300, ms: 1012, what: 'stalled', status: 200, error: null, during: [{ name: 'switch', servers: ['web1', 'web2', 'web3', 'web4', 'web5'], count: 8 }], cause: null, server: null, method: 'GET', connection: 'fresh', logged: null },
   ],
   balancer: { requests: 4212, serverErrors: 1, connectionErrors: 3, responseErrors: 0, retries: 3, redispatches: 0, restarted: false },
 }

@@ -109,6 +109,8 @@ const noticedSchema = z.object({
   server: z.string().nullable().default(null),
   method: z.enum(['GET', 'POST']).default('GET'),
   connection: z.enum(['kept', 'fresh']).default('fresh'),
+  /** What the balancer's log says of it, for people; null: nothing, or there is no log. */
+  logged: z.string().nullable().default(null),
 })
 export type NoticedRequest = z.infer<typeof noticedSchema>
 

@@ -3,6 +3,7 @@
 //   unhealthy       its health check always fails; unhealthy=NAME: on that server
 //   dies=MS         ends so long after its first healthy answer
 //   fails=SHARE     answers so many of its pages with 500
+//   takes=MS        answers its pages after so long
 //   needs=PATH      is healthy only while there is such a file
 //   keepalive=MS    keeps idle connections only so long
 //   deaf            ignores SIGTERM
@@ -28,7 +29,9 @@ const server = http.createServer((request, response) => {
   }
   if (word('fails') && Math.random() < number('fails')) response.statusCode = 500
   if (request.method === 'POST') return request.pipe(response)
-  response.end(`${text.split(/\s+/)[0]} release ${process.env.DPLOY_RELEASE} on ${process.env.DPLOY_SERVER}\n`)
+  const answer = () => response.end(`${text.split(/\s+/)[0]} release ${process.env.DPLOY_RELEASE} on ${process.env.DPLOY_SERVER}\n`)
+  if (word('takes')) setTimeout(answer, number('takes'))
+  else answer()
 })
 // Longer than the balancer keeps its connections.
 server.keepAliveTimeout = number('keepalive') ?? 75_000

@@ -4,6 +4,7 @@ import { formatDuration } from '../../protocol/duration.ts'
 import { DployError } from '../../protocol/errors.ts'
 import type { Balancer, BalancerDriver, DrainOptions, RegisterOptions, ServerCounters, ServerTraffic, TrafficCounters, TrafficSplit } from '../contract.ts'
 import { serversWithAgents } from './agent-checks.ts'
+import { HaproxyLog } from './log.ts'
 import { ServerPorts } from './ports.ts'
 import { RuntimeApi } from './runtime-api.ts'
 import { parseStatistics, type StatRow } from './statistics.ts'
@@ -61,15 +62,22 @@ class Haproxy implements Balancer {
   readonly #closed = new AbortController()
   readonly #ports: ServerPorts
   readonly #weights: ServerWeights
+  readonly #log: HaproxyLog | null
+  #logProblem: string | null = null
+  readonly follow?: Balancer['follow']
 
   constructor(config: Extract<BalancerConfig, { kind: 'haproxy' }>) {
     this.#apis = config.address.map((address) => new RuntimeApi(address))
     this.#backends = config.backend
     this.#ports = new ServerPorts(this.#apis, this.#backends, this.#closed.signal)
     this.#weights = new ServerWeights(this.#apis, this.#backends, this.#closed.signal)
+    const log = config.log === undefined ? null : new HaproxyLog(config.log, config.backend)
+    this.#log = log
+    if (log !== null) this.follow = (onRequest) => log.follow(onRequest)
   }
 
   async check(servers: readonly string[], signal: AbortSignal): Promise<void> {
+    this.#logProblem = (await this.#log?.problem()) ?? null
     await Promise.all(
       this.#apis.map(async (api) => {
         const rows = await this.#rows(api, signal)
@@ -90,6 +98,10 @@ class Haproxy implements Balancer {
         if (/^(user|operator)\b/.test(level.trim())) throw refused(api, `its level is ${level.trim()}`)
       }),
     )
+  }
+
+  advice(): string[] {
+    return this.#logProblem === null ? [] : [this.#logProblem]
   }
 
   async read(servers: readonly string[], signal: AbortSignal): Promise<ServerTraffic[]> {

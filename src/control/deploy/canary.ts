@@ -4,6 +4,7 @@ import type { Plan } from '../../protocol/deployment.ts'
 import { DployError } from '../../protocol/errors.ts'
 import { Judge } from '../judging/judge.ts'
 import type { Interval } from '../judging/failures.ts'
+import { AnswerTimes } from './answer-times.ts'
 import type { Run } from './run.ts'
 
 /** Lets the canary have the share of the traffic that dploy.yml gives it, until `restoreTraffic`. */
@@ -20,6 +21,8 @@ export async function restoreTraffic(run: Run, signal: AbortSignal): Promise<voi
 
 /** Between two looks at the balancer's counters. Milliseconds. */
 const lookEvery = 1_000
+/** Answer times of its first tenth, and of no more than this, are left out: a release that was just started is slower for a while. Milliseconds. */
+const warmUp = 10_000
 
 /**
  * Compares what the servers of the canary answer with what the others do, by the balancer's counters, until the time is up or
@@ -30,19 +33,27 @@ export async function judgeCanary(run: Run, canary: readonly string[], plan: Non
   const names = run.servers.map(({ name }) => name).filter((name) => !run.row.plan!.unreachable.includes(name))
   run.event(null, { kind: 'progress', phase: `judging ${canary.join(', ')}` })
   const judge = new Judge()
-  const end = performance.now() + plan.duration
+  await using log = await AnswerTimes.start(run, names, canary)
+  const began = performance.now()
+  const end = began + plan.duration
+  const warm = began + Math.min(warmUp, plan.duration / 10)
+  let half: boolean = false
   let before = await counters(run, names, signal)
   while (performance.now() < end) {
     await delay(Math.min(lookEvery, end - performance.now()), undefined, { signal }).catch(() => {})
     if (signal.aborted) return null
-    if (!run.balancer.serverCounters) continue
     const now = await counters(run, names, signal)
-    judge.add(between(before, now, new Set(canary)))
+    const times = log.take()
+    judge.add(between(before, now, new Set(canary)), performance.now() < warm ? undefined : times)
     before = now
-    const judgement = judge.now('under way')
+    const atHalf = !half && performance.now() >= began + plan.duration / 2
+    if (atHalf) half = true
+    const judgement = judge.now(atHalf ? 'half' : 'under way')
     if (judgement.outcome === 'fail') throw new DployError('canary.failed', judgement.reason, { where: canary.join(', ') })
   }
   const { outcome, reason } = judge.now('end')
+  if (outcome === 'fail') throw new DployError('canary.failed', reason, { where: canary.join(', ') })
+  if (log.silent) run.note(null, 'the log of the balancer told of no request: its format has to be that of "option httplog"')
   const said = run.balancer.serverCounters ? reason : 'the balancer does not count by server'
   if (outcome === 'inconclusive' && plan.inconclusive === 'roll_back') throw new DployError('canary.inconclusive', said, { where: canary.join(', ') })
   run.note(null, `${outcome}: ${said}`)

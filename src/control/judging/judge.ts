@@ -1,5 +1,6 @@
 import { FailureEvidence, type Interval } from './failures.ts'
 import { mannWhitney, quantile, tailTest } from './latency.ts'
+import { Reservoir } from './reservoir.ts'
 
 export type Outcome = 'pass' | 'fail' | 'inconclusive'
 
@@ -20,6 +21,9 @@ const latencyAlpha = 0.008
 const latencyLooks = 2
 /** Slower by less than this is let through, however sure it is: users do not notice, and large samples show everything. */
 const noticeable = 1.2
+const noticeableMs = 2
+/** So many times of each are kept to compare; of more, each has the same chance to be among them. */
+const mostTimes = 20_000
 /** So many requests to the new release make a pass: docs/canary.md says what would have been found with them. */
 export const enoughRequests = 2_000
 export const enoughTimes = 150
@@ -27,7 +31,7 @@ export const enoughTimes = 150
 /** What new and old servers answered over the same time, judged as it comes in. */
 export class Judge {
   readonly #evidence = new FailureEvidence()
-  readonly #times = { new: [] as number[], old: [] as number[] }
+  readonly #times = { new: new Reservoir(mostTimes), old: new Reservoir(mostTimes) }
   readonly #total: Interval = { newRequests: 0, newFailed: 0, oldRequests: 0, oldFailed: 0 }
   #looks = 0
   #slow: string | null = null
@@ -36,8 +40,8 @@ export class Judge {
   add(interval: Interval, times: { new: readonly number[]; old: readonly number[] } = { new: [], old: [] }): void {
     this.#evidence.add(interval)
     for (const key of Object.keys(this.#total) as (keyof Interval)[]) this.#total[key] += interval[key]
-    this.#times.new.push(...times.new)
-    this.#times.old.push(...times.old)
+    for (const time of times.new) this.#times.new.add(time)
+    for (const time of times.old) this.#times.old.add(time)
   }
 
   /** What can be said now. `fail` as soon as failures say so; answer times are looked at in the middle and at the end, not every time. */
@@ -45,10 +49,10 @@ export class Judge {
     const { newRequests, newFailed, oldRequests, oldFailed } = this.#total
     if (progress !== 'under way' && this.#looks < latencyLooks) {
       this.#looks++
-      this.#slow ??= slower(this.#times.new, this.#times.old, latencyAlpha / latencyLooks)
+      this.#slow ??= slower(this.#times.new.values, this.#times.old.values, latencyAlpha / latencyLooks)
     }
     const failures = this.#evidence.value
-    const times = this.#times
+    const times = { new: this.#times.new.values, old: this.#times.old.values }
     const evidence = { failures, newRequests, oldRequests, newFailed, oldFailed, newP95: times.new.length > 0 ? quantile(times.new, 0.95) : null, oldP95: times.old.length > 0 ? quantile(times.old, 0.95) : null }
     if (failures >= 1 / failuresAlpha) {
       return { outcome: 'fail', reason: `${shareOf(newFailed, newRequests)} of the new release's requests failed, ${shareOf(oldFailed, oldRequests)} of the old one's: by chance so at most once in ${Math.round(failures)} deployments`, evidence }
@@ -56,8 +60,14 @@ export class Judge {
     if (this.#slow !== null) return { outcome: 'fail', reason: this.#slow, evidence }
     const seen = `${newRequests} requests to the new release (${newFailed} failed) and ${oldRequests} to the old one (${oldFailed} failed)`
     if (newRequests < enoughRequests || oldRequests < enoughRequests) return { outcome: 'inconclusive', reason: `${seen}: too few to judge by; ${enoughRequests} each are needed`, evidence }
-    return { outcome: 'pass', reason: `${seen}: no difference that speaks against it`, evidence }
+    const compared = times.new.length >= enoughTimes && times.old.length >= enoughTimes ? `; 1 in 20 answers takes more than ${format(evidence.newP95!)}, of the old one's ${format(evidence.oldP95!)}` : ''
+    return { outcome: 'pass', reason: `${seen}${compared}: no difference that speaks against it`, evidence }
   }
+}
+
+/** Also by so much that it is no rounding: logs tell whole milliseconds. */
+function isNoticeable(fresh: number, old: number): boolean {
+  return fresh >= old * noticeable && fresh - old >= noticeableMs
 }
 
 /** Why the new release counts as slower; null if it does not. */
@@ -67,8 +77,8 @@ function slower(fresh: readonly number[], old: readonly number[], alpha: number)
   const whole = mannWhitney(fresh, old)
   const tail = tailTest(fresh, old, 0.95)
   const [newMedian, oldMedian, newP95, oldP95] = [quantile(fresh, 0.5), quantile(old, 0.5), quantile(fresh, 0.95), quantile(old, 0.95)]
-  if (whole.p < alpha / 2 && newMedian >= oldMedian * noticeable) return `The new release is slower: half of its answers take ${format(newMedian)}, of the old one's ${format(oldMedian)}`
-  if (tail.p < alpha / 2 && newP95 >= oldP95 * noticeable) return `The new release is slower: 1 in 20 of its answers takes more than ${format(newP95)}, of the old one's ${format(oldP95)}`
+  if (whole.p < alpha / 2 && isNoticeable(newMedian, oldMedian)) return `The new release is slower: half of its answers take ${format(newMedian)}, of the old one's ${format(oldMedian)}`
+  if (tail.p < alpha / 2 && isNoticeable(newP95, oldP95)) return `The new release is slower: 1 in 20 of its answers takes more than ${format(newP95)}, of the old one's ${format(oldP95)}`
   return null
 }
 

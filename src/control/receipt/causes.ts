@@ -29,7 +29,7 @@ export interface DeploymentFacts {
   hooks: Readonly<Partial<Record<'after_stage' | 'before_activate' | 'after_activate', string>>>
 }
 
-export type Noticed = Omit<NoticedRequest, 'cause' | 'during'>
+export type Noticed = Omit<NoticedRequest, 'cause' | 'during' | 'logged'>
 type Server = Pick<ReceiptServer, 'name' | 'spans' | 'outcome'>
 export interface CausesInput {
   noticed: readonly Noticed[]

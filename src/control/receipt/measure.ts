@@ -2,6 +2,7 @@ import type { TrafficCounters } from '../../balancers/contract.ts'
 import type { Run } from '../deploy/run.ts'
 import type { Measure } from '../deploy/runner.ts'
 import type { DeploymentFacts } from './causes.ts'
+import { LoggedTrouble } from './logged.ts'
 import { phasesOf } from './phases.ts'
 import { startProber } from './prober.ts'
 import { makeReceipt } from './receipt.ts'
@@ -25,10 +26,13 @@ export const measure: Measure = {
           onCounts: (counts) => run.event(null, { kind: 'traffic', ...counts }),
         })
       : null
+    const logged = probe ? new LoggedTrouble(probe) : null
+    const following = logged === null ? null : await follow(run, logged)
     const before = await counters(run)
     return {
       async finish() {
         const samples = prober ? await prober.stop() : []
+        await following?.[Symbol.asyncDispose]()
         const failure = prober?.failure()
         if (failure) run.note(null, `the probe ended early: ${failure.message}`)
         await run.store.events.flush()
@@ -50,6 +54,7 @@ export const measure: Measure = {
           spans: run.spans,
           servers: deployment.steps.map((step) => ({ ...step, roundTripMs: run.roundTrips.get(step.server) })),
           samples,
+          logged: logged?.requests ?? [],
           counters: { before, after: await counters(run) },
           facts: factsOf(run),
         })
@@ -57,6 +62,7 @@ export const measure: Measure = {
       },
       async [Symbol.asyncDispose]() {
         await prober?.[Symbol.asyncDispose]()
+        await following?.[Symbol.asyncDispose]()
       },
     }
   },
@@ -79,6 +85,11 @@ function factsOf(run: Run): Omit<DeploymentFacts, 'restarted' | 'failedAt'> {
     probePath: environment.probe === undefined ? '/' : new URL(environment.probe.url).pathname,
     hooks: Object.fromEntries(hooks),
   }
+}
+
+/** What cannot be read is told where it matters, by the plan's warnings. */
+async function follow(run: Run, logged: LoggedTrouble): Promise<AsyncDisposable | null> {
+  return (await run.balancer.follow?.((request) => logged.add(request)).catch(() => null)) ?? null
 }
 
 async function counters(run: Run): Promise<TrafficCounters | null> {

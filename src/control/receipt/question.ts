@@ -17,6 +17,7 @@ export interface Answer {
   error: string | null
   /** Whether its connection had been used before. */
   connection: 'kept' | 'fresh'
+  port?: number
   servedBy?: string
 }
 type Outcome = Answer & { closedUnused: boolean }
@@ -76,11 +77,12 @@ export class Question {
       let answered = false
       let over = false
       let servedBy: string | undefined
+      let port: number | undefined
       const end = (answer: Pick<Answer, 'status' | 'error'>, closedUnused = false) => {
         if (over) return
         over = true
         signal.removeEventListener('abort', timeOut)
-        resolve({ ...answer, connection: request.reusedSocket ? 'kept' : 'fresh', closedUnused, ...(servedBy === undefined ? {} : { servedBy }) })
+        resolve({ ...answer, connection: request.reusedSocket ? 'kept' : 'fresh', closedUnused, ...(port === undefined ? {} : { port }), ...(servedBy === undefined ? {} : { servedBy }) })
       }
       const fail = (error: Error) => end({ status: null, error: answered ? `answer cut off: ${explain(error)}` : explain(error) }, !answered && request.reusedSocket && isClosed(error))
       const timeOut = () => {
@@ -89,6 +91,11 @@ export class Question {
       }
       if (signal.aborted) timeOut()
       else signal.addEventListener('abort', timeOut, { once: true })
+      request.on('socket', (socket) => {
+        const know = () => (port = socket.localPort)
+        if (socket.connecting) socket.once('connect', know)
+        else know()
+      })
       request.on('error', fail)
       request.on('response', (response) => {
         answered = true

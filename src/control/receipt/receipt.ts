@@ -1,4 +1,4 @@
-import type { TrafficCounters } from '../../balancers/contract.ts'
+import type { LoggedRequest, TrafficCounters } from '../../balancers/contract.ts'
 import type { Span } from '../../protocol/agent-messages.ts'
 import type { Step, StepState } from '../../protocol/deployment.ts'
 import type { Cut, PhaseName, Receipt, ServerOutcome } from '../../protocol/receipt.ts'
@@ -35,6 +35,8 @@ export interface ReceiptInput {
   samples: readonly Sample[]
   /** Null where the balancer does not count, or could not be asked. */
   counters: { before: TrafficCounters | null; after: TrafficCounters | null }
+  /** What the balancer's log tells of requests of the probe; left out: there is none. */
+  logged?: readonly LoggedRequest[]
   /** Left out: no causes are looked for. */
   facts?: Omit<DeploymentFacts, 'restarted' | 'failedAt'>
 }
@@ -59,6 +61,7 @@ export function makeReceipt(input: ReceiptInput): Receipt {
   const traffic = trafficOf({
     samples: input.samples.toSorted((a, b) => a.at - b.at),
     counters: input.counters,
+    logged: input.logged ?? [],
     startedAt: deployment.startedAt,
     total,
     touched: phases.find((phase) => phase.name === 'activate' || phase.name === 'roll_back')?.start ?? Number.POSITIVE_INFINITY,
@@ -87,7 +90,7 @@ export function makeReceipt(input: ReceiptInput): Receipt {
     bytes: servers.reduce((sum, server) => sum + server.bytes, 0),
     objects: servers.reduce((sum, server) => sum + server.objects, 0),
     traffic: { ...traffic, noticed: traffic.noticed.map((one, index) => ({ ...one, cause: judged[index]?.cause ?? null, server: judged[index]?.server ?? one.server })) },
-    causes,
+    causes: causes.map((cause) => ({ ...cause, evidence: [...cause.evidence, ...traffic.noticed.flatMap((one, index) => (judged[index]?.cause === cause.id && one.logged !== null ? [one.logged] : [])).slice(0, 1)] })),
     capacity: input.facts === undefined ? null : capacityOf(servers, total, input.facts),
     cut: input.facts === undefined ? [] : cutsOf(input.facts),
   }

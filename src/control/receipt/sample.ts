@@ -12,6 +12,8 @@ export interface Sample {
   method?: 'GET' | 'POST'
   /** Whether the connection had been used before; fresh unless told. */
   connection?: 'kept' | 'fresh'
+  /** The port of this end of the connection; left out where none was made. */
+  port?: number
   /** What the answer says of who gave it; left out if nothing. */
   servedBy?: string
 }

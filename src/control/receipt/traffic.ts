@@ -1,6 +1,7 @@
-import type { TrafficCounters } from '../../balancers/contract.ts'
+import type { LoggedRequest, TrafficCounters } from '../../balancers/contract.ts'
 import type { Span } from '../../protocol/agent-messages.ts'
 import { spanKind, type BalancerCounts, type During, type NoticedRequest, type Traffic } from '../../protocol/receipt.ts'
+import { loggedOf, saidByLog } from './logged.ts'
 import { enoughAnswers, quantile, served, usualOf, verdictOf, type Sample, type Usual } from './sample.ts'
 
 const noticedLimit = 200
@@ -11,6 +12,8 @@ export interface TrafficInput {
   /** In order of time; those from before the start only tell what is usual. */
   samples: readonly Sample[]
   counters: { before: TrafficCounters | null; after: TrafficCounters | null }
+  /** What the balancer's log tells of requests of the probe. */
+  logged: readonly LoggedRequest[]
   /** Epoch milliseconds. */
   startedAt: number
   /** Milliseconds from start to end. */
@@ -46,7 +49,22 @@ export function trafficOf(input: TrafficInput): Traffic {
     usualMs: usual.ms === null ? null : tenths(usual.ms),
     p50: answers.length === 0 ? null : tenths(quantile(answers, 0.5)),
     p99: answers.length === 0 ? null : tenths(quantile(answers, 0.99)),
-    noticed: noticed.slice(0, noticedLimit).map((one) => ({ at: tenths(one.at), ms: tenths(one.ms), what: one.what, status: one.status, error: one.error, during: during(one, input), cause: null, server: serverOf(one.servedBy, input.servers), method: one.method ?? 'GET', connection: one.connection ?? 'fresh' })),
+    noticed: noticed.slice(0, noticedLimit).map((one) => {
+      const logged = loggedOf({ ...one, at: one.at + input.startedAt }, input.logged)
+      return {
+        at: tenths(one.at),
+        ms: tenths(one.ms),
+        what: one.what,
+        status: one.status,
+        error: one.error,
+        during: during(one, input),
+        cause: null,
+        server: serverOf(one.servedBy ?? logged?.server ?? undefined, input.servers),
+        method: one.method ?? 'GET',
+        connection: one.connection ?? 'fresh',
+        logged: logged === null ? null : saidByLog(logged),
+      }
+    }),
     balancer,
     timeline: timeline(judged, input.total),
   }
