@@ -129,8 +129,11 @@ export function makeHandlers(context: ApiContext): Handlers {
       return { name: params.name, setAt: now, setBy: by }
     },
 
-    async removeSecret({ params }) {
-      await store.secrets.remove((await environmentOf(params)).id, params.name)
+    async removeSecret({ params, tell }) {
+      const environment = await environmentOf(params)
+      const before = (await store.secrets.list(environment.id)).find(({ name }) => name === params.name)
+      tell({ before: before ? { setAt: before.setAt, setBy: before.setBy } : null, after: null })
+      await store.secrets.remove(environment.id, params.name)
       return {}
     },
 
@@ -162,22 +165,26 @@ export function makeHandlers(context: ApiContext): Handlers {
       const id = await store.deployments.idOf(params.number)
       tell({ before: { state: (await store.deployments.get(id)).state } })
       await deployer.cancel(id)
-      return store.deployments.present(id)
+      const cancelled = await store.deployments.present(id)
+      tell({ after: { state: cancelled.state } })
+      return cancelled
     },
 
     async pause(call) {
       const { params, tell } = call
       const id = await store.deployments.idOf(params.number)
-      tell({ subject: `deployment ${params.number}` })
-      await store.gates.pause(id, requestedBy(call), Date.now())
+      const by = requestedBy(call)
+      tell({ subject: `deployment ${params.number}`, before: { pausedBy: (await store.gates.get(id)).pausedBy }, after: { pausedBy: by } })
+      await store.gates.pause(id, by, Date.now())
       return store.deployments.present(id)
     },
 
     async promote(call) {
       const { params, tell } = call
       const id = await store.deployments.idOf(params.number)
-      tell({ subject: `deployment ${params.number}`, before: { waiting: (await store.gates.get(id)).waiting } })
+      tell({ subject: `deployment ${params.number}`, before: await store.gates.get(id) })
       await store.gates.promote(id, requestedBy(call), Date.now())
+      tell({ after: await store.gates.get(id) })
       return store.deployments.present(id)
     },
 

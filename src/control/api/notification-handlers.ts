@@ -21,6 +21,7 @@ export function notificationHandlers(context: ApiContext): Pick<Handlers, 'notif
       await notifier.test(environment, params.key, caller.name)
       const after = (await present(context, environment)).find(({ key }) => key === params.key)
       if (!after) throw new DployError('notification.unknown')
+      tell({ after: { state: after.state, reason: after.reason } })
       return after
     },
   }

@@ -35,9 +35,10 @@ export function peopleHandlers(context: ApiContext): Pick<Handlers, Names> {
     async invitePerson(call) {
       const { params, tell } = call
       const person = await store.people.get(params.person)
-      tell({ subject: person.email })
-      await store.sessions.endAll(person.id)
-      return invite(person.id, call)
+      const sessions = await store.sessions.endAll(person.id)
+      const invitation = await invite(person.id, call)
+      tell({ subject: person.email, before: { sessions }, after: { sessions: 0, invitedUntil: invitation.expiresAt } })
+      return invitation
     },
 
     async setGrants({ params, body, tell }) {

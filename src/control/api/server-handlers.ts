@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { DployError, reportOf } from '../../protocol/errors.ts'
 import { currentScript } from '../install/routes.ts'
 import { isPublicKey } from '../../protocol/signature.ts'
@@ -76,23 +77,26 @@ export function serverHandlers(context: ApiContext): Pick<Handlers, Names> {
       return { listed: listed.filter((one) => one.listed).map(({ environment }) => `${environment.application}/${environment.name}`) }
     },
 
-    async removeServer({ params, caller }) {
+    async removeServer({ params, caller, tell }) {
       const server = await named(params.server)
       const listed = (await environmentsOf(context, server)).find((one) => one.listed)
       if (listed) {
         const { environment } = listed
         throw new DployError('request.invalid', `The dploy.yml of ${environment.application} lists ${server.name} under ${environment.name}`, { where: server.name, fix: `Take it out there, run: dploy plan ${environment.name}, then remove it` })
       }
+      tell({ before: { ...shown(server), environments: (await environmentsOf(context, server)).map(({ environment }) => `${environment.application}/${environment.name}`) }, after: null })
       await store.servers.remove(server.id, Date.now())
       gateway.link(server.id)?.close('the server was removed')
       log.info({ server: server.name, by: caller.name }, 'removed')
       return {}
     },
 
-    async rotateServerKey({ params, body, caller }) {
+    async rotateServerKey({ params, body, caller, tell }) {
       const server = await named(params.server)
       const link = gateway.link(server.id)
-      if (link && !body.forget && server.lockedAt === null) {
+      const asked = link !== null && !body.forget && server.lockedAt === null
+      tell({ before: shown(server), after: asked ? { key: 'replaced by one that its agent made' } : { key: null, lockedAt: null } })
+      if (link && asked) {
         await rotateKeyOf(link, (publicKey) => store.servers.offerKey(server.id, publicKey))
         log.info({ server: server.name, by: caller.name }, 'its key changes')
         return { token: null }
@@ -104,8 +108,9 @@ export function serverHandlers(context: ApiContext): Pick<Handlers, Names> {
       return { token: await store.tokens.create('join', `new key of ${server.name}`, { uses: 1, expires: Date.now() + rejoinTime, server: server.name }, Date.now()) }
     },
 
-    async unlockServer({ params, caller }) {
+    async unlockServer({ params, caller, tell }) {
       const server = await named(params.server)
+      tell({ before: { lockedAt: server.lockedAt }, after: { lockedAt: null } })
       await store.servers.lock(server.id, null)
       gateway.forgive(server.id)
       log.info({ server: server.name, by: caller.name }, 'unlocked')
@@ -136,6 +141,11 @@ export function serverHandlers(context: ApiContext): Pick<Handlers, Names> {
       return { server, controlKey: context.controlKey }
     },
   }
+}
+
+/** For the audit log: what a server was, its key by a digest. */
+function shown({ publicKey, lockedAt, keptOut }: Server): { key: string | null; lockedAt: number | null; keptOut: Server['keptOut'] } {
+  return { key: publicKey === null ? null : `sha256:${createHash('sha256').update(publicKey).digest('hex').slice(0, 16)}`, lockedAt, keptOut }
 }
 
 /** The environments of a server, and whether the dploy.yml of each lists it. */
