@@ -53,6 +53,42 @@ describe('who may call what', { timeout: 280_000 }, () => {
     assert.ok(tried > 500, `${tried} calls`)
   })
 
+  test('the id of a token, a person or a webhook of others is worth no more than one that was made up', async () => {
+    const told = async () => JSON.stringify(await Promise.all([
+      plane.client.call('people').then(({ people }) => people.map(({ seenAt: _, ...rest }) => rest)),
+      plane.client.call('tokens').then(({ tokens }) => tokens.map(({ usedAt: _, ...rest }) => rest)),
+      plane.client.call('webhooks'),
+    ]))
+    const before = await told()
+    const bodies: Record<string, unknown> = { setGrants: { grants: [] }, testWebhook: { branch: 'main' } }
+    let tried = 0
+    for (const [name, route] of Object.entries(routes as Record<string, Route>)) {
+      const [param] = Object.keys(world.ids).filter((key) => route.path.endsWith(`/:${key}`) || route.path.includes(`/:${key}/`)) as (keyof typeof world.ids)[]
+      // What services send is signed, and its address is no secret.
+      if (param === undefined || route.access === 'open') continue
+      const madeUp = `${world.ids[param].slice(0, 4)}0123456789abcdef`
+      for (const somebody of world.everybody) {
+        const everything = somebody.holds['*'] === 'administer'
+        const ask = async (id: string) => {
+          const answer = await plane.ask(route.method, route.path.replace(`:${param}`, id), { ...(await somebody.credentials(false)), ...(route.body ? { body: bodies[name] ?? {} } : {}) })
+          return `${answer.status} ${answer.json?.code ?? ''} ${String(answer.json?.detail ?? '').replaceAll(id, '…')}`
+        }
+        const invented = await ask(madeUp)
+        const wanted = expected(route, somebody, 'shop')
+        if (everything && wanted === 'let in') {
+          assert.match(invented, /^404 /, `${name} by ${somebody.name}`)
+          continue
+        }
+        const answered = await ask(world.ids[param])
+        tried++
+        assert.equal(answered, invented, `${name} by ${somebody.name}`)
+        assert.match(answered, wanted === 'let in' ? /^404 \w+\.unknown / : new RegExp(`^40[13] ${wanted} `), `${name} by ${somebody.name}`)
+      }
+    }
+    assert.ok(tried > 80, `${tried} calls`)
+    assert.equal(await told(), before)
+  })
+
   test('lists hold what the caller may see', async () => {
     const of = async (name: string, path: string) => {
       const somebody = world.everybody.find((one) => one.name === name)!
@@ -91,7 +127,7 @@ describe('who may call what', { timeout: 280_000 }, () => {
   })
 
   test('a dploy.yml is followed where its sender may deploy, and the rest stays as it is', async () => {
-    const text = (command: string) => JSON.stringify({ application: 'shop', source: { repository: '/nowhere' }, service: { command, port: 3000 }, environments: { production: { branch: 'main', servers: [{ name: 'shop1' }] }, staging: { servers: [{ name: 'shop2' }] } } })
+    const text = (command: string) => JSON.stringify({ application: 'shop', source: { repository: '/nowhere' }, service: { command, port: 3000 }, notify: [{ kind: 'webhook', url: 'http://127.0.0.1:1/', secret: 'HOOK' }], environments: { production: { branch: 'main', servers: [{ name: 'shop1' }] }, staging: { servers: [{ name: 'shop2' }] } } })
     const token = world.everybody.find((one) => one.name === 'token of administrator: deploy shop')!
     const applied = await plane.ask('PUT', '/api/v1/applications', { ...(await token.credentials(false)), body: { text: text('node new.js') } })
     assert.equal(applied.status, 200, applied.text)
@@ -125,7 +161,7 @@ describe('who may call what', { timeout: 280_000 }, () => {
   /** Asks with a body that no route takes: who is let in is told that it is not valid, and nothing happens. */
   async function call(name: string, route: Route, somebody: Somebody, place: 'shop' | 'blog' | 'nowhere'): Promise<{ verdict: Verdict; answer: string }> {
     const values: Record<string, string> = {
-      application: place, environment: 'production', number: String(world.numbers[place] ?? 999_999), run: world.runs[place] ?? 'run_nothere', server: route.path.includes('/environments/') ? 'any' : `${place}1`,
+      application: place, environment: 'production', number: String(world.numbers[place] ?? 999_999), run: world.runs[place] ?? 'run_nothere', key: world.keys[place] ?? 'abcdef', name: 'KEY', server: route.path.includes('/environments/') ? 'any' : `${place}1`,
     }
     const path = route.path.replace(/:(\w+)/g, (_, key: string) => values[key] ?? 'nothing-here')
     const answer = await plane.ask(route.method, path, { ...(await somebody.credentials(endsSession.has(name))), ...(route.body ? { body: { nothing: 'of this kind' } } : {}) })

@@ -16,14 +16,28 @@ const password = 'correct horse battery'
 export const shop = { application: 'shop', environment: 'production' }
 export const blog = { application: 'blog', environment: 'production' }
 
-/** Two applications, each with a server, a deployment and a run, and all kinds of callers. */
-export async function inhabit(plane: Plane): Promise<{ everybody: Somebody[]; runs: Record<string, string>; numbers: Record<string, number> }> {
+/** Ids of what there is, by application or by the name that parameters of paths have. */
+export interface Inhabited {
+  everybody: Somebody[]
+  runs: Record<string, string>
+  numbers: Record<string, number>
+  /** Keys of notifications. */
+  keys: Record<string, string>
+  /** Of somebody else than all of these. */
+  ids: { token: string; person: string; webhook: string }
+}
+
+/** Two applications, each with a server, a deployment, a run, a secret and a notification, and all kinds of callers. */
+export async function inhabit(plane: Plane): Promise<Inhabited> {
   const numbers: Record<string, number> = {}
   const runs: Record<string, string> = {}
+  const keys: Record<string, string> = {}
   for (const { application, environment } of [shop, blog]) {
-    const text = JSON.stringify({ application, source: { repository: '/nowhere' }, service: { command: 'node server.js', port: 3000 }, environments: { [environment]: { branch: 'main', servers: [{ name: `${application}1` }] } } })
+    const text = JSON.stringify({ application, source: { repository: '/nowhere' }, service: { command: 'node server.js', port: 3000 }, notify: [{ kind: 'webhook', url: 'http://127.0.0.1:1/', secret: 'HOOK' }], environments: { [environment]: { branch: 'main', servers: [{ name: `${application}1` }] } } })
     await plane.client.call('apply', { body: { text } })
     const params = { application, environment }
+    for (const name of ['KEY', 'HOOK']) await plane.client.call('setSecret', { params: { ...params, name }, body: { value: 'a value' } })
+    keys[application] = (await plane.client.call('notifications', { params })).targets[0]!.key
     const deployment = await plane.client.call('deploy', { params, body: {} })
     for await (const _ of plane.client.stream('deploymentEvents', { params: { number: deployment.number }, query: {} })) continue
     numbers[application] = deployment.number
@@ -73,5 +87,13 @@ export async function inhabit(plane: Plane): Promise<{ everybody: Somebody[]; ru
   const expired = await administrator.token('administer', null, 0.000_001)
   for (const deadline = Date.now() + 10_000; (await plane.ask('GET', '/api/v1/session', { token: expired })).status !== 401; ) assert.ok(Date.now() < deadline, 'the token does not expire')
   everybody.push({ name: 'expired token', holds: {}, unknown: 'expired', credentials: async () => ({ token: expired }) })
-  return { everybody, runs, numbers }
+  // Somebody who never asks.
+  const other = await person('another administrator', { '*': 'administer' }, [{ role: 'administrator', place: null }])
+  await other.token('administer', null)
+  const ids = {
+    person: (await plane.client.call('people')).people.find(({ name }) => name === other.name)!.id,
+    token: (await plane.client.call('tokens')).tokens.find(({ owner }) => owner?.name === other.name)!.id,
+    webhook: (await plane.client.call('addWebhook', { body: { service: 'github' } })).webhook.id,
+  }
+  return { everybody, runs, numbers, keys, ids }
 }
