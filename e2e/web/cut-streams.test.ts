@@ -5,9 +5,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { after, before, describe, test } from 'node:test'
 import { Client } from '../../src/client/client.ts'
-import type { DeploymentEvent } from '../../src/protocol/deployment.ts'
+import { deploymentEventSchema, type DeploymentEvent } from '../../src/protocol/deployment.ts'
 import { openBrowser, skip } from './browser.ts'
 import { startDemo, type Demo } from './demo.ts'
 
@@ -38,14 +39,15 @@ describe('an event stream that is cut 20 times at random while a deployment runs
     const came: DeploymentEvent[] = []
     proxy.beginCutting()
     for await (const event of client.stream('deploymentEvents', { params: { number } })) came.push(event)
-    const stored = await eventsOf(number)
+    const stored = storedOf(number)
     t.diagnostic(`${proxy.cut} cuts, ${stored.length} events`)
     assert.equal(proxy.cut, cuts)
     assert.deepEqual(came, stored)
     assert.ok(stored.length > 60)
+    for (const kind of ['state', 'step', 'note', 'output', 'plan', 'traffic', 'receipt']) assert.ok(stored.some(({ data }) => data.kind === kind), `no ${kind} was among them`)
   })
 
-  test('gives a page exactly the lines that are stored', { skip }, async (t) => {
+  test('gives a page exactly the lines of what is stored: steps, notes and output', { skip }, async (t) => {
     await using browser = await openBrowser()
     await using proxy = await CuttingProxy.before(demo.url)
     const { page } = await browser.open()
@@ -53,17 +55,17 @@ describe('an event stream that is cut 20 times at random while a deployment runs
     const number = await deploy('for a page')
     await page.goto(`${proxy.url}/deployments/${number}`)
     await page.getByRole('heading', { name: new RegExp(`^Deployment ${number}`) }).waitFor()
-    await page.getByLabel('Which lines').selectOption('output')
     proxy.beginCutting()
     await page.getByRole('heading', { name: 'Receipt' }).waitFor({ timeout: 60_000 })
     t.diagnostic(`${proxy.cut} cuts`)
     assert.equal(proxy.cut, cuts)
     const downloading = page.waitForEvent('download')
     await page.getByRole('button', { name: 'Download' }).click()
-    const shown = readFileSync(await (await downloading).path(), 'utf8').trimEnd().split('\n').map((line) => line.replace(/^\S+ \S+ (\[\w+\] )?/, ''))
-    const stored = (await eventsOf(number)).flatMap(({ data }) => (data.kind === 'output' ? data.text.replace(/\n$/, '').split('\n') : []))
-    assert.equal(stored.filter((line) => line.startsWith('line ')).length, lines)
-    assert.deepEqual(shown, stored)
+    const shown = readFileSync(await (await downloading).path(), 'utf8').trimEnd().split('\n')
+    const stored = storedOf(number)
+    assert.deepEqual(shown, stored.flatMap(linesOf))
+    assert.equal(shown.filter((line) => / line \d+$/.test(line)).length, lines)
+    assert.equal(await page.getByRole('row').filter({ hasText: 'switched' }).count(), 2)
   })
 
   async function deploy(why: string): Promise<number> {
@@ -75,7 +77,7 @@ describe('an event stream that is cut 20 times at random while a deployment runs
   /** As they stand in the database of the control plane, read past it. */
   function storedOf(number: number): DeploymentEvent[] {
     using database = new DatabaseSync(demo.database, { readOnly: true })
-    const rows = database.prepare('SELECT events.seq, events.deployment_id AS deployment, events.at, events.server, events.data FROM events JOIN deployments ON deployments.id = events.deployment_id WHERE deployments.number = ? ORDER BY events.seq').all(number)
+    const rows = database.prepare('SELECT events.seq, events.deployment_id AS deployment, events.at, servers.name AS server, events.data FROM events JOIN deployments ON deployments.id = events.deployment_id LEFT JOIN servers ON servers.id = events.server_id WHERE deployments.number = ? ORDER BY events.seq').all(number)
     return rows.map((row) => deploymentEventSchema.parse({ ...row, data: JSON.parse(String(row.data)) }))
   }
 
@@ -87,6 +89,25 @@ describe('an event stream that is cut 20 times at random while a deployment runs
     git('commit', '--quiet', '--message', message)
   }
 })
+
+const words: Record<string, string> = { staging: 'staging', staged: 'staged', draining: 'draining', activating: 'activating', registering: 'registering', switched: 'switched' }
+
+/** What a person is to read of an event: time, server, and what happened. */
+function linesOf({ at, server, data }: DeploymentEvent): string[] {
+  const line = (text: string) => `${new Date(at).toISOString()} ${server ?? '-'} ${text}`
+  switch (data.kind) {
+    case 'output':
+      return data.text.replace(/\n$/, '').split('\n').map((text) => line(`[${data.source}] ${text}`))
+    case 'note':
+      return [line(data.text)]
+    case 'step':
+      return [line(words[data.state]!)]
+    case 'state':
+      return [line(`The deployment is ${data.state}`)]
+    default:
+      return []
+  }
+}
 
 /** Passes connections on to the control plane, and cuts those that carry events: after a number of bytes, wherever in an event that is. */
 class CuttingProxy implements AsyncDisposable {

@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process'
 import { execFile } from 'node:child_process'
+import { readdirSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
@@ -15,6 +17,8 @@ export interface Demo extends AsyncDisposable {
   token: string
   repository: string
   client: Client
+  /** The file in which its control plane keeps everything. */
+  database: string
   params: { application: string; environment: string }
   /** Commits a file in the application's repository. Answers the commit. */
   commit(file: string, text: string, message: string): Promise<string>
@@ -45,6 +49,7 @@ export async function startDemo(servers: number, own?: string): Promise<Demo> {
     token,
     repository,
     client: new Client({ url: control, token, fetch }),
+    database: join(tmpdir(), readdirSync(tmpdir()).find((name) => name.startsWith(`dploy-demo-${child.pid}-`))!, 'control/dploy.db'),
     params: { application: 'hello', environment: 'demo' },
     async commit(file, text, message) {
       await writeFile(join(repository, file), text)
