@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Team, type Ended } from '../commands/team.ts'
-import { githubPush, payloadOf, sendAsGithub } from './sender.ts'
+import { githubPush, payloadOf, sendAsGithub, senders } from './sender.ts'
 
 const nobody = 'https://github.com/example/elsewhere.git'
 const commit = '4f1c2b7d9e03a586c1d2e4f5061728394a5b6c7d'
@@ -56,4 +60,43 @@ test('a service hears at once whether its signature is right, and the webhook te
   assert.ok(!audited.includes(secret))
   assert.equal((await team.dploy('webhook', 'remove', webhook.id, '--json')).code, 0)
   assert.equal((await send(githubPush(nobody, 'main', commit))).status, 404)
+})
+
+test('a push of every other service is deployed, in the name of who pushed, once; what is forged starts nothing', { timeout: 120_000 }, async (t) => {
+  await using team = await Team.up({ servers: 1 })
+  const config = JSON.stringify({ application: 'shop', build: { leave_out: ['dploy.yml'] }, environments: { production: { branch: 'main', servers: ['web1'], strategy: { kind: 'all-at-once', bake: '0s' } } } })
+  writeFileSync(join(team.directory, 'dploy.yml'), config)
+  writeFileSync(join(team.directory, '.gitignore'), '/.dploy\n/web*\n*.log\n')
+  await team.client.call('apply', { body: { text: config, base: team.directory } })
+  const git = (...args: string[]) => execFileSync('git', ['-C', team.directory, '-c', 'user.name=Anna', '-c', 'user.email=anna@example.org', ...args], { encoding: 'utf8', env: { ...process.env, GIT_CONFIG_GLOBAL: '/dev/null' } }).trim()
+  git('init', '--quiet', '--initial-branch=main')
+  const newest = async () => (await team.client.call('deployments', { query: { limit: 1 } })).deployments[0]
+
+  for (const [name, sender] of Object.entries(senders)) {
+    await t.test(name, async () => {
+      const before = (await newest())?.number ?? 0
+      writeFileSync(join(team.directory, 'version.txt'), `${name}\n`)
+      git('add', '--all')
+      git('commit', '--quiet', '--message', name)
+      const pushed = git('rev-parse', 'HEAD')
+      const { webhook, secret } = await team.client.call('addWebhook', { body: { service: sender.service as 'gitlab', application: 'shop' } })
+      const body = JSON.stringify(sender.at(payloadOf(sender.payload), pushed))
+      const delivery = randomUUID()
+      const send = async (signedWith: string, text = body) => {
+        const response = await fetch(`${team.url}${new URL(webhook.url, team.url).pathname}`, { method: 'POST', body: text, headers: { 'content-type': 'application/json', ...sender.headers(signedWith, body, delivery) }, signal: AbortSignal.timeout(10_000) })
+        const answer = (await response.json()) as { state?: string; code?: string }
+        return `${response.status} ${answer.state ?? answer.code}`
+      }
+      assert.equal(await send(`${secret.slice(0, -8)}AAAAAAA=`), '401 webhook.forged')
+      if (name !== 'GitLab with its secret token') assert.equal(await send(secret, `${body} `), '401 webhook.forged', 'one byte more than was signed')
+      assert.equal(await send(secret), '202 accepted')
+      assert.equal(await send(secret), '200 known')
+      for (const deadline = Date.now() + 30_000; (await newest())?.number !== before + 1 || (await newest())!.finishedAt === null; await delay(50)) assert.ok(Date.now() < deadline, JSON.stringify((await team.client.call('deliveries', { params: { webhook: webhook.id } })).deliveries))
+      const deployed = (await newest())!
+      assert.deepEqual([deployed.state, deployed.revision?.commit, deployed.requestedBy], ['succeeded', pushed, `anna (push to ${sender.title})`])
+      assert.equal(readFileSync(join(team.root('web1'), 'srv/shop/current/version.txt'), 'utf8'), `${name}\n`)
+      const [came] = (await team.client.call('deliveries', { params: { webhook: webhook.id } })).deliveries
+      assert.deepEqual([came!.delivery, came!.branches, came!.repository?.toLowerCase().includes('example/shop'), came!.results[0]!.deployment], [delivery, ['main'], true, deployed.number])
+    })
+  }
 })
