@@ -3,7 +3,7 @@ import { Link } from 'react-router'
 import type { EnvironmentSummary } from '../../protocol/api/environments.ts'
 import type { DeploymentSummary } from '../../protocol/deployment.ts'
 import { queries } from '../api/queries.ts'
-import { useMay } from '../api/rights.ts'
+import { useMay, useWho } from '../api/rights.ts'
 import { CommandLine } from '../components/command-line.tsx'
 import { Skeleton } from '../components/empty.tsx'
 import { Problem } from '../components/problem.tsx'
@@ -22,6 +22,9 @@ export function Overview() {
   const { data, error } = useQuery(queries.environments())
   const { data: deployments } = useQuery(queries.deployments({ limit: 200 }))
   const patient = useAfter(300)
+  // Who may do nothing anywhere is refused the list too.
+  const nothing = useWho()?.rights.length === 0
+  if (nothing) return <FirstSteps />
   if (error && !data) return <Problem report={error as never} />
   if (!data) return patient ? <Skeleton lines={3} tall /> : null
   if (data.length === 0) return <FirstSteps />
