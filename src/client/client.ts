@@ -50,12 +50,14 @@ export class Client {
     return route.response.parse(await (key === undefined ? ask() : insist(ask, options?.signal))) as Output<N>
   }
 
-  /** The events of a stream, until it ends. After a lost connection it goes on after the last event that came. */
+  /** The events of a stream, until it ends. After a lost connection it goes on after the last event that came, or begins anew where none has. */
   async *stream<N extends StreamName>(name: N, input: Input<N>, options: { signal?: AbortSignal } = {}): AsyncGenerator<Output<N>> {
     const route: Route = routes[name]
     const key = keyFor(route)
     let lastId: string | undefined
     let lost: number | null = null
+    // What is only read, and of which nothing has come yet, can be asked for anew from its beginning.
+    let fresh = route.method === 'GET'
     for (;;) {
       try {
         const response = await this.#request(route, input as unknown as Parts, { signal: options.signal, lastId, key, accept: 'text/event-stream' })
@@ -64,16 +66,18 @@ export class Client {
           if (event.name === 'problem') throw problemOf(JSON.parse(event.data) as unknown, 500)
           lastId = event.id ?? lastId
           lost = null
+          fresh = false
           yield route.response.parse(JSON.parse(event.data)) as Output<N>
         }
       } catch (error) {
         if (options.signal?.aborted) throw error
         const gone = error instanceof DployError && error.code === 'connection.closed'
-        if (error instanceof DployError && (!gone || lastId === undefined)) throw error
+        if (error instanceof DployError && (!gone || (lastId === undefined && !fresh))) throw error
+        if (gone && lastId === undefined && lost === null && !wasMade(error)) throw error
       }
       // A control plane that was killed comes back and goes on; so does its stream, after the last event that came.
       lost ??= Date.now()
-      if (lastId === undefined || Date.now() - lost > patience) throw new DployError('connection.closed', `The connection to ${this.#options.url} ended`)
+      if ((lastId === undefined && !fresh) || Date.now() - lost > patience) throw new DployError('connection.closed', `The connection to ${this.#options.url} ended`)
       await new Promise((resolve) => setTimeout(resolve, 200))
     }
   }
@@ -164,6 +168,11 @@ async function insist<T>(ask: () => Promise<T>, signal: AbortSignal | undefined)
       signal?.throwIfAborted()
     }
   }
+}
+
+/** Whether there was a connection, which was cut before an answer. */
+function wasMade({ cause }: DployError): boolean {
+  return cause !== undefined && !neverMade.has(codeOf(cause))
 }
 
 interface Parts {
