@@ -96,7 +96,9 @@ export function makeHandlers(context: ApiContext): Handlers {
     async unlock(call) {
       const environment = await environmentOf(call.params)
       const elsewhere = (await context.shared?.force(environment, call.signal)) ?? null
-      const held = (await store.locks.force(environment.id)) ?? elsewhere
+      const here = await store.locks.force(environment.id)
+      if (here) await deployer.unseat(here.deployment, `Deployment ${here.number} was ended where it stood: ${call.caller.name} opened its lock`)
+      const held = here ?? elsewhere
       call.tell({ before: held && { deployment: held.number, holder: held.holder } })
       return { held }
     },

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino'
+import type { StepState } from '../../protocol/deployment.ts'
 import { DployError, reportOf } from '../../protocol/errors.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import type { Store } from '../store/store.ts'
@@ -10,6 +11,9 @@ const gather = 500
 /** A server whose converging failed is left alone this long, or until it connects again. Milliseconds. */
 const patience = 60_000
 
+/** In these states a server is out of traffic, or may be. */
+const inTheMiddle: ReadonlySet<StepState> = new Set<StepState>(['draining', 'activating', 'registering', 'reverting'])
+
 /**
  * Brings servers that do not run what their environment wants to it: those that connect (new, rebooted, cut off during
  * a deployment), and all connected ones after a deployment.
@@ -19,6 +23,8 @@ export class Converger implements Disposable {
   readonly #timers = new Map<string, NodeJS.Timeout>()
   readonly #cleaning = new Set<Promise<void>>()
   readonly #failed = new Map<string, number>()
+  /** Servers that a deployment left in the middle of their switch, by environment: they may run what is wanted and be out of traffic. */
+  readonly #cut = new Map<string, Set<string>>()
 
   constructor(options: { store: Store; gateway: Gateway; deployer: Deployer; log: Logger }) {
     this.#options = options
@@ -70,6 +76,7 @@ export class Converger implements Disposable {
     const wanted = await store.releases.get(environment.wantedRelease)
     const drifted = await this.#drifted(environmentId, wanted.number)
     if (drifted.length === 0) return
+    const cut = this.#cut.get(environmentId)
     log.info({ environment: `${environment.application}/${environment.name}`, servers: drifted.map(({ name }) => name), release: wanted.number }, 'converging')
     try {
       const id = await deployer.submit({
@@ -79,6 +86,7 @@ export class Converger implements Disposable {
         requestedBy: 'dploy (converge)',
         wait: false,
       })
+      for (const { name } of drifted) cut?.delete(name)
       if ((await deployer.done(id)) !== 'succeeded') for (const server of drifted) this.#failed.set(server.id, Date.now())
     } catch (error) {
       if (!(error instanceof DployError && error.code === 'environment.locked')) throw error
@@ -97,7 +105,7 @@ export class Converger implements Disposable {
         try {
           const seen = await link.command('observe', place, { application: place.application, environment: place.environment, epoch: 0, signal: AbortSignal.timeout(5_000) })
           const runs = seen.current === wanted && (seen.service.state === 'none' || seen.service.state === 'unknown' || seen.service.release === wanted)
-          return runs ? null : server
+          return runs && !this.#cut.get(environmentId)?.has(server.name) ? null : server
         } catch (error) {
           this.#options.log.warn({ server: server.name, error: reportOf(error) }, 'cannot be observed')
           return null
@@ -112,6 +120,11 @@ export class Converger implements Disposable {
     const { store, gateway } = this.#options
     const row = await store.deployments.get(deploymentId)
     const environment = await store.applications.environmentById(row.environmentId)
+    if (row.state === 'failed') {
+      const cut = this.#cut.get(environment.id) ?? new Set()
+      for (const { server, state } of await store.deployments.steps(deploymentId)) if (inTheMiddle.has(state)) cut.add(server)
+      this.#cut.set(environment.id, cut)
+    }
     this.#soon(environment.id)
     if (row.state !== 'succeeded' || (await store.deployments.unfinished(environment.id)).length > 0) return
     const place = { application: environment.application, environment: environment.name, directory: directoryOf(row.config) }

@@ -86,6 +86,15 @@ export class Deployer {
     this.#running.get(id)?.controller.abort(new DployError('deployment.cancelled', why))
   }
 
+  /** Ends a deployment whose lock was opened by force, where it stands. What it left half done converges. */
+  async unseat(id: string, why: string): Promise<void> {
+    const lost = new DployError('lock.lost', why)
+    await this.#options.store.deployments.abandon(id, reportOf(lost), Date.now())
+    const running = this.#running.get(id)
+    running?.controller.abort(lost)
+    if (!running) this.onEnd(id, 'failed')
+  }
+
   /** The end of a deployment that runs in this process; null if none of that id does. */
   done(id: string): Promise<DeploymentState> | null {
     return this.#running.get(id)?.done ?? null

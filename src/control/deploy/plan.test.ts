@@ -158,3 +158,9 @@ test('batches are made smaller where as many servers have to stay in traffic, an
   assert.deepEqual(kept(8), { size: 1, code: 'environment.too_few_healthy' })
   assert.deepEqual(kept(7, all(names(8), running(1)).set('web8', null)), { size: 1, code: 'environment.too_few_healthy' })
 })
+
+test('a server that converges is switched and put into traffic, whatever it runs', () => {
+  const value = plan(desired({ kind: 'converge', servers: ['web1'] }), all(['web1'], running(2)))
+  assert.deepEqual(value.batches, [['web1']])
+  assert.deepEqual(value.unchanged, [])
+})

@@ -38,7 +38,8 @@ export interface ObservedServer {
 /**
  * What has to be done to get from what was observed to what is desired. Pure: no I/O, no clock.
  *
- * A server that already runs the release is left alone. If no server runs anything yet there is nobody to protect, and
+ * A server that already runs the release is left alone, unless it converges: then it may run it and be out of traffic.
+ * If no server runs anything yet there is nobody to protect, and
  * all switch together. Where the new release takes over warm, nothing is out of traffic meanwhile: no server is drained,
  * and a rolling strategy has one batch. An order makes groups, which no batch mixes.
  */
@@ -47,7 +48,7 @@ export function plan(desired: Desired, observed: ReadonlyMap<string, ObservedSer
   const unreachable = desired.servers.filter((server) => !observed.get(server))
   const unchanged = reachable.filter((server) => {
     const seen = observed.get(server)!
-    return desired.release !== null && seen.current === desired.release && seen.running
+    return desired.kind !== 'converge' && desired.release !== null && seen.current === desired.release && seen.running
   })
   const groupOf = groups(desired)
   const toSwitch = reachable.filter((server) => !unchanged.includes(server)).toSorted((a, b) => groupOf(a) - groupOf(b))

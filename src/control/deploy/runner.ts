@@ -34,7 +34,7 @@ export interface Measure {
  * Runs a deployment to its end, from whatever state it is stored in: a new one from the start, one that a killed
  * control plane left behind from where it was. Takes the environment's lock for as long as it runs.
  *
- * `signal` cancels (reason `deployment.cancelled`) or stops (reason Stopping). Throws `environment.locked` when the
+ * `signal` cancels (reason `deployment.cancelled`), takes the lock away (`lock.lost`) or stops (Stopping). Throws `environment.locked` when the
  * lock is held by somebody whom `wait` does not wait for; the deployment is then `failed`.
  */
 export async function runDeployment(id: string, options: RunnerOptions, measure: Measure, control: { wait: Patience; signal: AbortSignal }): Promise<DeploymentState> {
@@ -42,6 +42,11 @@ export async function runDeployment(id: string, options: RunnerOptions, measure:
   if (isFinal(row.state)) return row.state
   await using shared = await orAbandon(id, options, control, async () => (await options.shared?.take(row, control)) ?? null)
   await using lease = await orAbandon(id, options, control, () => Lease.acquire(options.store.locks, row.environmentId, id, options.holder, control))
+  if (row.state !== 'queued' && lease.fence !== row.fence + 1) {
+    // Somebody held or opened the lock since: what they did is newer than what this one would go on with.
+    await options.store.deployments.abandon(id, reportOf(new DployError('lock.lost', `Deployment ${row.number} was interrupted, and its lock was taken or opened by others meanwhile`)), Date.now())
+    return 'failed'
+  }
   await using run = await openRun(id, options, lease, shared, control.signal)
   await using measuring = await measure.start(run)
   const failures = new Failures(run.environment.strategy.max_failures)
