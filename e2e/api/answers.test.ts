@@ -35,7 +35,7 @@ describe('what the API answers', { timeout: 120_000 }, () => {
 
   test('lists are read to their end by their cursors, and what is added meanwhile moves nothing', async () => {
     const lists = table.filter(([, { query }]) => query instanceof z.ZodObject && 'cursor' in query.shape)
-    assert.deepEqual(lists.map(([name]) => name).sort(), ['audit', 'deploymentLog', 'deployments', 'releases', 'runs', 'servers'])
+    for (const name of ['audit', 'deploymentLog', 'deployments', 'releases', 'runs', 'servers']) assert.ok(lists.some(([one]) => one === name), `${name} has no cursor`)
     const begun = []
     for (const [name, route] of lists) {
       const path = pathOf(route)

@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { routes, type RouteName } from '../../src/protocol/api/contract.ts'
 import type { Route } from '../../src/protocol/api/route.ts'
 import { HttpReceiver } from '../notify/http-receiver.ts'
+import { githubPush, sendAsGithub } from '../webhooks/sender.ts'
 import { Plane, type Answer } from './plane.ts'
 
 const agentMain = fileURLToPath(new URL('../../src/agent/main.ts', import.meta.url))
@@ -84,6 +85,11 @@ describe('the audit log', { timeout: 120_000 }, () => {
       ['createToken', 'new', async () => (token = (await ask('POST', '/api/v1/tokens', { note: 'ci', right: 'deploy' })).json.entry.id)],
       ['revokeToken', 'gone', () => ask('DELETE', `/api/v1/tokens/${token}`)],
       ['addWebhook', 'new', async () => (webhook = (await client.call('addWebhook', { body: { service: 'github', secret: secrets[3]!.replaceAll(' ', '-') } })).webhook.id)],
+      ['redeliver', 'both', async () => {
+        await sendAsGithub(`${plane.url}/api/v1/webhooks/${webhook}/deliveries`, secrets[3]!.replaceAll(' ', '-'), githubPush('https://github.com/example/elsewhere.git', 'other', '4f1c2b7d9e03a586c1d2e4f5061728394a5b6c7d'))
+        const [came] = (await client.call('deliveries', { params: { webhook } })).deliveries
+        await client.call('redeliver', { params: { webhook, delivery: came!.id } })
+      }],
       ['removeWebhook', 'gone', () => client.call('removeWebhook', { params: { webhook: webhook } })],
       ['setSecret', 'new', () => client.call('setSecret', { params: { ...params, name: 'HOOK' }, body: { value: secrets[0]! } })],
       ['setSecret', 'both', () => client.call('setSecret', { params: { ...params, name: 'HOOK' }, body: { value: secrets[0]! } })],
