@@ -14,6 +14,8 @@ import { fetchManifest, fetchObjects } from './fetch.ts'
 import { rotateKey, type Identity } from './identity.ts'
 import type { Journal } from './journal.ts'
 import { viewLogs } from './log-view.ts'
+import { Machine } from './machine/machine.ts'
+import { reportMachine } from './machine/reporter.ts'
 import { KeptServices, observeService, type Kept } from './kept-services.ts'
 import type { ManagerOptions } from './services/registry.ts'
 import { isChanging, replayOf } from './replay.ts'
@@ -60,6 +62,7 @@ export class Agent {
   readonly #instance = randomUUID()
   readonly #directories = new Map<string, ApplicationDirectory>()
   readonly #services: KeptServices
+  readonly #machine = new Machine()
   /** The last change that was begun, per application's environment. */
   readonly #turns = new Map<string, Promise<unknown>>()
   readonly #results = new Map<string, Promise<unknown>>()
@@ -76,8 +79,14 @@ export class Agent {
 
   /** Serves a connection until it ends; answers why it did. */
   serve(carrier: Carrier): Promise<string> {
+    let greeted = false
     const peer: Peer = new Peer(carrier, {
-      hello: async (params) => this.#hello(helloParams.parse(params)),
+      hello: async (params) => {
+        const answer = this.#hello(helloParams.parse(params))
+        if (this.#options.identity !== null && !greeted) void reportMachine(peer, () => this.#machine.read(this.#paths()))
+        greeted = true
+        return answer
+      },
       command: (params, context) => this.#command(params, context, peer),
     })
     this.#peers.add(peer)
@@ -308,7 +317,13 @@ export class Agent {
       }),
       service: kept ? await observeService(kept) : { state: 'none', release: null, since: null, pids: [], restarts: 0 },
       freeBytes: directory.freeBytes(),
+      machine: this.#machine.read([directory.path]),
     }
+  }
+
+  /** Where releases are, as far as it was asked about them. */
+  #paths(): string[] {
+    return this.#directories.size === 0 ? [this.#options.root] : [...this.#directories.values()].map(({ path }) => path)
   }
 
   #directory(path: string): ApplicationDirectory {

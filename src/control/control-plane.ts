@@ -28,6 +28,7 @@ import { SecretBox } from './secrets/secret-box.ts'
 import { openSqlite } from './store/sqlite.ts'
 import { openStore } from './store/store.ts'
 import { Refusals } from './refusals.ts'
+import { Vitals } from './vitals/vitals.ts'
 import { Receiver } from './webhooks/receiver.ts'
 import type { BalancerConfig } from '../protocol/config.ts'
 import { version } from '../protocol/product-version.ts'
@@ -82,6 +83,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const key = controlKey(options.data)
   const refusals = cleanup.use(new Refusals(log))
   const gateway = new Gateway({ store, key, objects: artifacts, refusals, log })
+  const vitals = new Vitals()
+  gateway.onReport = (serverId, machine) => vitals.add(serverId, machine, Date.now())
   const openBalancer = (config: BalancerConfig) => openDriver(config, async (name) => (await store.servers.named(name))?.facts ?? null)
   const address: { url: string | null } = { url: null }
   const notifier = cleanup.use(new Notifier({ store, log, brief: options.ssh !== undefined, pageOf: (number) => pageOf(options.publicUrl ?? address.url, number) }))
@@ -106,7 +109,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   cleanup.defer(() => converger.settled())
   cleanup.defer(() => deployer.stop())
   const receiver = cleanup.use(new Receiver({ store, deployer, log }))
-  const context = { store, gateway, shared, deployer, commands: new CommandRuns(store, gateway), copies: new FileCopies(store, gateway), artifacts, guesses: new Guesses(), receiver, notifier, openBalancer, pages: options.pages ?? null, controlKey: key.publicKey, badgeToken: (id: string) => box.mark(`badge:${id}`), address, publicUrl: options.publicUrl ?? null, version: version(), measured: cleanup.use(new Measured()), closing: false, metricsOpen: options.metricsOpen ?? false, requestSeconds: options.requestSeconds ?? 15, refusals, log }
+  const context = { store, gateway, shared, deployer, commands: new CommandRuns(store, gateway), copies: new FileCopies(store, gateway), artifacts, guesses: new Guesses(), receiver, notifier, openBalancer, pages: options.pages ?? null, controlKey: key.publicKey, badgeToken: (id: string) => box.mark(`badge:${id}`), address, publicUrl: options.publicUrl ?? null, version: version(), measured: cleanup.use(new Measured()), vitals, closing: false, metricsOpen: options.metricsOpen ?? false, requestSeconds: options.requestSeconds ?? 15, refusals, log }
   const api = cleanup.use(await serveApi(context, makeHandlers(context), { tcp: options.tcp, socket: options.socket }))
   await deployer.recover()
   // A command that comes and goes starts nothing that nobody asked it for.

@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { commandMethods } from './command-messages.ts'
 import { diagnoseMethods } from './diagnosis.ts'
+import { machineMethods, machineSchema } from './machine.ts'
 import { digestPattern } from './manifest.ts'
 import { releaseSpecSchema } from './release-spec.ts'
 import { sharedMethods } from './shared-record.ts'
@@ -72,6 +73,8 @@ export const agentMethods = {
       releases: z.array(z.object({ number: z.number(), id: z.string(), artifact: digest })),
       service: serviceStateSchema,
       freeBytes: z.number(),
+      /** Its disk is the one that these releases are on. Left out by an agent that does not know of it. */
+      machine: machineSchema.optional(),
     }),
     event: z.never(),
   },
@@ -192,6 +195,7 @@ export const controlMethods = {
     result: z.object({}),
     event: z.never(),
   },
+  ...machineMethods,
 } as const satisfies Record<string, { params: z.ZodType; result: z.ZodType; event: z.ZodType }>
 
 /** First call on a connection, from control plane to agent. The agent proves that it holds its server's key. */

@@ -9,6 +9,7 @@
  *  1  2026-11-24  hello may introduce an agent that ssh carries; hold, asked only of such an agent.
  *  1  2026-11-24  rotate_key, and a hello signed twice while keys change.
  *  1  2026-11-24  hello tells the version of an agent that upgrades itself; upgrade, asked only of such an agent.
+ *  1  2026-11-25  observe tells how the machine is; agents report it, until a control plane says that it does not know what that is.
  */
 export const protocolNumber = 1
 

@@ -2,10 +2,10 @@ import { Command } from 'commander'
 import type { Output as Answer } from '../../client/client.ts'
 import { DployError } from '../../protocol/errors.ts'
 import { makeOutput, type Output } from '../output.ts'
-import { requester } from '../session.ts'
+import { openSession, requester } from '../session.ts'
 import { addCommand } from './add.ts'
 import { openControlPlane } from './connection.ts'
-import { listLines, showLines } from './view.ts'
+import { historyLines, listLines, showLines } from './view.ts'
 
 /** `dploy server`: the machines that releases are put on, and the agents on them. */
 export function serverCommand(): Command {
@@ -14,6 +14,7 @@ export function serverCommand(): Command {
     .addCommand(addCommand())
     .addCommand(listCommand())
     .addCommand(showCommand())
+    .addCommand(historyCommand())
     .addCommand(trafficCommand('drain'))
     .addCommand(trafficCommand('ready'))
     .addCommand(renameCommand())
@@ -47,6 +48,23 @@ function showCommand(): Command {
       const server = await connection.client.call('server', { params: { server: name } })
       if (output.mode === 'json') return output.json({ type: 'server', ...server })
       for (const line of showLines(server, Date.now())) output.line(line)
+    })
+}
+
+function historyCommand(): Command {
+  return new Command('history')
+    .description('what was deployed to a server, the newest first')
+    .argument('<name>')
+    .option('--environment <name>', 'in this environment of dploy.yml')
+    .option('--limit <n>', 'how many', '20')
+    .option('--json', 'one JSON object a line', false)
+    .action(async (name: string, options: { environment?: string; limit: string; json: boolean }, command: Command) => {
+      const output = makeOutput(options)
+      await using session = await openSession(command, options.environment)
+      const { steps } = await session.client.call('serverHistory', { params: { ...session.params, server: name }, query: { limit: options.limit } })
+      if (output.mode === 'json') return steps.forEach((step) => output.json({ type: 'step', ...step }))
+      if (steps.length === 0) return output.line(`Nothing was deployed to ${name} yet.`)
+      for (const line of historyLines(steps, Date.now(), output.width())) output.line(line)
     })
 }
 

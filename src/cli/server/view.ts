@@ -1,4 +1,8 @@
 import type { ServerView } from '../../protocol/api/servers.ts'
+import type { ServerStep } from '../../protocol/api/vitals.ts'
+import { formatBytes } from '../../protocol/bytes.ts'
+import { formatDuration } from '../../protocol/duration.ts'
+import type { MachineFacts } from '../../protocol/machine.ts'
 import { table } from '../../protocol/terminal.ts'
 import { ago } from '../ago.ts'
 
@@ -18,6 +22,7 @@ export function listLines(servers: readonly ServerView[], now: number, width: nu
 export function showLines(server: ServerView, now: number): string[] {
   const lines = [`${server.name}: ${presence(server, now)}`]
   if (server.agent) lines.push(`  agent ${server.agent.version}, ${server.agent.platform}, round trip ${server.agent.roundTripMs} ms${Math.abs(server.agent.clockSkewMs) > 2_000 ? `, clock off by ${Math.round(server.agent.clockSkewMs / 1000)} s` : ''}`)
+  if (server.now) lines.push(`  ${machineText(server.now.machine)}`)
   if (server.keptOut) lines.push(`  kept out of traffic by ${server.keptOut.by} since ${ago(server.keptOut.since, now)}; back with: dploy server ready ${server.name}`)
   if (server.locked !== null) lines.push(`  two machines hold its key: dploy server rotate-key ${server.name}`)
   for (const release of server.releases) {
@@ -26,6 +31,19 @@ export function showLines(server: ServerView, now: number): string[] {
     lines.push(`  ${release.application}/${release.environment}: ${release.release === null ? 'no release' : `release ${number}`}${since === '' ? '' : `, since ${since}`}, ${state}${tags.length > 0 ? ` (${tags.join(', ')})` : ''}${release.listed ? '' : '; not in dploy.yml'}`)
   }
   return lines
+}
+
+/** `load 0.42 on 4 processors, 12 % in use; memory 3.1 GB of 8.0 GB; disk 20 GB of 50 GB free`. */
+function machineText({ load, processors, cpu, memory, disk }: MachineFacts): string {
+  const parts = [`load ${load.toFixed(2)} on ${processors} processor${processors === 1 ? '' : 's'}${cpu === null ? '' : `, ${Math.round(cpu * 100)} % in use`}`, `memory ${formatBytes(memory.total - memory.available)} of ${formatBytes(memory.total)} in use`]
+  if (disk.total > 0) parts.push(`disk ${formatBytes(disk.free)} of ${formatBytes(disk.total)} free`)
+  return parts.join('; ')
+}
+
+/** A table of what deployments did on a server. */
+export function historyLines(steps: readonly ServerStep[], now: number, width: number): string[] {
+  const rows = steps.map((step) => [String(step.deployment), step.kind, step.release === null ? '–' : String(step.release), step.revision?.subject ?? '', step.step, formatDuration(step.ms), step.bytes === 0 ? '' : formatBytes(step.bytes), step.startedAt === null ? '' : ago(step.startedAt, now), step.failure?.message ?? ''])
+  return table([['deployment', '', 'release', 'subject', 'here', 'took', 'moved', '', ''], ...rows], width)
 }
 
 function presence(server: ServerView, now: number): string {

@@ -14,6 +14,7 @@ import type { Measured } from '../metrics/measured.ts'
 import type { Notifier } from '../notify/notifier.ts'
 import type { Refusals } from '../refusals.ts'
 import type { Receiver } from '../webhooks/receiver.ts'
+import type { Vitals } from '../vitals/vitals.ts'
 import type { PagesDirectory } from './pages.ts'
 import type { Files, Named } from '../sources/history.ts'
 import type { Store } from '../store/store.ts'
@@ -28,6 +29,8 @@ export interface ApiContext {
   commands: CommandRuns
   copies: FileCopies
   artifacts: ArtifactSource & {
+    /** Sizes of an artifact's objects by digest; null where it is not here any more. */
+    objects(artifact: Digest): ReadonlyMap<Digest, number> | null
     /** Which objects of a manifest are not here. Remembers the manifest once none is. */
     offer(manifest: Manifest): Promise<Digest[]>
     /** Stores the objects of a pack that a client uploads, each verified. Answers how many. */
@@ -55,6 +58,8 @@ export interface ApiContext {
   version: string
   /** What is counted as it happens. */
   measured: Measured
+  /** How servers' machines are and were, as agents tell it. */
+  vitals: Vitals
   /** Whether it shuts down. */
   closing: boolean
   /** Whether /metrics asks for no token. */

@@ -20,12 +20,14 @@ import { notificationHandlers } from './notification-handlers.ts'
 import { peopleHandlers } from './people-handlers.ts'
 import { sourceHandlers } from './source-handlers.ts'
 import { preview } from './preview.ts'
+import { releaseReadiness } from './readiness.ts'
 import { serverHandlers } from './server-handlers.ts'
 import type { Call, Handlers } from './server.ts'
 import { settingsHandlers } from './settings-handlers.ts'
 import { sessionHandlers } from './session-handlers.ts'
 import { statusOf, summaryOf } from './status.ts'
 import { tokenHandlers } from './token-handlers.ts'
+import { vitalsHandlers } from './vitals-handlers.ts'
 import { webhookHandlers } from './webhook-handlers.ts'
 
 /** What each route of the contract does. */
@@ -37,6 +39,7 @@ export function makeHandlers(context: ApiContext): Handlers {
   return {
     ...commandHandlers(context),
     ...serverHandlers(context),
+    ...vitalsHandlers(context),
     ...sessionHandlers(context),
     ...peopleHandlers(context),
     ...tokenHandlers(context),
@@ -117,6 +120,8 @@ export function makeHandlers(context: ApiContext): Handlers {
         })),
       }
     },
+
+    releaseReadiness: async ({ params, query, signal }) => releaseReadiness(context, await environmentOf(params), query.limit, signal),
 
     async secrets({ params }) {
       return { secrets: await store.secrets.list((await environmentOf(params)).id) }

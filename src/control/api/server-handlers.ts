@@ -86,6 +86,7 @@ export function serverHandlers(context: ApiContext): Pick<Handlers, Names> {
       }
       tell({ before: { ...shown(server), environments: (await environmentsOf(context, server)).map(({ environment }) => `${environment.application}/${environment.name}`) }, after: null })
       await store.servers.remove(server.id, Date.now())
+      context.vitals.forget(server.id)
       gateway.link(server.id)?.close('the server was removed')
       log.info({ server: server.name, by: caller.name }, 'removed')
       return {}

@@ -4,12 +4,11 @@ import type { Environment } from '../store/applications.ts'
 import type { Rights } from '../people/rights.ts'
 import type { Server } from '../store/servers.ts'
 import type { ApiContext } from './context.ts'
+import { checkHealth } from './health.ts'
 import { serverStatus } from './status.ts'
 
 /** How long a server has to answer. Milliseconds. */
 const askTimeout = 5_000
-/** How long the service has to answer its health check. Milliseconds. */
-const healthTimeout = 2_000
 
 /** The same for somebody who may see some environments; null: they may not see this server. Who may see all sees those in none too. */
 export async function visibleView(context: ApiContext, server: Server, rights: Rights, signal: AbortSignal): Promise<ServerView | null> {
@@ -34,6 +33,7 @@ export async function serverView(context: ApiContext, server: Server, signal: Ab
     locked: server.lockedAt,
     keptOut: server.keptOut,
     agent: facts ? { version: facts.version, platform: facts.platform, program: link?.bundle?.digest ?? null, clockSkewMs: Math.round(facts.clockSkew), roundTripMs: Math.round(facts.roundTrip) } : null,
+    now: context.vitals.latest(server.id, Date.now()),
     releases: await Promise.all(memberships.map(async ({ environment, ...rest }) => ({ ...rest, ...(await released(context, await store.applications.environmentById(environment), server, limit)) }))),
   }
 }
@@ -45,19 +45,8 @@ async function released(context: ApiContext, environment: Environment, server: S
   return { ...place, release: status.release, since: status.service?.since ?? null, healthy: await healthy(context, environment, server, status, signal), drifted: status.drifted, problem: status.problem }
 }
 
-/** Whether the release that runs answers its own health check; what has no service is healthy when it is there. */
-async function healthy(context: ApiContext, environment: Environment, server: Server, status: { release: number | null; service: ServiceState | null }, signal: AbortSignal): Promise<boolean | null> {
-  const link = context.gateway.link(server.id)
-  if (!link || status.release === null || status.service === null) return null
-  if (status.service.state === 'none') return true
-  if (status.service.state === 'stopped' || status.service.state === 'failed') return false
-  try {
-    const { spec } = await context.store.releases.byNumber(environment.id, status.release)
-    const { port } = (await context.store.applications.servers(environment.id)).find(({ id }) => id === server.id) ?? {}
-    const local = port === null || port === undefined ? {} : { port }
-    const answer = await link.command('check_health', { release: spec, local, timeout: healthTimeout }, { application: environment.application, environment: environment.name, epoch: 0, signal })
-    return answer.healthy
-  } catch {
-    return null
-  }
+async function healthy(context: ApiContext, environment: Environment, server: Server, { release: number, service }: { release: number | null; service: ServiceState | null }, signal: AbortSignal): Promise<boolean | null> {
+  const release = number === null ? null : await context.store.releases.byNumber(environment.id, number).catch(() => null)
+  const { port = null } = (await context.store.applications.servers(environment.id)).find(({ id }) => id === server.id) ?? {}
+  return (await checkHealth(context, environment, server, service, release && { release, port }, signal)).healthy
 }

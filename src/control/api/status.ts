@@ -60,6 +60,7 @@ export async function serverStatus(context: ApiContext, environment: Environment
   try {
     const place = { application: environment.application, environment: environment.name, directory: directoryOf(environment.config) }
     const seen = await link.command('observe', place, { application: place.application, environment: place.environment, epoch: 0, signal })
+    if (seen.machine) context.vitals.add(server.id, seen.machine, Date.now())
     return { ...base, lastSeenAt: Date.now(), release: seen.current, service: seen.service, drifted: wanted !== null && seen.current !== wanted }
   } catch (error) {
     return { ...base, problem: reportOf(error, server.name) }

@@ -118,6 +118,11 @@ export class Artifacts implements ArtifactSource, Disposable {
     }
   }
 
+  objects(artifact: Digest): ReadonlyMap<Digest, number> | null {
+    const manifest = this.#sound(artifact)
+    return manifest && objectsOf(manifest)
+  }
+
   async has(artifact: Digest): Promise<boolean> {
     if (!this.manifests.has(artifact)) return false
     return [...objectsOf(this.manifests.get(artifact))].every(([digest, size]) => this.store.has(digest, size))

@@ -4,6 +4,7 @@ import type { WebSocket } from 'ws'
 import type * as z from 'zod'
 import { controlMethods, helloResult } from '../../protocol/agent-messages.ts'
 import { DployError, reportOf } from '../../protocol/errors.ts'
+import type { MachineFacts } from '../../protocol/machine.ts'
 import { Peer, type Carrier, type CallContext } from '../../protocol/peer.ts'
 import { socketCarrier } from '../../protocol/socket-carrier.ts'
 import { protocolNumber, speaks } from '../../protocol/version.ts'
@@ -52,6 +53,8 @@ export class Gateway {
   readonly #clones: CloneWatch
   /** Called when an agent has connected and is known. */
   onConnect: (link: AgentLink) => void = () => {}
+  /** Called when an agent tells how its machine is. */
+  onReport: (serverId: string, machine: MachineFacts) => void = () => {}
 
   constructor(options: GatewayOptions) {
     this.#options = options
@@ -135,6 +138,7 @@ export class Gateway {
       objects: known((params, context, id) => this.#sendObjects(params, context, id)),
       manifest: known((params, context, id) => this.#sendManifest(params, context, id)),
       note: known((params, _context, id) => this.#takeNote(params, id)),
+      report: known(async (params, _, id) => (this.onReport(id, parsed(controlMethods.report.params, params)), {})),
     })
     const nonce = randomBytes(24).toString('base64')
     const asked = performance.now()

@@ -17,6 +17,7 @@ import { Runs } from './runs.ts'
 import type { Tables } from './schema.ts'
 import { Summaries } from './summaries.ts'
 import { SharedRecords } from './shared-records.ts'
+import { ServerHistory } from './server-history.ts'
 import { Secrets } from './secrets.ts'
 import { Servers } from './servers.ts'
 import { Sessions } from './sessions.ts'
@@ -31,6 +32,7 @@ export interface Store extends AsyncDisposable {
   releases: Releases
   deployments: Deployments
   summaries: Summaries
+  history: ServerHistory
   events: EventLog
   locks: Locks
   sharedRecords: SharedRecords
@@ -59,6 +61,7 @@ export async function openStore(database: Kysely<Tables>, box: SecretBox): Promi
     releases: new Releases(database),
     deployments: new Deployments(database, events),
     summaries: new Summaries(database),
+    history: new ServerHistory(database),
     events,
     locks: new Locks(database),
     sharedRecords: new SharedRecords(database),

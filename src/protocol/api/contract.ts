@@ -16,6 +16,7 @@ import { serverRoutes } from './servers.ts'
 import { settingsRoutes } from './settings.ts'
 import { sessionRoutes } from './session.ts'
 import { tokenRoutes } from './tokens.ts'
+import { vitalsRoutes } from './vitals.ts'
 import { webhookRoutes } from './webhooks.ts'
 
 const digest = z.string().regex(digestPattern)
@@ -28,6 +29,7 @@ export const routes = {
   ...secretRoutes,
   ...settingsRoutes,
   ...serverRoutes,
+  ...vitalsRoutes,
   ...commandRoutes,
   ...doctorRoutes,
   ...sessionRoutes,

@@ -50,6 +50,16 @@ export const releaseSchema = z.object({
 })
 export type ReleaseSummary = z.infer<typeof releaseSchema>
 
+export const readinessSchema = z.object({
+  number: z.number(),
+  /** How many servers keep it: going to it sends no file there. */
+  ready: z.number(),
+  /** Servers that answered and do not keep it, at most 20 of them; `bytes`: of the files that would be sent, before compression; null: not counted, or not known any more. */
+  lacking: z.array(z.object({ server: z.string(), bytes: z.number().nullable() })),
+  lackingServers: z.number(),
+})
+export type ReleaseReadiness = z.infer<typeof readinessSchema>
+
 const deployBody = z.strictObject({
   /** Branch, tag or commit; by default the environment's branch. */
   revision: z.string().min(1).max(500).optional(),
@@ -96,6 +106,15 @@ export const environmentRoutes = {
     params: place,
     query: z.object(pageOf({ most: 500, usual: 30 })),
     response: z.object({ releases: z.array(releaseSchema), next: nextSchema }),
+  },
+  releaseReadiness: {
+    method: 'GET',
+    path: '/api/v1/environments/:application/:environment/readiness',
+    summary: 'On which servers the newest releases are ready to be activated, asked now; and what the others lack',
+    access: 'read',
+    params: place,
+    query: z.object({ limit: z.coerce.number().int().min(1).max(200).default(30) }),
+    response: z.object({ /** Of the environment; and how many of them answered. */ servers: z.number(), answering: z.number(), /** Some of those that did not. */ silent: z.array(z.string()), releases: z.array(readinessSchema) }),
   },
   logs: {
     method: 'GET',

@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { errorReportSchema } from '../peer.ts'
 import { nextSchema, pageOf, type Route } from './route.ts'
+import { machineNowSchema } from './vitals.ts'
 
 export const serverName = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/i, 'a name has letters, digits, ".", "_" and "-", and at most 63 of them')
 const byName = z.object({ server: z.string().min(1).max(200) })
@@ -33,6 +34,8 @@ export const serverSchema = z.object({
   locked: z.number().nullable(),
   keptOut: z.object({ since: z.number(), by: z.string() }).nullable(),
   agent: z.object({ version: z.string(), platform: z.string(), /** SHA-256 of the program of an agent that upgrades itself. */ program: z.string().nullable().default(null), clockSkewMs: z.number(), roundTripMs: z.number() }).nullable(),
+  /** How its machine is, as its agent told last. */
+  now: machineNowSchema.default(null),
   releases: z.array(serverReleaseSchema),
 })
 export type ServerView = z.infer<typeof serverSchema>
