@@ -24,12 +24,14 @@ for (const way of ways) {
   rows.push(row)
   for (const failure of row.failures) process.stdout.write(`${way.name}: ${failure}\n`)
   if (row.failed > 0) wrong.push(`${way.name}: ${row.failed} requests failed`)
+  if (row.again > 0 && way.endsConnections !== true) wrong.push(`${way.name}: ${row.again} requests had to be sent again`)
+  if (row.sockets.refused > 0) wrong.push(`${way.name}: ${row.sockets.refused} WebSockets did not open`)
   if (row.sockets.undeclared > 0) wrong.push(`${way.name}: ${row.sockets.undeclared} WebSockets ended on servers that did not switch`)
 }
-process.stdout.write(`\n${options.deployments} deployments each of a one-line change to 4 servers, two at a time (warm: all at once; or to one server alone); ${options.rate} requests a second (half on kept connections, 20 % POST, 1 % take 2 s), ${options.sockets} WebSockets\nsent again: the balancer ended a kept connection in the instant in which it was used; browsers send such a request once more\n\n`)
-const head = ['way', 'requests', 'failed', 'sent again', 'stalled', 'p99 during', 'p99 outside', 'a deployment', 'WebSockets: opened', 'told to go', 'cut', 'undeclared']
-const lines = rows.map(({ way, requests, failed, again, stalled, p99During, p99Outside, seconds, sockets }) => [
-  way, String(requests), String(failed), String(again), String(stalled), `${p99During.toFixed(0)} ms`, `${p99Outside.toFixed(0)} ms`, `${seconds.toFixed(2)} s`, String(sockets.opened), String(sockets.ended), String(sockets.cut), String(sockets.undeclared),
+process.stdout.write(`\n${options.deployments} deployments each of a one-line change to 4 servers, two at a time (warm: all at once; or to one server alone); ${options.rate} requests a second (half on kept connections, 20 % POST, 1 % take 2 s), ${options.sockets} WebSockets\nsent again: the balancer ended a kept connection in the instant in which it was used; browsers send such a request once more\nblind: for so long the machine gave the generator itself no processor, so that it cannot have noticed anything\n\n`)
+const head = ['way', 'requests', 'failed', 'sent again', 'stalled', 'p99 during', 'p99 outside', 'a deployment', 'WebSockets: opened', 'refused', 'told to go', 'cut', 'undeclared', 'blind']
+const lines = rows.map(({ way, requests, failed, again, stalled, blind, p99During, p99Outside, seconds, sockets }) => [
+  way, String(requests), String(failed), String(again), String(stalled), `${p99During.toFixed(0)} ms`, `${p99Outside.toFixed(0)} ms`, `${seconds.toFixed(2)} s`, String(sockets.opened), String(sockets.refused), String(sockets.ended), String(sockets.cut), String(sockets.undeclared), `${(blind / 1000).toFixed(1)} s`,
 ])
 const widths = head.map((name, index) => Math.max(name.length, ...lines.map((line) => line[index]!.length)))
 for (const line of [head, ...lines]) process.stdout.write(`${line.map((cell, index) => (index === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[index]!))).join('  ')}\n`)

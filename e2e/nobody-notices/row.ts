@@ -5,6 +5,8 @@ import type { Way } from './team.ts'
 
 /** Around the moments in which a server switched: clocks are read by two processes. Milliseconds. */
 const slack = 250
+/** The traffic ends by itself after so long. Milliseconds. */
+const longest = 600_000
 
 /** What one way to deploy came to. Times are milliseconds unless said otherwise. */
 export interface Row {
@@ -15,6 +17,8 @@ export interface Row {
   /** Sent a second time, as browsers do: the balancer ended a kept connection in that instant. */
   again: number
   stalled: number
+  /** In which the generator itself got no processor, and cannot have noticed anything. */
+  blind: number
   /** 99 of 100 requests were answered within, while a deployment ran and while none did. */
   p99During: number
   p99Outside: number
@@ -38,7 +42,7 @@ export interface RowOptions {
 export async function measureRow(way: Way, options: RowOptions): Promise<Row> {
   await using team = await way.open()
   await using sockets = startSockets({ url: team.url.replace('http:', 'ws:'), count: options.sockets })
-  await using traffic = await startTraffic({ url: team.url, rate: options.rate, posts: 0.2, slow: 0.01, again: true, duration: 600_000 })
+  await using traffic = await startTraffic({ url: team.url, rate: options.rate, posts: 0.2, slow: 0.01, again: true, duration: longest })
   const began = Date.now()
   await traffic.until(({ seen }) => seen >= options.rate)
   const outcomes: Outcome[] = []
@@ -48,10 +52,14 @@ export async function measureRow(way: Way, options: RowOptions): Promise<Row> {
     if (outcome.result.state !== 'succeeded') throw new Error(`${way.name}: deployment ${number} ended as ${outcome.result.state}: ${outcome.result.failure?.message}`)
     outcomes.push(outcome)
     options.onDeployment?.(number, outcome)
+    // What is outside of deployments is measured too: a second after each.
+    const { seen } = await traffic.look()
+    await traffic.until((now) => now.seen >= seen + options.rate)
   }
   const records = await traffic.records()
   const summary = await traffic.stop()
   const seen = await sockets.stop()
+  if (Date.now() - began > longest) throw new Error(`${way.name}: the requests ended before the deployments did`)
   const during = outcomes.map(({ result }) => ({ from: result.receipt!.startedAt - began, to: result.receipt!.finishedAt - began }))
   const isDuring = ({ at }: TrafficRecord) => during.some(({ from, to }) => at >= from && at <= to)
   return {
@@ -61,6 +69,7 @@ export async function measureRow(way: Way, options: RowOptions): Promise<Row> {
     failed: summary.failed,
     again: summary.again,
     stalled: summary.stalled,
+    blind: summary.blind,
     p99During: quantile(records.filter(isDuring).map(({ ms }) => ms), 0.99),
     p99Outside: quantile(records.filter((record) => !isDuring(record)).map(({ ms }) => ms), 0.99),
     seconds: quantile(outcomes.map(({ result }) => result.seconds), 0.5),

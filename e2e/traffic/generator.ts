@@ -47,7 +47,7 @@ function ask(index: number): void {
   // Even shares without chance, so that two runs are the same.
   const slow = crossesShare(index, options.slow)
   const method = !slow && crossesShare(index, options.posts) ? 'POST' : 'GET'
-  const agent = crossesShare(index, options.keepAlive) ? kept : fresh
+  const agent = isKept(index) ? kept : fresh
   const started = performance.now()
   const record: TrafficRecord = { at: started - begun, method, ms: 0, status: undefined, cause: undefined, reused: false, again: false, release: undefined, server: undefined }
   if (open >= maximumOpen) {
@@ -113,6 +113,11 @@ function read(response: IncomingMessage, record: TrafficRecord, sent: Buffer | u
     if (sent && options.echo && !Buffer.concat(chunks).equals(sent)) return settle('the answer is not what was posted')
     settle()
   })
+}
+
+/** An even share too, which falls in with no other: slow and fast, GET and POST come over both kinds of connections (multiples of the golden ratio, Weyl). */
+function isKept(index: number): boolean {
+  return (index * 0.6180339887498949) % 1 < options.keepAlive
 }
 
 function crossesShare(index: number, share: number): boolean {
