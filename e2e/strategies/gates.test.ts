@@ -97,4 +97,18 @@ describe('a deployment that waits for a person between batches, on four servers 
     assert.equal(refused.result.failure!.code, 'environment.too_few_healthy')
     assert.deepEqual(await words(), ['six', 'six', 'six', 'six'])
   })
+
+  test('keeps them also when a server has failed that may fail: it goes on with fewer at a time, or goes back', async () => {
+    await world.configure({ environment: zones(), strategy: { max_failures: 1, min_healthy: 3 }, service: { health: { path: '/healthz', timeout: '2s' } } })
+    await world.commit({ 'version.txt': 'eight unhealthy=web1\n' }, 'Eight')
+    const back = await world.dploy('deploy', 'production')
+    assert.deepEqual([back.result.state, back.result.failure?.code], ['rolled_back', 'environment.too_few_healthy'])
+    assert.deepEqual(await words(), ['six', 'six', 'six', 'six'])
+    await world.configure({ environment: zones(), strategy: { batch: 2, max_failures: 1, min_healthy: 2 }, service: { health: { path: '/healthz', timeout: '2s' } } })
+    await world.commit({ 'version.txt': 'nine unhealthy=web1\n' }, 'Nine')
+    const { result } = await world.dploy('deploy', 'production')
+    assert.equal(result.state, 'succeeded', result.failure?.message)
+    const out = ['web3', 'web4'].map((name) => result.receipt!.servers.find((server) => server.name === name)!.spans).map((spans) => ({ from: spans.find(({ name }) => name === 'drain')!.start, to: spans.find(({ name }) => name === 'register')!.end })).sort((a, b) => a.from - b.from)
+    assert.ok(out[0]!.to <= out[1]!.from, 'one after the other, since web1 is out of traffic')
+  })
 })

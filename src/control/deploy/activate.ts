@@ -10,6 +10,7 @@ import type { Failures } from './failures.ts'
 import { passGate } from './gate.ts'
 import { localOf } from './stage.ts'
 import type { Run } from './run.ts'
+import { spare, tooFewLeft } from './spare.ts'
 import type { Watch } from './watch.ts'
 
 /** Switches the servers, batch after batch. Servers over the allowed number of failures abort `failures.signal`. */
@@ -25,7 +26,7 @@ export async function activate(run: Run, failures: Failures, watch: Watch): Prom
       // Before a canary is registered, so that it never gets more; and before the others leave the traffic.
       await (index === 0 ? splitTraffic(run, batch, run.signal) : restoreTraffic(run, run.signal))
       if (planned.batches.length > 1) run.event(null, { kind: 'progress', phase: `batch ${index + 1} of ${planned.batches.length}` })
-      await Promise.all(left.map((server) => switchServer(run, server, failures, watch)))
+      await switchBatch(run, left, failures, watch)
     }
     abortIfNeeded(run, failures)
     // Also when a control plane was killed in the middle of it: the others have not begun.
@@ -110,6 +111,18 @@ export async function activateServer(run: Run, server: EnvironmentServer, releas
 
 /** Step states in which there is nothing left to do for a server. */
 const over: ReadonlySet<StepState> = new Set<StepState>(['switched', 'unchanged', 'quarantined', 'failed'])
+
+/** All at the same time; fewer, where servers have failed meanwhile and too few would be left in traffic. Throws `environment.too_few_healthy`. */
+async function switchBatch(run: Run, servers: readonly EnvironmentServer[], failures: Failures, watch: Watch): Promise<void> {
+  for (let start = 0; start < servers.length; ) {
+    const failed = failures.names
+    const room = spare(run, failed.length)
+    if (room < 1) throw tooFewLeft(run, failed)
+    await Promise.all(servers.slice(start, start + room).map((server) => switchServer(run, server, failures, watch)))
+    abortIfNeeded(run, failures)
+    start += room
+  }
+}
 
 async function switchServer(run: Run, server: EnvironmentServer, failures: Failures, watch: Watch): Promise<void> {
   const signal = AbortSignal.any([run.signal, failures.signal])

@@ -16,6 +16,10 @@ export class Failures {
     return this.#tooMany.signal
   }
 
+  get names(): string[] {
+    return [...this.#servers.keys()]
+  }
+
   has(server: string): boolean {
     return this.#servers.has(server)
   }

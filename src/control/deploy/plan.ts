@@ -101,7 +101,8 @@ function tooFewHealthy(desired: Desired, planned: Plan): DployError | null {
   return new DployError('environment.too_few_healthy', `strategy.min_healthy keeps ${least} servers in traffic, and of ${inTraffic} that are here (${unchanged.length} run the release already) one at least has to leave it`)
 }
 
-function healthyAtLeast({ strategy, servers }: Desired): number {
+/** How many servers `min_healthy` keeps in traffic: a number, or a share rounded up. */
+export function healthyAtLeast({ strategy, servers }: Pick<Desired, 'strategy' | 'servers'>): number {
   const least = strategy.min_healthy
   return typeof least === 'number' ? least : Math.ceil((servers.length * Number.parseInt(least, 10)) / 100)
 }

@@ -6,6 +6,7 @@ import { activateServer } from './activate.ts'
 import { restoreTraffic } from './canary.ts'
 import { observeServers, type Observation } from './observe.ts'
 import { batchSize } from './plan.ts'
+import { spare } from './spare.ts'
 import { stageServer } from './stage.ts'
 import type { Run } from './run.ts'
 
@@ -36,7 +37,9 @@ export async function rollBack(run: Run, urgent: Urgent, signal: AbortSignal): P
       await run.step(server, 'quarantined', { failure: reportOf(error, server.name) })
     }
   }
-  const size = run.environment.strategy.kind === 'all-at-once' || run.row.plan?.warm === true ? Math.max(1, serving.length) : batchSize(run.environment.strategy.batch, run.servers.length)
+  const { strategy } = run.environment
+  // To go back is more urgent than to keep all that min_healthy asks for: one at a time goes whatever is left.
+  const size = () => (strategy.kind === 'all-at-once' || run.row.plan?.warm === true ? Math.max(1, serving.length) : Math.max(1, Math.min(batchSize(strategy.batch, run.servers.length), spare(run, failed.length))))
   await revertAll(serving, size, Promise.all(down.map(revert)), revert, urgent)
   // Not before: what has to go back should not get more traffic on its way.
   await restoreTraffic(run, signal)
@@ -48,7 +51,7 @@ export async function rollBack(run: Run, urgent: Urgent, signal: AbortSignal): P
 }
 
 /** The servers that serve, in batches once those that do not are back; one that dies while it waits goes at once. */
-async function revertAll(servers: readonly EnvironmentServer[], size: number, downAreBack: Promise<unknown>, revert: (server: EnvironmentServer) => Promise<void>, urgent: Urgent): Promise<void> {
+async function revertAll(servers: readonly EnvironmentServer[], size: () => number, downAreBack: Promise<unknown>, revert: (server: EnvironmentServer) => Promise<void>, urgent: Urgent): Promise<void> {
   const started = new Map<string, Promise<void>>()
   const once = (server: EnvironmentServer) => {
     let task = started.get(server.name)
@@ -57,7 +60,11 @@ async function revertAll(servers: readonly EnvironmentServer[], size: number, do
   }
   for (const server of servers) void urgent(server).then(() => once(server)).catch(() => {})
   await downAreBack
-  for (let start = 0; start < servers.length; start += size) await Promise.all(servers.slice(start, start + size).map(once))
+  for (let start = 0; start < servers.length; ) {
+    const together = servers.slice(start, start + size())
+    await Promise.all(together.map(once))
+    start += together.length
+  }
 }
 
 async function revertServer(run: Run, server: EnvironmentServer, release: Release, observation: Observation | DployError | undefined, signal: AbortSignal): Promise<void> {
