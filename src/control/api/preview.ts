@@ -2,6 +2,7 @@ import { handoverOf } from '../../protocol/release-spec.ts'
 import type * as z from 'zod'
 import type { routes } from '../../protocol/api/contract.ts'
 import { DployError, reportOf, type ErrorReport } from '../../protocol/errors.ts'
+import { loadNow } from '../deploy/load.ts'
 import { directoryOf, forPlan, type Observation } from '../deploy/observe.ts'
 import { plan, obstacle, type Desired } from '../deploy/plan.ts'
 import type { Environment } from '../store/applications.ts'
@@ -56,6 +57,7 @@ export async function preview(context: ApiContext, environment: Environment, ref
     strategy: wanted.strategy,
     releaseCommand: config.release_command?.command ?? null,
     drains: balancer.capabilities.drains,
+    load: await loadNow(balancer, wanted.strategy, servers.map(({ name }) => name), limit).catch(() => null),
     splits: balancer.split !== undefined,
     hasService: config.service !== undefined,
     handover: handoverOf(config.service ?? null),

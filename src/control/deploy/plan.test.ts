@@ -28,6 +28,21 @@ test('rolling in quarters: four batches of two, each drained, activated, registe
   assert.deepEqual(value.warnings, [])
 })
 
+test('batches are as large as what the others can carry, with a quarter more than is asked now; never none, and never against min_healthy', () => {
+  const { strategy } = desired()
+  const sizes = (load: number | null, changes: Partial<typeof strategy> = {}) => {
+    const value = plan(desired({ load, strategy: { ...strategy, batch: 'auto', capacity: 100, ...changes } }), all(names(8), running(1)))
+    return { sizes: value.batches.map(({ length }) => length), warnings: value.warnings.length }
+  }
+  // 8 servers carry 800: 240 a second, and a quarter more, need 3.
+  assert.deepEqual(sizes(240), { sizes: [5, 3], warnings: 0 })
+  assert.deepEqual(sizes(240, { min_healthy: '50%' }), { sizes: [4, 4], warnings: 0 })
+  assert.deepEqual(sizes(500), { sizes: [1, 1, 1, 1, 1, 1, 1, 1], warnings: 0 })
+  assert.deepEqual(sizes(700), { sizes: [1, 1, 1, 1, 1, 1, 1, 1], warnings: 1 })
+  assert.deepEqual(sizes(0), { sizes: [8], warnings: 1 })
+  assert.deepEqual(sizes(null), { sizes: [2, 2, 2, 2], warnings: 1 })
+})
+
 test('servers that run the release already are left alone', () => {
   const seen = all(names(8), running(1))
   seen.set('web3', running(2, [1, 2]))

@@ -20,6 +20,8 @@ export interface Desired {
   /** Whether it can send a share of the traffic to some servers. */
   splits?: boolean
   hasService: boolean
+  /** Requests a second over all servers, where batches are made for them; null: nobody counts. */
+  load?: number | null
   /** How the release takes over on a server. */
   handover?: 'restart' | 'socket' | 'port'
 }
@@ -56,7 +58,8 @@ export function plan(desired: Desired, observed: ReadonlyMap<string, ObservedSer
   const warm = !nothingRuns && desired.handover !== undefined && desired.handover !== 'restart' && toSwitch.every((server) => observed.get(server)!.running && observed.get(server)!.handover === desired.handover)
   const together = nothingRuns || desired.strategy.kind === 'all-at-once'
   const spare = Math.max(1, reachable.length - healthyAtLeast(desired))
-  const size = together || warm ? Math.max(1, toSwitch.length) : Math.min(batchSize(desired.strategy.batch, desired.servers.length), spare)
+  const wanted = desired.strategy.batch === 'auto' ? carried(desired, reachable.length) : batchSize(desired.strategy.batch, desired.servers.length)
+  const size = together || warm ? Math.max(1, toSwitch.length) : Math.min(wanted, spare)
   // Going back is no experiment, and where all switch there is nobody to compare with.
   const ahead = desired.strategy.kind === 'canary' && desired.kind === 'deploy' && !nothingRuns ? Math.min(batchSize(desired.strategy.canary, desired.servers.length), toSwitch.length, warm ? Infinity : spare) : 0
   const canary = ahead > 0 && ahead < toSwitch.length
@@ -82,7 +85,7 @@ export function plan(desired: Desired, observed: ReadonlyMap<string, ObservedSer
     perServer: desired.drains && !warm ? ['drain', 'activate', 'register'] : ['activate'],
     bakeBatch: desired.hasService ? desired.strategy.bake_batch : 0,
     bake: desired.hasService ? desired.strategy.bake : 0,
-    warnings: nothingRuns || warm ? [] : warningsOf(desired, size, toSwitch.length),
+    warnings: nothingRuns || warm ? [] : warningsOf(desired, size, toSwitch.length, reachable.length),
   }
 }
 
@@ -125,6 +128,17 @@ function gatesOf({ strategy, kind }: Desired, batches: readonly (readonly string
   })
 }
 
+/** The load may rise while a batch is out: so much more than now has to be carried. */
+const headroom = 1.25
+/** Where nobody says how much is asked. */
+const unmeasured = '25%'
+
+/** Batch auto: how many of the servers in traffic may leave it so that the others still carry the load of now with some headroom; at least one. */
+function carried({ strategy, load }: Desired, inTraffic: number): number {
+  if (load == null || strategy.capacity === undefined) return batchSize(unmeasured, inTraffic)
+  return Math.max(1, inTraffic - Math.ceil((load * headroom) / strategy.capacity))
+}
+
 /** How many of `count` servers switch together: a number, or a share rounded down; at least one. */
 export function batchSize(batch: number | string, count: number): number {
   const size = typeof batch === 'number' ? batch : Math.floor((count * Number.parseInt(batch, 10)) / 100)
@@ -137,9 +151,12 @@ function inBatches(servers: readonly string[], size: number): string[][] {
   return batches
 }
 
-function warningsOf(desired: Desired, size: number, count: number): string[] {
+function warningsOf(desired: Desired, size: number, count: number, inTraffic: number): string[] {
   const warnings: string[] = []
   if (!desired.drains && desired.hasService && count > 0) warnings.push('No balancer takes servers out of traffic: requests in flight are cut when a server switches')
+  const { load, strategy } = desired
+  if (strategy.batch === 'auto' && load == null) warnings.push(`The balancer does not say how much is asked: ${unmeasured} of the servers switch at a time`)
+  if (strategy.batch === 'auto' && load != null && load * headroom > (inTraffic - 1) * strategy.capacity!) warnings.push(`${Math.round(load)} requests a second are asked, and without one server the others carry ${Math.round((inTraffic - 1) * strategy.capacity!)} (strategy.capacity): they may be slow`)
   if (desired.drains && size >= count && count > 0 && desired.servers.length === count) warnings.push('All servers switch together: nobody serves meanwhile')
   return warnings
 }

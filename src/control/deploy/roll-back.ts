@@ -38,8 +38,9 @@ export async function rollBack(run: Run, urgent: Urgent, signal: AbortSignal): P
     }
   }
   const { strategy } = run.environment
+  const batch = strategy.batch === 'auto' ? Math.max(1, ...(run.row.plan?.batches ?? []).map(({ length }) => length)) : batchSize(strategy.batch, run.servers.length)
   // To go back is more urgent than to keep all that min_healthy asks for: one at a time goes whatever is left.
-  const size = () => (strategy.kind === 'all-at-once' || run.row.plan?.warm === true ? Math.max(1, serving.length) : Math.max(1, Math.min(batchSize(strategy.batch, run.servers.length), spare(run, failed.length))))
+  const size = () => (strategy.kind === 'all-at-once' || run.row.plan?.warm === true ? Math.max(1, serving.length) : Math.max(1, Math.min(batch, spare(run, failed.length))))
   await revertAll(serving, size, Promise.all(down.map(revert)), revert, urgent)
   // Not before: what has to go back should not get more traffic on its way.
   await restoreTraffic(run, signal)

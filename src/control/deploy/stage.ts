@@ -1,6 +1,7 @@
 import { DployError, reportOf } from '../../protocol/errors.ts'
 import type { Digest } from '../../protocol/manifest.ts'
 import type { EnvironmentServer } from '../store/applications.ts'
+import { loadNow } from './load.ts'
 import { forPlan, observeServers, type Observation } from './observe.ts'
 import { plan, obstacle, type Desired } from './plan.ts'
 import { handoverOf } from '../../protocol/release-spec.ts'
@@ -11,7 +12,7 @@ import { bootBeside } from './warm.ts'
 /** Brings the release onto all servers at once, without touching traffic. If one fails, no server has changed. */
 export async function stage(run: Run): Promise<void> {
   const release = run.release!
-  const [observed] = await Promise.all([observeServers(run, run.signal), checkBalancer(run)])
+  const [observed, load] = await Promise.all([observeServers(run, run.signal), loadNow(run.balancer, run.environment.strategy, run.servers.map(({ name }) => name), run.signal), checkBalancer(run)])
   const desired: Desired = {
     kind: run.row.kind,
     application: run.row.config.application,
@@ -23,6 +24,7 @@ export async function stage(run: Run): Promise<void> {
     strategy: run.environment.strategy,
     releaseCommand: release.spec.release_command?.command ?? null,
     drains: run.balancer.capabilities.drains,
+    load,
     splits: run.balancer.split !== undefined,
     hasService: release.spec.service !== null,
     handover: handoverOf(release.spec.service),
