@@ -1,3 +1,4 @@
+// Needs the machine to itself.
 import assert from 'node:assert/strict'
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'

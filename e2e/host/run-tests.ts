@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
-import { globSync } from 'node:fs'
+import { globSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
+import { relative } from 'node:path'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
 
@@ -14,6 +15,7 @@ interface Count {
 }
 
 const count: Count = { passed: 0, failed: [], skipped: [] }
+const times: { file: string; ms: number }[] = []
 const words = process.argv.slice(2)
 const began = performance.now()
 const abort = new AbortController()
@@ -28,16 +30,23 @@ const timer = setTimeout(() => {
 await main()
 finish()
 
-/** Type check, lint, unit tests side by side, then the end-to-end tests, which use the whole machine, one file at a time. */
+/** Type check, lint, unit tests and what waits more than it works side by side, then what measures or has a fleet, one file at a time. */
 async function main(): Promise<void> {
   if (words.length === 0) {
     await program('type check', 'node_modules/.bin/tsc', ['--noEmit'])
     await program('lint', 'node_modules/.bin/oxlint', ['--quiet'])
   }
   const files = globSync('{src,e2e,bench}/**/*.test.ts').filter((file) => words.length === 0 || words.some((word) => file.includes(word))).sort()
-  const whole = (file: string) => file.startsWith('e2e/') && !file.startsWith('e2e/checks/')
-  await tests(files.filter((file) => !whole(file)), Math.max(2, availableParallelism()))
-  await tests(files.filter(whole), 1)
+  const isWhole = (file: string) => file.startsWith('e2e/') && !file.startsWith('e2e/checks/')
+  await tests(files.filter((file) => !isWhole(file)), Math.max(2, availableParallelism()))
+  await tests(files.filter((file) => isWhole(file) && !isAlone(file)), Math.max(2, availableParallelism()))
+  await tests(files.filter((file) => isWhole(file) && isAlone(file)), 1)
+}
+
+/** A file that starts a fleet uses the whole machine; another one that measures says so itself, in these words. */
+function isAlone(file: string): boolean {
+  const text = readFileSync(file, 'utf8')
+  return /import \{[^}]*\b(World|Fleet|unavailable)\b[^}]*\} from/.test(text) || text.includes('// Needs the machine to itself')
 }
 
 async function program(name: string, file: string, args: string[]): Promise<void> {
@@ -63,12 +72,20 @@ async function tests(files: string[], concurrency: number): Promise<void> {
     if (event.details.type === 'suite' && (event.details.error as { failureType?: string }).failureType === 'subtestsFailed') return
     count.failed.push(`${event.file ?? ''}: ${event.name}`)
   })
+  stream.on('test:summary', ({ file, duration_ms: ms }) => {
+    if (file !== undefined) times.push({ file: relative(process.cwd(), file), ms })
+  })
   const text = stream.compose(new spec())
   for await (const chunk of text) process.stdout.write(chunk as string)
 }
 
+/** So many files are named by how long they took. */
+const slowest = 25
+
 function finish(): never {
   clearTimeout(timer)
+  times.sort((a, b) => b.ms - a.ms)
+  if (times.length > 3) process.stdout.write(`\nThe slowest files, in seconds:\n${times.slice(0, slowest).map(({ file, ms }) => `  ${(ms / 1000).toFixed(1).padStart(6)} ${file}\n`).join('')}`)
   if (count.skipped.length > 0) process.stdout.write(`\nSkipped:\n${count.skipped.map((name) => `  ${name}\n`).join('')}`)
   if (count.failed.length > 0) process.stdout.write(`\nFailed:\n${count.failed.map((name) => `  ${name}\n`).join('')}`)
   process.stdout.write(`\nin ${Math.round((performance.now() - began) / 1000)} s\n${count.passed} passed, ${count.failed.length} failed, ${count.skipped.length} skipped\n`)

@@ -1,3 +1,4 @@
+// Needs the machine to itself.
 import assert from 'node:assert/strict'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
