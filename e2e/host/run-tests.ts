@@ -8,6 +8,9 @@ import { spec } from 'node:test/reporters'
 /** All of it has to be over by then. Milliseconds. */
 const bound = 40 * 60_000
 
+/** So many files are named by how long they took. */
+const slowest = 25
+
 interface Count {
   passed: number
   failed: string[]
@@ -78,9 +81,6 @@ async function tests(files: string[], concurrency: number): Promise<void> {
   const text = stream.compose(new spec())
   for await (const chunk of text) process.stdout.write(chunk as string)
 }
-
-/** So many files are named by how long they took. */
-const slowest = 25
 
 function finish(): never {
   clearTimeout(timer)
