@@ -39,6 +39,16 @@ describe('a release command on two servers', { skip: missing === null ? false : 
     await everywhere('new')
   })
 
+  test('that takes longer than it may is ended with all that it started, and nothing is switched', async () => {
+    await world.configure({ extra: { release_command: { command: 'sleep 3599 & sleep 3598', timeout: '1s' } } })
+    await world.commit({ 'version.txt': 'late\n' }, 'Late')
+    const { code, result } = await world.dploy('deploy', 'production')
+    assert.deepEqual([code, result.state, result.failure?.code], [1, 'failed', 'command.timeout'])
+    const left = await Promise.all(world.servers.map((server) => server.exec('pgrep', ['-fc', 'sleep 359[89]']).then(({ stdout }) => stdout.trim())))
+    assert.deepEqual(left, ['0', '0'])
+    await everywhere('new')
+  })
+
   test('is not judged where dploy.yml says so', async () => {
     for (const server of world.servers) await server.write(marker, '')
     await world.configure({ extra: { release_command: 'true' } })
