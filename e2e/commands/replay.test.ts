@@ -15,7 +15,7 @@ import { newKeyPair, sha256, signText } from '../../src/protocol/signature.ts'
 
 /** Two carriers of which each gives the other what it is sent. */
 function joined(): [Carrier, Carrier] {
-  const make = (): Carrier => ({ onFrame: () => {}, onClose: () => {}, send: async () => {}, close() {} })
+  const make = (): Carrier => ({ onFrame: () => {}, onClose: () => {}, send: async () => {}, close() {}, pause: () => () => {} })
   const [one, other] = [make(), make()]
   one.send = async (head, body = new Uint8Array(0)) => void queueMicrotask(() => other.onFrame(structuredClone(head), body))
   other.send = async (head, body = new Uint8Array(0)) => void queueMicrotask(() => one.onFrame(structuredClone(head), body))

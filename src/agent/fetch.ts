@@ -1,4 +1,4 @@
-import { createZstdDecompress } from 'node:zlib'
+import { createZstdDecompress, type ZstdDecompress } from 'node:zlib'
 import { decodeManifest, type Digest, type Manifest } from '../protocol/manifest.ts'
 import { PackReader, type PackSink } from '../protocol/pack.ts'
 import type { Peer } from '../protocol/peer.ts'
@@ -18,7 +18,7 @@ export async function fetchObjects(peer: Peer, release: string, digests: Digest[
       signal,
       onEvent: (_event, body) => {
         bytes += body.length
-        unpack.write(Buffer.from(body))
+        return taken(unpack, body)
       },
     })
     unpack.end()
@@ -39,10 +39,24 @@ export async function fetchManifest(peer: Peer, release: string, artifact: Diges
   })()
   text.catch(() => {})
   try {
-    await peer.call('manifest', { release, artifact }, { signal, onEvent: (_event, body) => void unpack.write(Buffer.from(body)) })
+    await peer.call('manifest', { release, artifact }, { signal, onEvent: (_event, body) => taken(unpack, body) })
     unpack.end()
     return decodeManifest(await text)
   } finally {
     unpack.destroy()
   }
+}
+
+/** Gives it more. Where it cannot take more for now: until it can, or ended. */
+function taken(unpack: ZstdDecompress, body: Uint8Array): Promise<void> | undefined {
+  if (unpack.destroyed || unpack.write(Buffer.from(body))) return undefined
+  return new Promise((resolve) => {
+    const done = () => {
+      unpack.off('drain', done)
+      unpack.off('close', done)
+      resolve()
+    }
+    unpack.on('drain', done)
+    unpack.on('close', done)
+  })
 }

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { PassThrough } from 'node:stream'
 import { test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { WebSocket, WebSocketServer } from 'ws'
 import { DployError } from './errors.ts'
 import { Peer, type Handler } from './peer.ts'
 import { socketCarrier } from './socket-carrier.ts'
+import { streamCarrier } from './stream-carrier.ts'
 
 /** Two peers over a real WebSocket on loopback. */
 async function connected(handlers: Record<string, Handler>): Promise<AsyncDisposable & { caller: Peer; answerer: Peer; socket: WebSocket }> {
@@ -102,3 +105,45 @@ test('an unknown head closes the connection and nothing else', async () => {
   await pair.answerer.closed
   assert.equal(pair.answerer.open, false)
 })
+
+/** Two peers over a pair of byte streams, as ssh makes them. */
+async function piped(handlers: Record<string, Handler>): Promise<AsyncDisposable & { caller: Peer }> {
+  const [there, back] = [new PassThrough(), new PassThrough()]
+  const caller = new Peer(streamCarrier(back, there), {})
+  const answerer = new Peer(streamCarrier(there, back), handlers)
+  return {
+    caller,
+    async [Symbol.asyncDispose]() {
+      caller.close('test over')
+      await answerer.closed
+    },
+  }
+}
+
+for (const [carrier, connect] of [['a WebSocket', connected], ['byte streams', piped]] as const) {
+  test(`over ${carrier}, who sends waits for a receiver that takes its time, and nothing is lost`, async () => {
+    const piece = Buffer.alloc(64 * 1024)
+    const pieces = 1_000
+    let sent = 0
+    await using pair = await connect({
+      async flood(_params, context) {
+        for (; sent < pieces; sent++) await context.emit(sent, piece)
+        return sent
+      },
+    })
+    const gate = Promise.withResolvers<void>()
+    const received: number[] = []
+    const result = pair.caller.call('flood', null, {
+      onEvent: (event) => {
+        received.push(event as number)
+        return gate.promise
+      },
+    })
+    for (let last = -1; last !== sent; await delay(200)) last = sent
+    // What fits into the buffers of both ends and of the system between them.
+    assert.ok(sent < pieces / 2, `${sent} of ${pieces} pieces were sent to one who takes none`)
+    gate.resolve()
+    assert.equal(await result, pieces)
+    assert.deepEqual(received, Array.from({ length: pieces }, (_, index) => index))
+  })
+}

@@ -10,6 +10,8 @@ export interface Carrier {
   onFrame: (head: unknown, body: Uint8Array) => void
   onClose: (reason: string) => void
   close(reason: string): void
+  /** Reads no more until what it answers is called: the other end then has to wait. What was read already may still come. */
+  pause(): () => void
 }
 
 /** What a handler gets beside its parameters. */
@@ -27,7 +29,8 @@ export type Handler = (params: unknown, context: CallContext) => Promise<unknown
 export interface CallOptions {
   signal?: AbortSignal | undefined
   body?: Uint8Array | undefined
-  onEvent?: ((event: unknown, body: Uint8Array) => void) | undefined
+  /** Where it answers with a promise, nothing more is read from the connection until that is settled. It may not reject. */
+  onEvent?: ((event: unknown, body: Uint8Array) => unknown) | undefined
 }
 
 const codes = Object.keys(errorTable) as [ErrorCode, ...ErrorCode[]]
@@ -51,7 +54,7 @@ type Head = z.infer<typeof headSchema>
 interface PendingCall {
   resolve(result: unknown): void
   reject(error: unknown): void
-  onEvent: ((event: unknown, body: Uint8Array) => void) | undefined
+  onEvent: CallOptions['onEvent']
 }
 
 /**
@@ -120,9 +123,11 @@ export class Peer {
       case 'call':
         void this.#handle(head.id, head.method, head.params, body)
         return
-      case 'event':
-        this.#pending.get(head.id)?.onEvent?.(head.event, body)
+      case 'event': {
+        const taking = this.#pending.get(head.id)?.onEvent?.(head.event, body)
+        if (taking instanceof Promise) void taking.finally(this.#carrier.pause())
         return
+      }
       case 'result':
         this.#take(head.id)?.resolve(head.result)
         return

@@ -14,6 +14,7 @@ export function socketCarrier(socket: WebSocket, options: { pingEvery?: number }
   const pingEvery = options.pingEvery ?? 5_000
   let heard = true
   const waiting: (() => void)[] = []
+  let paused = 0
   // The first frames may come with the answer to the handshake, before anybody listens.
   const early: { head: unknown; body: Uint8Array }[] = []
   let onFrame: Carrier['onFrame'] | null = null
@@ -38,6 +39,12 @@ export function socketCarrier(socket: WebSocket, options: { pingEvery?: number }
     close(reason) {
       socket.close(1000, reason.slice(0, 100))
       setTimeout(() => socket.terminate(), 1_000).unref()
+    },
+    pause() {
+      if (paused++ === 0) socket.pause()
+      return () => {
+        if (--paused === 0) socket.resume()
+      }
     },
   }
   const timer = setInterval(() => {

@@ -15,6 +15,7 @@ export function streamCarrier(incoming: Readable, outgoing: Writable): Carrier {
   let onFrame: Carrier['onFrame'] | null = null
   let ended: string | null = null
   let full: PromiseWithResolvers<void> | null = null
+  let paused = 0
 
   const end = (reason: string) => {
     if (ended !== null) return
@@ -39,6 +40,12 @@ export function streamCarrier(incoming: Readable, outgoing: Writable): Carrier {
       if (!outgoing.write(bytes)) full ??= Promise.withResolvers()
     },
     close: (reason) => end(reason),
+    pause() {
+      if (paused++ === 0) incoming.pause()
+      return () => {
+        if (--paused === 0) incoming.resume()
+      }
+    },
   }
   outgoing.on('drain', () => {
     full?.resolve()
