@@ -117,6 +117,8 @@ test('what the application writes into a release does not reach later releases',
   const { directory, source, read } = fixture(context)
   const first = source.manifest({ code: 'good', other: 'x', run: { x: 'tool' } })
   await source.stage(directory, 1, first)
+  // As after every deployment: the next release's tree is of the objects that are written to.
+  directory.prepareSpare()
   for (const name of ['code', 'run']) {
     chmodSync(join(directory.releasePath(1), name), 0o755)
     appendFileSync(join(directory.releasePath(1), name), ' and evil')
@@ -133,6 +135,7 @@ test('a write that keeps the size is noticed too', async (context) => {
   const { directory, source, read } = fixture(context)
   const manifest = source.manifest({ code: 'good' })
   await source.stage(directory, 1, manifest)
+  directory.prepareSpare()
   chmodSync(join(directory.releasePath(1), 'code'), 0o644)
   writeFileSync(join(directory.releasePath(1), 'code'), 'evil')
   await source.stage(directory, 2, manifest, { from: manifest })
