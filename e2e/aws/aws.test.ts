@@ -80,7 +80,7 @@ for (const [name, pool] of [
   balancerContract({
     name,
     skip: false,
-    capabilities: { countsInFlight: false, counts: false, drains: true },
+    capabilities: { countsInFlight: false, counts: false, drains: true, reloads: false },
     seesServersDown: true,
     splits: false,
     closesIdleConnections: false,
@@ -107,7 +107,7 @@ for (const [name, pool] of [
 balancerContract({
   name: 'A Classic Load Balancer',
   skip: false,
-  capabilities: { countsInFlight: false, counts: false, drains: true },
+  capabilities: { countsInFlight: false, counts: false, drains: true, reloads: false },
   seesServersDown: true,
   splits: false,
   closesIdleConnections: false,

@@ -1,4 +1,5 @@
 import type { BalancerConfig } from '../protocol/config.ts'
+import type { Suggestion } from '../protocol/receipt.ts'
 
 /** What a balancer knows of one server. */
 export interface ServerTraffic {
@@ -94,7 +95,11 @@ export interface Balancer extends AsyncDisposable {
     counts: boolean
     /** Servers can be kept out of traffic at all. False: activating a server is seen by its users. */
     drains: boolean
+    /** A change is a reload, which ends idle connections of users. */
+    reloads: boolean
   }
+  /** What to change at the program itself, by what went wrong there: for receipts. Left out: what helps with any. */
+  readonly remedies?: { restarted?: Suggestion; seldomChecked?: Suggestion }
   /** Throws unless every server stands in every backend at every address, and commands are allowed. Changes nothing. */
   check(servers: readonly string[], signal: AbortSignal): Promise<void>
   /** What the balancer says of the servers; a driver leaves out those of which it cannot tell anything. */

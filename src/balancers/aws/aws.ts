@@ -29,7 +29,8 @@ interface Member {
  */
 class Aws implements Balancer {
   readonly kind = 'aws'
-  readonly capabilities = { countsInFlight: false, counts: false, drains: true }
+  readonly capabilities = { countsInFlight: false, counts: false, drains: true, reloads: false }
+  readonly remedies: Balancer['remedies'] = { seldomChecked: { text: 'Check more often, so that a healthy target is seen sooner', where: 'balancer', lines: ['aws elbv2 modify-target-group --target-group-arn ARN --health-check-interval-seconds 5 --healthy-threshold-count 2'] } }
   readonly #config: Config
   readonly #factsOf: FactsOf
   readonly #api: Api

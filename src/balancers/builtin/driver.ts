@@ -11,7 +11,7 @@ const lookEvery = 10
 /** The built-in balancer of the demo, through its control address. */
 class Builtin implements Balancer {
   readonly kind = 'builtin'
-  readonly capabilities = { countsInFlight: true, counts: true, drains: true }
+  readonly capabilities = { countsInFlight: true, counts: true, drains: true, reloads: false }
   readonly #address: string
 
   constructor(config: Extract<BalancerConfig, { kind: 'builtin' }>) {

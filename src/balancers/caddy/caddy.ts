@@ -31,7 +31,8 @@ function migratesRequests(): boolean | null {
  */
 class Caddy implements Balancer {
   readonly kind = 'caddy'
-  readonly capabilities = { countsInFlight: true, counts: false, drains: true }
+  readonly capabilities = { countsInFlight: true, counts: false, drains: true, reloads: true }
+  readonly remedies: Balancer['remedies'] = { restarted: { text: 'Let connections that Caddy has not accepted yet go to its next listener when its configuration changes', where: 'balancer', lines: ['sysctl -w net.ipv4.tcp_migrate_req=1'] } }
   readonly #config: Extract<BalancerConfig, { kind: 'caddy' }>
   readonly #apis: AdminApi[]
   readonly #changes: Changes

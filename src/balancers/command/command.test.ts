@@ -28,7 +28,7 @@ connection.end('set server web/' + process.env.DPLOY_SERVER + ' state ' + state 
 balancerContract({
   name: "the driver of the operator's own commands",
   skip: haproxyBinary() === null ? 'HAProxy is not installed' : false,
-  capabilities: { countsInFlight: false, counts: false, drains: true },
+  capabilities: { countsInFlight: false, counts: false, drains: true, reloads: false },
   seesServersDown: false,
   splits: false,
   closesIdleConnections: false,

@@ -11,7 +11,7 @@ import { lastLines, runOperatorCommand } from '../operator-command.ts'
  */
 class Command implements Balancer {
   readonly kind = 'command'
-  readonly capabilities = { countsInFlight: false, counts: false, drains: true }
+  readonly capabilities = { countsInFlight: false, counts: false, drains: true, reloads: false }
   readonly #config: Extract<BalancerConfig, { kind: 'command' }>
   /** What was done with servers since this was opened; of others nothing is known. */
   readonly #done = new Map<string, ServerTraffic['admission']>()

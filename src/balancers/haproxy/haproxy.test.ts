@@ -20,7 +20,7 @@ const wrong = (change: Partial<Config>) => (config: BalancerConfig) => ({ ...(co
 balancerContract({
   name: 'HAProxy',
   skip,
-  capabilities: { countsInFlight: true, counts: true, drains: true },
+  capabilities: { countsInFlight: true, counts: true, drains: true, reloads: false },
   seesServersDown: true,
   splits: true,
   closesIdleConnections: false,

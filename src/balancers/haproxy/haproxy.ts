@@ -49,7 +49,11 @@ interface Look {
  */
 class Haproxy implements Balancer {
   readonly kind = 'haproxy'
-  readonly capabilities = { countsInFlight: true, counts: true, drains: true }
+  readonly capabilities = { countsInFlight: true, counts: true, drains: true, reloads: false }
+  readonly remedies: Balancer['remedies'] = {
+    restarted: { text: 'Let HAProxy hand its sockets over when it is reloaded, and reload it outside of deployments', where: 'balancer', lines: ['stats socket /run/haproxy/admin.sock mode 600 level admin expose-fd listeners'] },
+    seldomChecked: { text: 'Check more often, so that a healthy server is seen sooner', where: 'balancer', lines: ['default-server inter 1s fastinter 200ms downinter 200ms rise 1'] },
+  }
   readonly #apis: RuntimeApi[]
   readonly #backends: string[]
   /** Servers that are kept out of traffic, and in which state. */

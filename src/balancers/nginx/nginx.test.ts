@@ -18,7 +18,7 @@ const wrong = (change: Partial<Config>) => (config: BalancerConfig) => ({ ...(co
 balancerContract({
   name: 'nginx',
   skip,
-  capabilities: { countsInFlight: true, counts: false, drains: true },
+  capabilities: { countsInFlight: true, counts: false, drains: true, reloads: true },
   seesServersDown: true,
   splits: false,
   closesIdleConnections: true,

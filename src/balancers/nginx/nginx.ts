@@ -20,7 +20,8 @@ import { Upstream } from './upstream.ts'
  */
 class Nginx implements Balancer {
   readonly kind = 'nginx'
-  readonly capabilities = { countsInFlight: true, counts: false, drains: true }
+  readonly capabilities = { countsInFlight: true, counts: false, drains: true, reloads: true }
+  readonly remedies: Balancer['remedies'] = { restarted: { text: 'Let old workers of nginx end what they have', where: 'balancer', lines: ['worker_shutdown_timeout 60s;'] } }
   readonly #config: Extract<BalancerConfig, { kind: 'nginx' }>
   readonly #upstream: Upstream
   readonly #reloads: Reloads

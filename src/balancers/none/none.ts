@@ -3,7 +3,7 @@ import type { Balancer, BalancerDriver } from '../contract.ts'
 /** For environments without a balancer: nothing is drained, and the plan says what users will see of it. */
 class None implements Balancer {
   readonly kind = 'none'
-  readonly capabilities = { countsInFlight: false, counts: false, drains: false }
+  readonly capabilities = { countsInFlight: false, counts: false, drains: false, reloads: false }
 
   async check(): Promise<void> {}
 

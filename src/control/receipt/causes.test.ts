@@ -2,11 +2,12 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { causeIds, type CauseId } from '../../protocol/causes.ts'
 import type { Suggestion } from '../../protocol/receipt.ts'
+import { openBalancer } from '../../balancers/registry.ts'
 import { capacityOf } from './capacity.ts'
 import { causesOf, type CausesInput, type DeploymentFacts, type Noticed } from './causes.ts'
 
 const facts: DeploymentFacts = {
-  balancer: 'haproxy', drains: true, restarted: false, failedAt: [], warm: false, drainTimeout: 1_000, stopTimeout: 10_000, cut: new Map(), retired: new Map(),
+  balancer: 'haproxy', reloads: false, remedies: openBalancer({ kind: 'haproxy', address: ['unix:/x'], backend: ['web'] }).remedies!, drains: true, restarted: false, failedAt: [], warm: false, drainTimeout: 1_000, stopTimeout: 10_000, cut: new Map(), retired: new Map(),
   environment: 'production', probePath: '/ready', hooks: { after_stage: 'systemctl stop shop' },
 }
 const bare: Partial<DeploymentFacts> = { balancer: 'none', drains: false }
@@ -51,7 +52,8 @@ const cases: { name: string; cause: CauseId; servers: string[]; step: string | n
   { name: 'a request that nobody may send again meets the end of an idle connection', cause: 'keep_alive_race', servers: [], step: null, noticed: [request(200, 2, { method: 'POST' }), request(5_000, 2, { method: 'POST' })], lines: /keepAliveTimeout/, where: 'application' },
   { name: 'the same where the balancer counted at which server', cause: 'keep_alive_race', servers: ['web2'], step: null, noticed: [request(200, 2, { method: 'POST', ...reset })], facts: { failedAt: ['web2'] }, lines: /keepAliveTimeout/, where: 'application' },
   { name: 'a file of the old release is gone', cause: 'old_assets_missing', servers: ['web1'], step: 'switch', noticed: [request(1_700, 2, { status: 404 })], lines: /assets: \[public\/assets\]/ },
-  { name: 'nginx ends connections when it is reloaded', cause: 'balancer_reload', servers: [], step: 'drain', noticed: [request(1_000, 40, reset)], facts: { balancer: 'nginx' }, lines: /worker_shutdown_timeout/, where: 'balancer' },
+  { name: 'nginx ends connections when it is reloaded', cause: 'balancer_reload', servers: [], step: 'drain', noticed: [request(1_000, 40, reset)], facts: { balancer: 'nginx', reloads: true, remedies: { restarted: { text: 'nginx', where: 'balancer', lines: ['worker_shutdown_timeout 60s;'] } } }, lines: /worker_shutdown_timeout/, where: 'balancer' },
+  { name: 'Caddy ends connections when it is told another upstream', cause: 'balancer_reload', servers: [], step: 'register', noticed: [request(1_600, 40, reset)], facts: { balancer: 'caddy', reloads: true, remedies: {} }, lines: /dploy doctor production/, where: 'balancer' },
   { name: 'a balancer was started again', cause: 'balancer_reload', servers: [], step: null, noticed: [request(500, 4, { status: null, error: 'connection refused' })], facts: { restarted: true }, lines: /expose-fd/, where: 'balancer' },
   { name: 'a request fails before anything was touched', cause: 'outside', servers: [], step: null, noticed: [request(50, 4, { status: 500 })], lines: /dploy logs production/, where: 'application' },
   { name: 'old processes that do not end', cause: 'stop_ignored', servers: ['web1', 'web2'], step: 'switch', lanes: [server('web1', { stop: 10_010 }), server('web2', { stop: 10_020 })], lines: /signal: SIGKILL/ },

@@ -1,3 +1,4 @@
+import type { Balancer } from '../../balancers/contract.ts'
 import type { BalancerConfig } from '../../protocol/config.ts'
 import { causeTable, type CauseId } from '../../protocol/causes.ts'
 import { formatDuration } from '../../protocol/duration.ts'
@@ -9,6 +10,9 @@ import { suggest } from './suggestions.ts'
 /** What is known of the balancer and of the way to deploy. Milliseconds. */
 export interface DeploymentFacts {
   balancer: BalancerConfig['kind']
+  /** What is changed there ends idle connections of users. */
+  reloads: boolean
+  remedies: NonNullable<Balancer['remedies']>
   /** It takes servers out of traffic. */
   drains: boolean
   /** It was started again while the deployment ran. */
@@ -184,8 +188,7 @@ function byReload(one: Noticed, lanes: readonly Lane[], facts: DeploymentFacts):
   if (!isClosed(one) && !isRefused(one)) return null
   const end = endOf(one)
   const near = lanes.flatMap((lane) => lane.spans.filter((span) => span.name === 'drain' || span.name === 'register').map((span) => ({ lane, span }))).find(({ span }) => [span.start, span.end].some((edge) => Math.abs(edge - end) <= reloading))
-  const reloads = facts.balancer === 'nginx' || facts.balancer === 'caddy'
-  if (!(reloads && near) && !facts.restarted) return null
+  if (!(facts.reloads && near) && !facts.restarted) return null
   const why = near ? `${near.lane.name} was ${near.span.name === 'drain' ? 'taken out of traffic' : 'put back'} then` : 'the balancer was started again while the deployment ran'
   return { cause: 'balancer_reload', servers: [], step: near?.span.name ?? null, evidence: `${said(one)}; ${why}` }
 }

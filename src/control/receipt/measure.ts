@@ -74,6 +74,8 @@ function factsOf(run: Run): Omit<DeploymentFacts, 'restarted' | 'failedAt'> {
   const hooks = Object.entries(spec?.hooks ?? {}).flatMap(([name, hook]) => (hook ? [[name, hook.command]] : []))
   return {
     balancer: run.balancer.kind,
+    reloads: run.balancer.capabilities.reloads,
+    remedies: run.balancer.remedies ?? {},
     drains: run.balancer.capabilities.drains,
     warm: row.plan?.warm === true,
     drainTimeout: environment.timeouts.drain,

@@ -28,9 +28,7 @@ export function suggest(cause: CauseId, facts: DeploymentFacts, step: string | n
     case 'old_assets_missing':
       return { text: 'Serve the files of both releases while pages of the old one are still open', where: 'dploy.yml', lines: ['release:', '  assets: [public/assets]'] }
     case 'balancer_reload':
-      return facts.balancer === 'nginx'
-        ? { text: 'Let old workers of nginx end what they have', where: 'balancer', lines: ['worker_shutdown_timeout 60s;'] }
-        : { text: 'Let the balancer hand its sockets over when it is reloaded, and reload it outside of deployments', where: 'balancer', lines: ['stats socket /run/haproxy/admin.sock mode 600 level admin expose-fd listeners'] }
+      return facts.remedies.restarted ?? { text: 'Reload the balancer outside of deployments, and let it end what it has under way', where: 'balancer', lines: [`dploy doctor ${facts.environment}`] }
     case 'outside':
       return { text: 'Look what the application and the balancer logged at that time', where: 'application', lines: [`dploy logs ${facts.environment}`] }
     case 'stop_ignored':
@@ -42,9 +40,7 @@ export function suggest(cause: CauseId, facts: DeploymentFacts, step: string | n
     case 'slow_drain':
       return besideEachOther('Let the old release end its requests while the new one already serves')
     case 'slow_register':
-      return facts.balancer === 'aws'
-        ? { text: 'Check more often, so that a healthy target is seen sooner', where: 'balancer', lines: ['aws elbv2 modify-target-group --target-group-arn ARN --health-check-interval-seconds 5 --healthy-threshold-count 2'] }
-        : { text: 'Check more often, so that a healthy server is seen sooner', where: 'balancer', lines: ['default-server inter 1s fastinter 200ms downinter 200ms rise 1'] }
+      return facts.remedies.seldomChecked ?? { text: 'Let the balancer check servers more often, so that a healthy one is seen sooner', where: 'balancer', lines: [`dploy doctor ${facts.environment}`] }
     default:
       return cause satisfies never
   }
