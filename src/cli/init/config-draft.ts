@@ -75,6 +75,10 @@ function writeService(draft: Draft, { service }: Proposal): void {
         draft.key('host', host)
       })
     }
+    if (service.handover !== undefined) {
+      draft.comment(`${service.handover.why} Two run at the same time for a while, so that jobs which may run only once need a lock. See docs/handover.md`)
+      draft.comment(`handover: ${service.handover.value}`)
+    }
   })
 }
 

@@ -26,6 +26,8 @@ export interface Stack {
     /** Makes a program that dploy did not start (php-fpm) use the new release. */
     restart?: Explained<string>
     status?: Explained<string>
+    /** How a new release could take over beside the old one, by what the application can do. A proposal only: two run at the same time then. */
+    handover?: Explained<'socket' | 'port'>
   }
   afterStage?: Explained<string>
   releaseCommand?: Explained<string>

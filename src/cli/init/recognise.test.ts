@@ -329,6 +329,7 @@ const cases: Case[] = [
     source: { repository: '.', subfolder: 'backend' },
     note: /marketing/,
   },
+  { name: 'an application that knows of handed-over sockets could take over by one', files: { 'package.json': { name: 'shop', scripts: { start: 'node server.js' }, dependencies: { express: '4' } }, 'server.js': 'app.listen(process.env.LISTEN_FDS ? { fd: 3 } : process.env.PORT)' }, stack: 'Node with Express', check: (_config, proposal) => assert.equal(proposal.service?.handover?.value, 'socket') },
   { name: 'what nobody knows is proposed as plain files', files: { 'data.csv': '1' }, stack: 'files', note: /not recognised/, check: (config) => assert.equal(config.service, undefined) },
   { name: 'broken files are no reason to fail', files: { 'package.json': '{ not json', Gemfile: '', 'composer.json': '[]', 'go.mod': '' }, stack: 'files' },
   { name: 'hostile values in package.json are quoted', files: { 'package.json': { name: '../../: {x}\n#', scripts: { start: 'node x.js # "quoted": \'x\' {a: b}\n- y' }, dependencies: { express: '4' } } }, stack: 'Node with Express', command: 'npm start' },
@@ -373,7 +374,7 @@ function assertExplained(text: string): void {
 
 /** What stands there as a comment to be taken up is valid once it is. */
 function assertSuggestionsWork(text: string): void {
-  const taken = text.replace(/^( *)# (balancer:| {2}kind:| {2}address:| {2}backend:|probe:)/gm, '$1$2')
+  const taken = text.replace(/^( *)# (balancer:| {2}kind:| {2}address:| {2}backend:|probe:|handover:)/gm, '$1$2')
   assert.notEqual(taken, text)
   const { config, errors } = inspectConfig(taken)
   assert.deepEqual(errors, [])

@@ -21,7 +21,7 @@ export function recognise(directory: string): Proposal {
   const project = new Project(realpathSync(directory))
   const repository = repositoryAround(project.directory)
   const found = inWorkspace(project, repository) ?? inMonorepo(project, repository) ?? inDirectory(project, repository) ?? inFolder(project, repository) ?? unknown(project, repository)
-  const stack = withProcfile(found.project, found.stack)
+  const stack = withHandover(found.project, withProcfile(found.project, found.stack))
   const notes = [...stack.notes]
   if (repository === null) notes.unshift('This is not in a git repository: set "source" to one, or deploy the files as they are with: dploy deploy --directory .')
   return { ...stack, notes, application: nameOf(found.project), source: found.source, branch: repository?.branch ?? null }
@@ -99,6 +99,16 @@ function recogniseStack(project: Project): Stack | null {
     recogniseRuby(project) ?? front(recognisePhp(project)) ?? front(recogniseGo(project)) ?? (project.isFile('manage.py') ? python() : null) ?? recogniseNode(project) ?? python() ?? recogniseStaticSite(project)
   if (stack !== null) return stack
   return readProcfile(project).has('web') ? { name: 'an application with a Procfile', notes: [] } : null
+}
+
+/** Who knows of handed-over sockets says so in the source (sd_listen_fds(3)); whoever listens on PORT can be given another one. */
+function withHandover(project: Project, stack: Stack): Stack {
+  if (stack.service?.command === undefined) return stack
+  const takesSocket = project.sources(['.js', '.mjs', '.cjs', '.ts', '.py', '.rb', '.go']).some(({ text }) => text.includes('LISTEN_FDS'))
+  const handover = takesSocket
+    ? { value: 'socket' as const, why: 'The source knows of handed-over sockets (LISTEN_FDS): a new release can take over beside the old one, without a restart.' }
+    : { value: 'port' as const, why: 'It listens on PORT: a new release can boot on another port and take over beside the old one, without a restart.' }
+  return { ...stack, service: { ...stack.service, handover } }
 }
 
 /** A Procfile says in the person's own words what the other files only suggest. */
