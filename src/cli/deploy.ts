@@ -7,6 +7,7 @@ import { uploadDirectory } from './upload.ts'
 interface Options {
   revision?: string
   directory?: string
+  promote?: string
   wait: boolean
   plan: boolean
   json: boolean
@@ -19,24 +20,25 @@ export function deployCommand(): Command {
     .argument('[environment]', 'which one; not needed when dploy.yml has one only')
     .option('-r, --revision <ref>', "branch, tag or commit; by default the environment's branch")
     .option('--directory <dir>', 'deploy this directory (what CI built) instead of a revision')
+    .option('--promote <environment>', 'deploy what another environment of the application runs: the same artifact')
     .option('--wait', 'wait while another deployment holds the lock', false)
     .option('--plan', 'show what would be done, change nothing', false)
     .option('--json', 'one JSON object a line', false)
     .option('--plain', 'plain lines, also on a terminal', false)
-    .addHelpText('after', '\nExamples:\n  $ dploy deploy production\n  $ dploy deploy staging --revision feature/cart\n  $ dploy deploy production --directory ./dist\n  $ dploy deploy production --plan\n\nExit code 0 only when the environment runs what was asked for.')
+    .addHelpText('after', '\nExamples:\n  $ dploy deploy production\n  $ dploy deploy staging --revision feature/cart\n  $ dploy deploy production --directory ./dist\n  $ dploy deploy production --promote staging\n  $ dploy deploy production --plan\n\nExit code 0 only when the environment runs what was asked for.')
     .action(async (environment: string | undefined, options: Options, command: Command) => {
       const output = makeOutput(options)
       await using session = await openSession(command, environment, { ahead: true })
       for (const warning of session.warnings) if (output.mode !== 'json') output.line(`warning: ${warning}`)
       if (options.plan) {
         const { printPlan } = await import('./plan.ts')
-        return printPlan(session, options.revision, output)
+        return printPlan(session, options, output)
       }
       const artifact = options.directory === undefined ? undefined : await uploadDirectory(session.client, options.directory, session.project.config.build)
       const start = () =>
         session.client.call('deploy', {
           params: session.params,
-          body: { ...(options.revision === undefined ? {} : { revision: options.revision }), ...(artifact === undefined ? {} : { artifact }), wait: options.wait, requestedBy: requester() },
+          body: { ...(options.revision === undefined ? {} : { revision: options.revision }), ...(artifact === undefined ? {} : { artifact }), ...(options.promote === undefined ? {} : { promote: { environment: options.promote } }), wait: options.wait, requestedBy: requester() },
         })
       await deployAndWatch(session, start, output)
     })

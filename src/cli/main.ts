@@ -26,6 +26,7 @@ const commands = {
   copy: async () => (await import('./copy/command.ts')).copyCommand(),
   settings: async () => (await import('./settings.ts')).settingsCommand(),
   secret: async () => (await import('./secret/command.ts')).secretCommand(),
+  converge: async () => (await import('./converge.ts')).convergeCommand(),
   unlock: async () => (await import('./unlock.ts')).unlockCommand(),
   serve: async () => (await import('./serve.ts')).serveCommand(),
   server: async () => (await import('./server/command.ts')).serverCommand(),

@@ -1,4 +1,5 @@
 import { Command } from 'commander'
+import { formatBytes } from '../protocol/bytes.ts'
 import type { Plan } from '../protocol/deployment.ts'
 import { formatDuration } from '../protocol/duration.ts'
 import { makeOutput, type Output } from './output.ts'
@@ -14,13 +15,14 @@ export function planCommand(): Command {
     .action(async (environment: string | undefined, options: { revision?: string; json: boolean }, command: Command) => {
       const output = makeOutput(options)
       await using session = await openSession(command, environment)
-      await printPlan(session, options.revision, output)
+      await printPlan(session, options, output)
     })
 }
 
 /** Asks for the plan and prints it; exit code 1 when something stands in its way. */
-export async function printPlan(session: Session, revision: string | undefined, output: Output): Promise<void> {
-  const answer = await session.client.call('plan', { params: session.params, body: revision === undefined ? {} : { revision } })
+export async function printPlan(session: Session, { revision, promote }: { revision?: string; promote?: string }, output: Output): Promise<void> {
+  const body = { ...(revision === undefined ? {} : { revision }), ...(promote === undefined ? {} : { promote: { environment: promote } }) }
+  const answer = await session.client.call('plan', { params: session.params, body })
   if (answer.problems.length > 0) process.exitCode = 1
   if (output.mode === 'json') return output.json({ type: 'plan', ...answer })
   const { plan } = answer
@@ -30,6 +32,9 @@ export async function printPlan(session: Session, revision: string | undefined, 
     output.line(`changes   ${answer.commitsAhead.length} ${answer.commitsAhead.length === 1 ? 'commit' : 'commits'} since release ${plan.from}:`)
     for (const commit of answer.commitsAhead.slice(0, 10)) output.line(`            ${commit.commit!.slice(0, 7)} ${commit.subject} · ${commit.author}`)
   }
+  const { transfer, commitsLost } = answer
+  if (commitsLost.length > 0) output.line(`lost      ${commitsLost.length} ${commitsLost.length === 1 ? 'commit that runs' : 'commits that run'} now, the latest: ${commitsLost[0]!.subject}`)
+  output.line(`size      ${transfer === null ? 'not built yet' : `${transfer.exact ? '' : 'at most '}${formatBytes(transfer.bytes)} a server, built before`}${answer.usualMs === null ? '' : `; usually takes ${formatDuration(answer.usualMs)}`}`)
   for (const line of planLines(plan)) output.line(line)
   for (const problem of answer.problems) output.line(`problem   ${problem.where === undefined ? '' : `${problem.where}: `}${problem.message}\n          next: ${problem.fix}`)
 }

@@ -5,6 +5,7 @@ import type { Digest, Manifest } from '../../protocol/manifest.ts'
 import type { Revision } from '../../protocol/release-spec.ts'
 import type { CommandRuns } from '../commands/command-runs.ts'
 import type { FileCopies } from '../commands/file-copies.ts'
+import type { Converger } from '../deploy/converger.ts'
 import type { Deployer } from '../deploy/deployer.ts'
 import type { SharedLocks } from '../deploy/shared-lock.ts'
 import type { ArtifactSource } from '../deploy/run.ts'
@@ -26,6 +27,7 @@ export interface ApiContext {
   /** What the servers keep for everybody, where they are reached by ssh and do not dial in by themselves. */
   shared: SharedLocks | null
   deployer: Deployer
+  converger: Converger
   commands: CommandRuns
   copies: FileCopies
   artifacts: ArtifactSource & {
@@ -37,6 +39,10 @@ export interface ApiContext {
     receive(pack: AsyncIterable<Uint8Array>): Promise<number>
     /** The commits between two, the newest first, at most 50. */
     between(config: Config, base: string | null, from: string, to: string): Promise<Revision[]>
+    /** The artifact of a revision, where it was built before; null: it was not. */
+    known(config: Config, base: string | null, revision: Revision, signal: AbortSignal): Promise<Digest | null>
+    /** What a server at one artifact has to be sent for another; null: it cannot be told. */
+    transfer(from: Digest | null, to: Digest, signal: AbortSignal): Promise<{ objects: number; bytes: number; exact: boolean } | null>
     /** What can be deployed. Fetches. */
     history(config: Config, base: string | null, wanted: { branch: string | null; search: string; limit: number }, signal: AbortSignal): Promise<{ commits: Revision[]; branches: Named[]; tags: Named[] }>
     /** The files that differ between two commits. */

@@ -5,6 +5,7 @@ import { examine } from '../doctor/examine.ts'
 import { gatherFacts } from '../doctor/gather.ts'
 import { isFinal } from '../deploy/states.ts'
 import type { ListFilter } from '../store/deployments.ts'
+import type { Environment } from '../store/applications.ts'
 import { visibleEnvironment } from './access.ts'
 import { applyConfig } from './apply.ts'
 import { auditHandlers } from './audit-handlers.ts'
@@ -19,6 +20,7 @@ import { logLines } from './log-lines.ts'
 import { notificationHandlers } from './notification-handlers.ts'
 import { peopleHandlers } from './people-handlers.ts'
 import { sourceHandlers } from './source-handlers.ts'
+import { promotedFrom } from './promotion.ts'
 import { preview } from './preview.ts'
 import { releaseReadiness } from './readiness.ts'
 import { serverHandlers } from './server-handlers.ts'
@@ -29,6 +31,8 @@ import { statusOf, summaryOf } from './status.ts'
 import { tokenHandlers } from './token-handlers.ts'
 import { vitalsHandlers } from './vitals-handlers.ts'
 import { webhookHandlers } from './webhook-handlers.ts'
+
+const dayMs = 86_400_000
 
 /** What each route of the contract does. */
 export function makeHandlers(context: ApiContext): Handlers {
@@ -65,15 +69,21 @@ export function makeHandlers(context: ApiContext): Handlers {
       return { servers: facts.servers.map((server) => server.name), findings: examine(facts) }
     },
 
-    plan: async ({ params, body, signal }) => preview(context, await environmentOf(params), body.revision ?? null, signal),
+    async plan({ params, body, caller, signal }) {
+      const environment = await environmentOf(params)
+      if (body.revision !== undefined && body.promote !== undefined) throw new DployError('request.invalid', 'Name a revision or a release to promote, not both')
+      return preview(context, environment, body.promote ? await promotedFrom(context, caller, environment, body.promote) : (body.revision ?? null), signal)
+    },
 
     async deploy(call) {
       const environment = await environmentOf(call.params)
-      if (call.body.artifact !== undefined && call.body.revision !== undefined) throw new DployError('request.invalid', 'Name a revision or an artifact, not both')
+      const { revision, artifact, promote } = call.body
+      if ([revision, artifact, promote].filter((one) => one !== undefined).length > 1) throw new DployError('request.invalid', 'Name a revision, an artifact or a release to promote, not two of them')
+      const promoted = promote && (await promotedFrom(context, call.caller, environment, promote))
       const id = await deployer.submit({
         environment,
         kind: 'deploy',
-        request: { revision: call.body.revision ?? null, artifact: call.body.artifact ?? null, release: null, servers: null, ...keptUnder(call) },
+        request: { revision: revision ?? null, artifact: artifact ?? null, release: null, servers: null, ...promoted, ...keptUnder(call) },
         requestedBy: requestedBy(call),
         requester: call.caller.identity,
         wait: call.body.wait,
@@ -104,6 +114,26 @@ export function makeHandlers(context: ApiContext): Handlers {
       const held = here ?? elsewhere
       call.tell({ before: held && { deployment: held.number, holder: held.holder } })
       return { held }
+    },
+
+    async converge(call) {
+      const environment = await environmentOf(call.params)
+      const id = await context.converger.now(environment.id, requestedBy(call))
+      const deployment = id === null ? null : (await store.deployments.get(id)).number
+      call.tell({ after: { deployment } })
+      return { deployment }
+    },
+
+    async ahead({ params, query, caller }) {
+      const environment = await environmentOf(params)
+      await visibleEnvironment(context, caller, params.application, query.of)
+      return aheadOf(context, environment, await environmentOf({ application: params.application, environment: query.of }))
+    },
+
+    async deploymentDays({ query, caller }) {
+      const [offset, now] = [query.offset * 60_000, Date.now()]
+      const today = Math.floor((now + offset) / dayMs)
+      return { today, days: await store.summaries.byDay((today - query.days + 1) * dayMs - offset, offset, caller.rights.environments('read')) }
     },
 
     async releases({ params, query }) {
@@ -220,6 +250,16 @@ async function listed(context: ApiContext, caller: Caller, query: Call<'deployme
   const environmentId = query.application === undefined || query.environment === undefined ? undefined : await visibleEnvironment(context, caller, query.application, query.environment)
   const before = numberCursor(query.cursor) ?? query.before
   return { environments: caller.rights.environments('read'), ...(environmentId === undefined ? {} : { environmentId }), ...(before === undefined ? {} : { before }), limit: query.limit + 1 }
+}
+
+/** Commits of what two environments of an application run, that only one of them has. */
+async function aheadOf({ store, artifacts }: ApiContext, one: Environment, other: Environment): Promise<{ ahead: number | null; behind: number | null }> {
+  const [a, b] = await Promise.all([one, other].map(async ({ wantedRelease }) => (wantedRelease === null ? null : (await store.releases.get(wantedRelease)).spec.revision.commit)))
+  if (!a || !b) return { ahead: null, behind: null }
+  const { config, base } = one
+  const [ahead, behind] = await Promise.all([artifacts.between(config, base, b, a), artifacts.between(config, base, a, b)])
+  // Of two commits that differ one has something that the other lacks, unless git did not know one of them.
+  return a !== b && ahead.length + behind.length === 0 ? { ahead: null, behind: null } : { ahead: ahead.length, behind: behind.length }
 }
 
 /** Lets a request that comes again find its deployment. */

@@ -7,18 +7,23 @@ import { directoryOf, forPlan, type Observation } from '../deploy/observe.ts'
 import { plan, obstacle, type Desired } from '../deploy/plan.ts'
 import type { Environment } from '../store/applications.ts'
 import type { ApiContext } from './context.ts'
+import type { promotedFrom } from './promotion.ts'
 
 /** How long a server has to answer. Milliseconds. */
 const askTimeout = 5_000
 
+/** Of so many deployments before, how long they took is what the next one will take. */
+const usualOf = 5
+
 /** What a deployment of this revision would do, from what is seen now. Changes nothing. */
-export async function preview(context: ApiContext, environment: Environment, ref: string | null, signal: AbortSignal): Promise<z.output<typeof routes.plan.response>> {
+export async function preview(context: ApiContext, environment: Environment, wantedRevision: string | null | Awaited<ReturnType<typeof promotedFrom>>, signal: AbortSignal): Promise<z.output<typeof routes.plan.response>> {
   const { store, artifacts } = context
   const { config } = environment
   const wanted = config.environments[environment.name]
   if (!wanted) throw new DployError('environment.unknown', `dploy.yml names no environment ${environment.name}`)
   const servers = await store.applications.servers(environment.id)
-  const revision = await artifacts.resolve(config, environment.base, ref, wanted.branch ?? null, signal)
+  const promoted = typeof wantedRevision === 'object' ? wantedRevision : null
+  const revision = promoted?.promoted.revision ?? (await artifacts.resolve(config, environment.base, wantedRevision as string | null, wanted.branch ?? null, signal))
   const from = environment.wantedRelease === null ? null : await store.releases.get(environment.wantedRelease)
   const problems: ErrorReport[] = []
   const limit = AbortSignal.any([signal, AbortSignal.timeout(askTimeout)])
@@ -67,6 +72,27 @@ export async function preview(context: ApiContext, environment: Environment, ref
   if (few) problems.push(few.toJSON())
   value.warnings.push(...(balancer.advice?.({ batches: value.batches.length, drain: wanted.timeouts.drain, register: wanted.timeouts.register }) ?? []))
   const fromCommit = from?.spec.revision.commit ?? null
-  const commitsAhead = fromCommit !== null && revision.commit !== null ? await artifacts.between(config, environment.base, fromCommit, revision.commit) : []
-  return { plan: value, revision, commitsAhead, problems }
+  const between = (a: string | null, b: string | null) => (a !== null && b !== null && a !== b ? artifacts.between(config, environment.base, a, b) : [])
+  const [commitsAhead, commitsLost] = await Promise.all([between(fromCommit, revision.commit), between(revision.commit, fromCommit)])
+  const artifact = promoted?.artifact ?? (await artifacts.known(config, environment.base, revision, signal).catch((error: unknown) => {
+    problems.push(reportOf(error))
+    return null
+  }))
+  return {
+    plan: value,
+    revision,
+    commitsAhead,
+    commitsLost,
+    problems,
+    built: artifact !== null,
+    transfer: artifact === null ? null : await artifacts.transfer(from?.spec.artifact ?? null, artifact, signal),
+    balancer: wanted.balancer.kind,
+    protected: wanted.protected,
+    usualMs: median(await store.summaries.durations(environment.id, usualOf)),
+    promoted: promoted && { environment: promoted.promoted.environment, release: promoted.promoted.release },
+  }
+}
+
+function median(values: readonly number[]): number | null {
+  return values.length === 0 ? null : values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!
 }

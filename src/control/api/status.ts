@@ -11,20 +11,28 @@ const askTimeout = 5_000
 /** What an environment is meant to run, and what was done to it last. */
 export async function summaryOf(context: ApiContext, environment: Environment): Promise<EnvironmentSummary> {
   const { store } = context
-  const [servers, lock, [last], wanted] = await Promise.all([
+  const [servers, held, [last], wanted, awaiting, ended] = await Promise.all([
     store.applications.servers(environment.id),
     context.shared?.holder(environment.id) ?? store.locks.holder(environment.id),
-    store.deployments.list({ environmentId: environment.id, limit: 1 }),
+    store.summaries.list({ environmentId: environment.id, limit: 1 }),
     environment.wantedRelease === null ? null : store.releases.get(environment.wantedRelease),
+    store.summaries.awaiting(environment.id),
+    store.summaries.ended(environment.id),
   ])
+  const lock = held !== null && held.expires > Date.now() ? held : null
+  const own = environment.config.environments[environment.name]
   return {
     application: environment.application,
     environment: environment.name,
     servers: servers.map((server) => server.name),
-    wanted: wanted === null ? null : { release: wanted.number, revision: wanted.spec.revision, since: wanted.createdAt },
-    lock: lock !== null && lock.expires > Date.now() ? lock : null,
-    waiting: last?.waiting ?? null,
+    wanted: wanted === null ? null : { release: wanted.number, revision: wanted.spec.revision, since: (await store.summaries.activatedAt(environment.id, wanted.id)) ?? wanted.createdAt },
+    lock,
+    waiting: lock === null ? null : await store.gates.waiting(lock.deployment),
+    awaiting,
+    branch: own?.branch ?? null,
+    protected: own?.protected ?? false,
     last: last ? { number: last.number, state: last.state, finishedAt: last.finishedAt } : null,
+    ended: ended && { number: ended.number, state: ended.state, startedAt: ended.startedAt, finishedAt: ended.finishedAt, receipt: ended.receipt },
   }
 }
 

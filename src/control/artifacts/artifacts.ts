@@ -28,6 +28,9 @@ import { selection, type Selection } from './selection.ts'
 /** How many commits between two are listed. */
 const maxCommits = 50
 
+/** More than this is not compressed to know its size. Bytes. */
+const exactUpTo = 8 * 1024 * 1024
+
 export interface Built {
   artifact: Digest
   /** Nothing had to be built. */
@@ -89,11 +92,10 @@ export class Artifacts implements ArtifactSource, Disposable {
   async build(config: Config, base: string | null, revision: Revision, options: { signal: AbortSignal; onOutput: OnOutput }): Promise<Built> {
     const { commit } = revision
     if (commit === null) throw new DployError('internal', 'A revision without a commit is not built')
-    const { build, source, application } = config
+    const { build, source } = config
     const mirror = this.#mirror(config, base)
     const tree = await treeOf(mirror.path, commit, source.subfolder, options.signal)
-    // The application is told to the build command.
-    const key = createHash('sha256').update(JSON.stringify([2, tree, build.command === undefined ? null : [build.command, application], build.ship, build.leave_out, build.variables])).digest('hex')
+    const key = keyOf(tree, config)
     const known = this.#built(key)
     if (known !== null) return { artifact: known, cached: true, read: 0 }
     let building = this.#building.get(key)
@@ -121,6 +123,24 @@ export class Artifacts implements ArtifactSource, Disposable {
   objects(artifact: Digest): ReadonlyMap<Digest, number> | null {
     const manifest = this.#sound(artifact)
     return manifest && objectsOf(manifest)
+  }
+
+  async known(config: Config, base: string | null, { commit }: Revision, signal: AbortSignal): Promise<Digest | null> {
+    if (commit === null) return null
+    return this.#built(keyOf(await treeOf(this.#mirror(config, base).path, commit, config.source.subfolder, signal), config))
+  }
+
+  /** Exact where it is not much: what is packed for that is what servers are sent later. */
+  async transfer(from: Digest | null, to: Digest, signal: AbortSignal): Promise<{ objects: number; bytes: number; exact: boolean } | null> {
+    const [before, after] = [from === null ? null : this.#sound(from), this.#sound(to)]
+    if (after === null || (from !== null && before === null)) return null
+    const there = before === null ? new Map<Digest, number>() : objectsOf(before)
+    const missing = [...objectsOf(after)].filter(([digest]) => !there.has(digest))
+    const whole = missing.reduce((sum, [, size]) => sum + size, 0)
+    if (whole > exactUpTo || missing.some(([digest, size]) => !this.store.has(digest, size))) return { objects: missing.length, bytes: whole, exact: false }
+    let bytes = (await this.packs.delta(before, after)).length
+    if (missing.length > 0) for await (const chunk of this.packs.pack(missing.map(([digest]) => digest), signal)) bytes += chunk.length
+    return { objects: missing.length, bytes, exact: true }
   }
 
   async has(artifact: Digest): Promise<boolean> {
@@ -285,4 +305,9 @@ export class Artifacts implements ArtifactSource, Disposable {
     writeFileSync(`${path}.${process.pid}`, digest)
     renameSync(`${path}.${process.pid}`, path)
   }
+}
+
+/** What an artifact is made of: the same tree by the same definition is the same artifact. The application is told to the build command. */
+function keyOf(tree: string, { build, application }: Config): string {
+  return createHash('sha256').update(JSON.stringify([2, tree, build.command === undefined ? null : [build.command, application], build.ship, build.leave_out, build.variables])).digest('hex')
 }

@@ -36,6 +36,22 @@ export class Converger implements Disposable {
     void this.#lookAll(serverId).catch((error: unknown) => this.#options.log.error({ err: error }, 'looking at a server failed'))
   }
 
+  /** A person asks for it: looks at all servers now, also at those that it failed at just before. Answers the deployment that brings them; null: all run what they should. Throws `environment.locked`. */
+  async now(environmentId: string, requestedBy: string): Promise<string | null> {
+    const { store, deployer } = this.#options
+    const environment = await store.applications.environmentById(environmentId)
+    if (environment.wantedRelease === null) return null
+    for (const { id } of await store.applications.servers(environmentId)) this.#failed.delete(id)
+    const wanted = await store.releases.get(environment.wantedRelease)
+    const drifted = await this.#drifted(environmentId, wanted.number)
+    if (drifted.length === 0) return null
+    const id = await deployer.submit({ environment, kind: 'converge', request: { revision: null, artifact: null, release: wanted.id, servers: drifted.map(({ name }) => name) }, requestedBy, wait: false })
+    void deployer.done(id)?.then((state) => {
+      if (state !== 'succeeded') for (const server of drifted) this.#failed.set(server.id, Date.now())
+    })
+    return id
+  }
+
   /** A deployment is over: cleans up on its servers, and brings those that it left out. */
   after(deploymentId: string): void {
     const task = this.#after(deploymentId)

@@ -56,7 +56,7 @@ export class Deployer {
         environmentId: environment.id,
         kind: submission.kind,
         // What another person looks at is what is deployed, also when the branch moves on.
-        request: approval?.revision ? { ...submission.request, revision: approval.revision.commit } : submission.request,
+        request: approval?.revision && submission.request.artifact === null ? { ...submission.request, revision: approval.revision.commit } : submission.request,
         config: environment.config,
         base: environment.base,
         requestedBy: submission.requestedBy,
@@ -135,7 +135,7 @@ export class Deployer {
     if (this.#options.shared) throw new DployError('approval.needs_server', `${place} is protected, and here is nobody who could approve`)
     const { artifacts } = this.#options
     if (request.artifact !== null && !(await artifacts.has(request.artifact))) throw new DployError('object.missing', `The artifact ${request.artifact.slice(0, 12)} was not uploaded whole`)
-    const revision = request.artifact !== null ? null : await artifacts.resolve(environment.config, environment.base, request.revision, config.branch ?? null, AbortSignal.timeout(120_000))
+    const revision = request.artifact !== null ? (request.promoted?.revision ?? null) : await artifacts.resolve(environment.config, environment.base, request.revision, config.branch ?? null, AbortSignal.timeout(120_000))
     return { revision, requester: requester ?? requestedBy, expiresAt: Date.now() + approvalTime }
   }
 

@@ -8,7 +8,7 @@ export async function resolve(run: Run): Promise<void> {
   const { request, config, base } = run.row
   await secretIds(run)
   if (request.artifact !== null) {
-    const revision: Revision = { commit: null, ref: null, subject: 'uploaded directory', author: run.row.requestedBy, time: run.row.createdAt }
+    const revision: Revision = request.promoted?.revision ?? { commit: null, ref: null, subject: 'uploaded directory', author: run.row.requestedBy, time: run.row.createdAt }
     return run.transition('building', { revision })
   }
   const revision = await run.options.artifacts.resolve(config, base, request.revision, run.environment.branch ?? null, run.signal)

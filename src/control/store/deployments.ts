@@ -16,8 +16,10 @@ import type { Tables } from './schema.ts'
 export interface DeploymentRequest {
   /** Branch, tag or commit; null: the environment's branch. */
   revision: string | null
-  /** An uploaded artifact instead of a revision. */
+  /** An artifact instead of a revision: one that was uploaded, or that another environment's release has. */
   artifact: string | null
+  /** Of the latter: where it came from, and its revision. */
+  promoted?: { environment: string; release: number; revision: Revision }
   /** An existing release, for a rollback or to converge. */
   release: string | null
   /** Names of the servers it is limited to; null: all of the environment. */

@@ -30,6 +30,12 @@ export class Gates {
     return { pausedBy: running.includes(row.state) ? row.pause_by : null, waiting: waitingOf(row), passed: row.passed }
   }
 
+  /** For whom a deployment waits; null: for nobody, or it is not known here. */
+  async waiting(id: string): Promise<Waiting | null> {
+    const row = await this.#db.selectFrom('deployments').select(['waiting', 'state']).where('id', '=', id).executeTakeFirst()
+    return row ? waitingOf(row) : null
+  }
+
   /** Lets a deployment stop before its next batch. Throws `deployment.conflict` where it has none left. */
   async pause(id: string, by: string, now: number): Promise<void> {
     const { numUpdatedRows } = await this.#db.updateTable('deployments').set({ pause_by: by }).where('id', '=', id).where('state', 'in', running).executeTakeFirst()

@@ -1,4 +1,4 @@
-import type { Kysely } from 'kysely'
+import { sql, type Kysely } from 'kysely'
 import type { DeploymentKind, DeploymentState, DeploymentSummary } from '../../protocol/deployment.ts'
 import { DployError, type ErrorReport } from '../../protocol/errors.ts'
 import type { Revision } from '../../protocol/release-spec.ts'
@@ -10,6 +10,9 @@ import type { Tables } from './schema.ts'
 
 /** Step states after which nothing more is done for a server. */
 const done = ['switched', 'unchanged', 'failed', 'quarantined', 'reverted']
+
+/** More of them are seen on the page of deployments. */
+const mostAwaiting = 20
 
 /** Deployments as lists show them. Nothing is read that grows with their servers but a count. */
 export class Summaries {
@@ -35,6 +38,66 @@ export class Summaries {
     const row = await this.#rows().where('deployments.id', '=', id).executeTakeFirst()
     if (!row) throw new DployError('not_found', `There is no deployment ${id}`)
     return this.#summary(row)
+  }
+
+  /** The latest deployment of an environment that is over; null: none is. */
+  async ended(environmentId: string): Promise<DeploymentSummary | null> {
+    const row = await this.#rows().where('deployments.environment_id', '=', environmentId).where('deployments.state', 'in', ['succeeded', 'rolled_back', 'failed', 'cancelled']).orderBy('deployments.number', 'desc').limit(1).executeTakeFirst()
+    return row ? this.#summary(row) : null
+  }
+
+  /** How long the latest deployments of an environment took that succeeded, the newest first. Milliseconds. */
+  async durations(environmentId: string, count: number): Promise<number[]> {
+    const rows = await this.#db
+      .selectFrom('deployments')
+      .select(['started_at', 'finished_at'])
+      .where('environment_id', '=', environmentId)
+      .where('state', '=', 'succeeded')
+      .where('kind', '=', 'deploy')
+      .where('started_at', 'is not', null)
+      .orderBy('number', 'desc')
+      .limit(count)
+      .execute()
+    return rows.map((row) => row.finished_at! - row.started_at!)
+  }
+
+  /** When an environment was last made to run this release: the end of the deployment that did, or its begin while it goes on. Null: no deployment did. */
+  async activatedAt(environmentId: string, releaseId: string): Promise<number | null> {
+    const row = await this.#db
+      .selectFrom('deployments')
+      .select(['created_at', 'started_at', 'finished_at'])
+      .where('environment_id', '=', environmentId)
+      .where('release_id', '=', releaseId)
+      .where('state', 'in', ['activating', 'baking', 'succeeded'])
+      // One that brings a server back makes it run nothing else.
+      .where('kind', '!=', 'converge')
+      .orderBy('number', 'desc')
+      .limit(1)
+      .executeTakeFirst()
+    return row ? (row.finished_at ?? row.started_at ?? row.created_at) : null
+  }
+
+  /** Deployments that wait until another person approves them, the oldest first. */
+  async awaiting(environmentId: string): Promise<{ number: number; requestedBy: string; createdAt: number; revision: Revision | null }[]> {
+    const rows = await this.#db.selectFrom('deployments').select(['number', 'requested_by', 'created_at', 'revision']).where('environment_id', '=', environmentId).where('state', '=', 'waiting_for_approval').orderBy('number').limit(mostAwaiting).execute()
+    return rows.map((row) => ({ number: row.number, requestedBy: row.requested_by, createdAt: row.created_at, revision: row.revision === null ? null : (JSON.parse(row.revision) as Revision) }))
+  }
+
+  /** How many deployments each environment had on each day since, and how many of these failed or went back. A day is a number of whole days since the epoch, `offset` milliseconds east of Greenwich. */
+  async byDay(since: number, offset: number, environments: readonly string[] | null): Promise<{ application: string; environment: string; day: number; all: number; bad: number }[]> {
+    if (environments?.length === 0) return []
+    const day = sql<number>`(deployments.created_at + ${sql.lit(offset)}) / 86400000`
+    const rows = await this.#db
+      .selectFrom('deployments')
+      .innerJoin('environments', 'environments.id', 'deployments.environment_id')
+      .innerJoin('applications', 'applications.id', 'environments.application_id')
+      .select((eb) => ['applications.name as application', 'environments.name as environment', day.as('day'), eb.fn.countAll<number>().as('all'), sql<number>`sum(case when deployments.state in ('failed', 'rolled_back') then 1 else 0 end)`.as('bad')])
+      .where('deployments.created_at', '>=', since)
+      .where('deployments.kind', '!=', 'converge')
+      .$if(environments !== null, (query) => query.where('deployments.environment_id', 'in', environments!))
+      .groupBy(['applications.name', 'environments.name', day])
+      .execute()
+    return rows.map((row) => ({ ...row, day: Number(row.day), all: Number(row.all), bad: Number(row.bad) }))
   }
 
   #rows() {

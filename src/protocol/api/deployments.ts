@@ -30,6 +30,19 @@ export const deploymentRoutes = {
     query: listQuery,
     response: z.object({ deployments: z.array(deploymentSummarySchema), next: nextSchema }),
   },
+  deploymentDays: {
+    method: 'GET',
+    path: '/api/v1/deployments/days',
+    summary: 'How many deployments each environment had on each of the last days, and how many failed or went back',
+    access: 'read', etag: true, reach: 'some',
+    query: z.object({
+      days: z.coerce.number().int().min(1).max(366).default(14),
+      /** How far the days are east of Greenwich. Minutes. */
+      offset: z.coerce.number().int().min(-14 * 60).max(14 * 60).default(0),
+    }),
+    /** `day`: whole days since the epoch, there. Days without any are left out. */
+    response: z.object({ today: z.number(), days: z.array(z.object({ application: z.string(), environment: z.string(), day: z.number(), all: z.number(), bad: z.number() })) }),
+  },
   deployment: { method: 'GET', path: '/api/v1/deployments/:number', summary: 'One deployment', access: 'read', etag: true, params: byNumber, response: deploymentSchema },
   deploymentSummary: { method: 'GET', path: '/api/v1/deployments/:number/summary', summary: 'One deployment without its plan, steps and receipt', access: 'read', etag: true, params: byNumber, response: deploymentSummarySchema },
   deploymentEvents: {

@@ -1,12 +1,13 @@
 import * as z from 'zod'
 import { serviceStateSchema } from '../agent-messages.ts'
-import { lockHolderSchema, planSchema, deploymentSchema, waitingSchema } from '../deployment.ts'
+import { lockHolderSchema, planSchema, deploymentSchema, deploymentSummarySchema, waitingSchema } from '../deployment.ts'
 import { errorReportSchema } from '../peer.ts'
 import { revisionSchema } from '../release-spec.ts'
 import { nextSchema, pageOf, type Route } from './route.ts'
 
 const place = z.object({ application: z.string().min(1), environment: z.string().min(1) })
 
+/** `since`: when it was made to run here last. */
 const wantedSchema = z.object({ release: z.number(), revision: revisionSchema, since: z.number() }).nullable()
 
 export const environmentSchema = z.object({
@@ -18,8 +19,16 @@ export const environmentSchema = z.object({
   lock: lockHolderSchema.nullable(),
   /** For whom the deployment that holds the lock waits; null: for nobody. */
   waiting: waitingSchema.nullable().default(null),
+  /** Deployments that wait until another person approves them, the oldest first. */
+  awaiting: z.array(z.object({ number: z.number(), requestedBy: z.string(), createdAt: z.number(), revision: revisionSchema.nullable() })).default([]),
+  /** The branch that it follows; null: the default branch of its source. */
+  branch: z.string().nullable().default(null),
+  /** A deployment waits until another person approves it. */
+  protected: z.boolean().default(false),
   /** Numbers of the latest deployment and its state. */
   last: z.object({ number: z.number(), state: z.string(), finishedAt: z.number().nullable() }).nullable(),
+  /** The latest deployment that is over, with what users noticed. */
+  ended: deploymentSummarySchema.pick({ number: true, state: true, startedAt: true, finishedAt: true, receipt: true }).nullable().default(null),
 })
 export type EnvironmentSummary = z.infer<typeof environmentSchema>
 
@@ -60,15 +69,21 @@ export const readinessSchema = z.object({
 })
 export type ReleaseReadiness = z.infer<typeof readinessSchema>
 
+/** What another environment of the application runs: the same artifact, with the variables and secrets of this one. */
+const promotion = z.strictObject({ environment: z.string().min(1).max(200), /** Its release; by default the one that it is meant to run. */ release: z.number().int().positive().optional() })
 const deployBody = z.strictObject({
   /** Branch, tag or commit; by default the environment's branch. */
   revision: z.string().min(1).max(500).optional(),
   /** Digest of an uploaded artifact, instead of a revision. */
   artifact: z.string().optional(),
+  /** Another environment's release, instead of a revision. */
+  promote: promotion.optional(),
   /** Wait for the lock instead of failing. */
   wait: z.boolean().default(false),
   requestedBy: z.string().max(200).optional(),
 })
+/** `exact`: as they travel, compressed; else the files' own size, which is more. */
+const transferSchema = z.object({ objects: z.number(), bytes: z.number(), exact: z.boolean() })
 const rollbackBody = z.strictObject({
   /** Release number; by default the one before. */
   release: z.number().int().positive().optional(),
@@ -85,8 +100,24 @@ export const environmentRoutes = {
     summary: 'What a deployment would do; changes nothing',
     access: 'read', audited: false,
     params: place,
-    body: z.strictObject({ revision: z.string().min(1).max(500).optional() }),
-    response: z.object({ plan: planSchema, revision: revisionSchema, commitsAhead: z.array(revisionSchema), problems: z.array(errorReportSchema) }),
+    body: z.strictObject({ revision: z.string().min(1).max(500).optional(), promote: promotion.optional() }),
+    response: z.object({
+      plan: planSchema,
+      revision: revisionSchema,
+      commitsAhead: z.array(revisionSchema),
+      /** What runs now and would not any more, the newest first, at most 50. */
+      commitsLost: z.array(revisionSchema).default([]),
+      problems: z.array(errorReportSchema),
+      /** Whether its artifact is there already. */
+      built: z.boolean().default(false),
+      /** What a server that runs what the environment wants now has to be sent; null: not known before it is built. */
+      transfer: transferSchema.nullable().default(null),
+      balancer: z.string().default('none'),
+      protected: z.boolean().default(false),
+      /** How long deployments here usually take: the median of the last that succeeded. Milliseconds. */
+      usualMs: z.number().nullable().default(null),
+      promoted: z.object({ environment: z.string(), release: z.number() }).nullable().default(null),
+    }),
   },
   deploy: { method: 'POST', path: '/api/v1/environments/:application/:environment/deployments', summary: 'Deploy a revision', access: 'deploy', idempotent: true, params: place, body: deployBody, response: deploymentSchema },
   rollback: { method: 'POST', path: '/api/v1/environments/:application/:environment/rollback', summary: 'Activate an earlier release', access: 'deploy', idempotent: true, params: place, body: rollbackBody, response: deploymentSchema },
@@ -97,6 +128,25 @@ export const environmentRoutes = {
     access: 'deploy',
     params: place,
     response: z.object({ held: lockHolderSchema.nullable() }),
+  },
+  converge: {
+    method: 'POST',
+    path: '/api/v1/environments/:application/:environment/converge',
+    summary: 'Bring the connected servers that run something else to what the environment is meant to run; null: all run it',
+    access: 'deploy',
+    params: place,
+    body: z.strictObject({ requestedBy: z.string().max(200).optional() }).default({}),
+    response: z.object({ deployment: z.number().nullable() }),
+  },
+  ahead: {
+    method: 'GET',
+    path: '/api/v1/environments/:application/:environment/ahead',
+    summary: 'How many commits an environment has that another of the application has not, and the other way round',
+    access: 'read',
+    params: place,
+    query: z.object({ of: z.string().min(1).max(200) }),
+    /** At most 50 each; null: git cannot tell. */
+    response: z.object({ ahead: z.number().nullable(), behind: z.number().nullable() }),
   },
   releases: {
     method: 'GET',

@@ -36,6 +36,12 @@ export const queries = {
     queryOptions({ queryKey: ['status', application, environment], queryFn: ({ signal }) => client().call('status', { params: { application, environment } }, { signal }), refetchInterval: later }),
   deployments: (filter: { application?: string; environment?: string; limit?: number } = {}) =>
     queryOptions({ queryKey: ['deployments', filter], queryFn: ({ signal }) => client().call('deploymentSummaries', { query: filter }, { signal }), refetchInterval: soon, select: (data) => data.deployments }),
+  doctor: (application: string, environment: string) => queryOptions({ queryKey: ['doctor', application, environment], queryFn: ({ signal }) => client().call('doctor', { params: { application, environment } }, { signal }), staleTime: 30_000 }),
+  /** By day of this browser. */
+  days: () => queryOptions({ queryKey: ['days'], queryFn: ({ signal }) => client().call('deploymentDays', { query: { days: 14, offset: -new Date().getTimezoneOffset() } }, { signal }), refetchInterval: 60_000 }),
+  /** `commits`: what both run, by which the answer is kept. */
+  ahead: (application: string, environment: string, of: string, commits: string) =>
+    queryOptions({ queryKey: ['ahead', application, environment, of, commits], queryFn: ({ signal }) => client().call('ahead', { params: { application, environment }, query: { of } }, { signal }), staleTime: Infinity }),
   // While it goes on, its events say when to ask again; who approved or what it waits for comes a little later.
   deployment: (number: number) =>
     queryOptions({ queryKey: ['deployment', number], queryFn: ({ signal }) => client().call('deploymentSummary', { params: { number } }, { signal }), refetchInterval: ({ state }) => (state.data && state.data.finishedAt === null ? soon : false) }),
@@ -66,10 +72,11 @@ export const queries = {
     queryOptions({ queryKey: ['changes', application, environment, revision], queryFn: ({ signal }) => client().call('changes', { params: { application, environment }, query: { revision } }, { signal }), staleTime: 60_000 }),
   difference: (application: string, environment: string, from: number, to: number) =>
     queryOptions({ queryKey: ['difference', application, environment, from, to], queryFn: ({ signal }) => client().call('compareReleases', { params: { application, environment, from, to } }, { signal }), staleTime: Infinity }),
-  plan: (application: string, environment: string, revision: string | undefined) =>
+  /** `promote`: the environment whose release is taken. */
+  plan: (application: string, environment: string, revision: string | undefined, promote?: string) =>
     queryOptions({
-      queryKey: ['plan', application, environment, revision ?? null],
-      queryFn: ({ signal }) => client().call('plan', { params: { application, environment }, body: revision === undefined ? {} : { revision } }, { signal }),
+      queryKey: ['plan', application, environment, revision ?? null, promote ?? null],
+      queryFn: ({ signal }) => client().call('plan', { params: { application, environment }, body: promote !== undefined ? { promote: { environment: promote } } : revision === undefined ? {} : { revision } }, { signal }),
       staleTime: 10_000,
     }),
 }

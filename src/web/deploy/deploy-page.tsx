@@ -11,7 +11,9 @@ import { RevisionLine } from '../components/revision.tsx'
 import { duration } from '../components/time.tsx'
 import { sayProblem } from '../components/toasts.tsx'
 import { useTitle } from '../shell/use-title.ts'
-import { bytes } from '../deployment/receipt.tsx'
+import { balancerNames } from '../environment/settings/balancer-names.ts'
+import { Changes } from './changes.tsx'
+import { Preflight } from './preflight.tsx'
 import { RevisionChoice } from './revision-choice.tsx'
 import './deploy.css'
 
@@ -20,45 +22,45 @@ export default function DeployPage() {
   const { application = '', environment = '' } = useParams()
   const [search, setSearch] = useSearchParams()
   const revision = search.get('revision') ?? ''
-  const promoted = search.get('promote')
+  const promote = search.get('promote') ?? undefined
   const navigate = useNavigate()
   const may = useMay('deploy', { application, environment })
   const { data: environments } = useQuery(queries.environments())
   const running = environments?.find((one) => one.application === application && one.environment === environment)?.wanted?.revision.commit ?? null
-  const source = environments?.find((one) => one.application === application && one.environment === promoted && one.wanted?.revision.commit === revision)
-  useTitle(`Deploy ${application} to ${environment}`)
-  const { data, error, isFetching } = useQuery(queries.plan(application, environment, revision || undefined))
+  const title = promote === undefined ? `Deploy ${application} to ${environment}` : `Promote ${application} from ${promote} to ${environment}`
+  useTitle(title)
+  const { data, error, isFetching } = useQuery(queries.plan(application, environment, revision || undefined, promote))
   const deploy = useMutation({
-    mutationFn: () => client().call('deploy', { params: { application, environment }, body: data?.revision.commit ? { revision: data.revision.commit } : {} }),
+    // What was looked at is what is deployed, also when the branch or the other environment moves on.
+    mutationFn: () => client().call('deploy', { params: { application, environment }, body: data?.promoted ? { promote: data.promoted } : data?.revision.commit ? { revision: data.revision.commit } : {} }),
     onSuccess: (started) => void navigate(`/deployments/${started.number}`),
     onError: sayProblem,
   })
-  const command = `dploy deploy ${environment}${revision === '' ? '' : ` --revision ${revision}`}`
+  const command = `dploy deploy ${environment}${promote !== undefined ? ` --promote ${promote}` : revision === '' ? '' : ` --revision ${revision}`}`
   return (
     <>
       <div className="page-head">
-        <h1 className="grow">{source ? `Promote ${application} from ${source.environment} to ${environment}` : `Deploy ${application} to ${environment}`}</h1>
+        <h1 className="grow">{title}</h1>
       </div>
       <div className="card deploy">
         <Part title="Revision">
-          {source?.wanted ? <p>What {source.environment} runs as release {source.wanted.release}: the same artifact, with the variables and secrets of {environment}.</p> : null}
-          <RevisionChoice application={application} environment={environment} value={revision} running={running} onChange={(value) => setSearch(value === '' ? {} : { revision: value }, { replace: true })} />
+          {promote === undefined ? (
+            <RevisionChoice application={application} environment={environment} value={revision} running={running} onChange={(value) => setSearch(value === '' ? {} : { revision: value }, { replace: true })} />
+          ) : (
+            <>
+              {data ? <RevisionLine revision={data.revision} /> : null}
+              <p>What {promote} runs{data?.promoted ? ` as release ${data.promoted.release}` : ''}: the same artifact, with the variables and secrets of {environment}.</p>
+              <div className="row"><Link className="button small" to="?" replace>Choose a revision instead</Link></div>
+            </>
+          )}
         </Part>
         {error ? <Part title="Problem"><Problem report={error as never} /></Part> : null}
         {!data && !error ? <Part title="Plan"><Skeleton lines={3} /></Part> : null}
         {data ? (
           <>
-            <Part title="Changes">
-              {data.commitsAhead.length === 0 ? <p className="muted">{data.plan.from === null ? 'The first release here.' : 'No commit that does not run here already.'}</p> : null}
-              {data.revision.commit ? <Files application={application} environment={environment} commit={data.revision.commit} count={data.commitsAhead.length} /> : null}
-              <ul className="stack commits">{data.commitsAhead.map((commit) => <li key={commit.commit}><RevisionLine revision={commit} /></li>)}</ul>
-            </Part>
-            <Part title="Plan"><PlanWords plan={data.plan} /></Part>
-            <Part title="Before">
-              {data.problems.length + data.plan.warnings.length === 0 ? <p className="ok">{data.plan.stage.length === 0 ? 'Nothing was found that stands in the way.' : `All ${data.plan.stage.length} servers answer; nothing stands in the way.`}</p> : null}
-              {data.problems.map((problem, index) => <Problem key={index} report={problem} />)}
-              {data.plan.warnings.map((warning) => <p key={warning} className="warning">{warning}</p>)}
-            </Part>
+            <Part title="Changes"><Changes application={application} environment={environment} preview={data} /></Part>
+            <Part title="Plan"><PlanWords plan={data.plan} balancer={data.balancer} usualMs={data.usualMs} /></Part>
+            <Part title="Before"><Preflight application={application} environment={environment} preview={data} /></Part>
           </>
         ) : null}
       </div>
@@ -66,25 +68,9 @@ export default function DeployPage() {
         <CommandLine command={command} />
         <span className="grow" />
         <Link className="button" to="/">Cancel</Link>
-        {!may ? <span className="muted">You may look, not deploy here.</span> : <button type="button" className="button primary" data-go disabled={!data || isFetching || deploy.isPending} onClick={() => deploy.mutate()}>{deploy.isPending ? 'Starting…' : `Deploy to ${environment}`}</button>}
+        {!may ? <span className="muted">You may look, not deploy here.</span> : <button type="button" className="button primary" data-go disabled={!data || isFetching || deploy.isPending} onClick={() => deploy.mutate()}>{deploy.isPending ? 'Starting…' : data?.protected ? `Ask to deploy to ${environment}` : `Deploy to ${environment}`}</button>}
       </div>
     </>
-  )
-}
-
-/** `3 commits, 14 files, 38 KB`. */
-function Files({ application, environment, commit, count }: { application: string; environment: string; commit: string; count: number }) {
-  const { data } = useQuery(queries.changes(application, environment, commit))
-  if (!data?.files || data.files.count === 0) return null
-  const { files } = data
-  return (
-    <details className="changed-files">
-      <summary>
-        {count > 0 ? `${count === 50 ? '50 or more' : count} ${count === 1 ? 'commit' : 'commits'}, ` : ''}
-        {files.count.toLocaleString('en')} {files.count === 1 ? 'file' : 'files'}, {bytes(files.bytes)}
-      </summary>
-      <ul className="mono">{files.files.map((file) => <li key={file.path} className="cut">{file.change} {file.path}</li>)}</ul>
-    </details>
   )
 }
 
@@ -97,10 +83,11 @@ function Part({ title, children }: { title: string; children: React.ReactNode })
   )
 }
 
-export function PlanWords({ plan }: { plan: Plan }) {
+function PlanWords({ plan, balancer, usualMs }: { plan: Plan; balancer: string; usualMs: number | null }) {
   const count = plan.batches.flat().length
   const lines = [
-    count === 0 ? 'No server has to switch: all run it already.' : `${count} ${count === 1 ? 'server' : 'servers'} in ${plan.batches.length} ${plan.batches.length === 1 ? 'batch' : `batches of ${plan.batches[0]!.length}`}; each: ${plan.perServer.join(', ')}.`,
+    count === 0 ? 'No server has to switch: all run it already.' : `${count} ${count === 1 ? 'server' : 'servers'} in ${plan.batches.length} ${plan.batches.length === 1 ? 'batch' : `batches of ${plan.batches[0]!.length}`}; each: ${plan.perServer.join(', ')}${balancer === 'none' ? '' : ` through ${balancerNames[balancer] ?? balancer}`}.`,
+    usualMs === null || count === 0 ? '' : `About ${duration(usualMs)}, as the last ones took.`,
     plan.unchanged.length > 0 ? `${plan.unchanged.length} run it already.` : '',
     plan.releaseCommand ? `Once, on ${plan.releaseCommand.server}: ${plan.releaseCommand.command}` : '',
     plan.canary ? `The first ${plan.batches[0]!.length === 1 ? 'server is' : `${plan.batches[0]!.length} are`} judged for ${duration(plan.canary.duration)}${plan.canary.traffic == null ? '' : `, with ${Math.round(plan.canary.traffic * 100)} % of the traffic`}, before the others follow.` : '',

@@ -8,6 +8,7 @@ import { RevisionLine } from '../components/revision.tsx'
 import { DeploymentStateBadge, State } from '../components/state.tsx'
 import { Ago } from '../components/time.tsx'
 import { placeOf } from '../overview/place.ts'
+import { otherPlaces, promotionTo } from '../overview/promote.tsx'
 import './environment.css'
 
 const tabs = [['servers', 'Servers'], ['releases', 'Releases'], ['deployments', 'Deployments'], ['logs', 'Logs'], ['console', 'Console'], ['settings', 'Settings']] as const
@@ -21,9 +22,7 @@ export default function EnvironmentPage() {
   const may = useMay('deploy', { application, environment })
   const administers = useMay('administer', { application, environment })
   const who = useWho()
-  const commit = summary?.wanted?.revision.commit ?? null
-  // What runs here can be deployed to the application's other environments as it is: one commit is one artifact.
-  const others = commit === null ? [] : (data ?? []).filter((one) => one.application === application && one.environment !== environment && one.wanted?.revision.commit !== commit && mayAt(who?.rights ?? [], 'deploy', one))
+  const others = summary ? otherPlaces(summary, data ?? []).filter((one) => mayAt(who?.rights ?? [], 'deploy', one)) : []
   if (data && !summary) return <Empty page title={`There is no ${application} → ${environment}`} action={<Link className="button" to="/">Overview</Link>} />
   return (
     <>
@@ -32,12 +31,12 @@ export default function EnvironmentPage() {
           <h1>{application} → {environment}</h1>
           <div className="row wrap">
             {summary?.lock ? <Link to={`/deployments/${summary.lock.number}`}><DeploymentStateBadge state={summary.lock.state} /> deployment {summary.lock.number}</Link> : null}
-            {summary?.wanted ? <span className="muted">release {summary.wanted.release}, made <Ago at={summary.wanted.since} /></span> : summary ? <State tone="idle">nothing deployed yet</State> : null}
+            {summary?.wanted ? <span className="muted">release {summary.wanted.release} since <Ago at={summary.wanted.since} /></span> : summary ? <State tone="idle">nothing deployed yet</State> : null}
           </div>
           {summary?.wanted ? <RevisionLine revision={summary.wanted.revision} /> : null}
         </div>
         <div className="actions">
-          {others.map((one) => <Link key={one.environment} className="button" to={`${placeOf(one)}/deploy?revision=${commit}&promote=${encodeURIComponent(environment)}`}>Promote to {one.environment}…</Link>)}
+          {others.map((one) => <Link key={one.environment} className="button" to={promotionTo(one, summary!)}>Promote to {one.environment}…</Link>)}
           {may ? <Link className="button primary" data-deploy to={`${place}/deploy`}>Deploy…</Link> : null}
         </div>
       </div>

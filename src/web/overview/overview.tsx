@@ -11,9 +11,11 @@ import { RevisionLine } from '../components/revision.tsx'
 import { DeploymentStateBadge, isOver, State } from '../components/state.tsx'
 import { Ago, duration, Elapsed, useAfter } from '../components/time.tsx'
 import { useTitle } from '../shell/use-title.ts'
+import { Attention, Converge } from './attention.tsx'
 import { Days } from './days.tsx'
 import { FirstSteps } from './first-steps.tsx'
 import { placeOf } from './place.ts'
+import { Ahead, Promote } from './promote.tsx'
 import './overview.css'
 
 /** What runs where, whether it is well, and what is going on. */
@@ -41,7 +43,7 @@ export function Overview() {
             <h2 className="grow">{application}</h2>
           </header>
           {environments.map((environment) => (
-            <Environment key={environment.environment} summary={environment} deployments={(deployments ?? []).filter((one) => one.application === application && one.environment === environment.environment)} />
+            <Environment key={environment.environment} summary={environment} all={environments} running={(deployments ?? []).find((one) => one.application === application && one.environment === environment.environment && !isOver(one.state) && one.number === environment.lock?.number) ?? null} />
           ))}
         </section>
       ))}
@@ -49,12 +51,10 @@ export function Overview() {
   )
 }
 
-function Environment({ summary, deployments }: { summary: EnvironmentSummary; deployments: readonly DeploymentSummary[] }) {
-  const { environment, wanted, lock } = summary
+function Environment({ summary, all, running }: { summary: EnvironmentSummary; all: readonly EnvironmentSummary[]; running: DeploymentSummary | null }) {
+  const { application, environment, wanted, branch } = summary
   const place = placeOf(summary)
   const may = useMay('deploy', summary)
-  const last = deployments.find((one) => isOver(one.state))
-  const running = deployments.find((one) => !isOver(one.state) && one.number === lock?.number) ?? null
   return (
     <div className="environment">
       <div className="environment-name">
@@ -64,15 +64,19 @@ function Environment({ summary, deployments }: { summary: EnvironmentSummary; de
       <div className="grow stack environment-facts">
         <div className="row">
           {wanted === null ? <span className="muted">Nothing has been deployed here yet.</span> : <RevisionLine revision={wanted.revision} />}
+          {branch === null ? null : <span className="tag" title="The branch that it follows">{branch}</span>}
         </div>
         <div className="row wrap facts-line">
           {running ? <Running deployment={running} /> : <Health summary={summary} />}
-          {wanted === null ? null : <span className="muted">release {wanted.release}, made <Ago at={wanted.since} /></span>}
-          {last && !running ? <Last deployment={last} /> : null}
+          {wanted === null ? null : <span className="muted">release {wanted.release} since <Ago at={wanted.since} /></span>}
+          <Ahead summary={summary} all={all} />
+          {summary.ended && !running ? <Last deployment={summary.ended} /> : null}
         </div>
+        <Attention summary={summary} running={running !== null} />
       </div>
-      <Days deployments={deployments} />
+      <Days application={application} environment={environment} />
       <div className="row environment-actions">
+        <Promote summary={summary} all={all} />
         {running ? <Link className="button" to={`/deployments/${running.number}`}>Watch</Link> : may ? <Link className="button primary" data-deploy to={`${place}/deploy`} aria-label={`Deploy ${summary.application} to ${environment}`}>Deploy…</Link> : null}
       </div>
     </div>
@@ -85,14 +89,15 @@ function Health({ summary }: { summary: EnvironmentSummary }) {
   if (!data) return <State tone="idle">asking {summary.servers.length} servers…</State>
   const count = data.servers.length
   const absent = data.servers.filter((server) => !server.connected).length
-  const drifted = data.servers.filter((server) => server.drifted).length
+  const astray = data.servers.filter((server) => server.connected && server.drifted)
+  const drifted = astray.length
   const sick = data.servers.filter((server) => server.connected && (server.problem !== null || server.service?.state === 'failed' || server.service?.state === 'stopped')).length
   const place = placeOf(summary)
   if (count === 0) return <State tone="warn">no servers</State>
   if (absent === count) return <Link to={`${place}/servers`}><State tone="bad">no server connected</State></Link>
   if (absent + drifted + sick > 0) {
     const parts = [absent > 0 ? `${absent} not connected` : '', sick > 0 ? `${sick} not well` : '', drifted > 0 ? `${drifted} drifted` : ''].filter(Boolean)
-    return <Link to={`${place}/servers`}><State tone={sick + absent > 0 ? 'bad' : 'warn'}>{parts.join(', ')}</State></Link>
+    return <><Link to={`${place}/servers`}><State tone={sick + absent > 0 ? 'bad' : 'warn'}>{parts.join(', ')}</State></Link>{drifted > 0 ? <> <Converge summary={summary} drifted={astray} /></> : null}</>
   }
   if (data.wanted === null) return <State tone="good">{count === 1 ? 'server connected' : `${count} servers connected`}</State>
   return <State tone="good">healthy on {count} of {count}</State>
@@ -111,7 +116,7 @@ function Running({ deployment }: { deployment: DeploymentSummary }) {
   )
 }
 
-function Last({ deployment }: { deployment: DeploymentSummary }) {
+function Last({ deployment }: { deployment: NonNullable<EnvironmentSummary['ended']> }) {
   const { receipt } = deployment
   const took = deployment.startedAt !== null && deployment.finishedAt !== null ? duration(deployment.finishedAt - deployment.startedAt) : null
   return (

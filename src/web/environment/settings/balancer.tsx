@@ -5,9 +5,8 @@ import { CommandLine } from '../../components/command-line.tsx'
 import { Problem } from '../../components/problem.tsx'
 import { State } from '../../components/state.tsx'
 import { sayProblem } from '../../components/toasts.tsx'
+import { balancerNames } from './balancer-names.ts'
 import { SettingList } from './setting-list.tsx'
-
-const names: Record<string, string> = { haproxy: 'HAProxy', nginx: 'nginx', caddy: 'Caddy', aws: 'Elastic Load Balancing', command: 'your own commands', builtin: 'the balancer of dploy demo', none: 'none' }
 
 /** What the balancer is set to; asks servers, balancer and source now whether a deployment would meet what it needs. */
 export function Balancer({ application, environment, settings }: { application: string; environment: string; settings: EnvironmentSettings | null }) {
@@ -17,7 +16,7 @@ export function Balancer({ application, environment, settings }: { application: 
       <header>
         <h2>Balancer and servers</h2>
         <span className="grow" />
-        {settings ? <span className="muted">{names[settings.balancer] ?? settings.balancer}</span> : null}
+        {settings ? <span className="muted">{balancerNames[settings.balancer] ?? settings.balancer}</span> : null}
         <CommandLine command={`dploy doctor ${environment}`} />
         <button type="button" className="button" disabled={check.isPending} onClick={() => check.mutate()}>{check.isPending ? 'Asking…' : 'Test now'}</button>
       </header>
