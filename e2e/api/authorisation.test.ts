@@ -70,7 +70,7 @@ describe('who may call what', { timeout: 280_000 }, () => {
       for (const somebody of world.everybody) {
         const everything = somebody.holds['*'] === 'administer'
         const ask = async (id: string) => {
-          const answer = await plane.ask(route.method, route.path.replace(`:${param}`, id), { ...(await somebody.credentials(false)), ...(route.body ? { body: bodies[name] ?? {} } : {}) })
+          const answer = await plane.ask(route.method, route.path.replace(`:${param}`, id).replace(':delivery', 'dlv_0123456789abcdef'), { ...(await somebody.credentials(false)), ...(route.body ? { body: bodies[name] ?? {} } : {}) })
           return `${answer.status} ${answer.json?.code ?? ''} ${String(answer.json?.detail ?? '').replaceAll(id, '…')}`
         }
         const invented = await ask(madeUp)
