@@ -79,16 +79,17 @@ export class Agent {
 
   /** Serves a connection until it ends; answers why it did. */
   serve(carrier: Carrier): Promise<string> {
-    let greeted = false
+    const greeted = Promise.withResolvers<void>()
     const peer: Peer = new Peer(carrier, {
       hello: async (params) => {
         const answer = this.#hello(helloParams.parse(params))
-        if (this.#options.identity !== null && !greeted) void reportMachine(peer, () => this.#machine.read(this.#paths()))
-        greeted = true
+        greeted.resolve()
         return answer
       },
       command: (params, context) => this.#command(params, context, peer),
     })
+    // A hello that came before there was a peer is answered while it is made.
+    if (this.#options.identity !== null) void greeted.promise.then(() => reportMachine(peer, () => this.#machine.read(this.#paths())))
     this.#peers.add(peer)
     return peer.closed.finally(() => this.#peers.delete(peer))
   }
