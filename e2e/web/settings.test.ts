@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -158,6 +158,34 @@ test('what an environment is set to, and why something was noticed, on the pages
       assert.ok(Date.now() < deadline, JSON.stringify([newest, other]))
     }
     await faultless(page, 'webhooks')
+  })
+
+  await t.test('while it goes on: a pause is taken back, r rolls back, and the log shows one hook alone and is read whole', async () => {
+    const { file } = await demo.client.call('settings', { params })
+    const before = JSON.parse(file!.lines.map(({ text }) => text).join('\n')) as ConfigInput
+    const slow: ConfigInput = { ...before, hooks: { after_stage: 'echo prepared' }, secrets: [], notify: [], environments: { demo: { ...before.environments.demo!, strategy: { kind: 'rolling', batch: 1, bake_batch: '6s', bake: '0s' } } } }
+    await demo.client.call('apply', { body: { text: JSON.stringify(slow, null, 2), base: repository } })
+    writeFileSync(join(repository, 'mode.txt'), 'good\n')
+    commit('Be good again')
+    const { number } = await demo.client.call('deploy', { params, body: { wait: true } })
+    await page.goto(`${demo.url}/deployments/${number}`)
+    await page.getByRole('button', { name: 'Pause' }).click()
+    await page.getByRole('button', { name: 'Take the pause back' }).click()
+    await page.getByRole('button', { name: 'Pause' }).waitFor()
+    await page.getByRole('button', { name: 'Roll back', exact: true }).waitFor()
+    await page.keyboard.press('r')
+    await page.getByRole('alertdialog').getByRole('button', { name: 'Roll back', exact: true }).click()
+    await page.getByRole('heading', { name: 'Receipt' }).waitFor()
+    await page.getByText('p99').waitFor()
+    await page.getByLabel('Which lines').selectOption({ label: 'after stage' })
+    await page.getByText('2 lines', { exact: true }).waitFor()
+    assert.equal(await page.getByRole('log').getByText('prepared').count(), 2)
+    const downloading = page.waitForEvent('download')
+    await page.getByRole('button', { name: 'Whole log' }).click()
+    const whole = readFileSync(await (await downloading).path(), 'utf8')
+    assert.match(whole, /web1 \[after_stage\] prepared/)
+    assert.match(whole, /- staging/)
+    await picture('rolled-back')
   })
 
   for (const [theme, width] of [['light', 1280], ['dark', 390]] as const) {

@@ -85,6 +85,7 @@ function Head({ deployment, live, state }: { deployment: DeploymentSummary; live
           {deployment.release === null ? null : <span className="muted number">release {deployment.from === null ? '' : `${deployment.from} → `}{deployment.release}</span>}
           <span className="muted">by {deployment.requestedBy}</span>
           <span className="muted"><Ago at={deployment.createdAt} /></span>
+          <CommandLine command={`dploy deployments ${number}`} />
         </div>
         <RevisionLine revision={deployment.revision} />
         {live.note && !isOver(state) ? <p className="muted cut">{live.note}</p> : null}
@@ -97,17 +98,16 @@ function Head({ deployment, live, state }: { deployment: DeploymentSummary; live
 function Actions({ deployment, state, waits }: { deployment: DeploymentSummary; state: string; waits: boolean }) {
   const { number, application, environment, from } = deployment
   const navigate = useNavigate()
+  const queryClient = useQueryClient()
   const cancel = useMutation({ mutationFn: () => client().call('cancel', { params: { number } }), onError: sayProblem })
-  const pause = useMutation({ mutationFn: () => client().call('pause', { params: { number }, body: {} }), onError: sayProblem })
+  const settled = { onError: sayProblem, onSettled: () => queryClient.invalidateQueries({ queryKey: ['deployment', number] }) }
+  const pause = useMutation({ mutationFn: () => client().call('pause', { params: { number }, body: {} }), ...settled })
+  const unpause = useMutation({ mutationFn: () => client().call('promote', { params: { number }, body: {} }), ...settled })
   const rollback = useMutation({
     mutationFn: () => client().call('rollback', { params: { application, environment }, body: from === null ? {} : { release: from } }),
     onSuccess: (started) => void navigate(`/deployments/${started.number}`),
     onError: sayProblem,
   })
-  const { reset } = pause
-  useEffect(() => {
-    if (waits) reset()
-  }, [waits, reset])
   const { data: environments } = useQuery(queries.environments())
   const wanted = environments?.find((one) => one.application === application && one.environment === environment)?.wanted?.release
   const may = useMay('deploy', { application, environment })
@@ -115,13 +115,18 @@ function Actions({ deployment, state, waits }: { deployment: DeploymentSummary; 
   if (!isOver(state)) {
     const switched = state === 'activating' || state === 'baking'
     if (state === 'rolling_back') return null
+    const pauses = deployment.pausedBy !== null && !waits
     return (
       <div className="actions">
-        {!['waiting_for_approval', 'baking'].includes(state) && !waits ? <button type="button" className="button" title="Let it stop before its next batch" disabled={pause.isPending || pause.isSuccess} onClick={() => pause.mutate()}>{pause.isSuccess ? 'Pauses before its next batch' : 'Pause'}</button> : null}
+        {pauses ? (
+          <button type="button" className="button" title={`${deployment.pausedBy} let it stop before its next batch`} disabled={unpause.isPending} onClick={() => unpause.mutate()}>Take the pause back</button>
+        ) : !['waiting_for_approval', 'baking'].includes(state) && !waits ? (
+          <button type="button" className="button" title="Let it stop before its next batch" disabled={pause.isPending} onClick={() => pause.mutate()}>Pause</button>
+        ) : null}
         <Confirm
-          trigger={<button type="button" className="button" disabled={cancel.isPending || cancel.isSuccess}>{cancel.isPending || cancel.isSuccess ? 'Stopping…' : switched ? 'Roll back' : 'Cancel'}</button>}
+          trigger={<button type="button" className="button" data-rollback={switched || undefined} disabled={cancel.isPending || cancel.isSuccess}>{cancel.isPending || cancel.isSuccess ? 'Stopping…' : switched ? 'Roll back' : 'Cancel'}</button>}
           title={switched ? `Roll ${environment} back?` : `Cancel deployment ${number}?`}
-          action={switched ? 'Roll back' : 'Cancel the deployment'} danger onConfirm={() => cancel.mutate()}
+          action={switched ? 'Roll back' : 'Cancel the deployment'} danger command={`dploy abort ${number}`} onConfirm={() => cancel.mutate()}
         >
           {switched ? <p>It stops here. Servers that run release {deployment.release} go back to {from === null ? 'nothing: there was no release before' : `release ${from}`}.</p> : <p>It stops here. No server has been switched; every one goes on as it is.</p>}
         </Confirm>
@@ -151,20 +156,25 @@ function Failure({ live, deployment, onServer }: { live: LiveDeployment; deploym
   return (
     <div className="stack">
       <Problem report={live.failure!}>
-        {may && isOver(live.state ?? '') ? <Link className="button small" to={place}>Deploy again…</Link> : null}
+        {isOver(live.state ?? '') ? (
+          <>
+            {may ? <Link className="button small" to={place}>Deploy again…</Link> : null}
+            <CommandLine command={`dploy explain ${deployment.number}`} label="Why, on the command line" />
+          </>
+        ) : null}
       </Problem>
       {failed.length > 0 ? (
         <ul className="stack failed-servers">
           {failed.slice(0, 10).map((server) => (
             <li key={server.name}>
               <Problem report={{ ...server.failure!, where: server.name }}>
+                <CommandLine command={`dploy logs ${deployment.environment} --on ${server.name}`} label={`What ${server.name} printed, on the command line`} />
                 <button type="button" className="button small" onClick={() => (onServer(server.name), document.querySelector('.log')?.scrollIntoView({ block: 'nearest' }))}>Log of {server.name}</button>
               </Problem>
             </li>
           ))}
         </ul>
       ) : null}
-      {live.state === 'rolled_back' ? <CommandLine command={`dploy deployments ${deployment.number}`} /> : null}
     </div>
   )
 }

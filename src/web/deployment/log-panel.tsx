@@ -1,28 +1,36 @@
+import { useMutation } from '@tanstack/react-query'
 import { useVirtualizer } from '@tanstack/react-virtual'
 import { useDeferredValue, useEffect, useRef, useState } from 'react'
+import type { DeploymentEvent } from '../../protocol/deployment.ts'
+import { client } from '../api/session.ts'
 import { Icon } from '../components/icon.tsx'
+import { sayProblem } from '../components/toasts.tsx'
 import type { LiveDeployment } from './live-deployment.ts'
 import type { LogFilter, LogLine } from './log-store.ts'
 import { LogText } from './log-text.tsx'
 import type { Cursor } from './time-axis.ts'
 
 const lineHeight = 22
+/** In front of what a command is called, where its output alone is shown. */
+const ofSource = 'of '
 const kinds = [['', 'Everything'], ['step', 'Steps'], ['note', 'Notes'], ['output', 'Output of commands']] as const
 
 /** The log of all servers or one: searched, followed, downloaded. Only the lines that are in sight are in the page. */
 export function LogPanel({ live, version, server, onServer, cursor }: { live: LiveDeployment; version: number; server: string | null; onServer: (name: string | null) => void; cursor: Cursor }) {
-  const [kind, setKind] = useState<LogLine['kind'] | null>(null)
+  const [which, setWhich] = useState('')
+  const [source, kind] = which.startsWith(ofSource) ? [which.slice(ofSource.length), null] : [null, (which || null) as LogLine['kind'] | null]
   const [text, setText] = useState('')
   const search = useDeferredValue(text)
   const [follow, setFollow] = useState(true)
-  const filter: LogFilter = { server, kind, text: search }
+  const filter: LogFilter = { server, kind, source, text: search }
   const lines = live.log.shown(filter)
+  const whole = useMutation({ mutationFn: () => downloadWhole(live.number), onError: sayProblem })
   const box = useRef<HTMLDivElement>(null)
   const list = useVirtualizer({ count: lines.length, getScrollElement: () => box.current, estimateSize: () => lineHeight, overscan: 12 })
 
   useEffect(() => {
     if (follow && lines.length > 0) box.current!.scrollTop = lines.length * lineHeight
-  }, [follow, version, lines.length, search, server, kind])
+  }, [follow, version, lines.length, search, server, which])
 
   useEffect(() => cursor.watch((at) => highlight(box.current!, at === null ? null : at + (live.began ?? 0))), [cursor, live])
 
@@ -37,12 +45,14 @@ export function LogPanel({ live, version, server, onServer, cursor }: { live: Li
             <option value="">All servers</option>
             {live.order.map(({ name }) => <option key={name}>{name}</option>)}
           </select>
-          <select className="input small" aria-label="Which lines" value={kind ?? ''} onChange={(event) => setKind((event.target.value || null) as LogLine['kind'] | null)}>
+          <select className="input small" aria-label="Which lines" value={which} onChange={(event) => setWhich(event.target.value)}>
             {kinds.map(([value, title]) => <option key={value} value={value}>{title}</option>)}
+            {live.log.sources.size > 0 ? <optgroup label="Only of">{[...live.log.sources].map((one) => <option key={one} value={ofSource + one}>{one.replaceAll('_', ' ')}</option>)}</optgroup> : null}
           </select>
           <input className="input small" type="search" data-search aria-label="Search the log" placeholder="Search" value={text} onChange={(event) => setText(event.target.value)} />
           <button type="button" className="button small" aria-pressed={follow} onClick={() => setFollow(!follow)}><Icon name="follow" size={14} />{follow ? 'Following' : 'Follow'}</button>
           <button type="button" className="button small" onClick={() => download(live, lines)}><Icon name="download" size={14} />Download</button>
+          <button type="button" className="button small" title="All that is stored of it, whatever is shown" disabled={whole.isPending} onClick={() => whole.mutate()}>{whole.isPending ? 'Reading…' : 'Whole log'}</button>
         </div>
       </header>
       <div
@@ -59,6 +69,7 @@ export function LogPanel({ live, version, server, onServer, cursor }: { live: Li
               <div key={key} className={`log-line tone-${line.tone} kind-${line.kind}`} data-at={line.at} style={{ transform: `translateY(${start}px)` }} onPointerEnter={() => live.began !== null && cursor.set(line.at - live.began)}>
                 <span className="log-time">{clockTime(line.at)}</span>
                 <span className="log-server cut">{line.server ?? line.source ?? ''}</span>
+                {line.server !== null && line.source !== null ? <span className="log-source">{line.source.replaceAll('_', ' ')}</span> : null}
                 <span className="log-text"><LogText text={line.text} search={search} /></span>
               </div>
             )
@@ -87,10 +98,42 @@ export function clockTime(at: number): string {
 }
 
 function download(live: LiveDeployment, lines: readonly LogLine[]): void {
-  const text = lines.map((line) => `${new Date(line.at).toISOString()} ${line.server ?? '-'} ${line.source === null ? '' : `[${line.source}] `}${line.text}\n`)
+  save(live.number, lines.map((line) => `${new Date(line.at).toISOString()} ${line.server ?? '-'} ${line.source === null ? '' : `[${line.source}] `}${line.text}\n`))
+}
+
+/** All that is stored, also what this page does not hold any more: page by page from the control plane. */
+async function downloadWhole(number: number): Promise<void> {
+  const parts: string[] = []
+  let cursor: string | undefined
+  do {
+    const { events, next } = await client().call('deploymentLog', { params: { number }, query: { limit: 5_000, ...(cursor === undefined ? {} : { cursor }) } })
+    for (const event of events) parts.push(...textOf(event))
+    cursor = next ?? undefined
+  } while (cursor !== undefined)
+  save(number, parts)
+}
+
+function textOf({ at, server, data }: DeploymentEvent): string[] {
+  const line = (text: string) => `${new Date(at).toISOString()} ${server ?? '-'} ${text}\n`
+  switch (data.kind) {
+    case 'output':
+      return data.text.replace(/\n$/, '').split('\n').map((text) => line(`[${data.source}] ${text}`))
+    case 'state':
+    case 'step':
+      return [line(`${data.state}${data.failure ? `: ${data.failure.message}` : ''}`)]
+    case 'note':
+      return [line(data.text)]
+    case 'waiting':
+      return [line(data.waiting === null ? `goes on: ${data.by}` : `waits for a person: ${data.waiting.text}`)]
+    default:
+      return []
+  }
+}
+
+function save(number: number, parts: string[]): void {
   const link = document.createElement('a')
-  link.href = URL.createObjectURL(new Blob(text, { type: 'text/plain' }))
-  link.download = `deployment-${live.number}.log`
+  link.href = URL.createObjectURL(new Blob(parts, { type: 'text/plain' }))
+  link.download = `deployment-${number}.log`
   link.click()
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000)
 }

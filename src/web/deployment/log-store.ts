@@ -14,6 +14,8 @@ export interface LogLine {
 export interface LogFilter {
   server: string | null
   kind: LogLine['kind'] | null
+  /** Only what this command printed: `build`, a hook. */
+  source: string | null
   text: string
 }
 
@@ -27,11 +29,14 @@ export class LogStore {
   lines: LogLine[] = []
   /** How many were left out at the beginning. */
   dropped = 0
-  #filter: LogFilter = { server: null, kind: null, text: '' }
+  /** Commands that printed something, in the order in which they first did. */
+  readonly sources = new Set<string>()
+  #filter: LogFilter = { server: null, kind: null, source: null, text: '' }
   #shown: LogLine[] = this.lines
   #seen = 0
 
   add(line: LogLine): void {
+    if (line.source !== null) this.sources.add(line.source)
     this.lines.push(line)
     if (this.lines.length <= most) return
     this.lines.splice(0, atOnce)
@@ -42,8 +47,8 @@ export class LogStore {
 
   /** The lines that the filter lets through. */
   shown(filter: LogFilter): readonly LogLine[] {
-    const same = filter.server === this.#filter.server && filter.kind === this.#filter.kind && filter.text === this.#filter.text
-    if (filter.server === null && filter.kind === null && filter.text === '') {
+    const same = filter.server === this.#filter.server && filter.kind === this.#filter.kind && filter.source === this.#filter.source && filter.text === this.#filter.text
+    if (filter.server === null && filter.kind === null && filter.source === null && filter.text === '') {
       this.#filter = filter
       this.#shown = this.lines
       this.#seen = this.lines.length
@@ -59,6 +64,7 @@ export class LogStore {
       const line = this.lines[this.#seen]!
       if (filter.server !== null && line.server !== filter.server) continue
       if (filter.kind !== null && line.kind !== filter.kind) continue
+      if (filter.source !== null && line.source !== filter.source) continue
       if (needle !== '' && !line.text.toLowerCase().includes(needle) && !(line.server ?? '').toLowerCase().includes(needle)) continue
       this.#shown.push(line)
     }

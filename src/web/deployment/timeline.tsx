@@ -70,7 +70,7 @@ export function Timeline({ live, version, picked, onPick, cursor }: { live: Live
       </header>
       <div ref={box} className="axis" onPointerMove={point} onPointerLeave={() => cursor.set(null)}>
         <div ref={line} className="cursor-line" hidden><span ref={reading} className="cursor-reading number" /></div>
-        {live.traffic.length > 0 ? <TrafficChart points={live.traffic} end={end} version={version} gutter={gutter} right={right} /> : <p className="no-traffic muted">{over ? 'No traffic was measured. With probe: in dploy.yml, dploy asks while it deploys.' : 'No request measured yet.'}</p>}
+        {live.traffic.length > 0 ? <TrafficChart points={live.traffic} exact={live.receipt !== null} end={end} version={version} gutter={gutter} right={right} /> : <p className="no-traffic muted">{over ? 'No traffic was measured. With probe: in dploy.yml, dploy asks while it deploys.' : 'No request measured yet.'}</p>}
         {shown === 'rows' ? <Rows servers={servers} began={began} end={end} picked={picked} onPick={pick} /> : null}
         {shown === 'rows' || live.traffic.length > 0 ? <Ticks end={end} narrow={narrow} /> : null}
       </div>
@@ -93,6 +93,7 @@ function TrafficWords({ live }: { live: LiveDeployment }) {
       <span className={counts.failed > 0 ? 'is-bad' : ''}>{counts.failed} failed</span>
       <span className={counts.stalled > 0 ? 'is-warn' : ''}>{counts.stalled} stalled</span>
       <span>slowest {duration(counts.slowestMs)}</span>
+      {live.receipt?.traffic.p99 == null ? null : <span title="99 of 100 answers came within this time">p99 {duration(live.receipt.traffic.p99)}</span>}
     </span>
   )
 }
@@ -135,6 +136,7 @@ function readingAt(live: LiveDeployment, at: number): string {
     parts.push(`${Math.round((point.seen * 1_000) / point.every)}/s`)
     if (point.failed > 0) parts.push(`${point.failed} failed`)
     if (point.stalled > 0) parts.push(`${point.stalled} stalled`)
+    parts.push(`slowest ${duration(point.slowestMs)}`)
   }
   return parts.join(' · ')
 }

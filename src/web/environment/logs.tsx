@@ -43,7 +43,7 @@ function Lines({ application, environment, server, children }: { application: st
   const [text, setText] = useState('')
   const [follow, setFollow] = useState(true)
   const wanted = useDeferredValue(text)
-  const lines = store.shown({ server: null, kind: null, text: wanted })
+  const lines = store.shown({ server: null, kind: null, source: null, text: wanted })
   const box = useRef<HTMLDivElement>(null)
   const list = useVirtualizer({ count: lines.length, getScrollElement: () => box.current, estimateSize: () => lineHeight, overscan: 12 })
 
