@@ -5,6 +5,7 @@ import { serveApi } from './api/server.ts'
 import type { PagesDirectory } from './api/pages.ts'
 import { makeHandlers } from './api/handlers.ts'
 import { Artifacts } from './artifacts/artifacts.ts'
+import { Collection } from './artifacts/collection.ts'
 import { CommandRuns } from './commands/command-runs.ts'
 import { FileCopies } from './commands/file-copies.ts'
 import { makeDataDirectory } from './data-directory.ts'
@@ -101,7 +102,12 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       upgrader?.arrived(link)
     }
   }
-  deployer.onEnd = (id) => converger.after(id)
+  // One that comes and goes with a command may be beside another.
+  const collection = options.exclusive ? cleanup.use(new Collection({ store, artifacts, log })) : null
+  deployer.onEnd = (id) => {
+    converger.after(id)
+    collection?.after()
+  }
   // One that comes and goes with a command has nothing to keep.
   if (options.exclusive && !reach) cleanup.use(new PortKeeper({ store, gateway, openBalancer, log }))
   if (options.exclusive && !reach) cleanup.use(new GoneServers({ store, gateway, notifier, log }))

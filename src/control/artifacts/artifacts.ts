@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto'
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { extname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
+import { setImmediate } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { createZstdDecompress, zstdCompressSync } from 'node:zlib'
 import type { BuildConfig, Config } from '../../protocol/config.ts'
 import { DployError, type ErrorReport } from '../../protocol/errors.ts'
-import { applyDelta, makeManifest, objectsOf, type Digest, type Entry, type Manifest } from '../../protocol/manifest.ts'
+import { applyDelta, digestPattern, makeManifest, objectsOf, type Digest, type Entry, type Manifest } from '../../protocol/manifest.ts'
 import { PackReader } from '../../protocol/pack.ts'
 import type { Revision } from '../../protocol/release-spec.ts'
 import type { ArtifactSource } from '../deploy/run.ts'
@@ -25,11 +26,23 @@ import { PackCache } from './pack-cache.ts'
 import type { ScanOptions } from './scan.ts'
 import { selection, type Selection } from './selection.ts'
 
+/** Results of so many builds, asked for within so long, are kept for being asked for again. Milliseconds. */
+const keepBuilds = 20
+const keepBuildsFor = 30 * 24 * 3_600_000
+/** What is needed by nothing is kept this long: it may have been uploaded for a deployment that is not asked for yet. Milliseconds. */
+const keepUnused = 24 * 3_600_000
+
 /** How many commits between two are listed. */
 const maxCommits = 50
 
 /** More than this is not compressed to know its size. Bytes. */
 const exactUpTo = 8 * 1024 * 1024
+
+export interface Collected {
+  manifests: number
+  objects: number
+  bytes: number
+}
 
 export interface Built {
   artifact: Digest
@@ -53,6 +66,8 @@ export class Artifacts implements ArtifactSource, Disposable {
   readonly #mirrors = new Map<string, GitMirror>()
   readonly #blobs: BlobIndex
   readonly #building = new Map<string, Building>()
+  /** What is made or uploaded now, and how much ever was: while anything is, nothing is collected. */
+  readonly #activity = { now: 0, ever: 0 }
   readonly store: ObjectStore
   readonly manifests: Manifests
   readonly packs: PackCache
@@ -96,6 +111,7 @@ export class Artifacts implements ArtifactSource, Disposable {
     const mirror = this.#mirror(config, base)
     const tree = await treeOf(mirror.path, commit, source.subfolder, options.signal)
     const key = keyOf(tree, config)
+    using _ = this.#active()
     const known = this.#built(key)
     if (known !== null) return { artifact: known, cached: true, read: 0 }
     let building = this.#building.get(key)
@@ -103,6 +119,7 @@ export class Artifacts implements ArtifactSource, Disposable {
       const listeners = new Set<OnOutput>()
       const onOutput: OnOutput = (stream, text) => listeners.forEach((listener) => listener(stream, text))
       const make = async (signal: AbortSignal) => {
+        using _ = this.#active()
         const built = await (build.command === undefined ? this.#fromTree(mirror, tree, config, signal) : this.#fromBuild(mirror, tree, config, commit, { signal, onOutput }))
         this.#remember(key, built.artifact)
         return built
@@ -168,12 +185,14 @@ export class Artifacts implements ArtifactSource, Disposable {
   }
 
   async offer(manifest: Manifest): Promise<Digest[]> {
+    using _ = this.#active()
     const missing = [...objectsOf(manifest)].filter(([digest, size]) => !this.store.has(digest, size)).map(([digest]) => digest)
     if (missing.length === 0) this.manifests.save(manifest)
     return missing
   }
 
   async receive(pack: AsyncIterable<Uint8Array>): Promise<number> {
+    using _ = this.#active()
     const writer = this.store.writer()
     const reader = new PackReader(writer)
     try {
@@ -192,9 +211,31 @@ export class Artifacts implements ArtifactSource, Disposable {
 
   /** Makes an artifact of a directory, without git. */
   async fromDirectory(directory: string, build: Pick<BuildConfig, 'ship' | 'leave_out'>, signal: AbortSignal): Promise<Built> {
+    using _ = this.#active()
     const cache = join(this.#data, 'artifacts', `directory-${createHash('sha256').update(directory).digest('hex').slice(0, 16)}.json`)
     const { entries, read } = await this.#scan({ directory, ship: build.ship, leaveOut: build.leave_out, store: this.store.directory, cache }, signal)
     return this.#save(makeManifest(entries), read)
+  }
+
+  /**
+   * Removes what nobody needs: manifests and objects of artifacts that are not `needed`, not the result of one of the
+   * builds that were asked for last, and older than a day. `needed` is asked once nothing is made or uploaded; what
+   * begins meanwhile ends it, and the rest is removed the next time. Null: something was under way.
+   */
+  async collect(needed: () => Promise<readonly Digest[]>, now: number): Promise<Collected | null> {
+    const { ever } = this.#activity
+    const idle = () => this.#activity.now === 0 && this.#activity.ever === ever
+    if (!idle()) return null
+    const keep = new Set([...(await needed()), ...this.#recentBuilds(now)])
+    for (const { digest, time } of this.manifests.all()) if (time > now - keepUnused) keep.add(digest)
+    const objects = new Set<Digest>()
+    for (const artifact of keep) {
+      await setImmediate()
+      for (const digest of this.objects(artifact)?.keys() ?? []) objects.add(digest)
+    }
+    if (!idle()) return null
+    const manifests = this.manifests.collect(keep)
+    return { manifests, ...(await this.store.collect(objects, now - keepUnused, idle)) }
   }
 
   [Symbol.dispose](): void {
@@ -290,11 +331,33 @@ export class Artifacts implements ArtifactSource, Disposable {
     return mirror
   }
 
+  #active(): Disposable {
+    this.#activity.now++
+    this.#activity.ever++
+    return { [Symbol.dispose]: () => void this.#activity.now-- }
+  }
+
+  /** Artifacts of the builds that were asked for last; forgets the others. */
+  #recentBuilds(now: number): Digest[] {
+    const directory = join(this.#data, 'artifacts')
+    const builds = readdirSync(directory)
+      .filter((name) => digestPattern.test(name))
+      .map((name) => ({ path: join(directory, name), used: statSync(join(directory, name)).mtimeMs }))
+      .sort((a, b) => b.used - a.used)
+    const recent = builds.slice(0, keepBuilds).filter(({ used }) => used > now - keepBuildsFor)
+    for (const { path } of builds.slice(recent.length)) rmSync(path, { force: true })
+    return recent.map(({ path }) => readFileSync(path, 'utf8'))
+  }
+
   #built(key: string): Digest | null {
     try {
-      const digest = readFileSync(join(this.#data, 'artifacts', key), 'utf8')
+      const path = join(this.#data, 'artifacts', key)
+      const digest = readFileSync(path, 'utf8')
       const manifest = this.manifests.get(digest)
-      return [...objectsOf(manifest)].every(([object, size]) => this.store.has(object, size)) ? digest : null
+      if (![...objectsOf(manifest)].every(([object, size]) => this.store.has(object, size))) return null
+      const now = new Date()
+      utimesSync(path, now, now)
+      return digest
     } catch {
       return null
     }

@@ -1,4 +1,4 @@
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { DployError } from '../../protocol/errors.ts'
@@ -57,10 +57,21 @@ export class Manifests {
     this.#remember(manifest)
   }
 
-  /** Removes what is not in `keep`. */
-  collect(keep: ReadonlySet<Digest>): void {
-    for (const name of readdirSync(this.#directory)) if (digestPattern.test(name) && !keep.has(name)) rmSync(join(this.#directory, name), { force: true })
-    for (const digest of this.#parsed.keys()) if (!keep.has(digest)) this.#parsed.delete(digest)
+  /** All that are here, with the epoch milliseconds at which each was made. */
+  all(): { digest: Digest; time: number }[] {
+    return readdirSync(this.#directory)
+      .filter((name) => digestPattern.test(name))
+      .map((digest) => ({ digest, time: statSync(join(this.#directory, digest), { throwIfNoEntry: false })?.mtimeMs ?? 0 }))
+  }
+
+  /** Removes what is not in `keep`; answers how many. */
+  collect(keep: ReadonlySet<Digest>): number {
+    const gone = this.all().filter(({ digest }) => !keep.has(digest))
+    for (const { digest } of gone) {
+      rmSync(join(this.#directory, digest), { force: true })
+      this.#parsed.delete(digest)
+    }
+    return gone.length
   }
 
   #remember(manifest: Manifest): void {

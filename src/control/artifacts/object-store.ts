@@ -2,6 +2,7 @@ import { execFile, execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { closeSync, fsyncSync, ftruncateSync, lstatSync, mkdirSync, openSync, readdirSync, readSync, renameSync, rmSync, statSync, unlinkSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { DployError } from '../../protocol/errors.ts'
 import type { Digest } from '../../protocol/manifest.ts'
@@ -152,15 +153,24 @@ export class ObjectStore {
     }
   }
 
-  /** Removes what is not in `keep` and is older than `olderThan` (epoch milliseconds); answers how many. */
-  collect(keep: ReadonlySet<Digest>, olderThan: number): number {
-    let removed = 0
+  /**
+   * Removes what is not in `keep` and is older than `olderThan` (epoch milliseconds), a folder at a time, for as long as
+   * `goOn` says so. Answers how many, and their bytes.
+   */
+  async collect(keep: ReadonlySet<Digest>, olderThan: number, goOn: () => boolean): Promise<{ objects: number; bytes: number }> {
+    const removed = { objects: 0, bytes: 0 }
     for (const prefix of readdirSync(this.directory)) {
       if (prefix.length !== 2) continue
+      // Others have their turn in between.
+      await setImmediate()
+      if (!goOn()) break
       for (const name of readdirSync(join(this.directory, prefix))) {
-        if (keep.has(name) || this.stat(name).time > olderThan) continue
+        if (keep.has(name)) continue
+        const { size, time } = this.stat(name)
+        if (time > olderThan) continue
         unlinkSync(this.path(name))
-        removed++
+        removed.objects++
+        removed.bytes += size
       }
     }
     return removed

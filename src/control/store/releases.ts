@@ -1,7 +1,10 @@
 import type { Kysely } from 'kysely'
 import { DployError } from '../../protocol/errors.ts'
 import { newId } from '../../protocol/ids.ts'
+import type { Digest } from '../../protocol/manifest.ts'
 import type { ReleaseSpec } from '../../protocol/release-spec.ts'
+import { runningStates } from '../deploy/states.ts'
+import type { DeploymentRequest } from './deployments.ts'
 import type { Tables } from './schema.ts'
 
 export interface Release {
@@ -56,6 +59,26 @@ export class Releases {
   async list(environmentId: string, limit: number, before?: number): Promise<Release[]> {
     const rows = await this.#db.selectFrom('releases').selectAll().where('environment_id', '=', environmentId).$if(before !== undefined, (query) => query.where('number', '<', before!)).orderBy('number', 'desc').limit(limit).execute()
     return rows.map(releaseOf)
+  }
+
+  /** Artifacts of an environment that may be deployed again: of its `count` newest releases, and of as many that were deployed with success. */
+  async artifactsOf(environmentId: string, count: number): Promise<Digest[]> {
+    const newest = this.#db.selectFrom('releases').select(['artifact', 'number']).where('environment_id', '=', environmentId).orderBy('number', 'desc').limit(count)
+    const good = newest.where('id', 'in', (eb) => eb.selectFrom('deployments').select('release_id').where('state', '=', 'succeeded').where('release_id', 'is not', null).$castTo<{ release_id: string }>())
+    const rows = await Promise.all([newest.execute(), good.execute()])
+    return rows.flat().map(({ artifact }) => artifact)
+  }
+
+  /** Artifacts of the deployments that are not over, those that wait for approval too. */
+  async artifactsInUse(): Promise<Digest[]> {
+    const rows = await this.#db
+      .selectFrom('deployments')
+      .leftJoin('releases as to', 'to.id', 'deployments.release_id')
+      .leftJoin('releases as of', 'of.id', 'deployments.from_release_id')
+      .select(['deployments.request', 'to.artifact as to', 'of.artifact as from'])
+      .where('deployments.state', 'in', runningStates)
+      .execute()
+    return rows.flatMap(({ request, to, from }) => [(JSON.parse(request) as DeploymentRequest).artifact, to, from]).filter((artifact) => artifact !== null)
   }
 
   /** Whether an agent that has this release may ask for this artifact: it does so only for a release of its own environments. */
