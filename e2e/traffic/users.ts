@@ -57,6 +57,12 @@ export class Seen {
     assert.ok(this.answers.length >= Math.max(20, (this.#rate * seconds) / 2), `only ${this.answers.length} requests were sent in ${seconds.toFixed(1)} s`)
     assert.deepEqual(this.failed.slice(0, 5), [], `${this.failed.length} of ${this.answers.length} requests failed`)
   }
+
+  /** No request failed, and none stalled: people notice those too. */
+  nobodyNoticed(): void {
+    this.noRequestFailed()
+    assert.deepEqual(this.stalled.slice(0, 5), [], `${this.stalled.length} of ${this.answers.length} requests stalled`)
+  }
 }
 
 /** Users who ask all the time, half of them on kept connections, one in five by POST; in a thread of their own. */
