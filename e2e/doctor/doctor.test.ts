@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { ended, type Ended } from '../commands/team.ts'
 import { unavailable, type Server } from '../fleet/fleet.ts'
 import { World } from '../world.ts'
+import { skewed } from './skewed.ts'
 
 const program = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 
@@ -31,16 +32,6 @@ interface Fault {
   /** What the next command shows when it is typed, where it is one of dploy's. */
   shows?: RegExp
 }
-
-/** Tells the agent of a server another time than its machine has: the kernel keeps one wall clock for all, in every namespace. */
-const skewed = `const real = Date.now.bind(Date)
-const by = Number(process.env.CLOCK_SKEW)
-const Real = Date
-globalThis.Date = class extends Real {
-  constructor(...args) { super(...(args.length === 0 ? [real() + by] : args)) }
-  static now() { return real() + by }
-}
-`
 
 const mounted = (options: string, path: string): Fault['make'] => async (world, server) => {
   for (const one of world.servers) await one.mustExec('mkdir', ['-p', path])

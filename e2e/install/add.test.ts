@@ -36,7 +36,7 @@ for (const user of ['root', 'deploy'] as const) {
     test('dploy server add installs them, and leaves no token behind', async (context) => {
       await world.startControl()
       const began = performance.now()
-      const { code, stdout, stderr } = await say('server', 'add', ...world.servers.map(({ name }) => name), '--tag', 'role=web')
+      const { code, stdout, stderr } = await say('server', 'add', ...world.servers.map(({ name }) => name), '--environment', 'production')
       assert.equal(code, 0, stderr)
       context.diagnostic(`${count} servers in ${((performance.now() - began) / 1000).toFixed(1)} s`)
       for (const { name } of world.servers) assert.match(stdout, new RegExp(`^${name} is a server now`, 'm'))

@@ -117,6 +117,55 @@ describe('agents that are installed on bare servers', { skip, concurrency: 1, ti
     assert.match(ran.stdout.toString(), /nobody/)
   })
 
+  test('whose key was forgotten comes back by the line that is printed, over the same directory', async () => {
+    const web1 = fleet.server('web1')
+    const key = () => web1.mustExec('sha256sum', ['/var/lib/dploy/agent-key.pem'])
+    const before = await key()
+    const { code, stdout, stderr } = await dploy('server', 'rotate-key', 'web1', '--forget')
+    assert.equal(code, 0, stderr)
+    const line = /^ {2}(curl -fsSL \S+\/install\.sh \| )sudo (sh -s -- --token \S+ --name web1 --new-key)$/m.exec(stdout.toString())
+    assert.ok(line, stdout.toString())
+    const rejoined = await web1.exec('sh', ['-c', `${line[1]}${line[2]}`])
+    assert.equal(rejoined.code, 0, rejoined.stderr)
+    await untilConnected('web1')
+    assert.notEqual(await key(), before)
+    // Where ssh reaches it, dploy server add does the same.
+    assert.equal((await dploy('server', 'rotate-key', 'web1', '--forget')).code, 0)
+    const added = await dploy('server', 'add', 'web1')
+    assert.equal(added.code, 0, added.stderr)
+    assert.equal((await untilConnected('web1')).joined, true)
+  })
+
+  test('tags are where they belong, also of a machine that had joined before, or they are refused', async () => {
+    const view = async () => (await connection.client.call('server', { params: { server: 'web1' } })).releases.find(({ application, environment }) => application === 'shop' && environment === 'production')
+    for (const [tags, all] of [[['--tag', 'role=web'], { role: 'web' }], [['--tag', 'zone=a'], { role: 'web', zone: 'a' }]] as const) {
+      const { code, stderr } = await dploy('server', 'add', 'web1', '--environment', 'production', ...tags)
+      assert.equal(code, 0, stderr)
+      assert.deepEqual((await view())?.tags, all)
+    }
+    const nowhere = await dploy('server', 'add', 'web1', '--tag', 'role=web')
+    assert.equal(nowhere.code, 1)
+    assert.match(nowhere.stderr, /tags role=web say nothing about which environment[^]*next: .*--environment NAME/)
+    writeFileSync(join(directory, 'listed.yml'), JSON.stringify({ application: 'listed', environments: { production: { servers: [{ name: 'web1', tags: { zone: 'b' } }] } } }))
+    const listed = await dploy('--config', 'listed.yml', 'server', 'add', 'web1', '--environment', 'production', '--tag', 'role=web')
+    assert.equal(listed.code, 1)
+    assert.match(listed.stderr, /lists web1 under production[^]*next: Write it there: \{ name: web1, tags: \{ zone: b, role: web \} \}/)
+  })
+
+  test('a machine that belongs to another control plane is not taken for one of this', async () => {
+    const web1 = fleet.server('web1')
+    await web1.mustExec('cp', ['-p', '/var/lib/dploy/identity.json', '/root/identity.json'])
+    try {
+      await web1.mustExec('sed', ['-i', 's/"control":"[^"]*"/"control":"http:\\/\\/other.example:4800"/; s/MCowBQYDK2VwAyEA[A-Za-z0-9+\\/=]*/MCowBQYDK2VwAyEAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=/', '/var/lib/dploy/identity.json'])
+      for (const { code, stderr } of [await install(web1), await dploy('server', 'add', 'web1')]) {
+        assert.notEqual(code, 0)
+        assert.match(stderr, /belongs to another control plane, at http:\/\/other\.example:4800[^]*next: .*--new-key/)
+      }
+    } finally {
+      await web1.mustExec('mv', ['/root/identity.json', '/var/lib/dploy/identity.json'])
+    }
+  })
+
   test('--uninstall takes the agent off and leaves the application running', async () => {
     const web1 = fleet.server('web1')
     const { code, stderr } = await install(web1, '--uninstall')

@@ -129,6 +129,7 @@ describe('servers and their keys', { timeout: 240_000 }, () => {
       await until('both are out', async () => !(await show('web3')).connected)
       assert.match(readFileSync(team.controlLog, 'utf8'), /Two machines hold the key of web3/)
       assert.match((await team.dploy('server', 'list')).stdout.toString(), /web3 +locked/)
+      assert.match((await team.dploy('doctor', 'production')).stdout.toString(), /web3 .*Two machines hold its key.*agent\.key_cloned\)\n +next: dploy server rotate-key web3\n/)
       await until('the agent says why', async () => readFileSync(join(team.directory, 'web3.log'), 'utf8').includes('Two machines hold the key of web3'))
       assert.equal((await show('web1')).connected, true)
       assert.equal((await show('web2')).connected, true)

@@ -97,6 +97,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   // Through ssh, what a person did not ask for is not done.
   const upgrader = reach ? null : cleanup.use(new Upgrader({ store, gateway, bundle: agentBundle, trialSeconds: options.agentTrial ?? 60, log }))
   if (!reach) {
+    gateway.onMember = (id) => converger.look(id)
     gateway.onConnect = (link) => {
       converger.look(link.server.id)
       upgrader?.arrived(link)

@@ -8,6 +8,8 @@ export interface Installation {
   script: string
   /** A join token, asked for when all else is in place. */
   token: () => Promise<string>
+  /** The control plane has forgotten the key that the machine holds. */
+  newKey: boolean
   signal: AbortSignal
 }
 
@@ -16,14 +18,14 @@ export interface Installation {
  * script do the rest, which finds both in place. The token goes by standard input, never as an argument.
  * Throws as `sshFailure` says, `server.no_sudo`, and `server.install_failed` with what the script said.
  */
-export async function installAgent(ssh: Ssh, server: SshServer, { url, script, token, signal }: Installation): Promise<void> {
+export async function installAgent(ssh: Ssh, server: SshServer, { url, script, token, newKey, signal }: Installation): Promise<void> {
   const { carrier, agent } = ssh.connect(server, signal)
   const { access, refusal, ended } = await agent
   carrier.close('the agent is placed')
   await ended
   if (access === 'user') throw new DployError('server.no_sudo', `Installing the agent on ${server.name} needs root, and sudo says: ${refusal ?? 'nothing'}`, { where: server.name })
   const input = `DPLOY_JOIN_TOKEN='${plain(await token())}'\n${script}`
-  const { code, stderr, stdout } = await ssh.run(server, `${access === 'sudo' ? 'sudo -n ' : ''}sh -s -- --url '${plain(url)}' --name '${plain(server.name)}'`, input, signal)
+  const { code, stderr, stdout } = await ssh.run(server, `${access === 'sudo' ? 'sudo -n ' : ''}sh -s -- --url '${plain(url)}' --name '${plain(server.name)}'${newKey ? ' --new-key' : ''}`, input, signal)
   if (code !== 0) throw new DployError('server.install_failed', `The agent could not be installed on ${server.name}: ${lastWords(stderr || stdout)}`, { where: server.name })
 }
 

@@ -35,6 +35,7 @@ export function addCommand(): Command {
       const { client, project } = connection
       if (connection.embedded) throw new DployError('request.invalid', 'No control plane runs here that an agent could dial', { fix: 'Start one: dploy serve --listen 0.0.0.0:4800; or name it: --server URL' })
       if (options.environment !== undefined && !project?.config.environments[options.environment]) throw new DployError('environment.unknown', `dploy.yml has no environment ${options.environment}`, { fix: 'Run this beside the dploy.yml that has it' })
+      checkTags(names, options, project)
       if (project && options.environment !== undefined) await client.call('apply', { body: { text: project.text, fileName: project.file, base: project.base } })
       const { url, script } = await client.call('installer')
       if (/^https?:\/\/(127\.|localhost|\[::1\])/.test(url)) throw new DployError('request.invalid', `The control plane is at ${url}, where no other machine reaches it`, { fix: 'Start it so that they do: dploy serve --listen 0.0.0.0:4800 --url http://ADDRESS:4800' })
@@ -43,8 +44,12 @@ export function addCommand(): Command {
       const add = async (name: string) => {
         const address = options.ssh ?? addressOf(project, name)
         const { installAgent } = await import('../../ssh/install.ts')
-        await installAgent(ssh, { name, address }, { url, script, token: () => tokenFor(client, name, project, options), signal: AbortSignal.timeout(600_000) })
+        const known = (await client.call('servers')).servers.find((server) => server.name === name)
+        const newKey = known !== undefined && !known.joined && known.since !== null
+        await installAgent(ssh, { name, address }, { url, script, token: () => tokenFor(client, name, project, options), newKey, signal: AbortSignal.timeout(600_000) })
         await untilArrived(client, name)
+        // A machine that had joined before needed no token, which would have said this.
+        if (project && options.environment !== undefined) await client.call('addToEnvironment', { params: { server: name }, body: { application: project.config.application, environment: options.environment, tags: options.tag } })
       }
       await inTurn(names, add, output)
     })
@@ -54,6 +59,17 @@ function collect(text: string, tags: Record<string, string>): Record<string, str
   const at = text.indexOf('=')
   if (at < 1) throw new DployError('request.invalid', `"${text}" is no tag`, { fix: 'For example: --tag role=web' })
   return { ...tags, [text.slice(0, at)]: text.slice(at + 1) }
+}
+
+/** Tags belong to a server in an environment, and where dploy.yml lists it there, they stand there. Throws `request.invalid` where they would go nowhere. */
+function checkTags(names: readonly string[], { environment, tag }: Options, project: Project | null): void {
+  if (Object.keys(tag).length === 0) return
+  const words = Object.entries(tag).map(([key, value]) => `${key}=${value}`).join(', ')
+  if (environment === undefined || !project) throw new DployError('request.invalid', `The tags ${words} say nothing about which environment: a server has tags in each of its own`, { where: '--tag', fix: 'Name one beside the dploy.yml that has it: --environment NAME; or write them into dploy.yml' })
+  for (const server of project.config.environments[environment]?.servers ?? []) {
+    if (!names.includes(server.name) || Object.entries(tag).every(([key, value]) => server.tags[key] === value)) continue
+    throw new DployError('request.invalid', `dploy.yml lists ${server.name} under ${environment}, and says which tags it has there`, { where: '--tag', fix: `Write it there: { name: ${server.name}, tags: { ${Object.entries({ ...server.tags, ...tag }).map(([key, value]) => `${key}: ${value}`).join(', ')} } }` })
+  }
 }
 
 /** As some environment of dploy.yml says how to reach it; null: by its name. */

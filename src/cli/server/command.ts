@@ -135,7 +135,9 @@ function rotateKeyCommand(): Command {
       if (output.mode === 'json') return output.json({ type: 'result', server: name, token })
       if (token === null) return output.line(`${name} has a new key.`)
       output.line(`The key of ${name} is forgotten: no machine gets in with it any more.`)
-      output.line(`Install the agent anew on the machine that is to be ${name}, with this token (one use, one hour):\n  ${token}`)
+      const { url } = await connection.client.call('installer')
+      output.line(`On the machine that is to be ${name}, whatever key it has (the token lets in once, within the hour):\n  curl -fsSL ${url}/install.sh | sudo sh -s -- --token ${token} --name ${name} --new-key`)
+      output.line(`Or, where ssh reaches it: dploy server add ${name}`)
     })
 }
 

@@ -7,11 +7,12 @@ import { rotateKeyOf } from '../gateway/keys.ts'
 import type { Environment } from '../store/applications.ts'
 import type { Server } from '../store/servers.ts'
 import type { ApiContext } from './context.ts'
+import { mustMay } from './access.ts'
 import { paged } from './cursor.ts'
 import type { Handlers } from './server.ts'
 import { serverView, visibleView } from './server-view.ts'
 
-type Names = 'servers' | 'server' | 'drainServer' | 'readyServer' | 'renameServer' | 'removeServer' | 'rotateServerKey' | 'unlockServer' | 'installer' | 'createJoinToken' | 'join'
+type Names = 'servers' | 'server' | 'drainServer' | 'readyServer' | 'renameServer' | 'removeServer' | 'rotateServerKey' | 'unlockServer' | 'installer' | 'addToEnvironment' | 'createJoinToken' | 'join'
 
 /** How long a token lives that a forgotten key is answered with. Milliseconds. */
 const rejoinTime = 3_600_000
@@ -121,7 +122,17 @@ export function serverHandlers(context: ApiContext): Pick<Handlers, Names> {
     async installer() {
       const url = context.publicUrl ?? context.address.url
       if (url === null) throw new DployError('request.invalid', 'This control plane listens nowhere that an agent could dial', { fix: 'Start one: dploy serve' })
-      return { url, script: await currentScript(url) }
+      return { url, script: await currentScript(url, context.controlKey) }
+    },
+
+    async addToEnvironment({ params, body, caller, tell }) {
+      const server = await named(params.server)
+      const environment = await store.applications.environment(body.application, body.environment)
+      mustMay(caller, 'administer', environment.id, `in ${body.environment} of ${body.application}`)
+      const member = await store.servers.addTo(server.id, environment.id, body.tags)
+      tell({ after: { environment: `${body.application}/${body.environment}`, tags: member.tags } })
+      context.gateway.onMember(server.id)
+      return member
     },
 
     async createJoinToken({ body }) {

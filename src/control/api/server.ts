@@ -75,7 +75,7 @@ export async function serveApi(context: ApiContext, handlers: Handlers, listen: 
   if (listen.tcp) {
     const server = makeServer(context, handlers, (request, reply) => identify(context, request, reply))
     acceptAgents(context, server)
-    addInstallFiles(server, { publicUrl: context.publicUrl })
+    addInstallFiles(server, { publicUrl: context.publicUrl, controlKey: context.controlKey })
     try {
       await server.listen(listen.tcp)
     } catch (error) {

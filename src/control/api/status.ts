@@ -2,6 +2,7 @@ import type { EnvironmentSummary, ServerStatus, Status } from '../../protocol/ap
 import type { ServerTraffic } from '../../balancers/contract.ts'
 import { DployError, reportOf, type ErrorReport } from '../../protocol/errors.ts'
 import { directoryOf } from '../deploy/observe.ts'
+import { cloned } from '../gateway/keys.ts'
 import type { Environment, EnvironmentServer } from '../store/applications.ts'
 import type { ApiContext } from './context.ts'
 
@@ -62,7 +63,7 @@ export async function serverStatus(context: ApiContext, environment: Environment
   if (!link) {
     const stored = await context.store.servers.find(server.id)
     const never = !context.shared && stored?.publicKey === null
-    const problem = never ? new DployError('server.unreachable', 'No agent has joined under this name', { where: server.name, fix: 'Run its agent: dploy agent run' }) : context.gateway.problem(server)
+    const problem = stored?.lockedAt ? cloned(server.name) : never ? new DployError('server.unreachable', 'No agent has joined under this name', { where: server.name, fix: `Install one: dploy server add ${server.name}` }) : context.gateway.problem(server)
     return { ...base, lastSeenAt: stored?.lastSeenAt ?? null, problem: problem.toJSON() }
   }
   try {

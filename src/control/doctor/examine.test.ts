@@ -24,7 +24,7 @@ const healthy: Diagnosis = {
 const now = 1_800_000_000_000
 
 function facts(changes: { diagnosis?: Partial<Diagnosis>; server?: Partial<ServerFacts>; environment?: Partial<EnvironmentFacts>; asks?: Partial<EnvironmentFacts['asks']> }): EnvironmentFacts {
-  const server = (name: string): ServerFacts => ({ name, address: null, joined: true, connected: true, lastSeenAt: now, clockSkew: 12, diagnosis: healthy, problem: null })
+  const server = (name: string): ServerFacts => ({ name, address: null, joined: true, connected: true, lastSeenAt: now, lockedAt: null, clockSkew: 12, diagnosis: healthy, problem: null })
   const web2 = { ...server('web2'), diagnosis: { ...healthy, ...changes.diagnosis }, ...changes.server }
   return {
     application: 'shop',
@@ -46,7 +46,9 @@ test('nothing is found where nothing is wrong', () => {
 
 const user = { name: 'deploy', uid: 1000, sudo: false }
 const cases: { what: string; given: Parameters<typeof facts>[0]; code: keyof typeof errorTable; severity?: 'warning'; says: RegExp; next: RegExp }[] = [
-  { what: 'no agent ever joined', given: { server: { joined: false, connected: false, diagnosis: null, clockSkew: null } }, code: 'server.unreachable', says: /No agent has joined/, next: /^dploy agent/ },
+  { what: 'no agent ever joined', given: { server: { joined: false, connected: false, diagnosis: null, clockSkew: null } }, code: 'server.unreachable', says: /No agent has joined/, next: /^dploy server add web2$/ },
+  { what: 'two machines with its key', given: { server: { connected: false, diagnosis: null, clockSkew: null, lockedAt: now - 60_000 } }, code: 'agent.key_cloned', says: /Two machines hold its key/, next: /^dploy server rotate-key web2$/ },
+  { what: 'a full disk, which keeps the agent from being placed', given: { server: { connected: false, diagnosis: null, clockSkew: null, problem: { code: 'server.disk_full', message: 'The disk of web2 is full', fix: '' } } }, code: 'server.disk_full', says: /full/, next: /^ssh web2 df -h \/var\/lib ~$/ },
   { what: 'its agent is gone', given: { server: { connected: false, diagnosis: null, clockSkew: null, lastSeenAt: now - 200_000, address: 'deploy@10.0.0.5:2222' } }, code: 'server.unreachable', says: /3 min 20 s ago/, next: /^ssh -p 2222 deploy@10\.0\.0\.5 systemctl status dploy-agent$/ },
   {
     what: 'a changed host key',

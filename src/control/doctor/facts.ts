@@ -35,6 +35,8 @@ export interface ServerFacts {
   joined: boolean
   connected: boolean
   lastSeenAt: number | null
+  /** Since when it is refused because two machines hold its key. */
+  lockedAt: number | null
   /** The server's clock minus ours. Milliseconds; null when it is not connected. */
   clockSkew: number | null
   diagnosis: Diagnosis | null

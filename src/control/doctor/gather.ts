@@ -43,7 +43,7 @@ async function serverFacts(context: ApiContext, environment: Environment, server
   const stored = await context.store.servers.find(server.id)
   const link = context.gateway.link(server.id)
   const base: ServerFacts = {
-    name: server.name, address: server.address, joined: stored?.publicKey != null, connected: link !== null, lastSeenAt: stored?.lastSeenAt ?? null,
+    name: server.name, address: server.address, joined: stored?.publicKey != null, connected: link !== null, lastSeenAt: stored?.lastSeenAt ?? null, lockedAt: stored?.lockedAt ?? null,
     clockSkew: link?.facts.clockSkew ?? null, diagnosis: null, problem: null,
   }
   if (!link) return { ...base, problem: context.gateway.problem(server).toJSON() }
@@ -54,6 +54,7 @@ async function serverFacts(context: ApiContext, environment: Environment, server
   const ports = port === undefined || !service ? [] : Array.from({ length: service.instances }, (_, index) => port + index)
   const ask = service ? { path: service.health.path, host: service.health.host ?? null } : null
   try {
+    base.clockSkew = (await link.readClock(signal)).clockSkew
     const diagnosis = await link.command('diagnose', { ...place, ports, ask, patience: keepAlivePatience }, options)
     return { ...base, diagnosis }
   } catch (error) {

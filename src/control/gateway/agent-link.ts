@@ -1,5 +1,5 @@
 import { randomBytes, type KeyObject } from 'node:crypto'
-import { agentMethods, type AgentEvent, type AgentMethod, type AgentParams, type AgentResult, type CommandText } from '../../protocol/agent-messages.ts'
+import { agentMethods, helloResult, type AgentEvent, type AgentMethod, type AgentParams, type AgentResult, type CommandText } from '../../protocol/agent-messages.ts'
 import { DployError, reportOf } from '../../protocol/errors.ts'
 import { newId } from '../../protocol/ids.ts'
 import type { Peer } from '../../protocol/peer.ts'
@@ -62,6 +62,17 @@ export class AgentLink {
     } catch {
       return false
     }
+  }
+
+  /**
+   * How far its clock is ahead of ours now, in milliseconds, and how long it took to ask; kept as facts too. A connection may be as old as the
+   * clock's error. Throws as a call does.
+   */
+  async readClock(signal: AbortSignal): Promise<{ clockSkew: number; roundTrip: number }> {
+    const asked = performance.now()
+    const { clock } = helloResult.parse(await this.#peer.call('hello', { protocol: protocolNumber, nonce: randomBytes(24).toString('base64') }, { signal }))
+    const roundTrip = performance.now() - asked
+    return Object.assign(this.facts, { clockSkew: clock - (Date.now() - roundTrip / 2), roundTrip })
   }
 
   /** Sends a signed command and answers its result. Errors name the server. */

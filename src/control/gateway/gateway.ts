@@ -51,6 +51,8 @@ export class Gateway {
   /** Why servers could not be reached the last time it was tried. */
   readonly #problems = new Map<string, DployError>()
   readonly #clones: CloneWatch
+  /** Called when a server has become a member of an environment. */
+  onMember: (serverId: string) => void = () => {}
   /** Called when an agent has connected and is known. */
   onConnect: (link: AgentLink) => void = () => {}
   /** Called when an agent tells how its machine is. */

@@ -6,11 +6,11 @@ import { DployError } from '../../protocol/errors.ts'
 import { installScript } from './script.ts'
 
 /** Adds what a machine needs that is to become a server: the script, the agent and Node. None of it is secret. */
-export function addInstallFiles(server: FastifyInstance, options: { publicUrl: string | null }): void {
+export function addInstallFiles(server: FastifyInstance, options: { publicUrl: string | null; controlKey: string }): void {
   server.get('/install.sh', async (request, reply) => {
     const url = options.publicUrl ?? addressAsked(request)
     void reply.header('content-type', 'text/x-shellscript; charset=utf-8').header('cache-control', 'no-store').header('x-content-type-options', 'nosniff')
-    return currentScript(url)
+    return currentScript(url, options.controlKey)
   })
 
   server.get<{ Params: { digest: string } }>('/agents/bundle/:digest.mjs', async (request, reply) => {
@@ -31,9 +31,9 @@ export function addInstallFiles(server: FastifyInstance, options: { publicUrl: s
 }
 
 /** The script of this version, for servers that dial `url`. */
-export async function currentScript(url: string): Promise<string> {
+export async function currentScript(url: string, controlKey: string): Promise<string> {
   const { sha256 } = await agentBundle()
-  return installScript({ url, bundle: sha256, runtimes: { x64: runtimes.x64.sha256, arm64: runtimes.arm64.sha256 }, minimumMajor })
+  return installScript({ url, controlKey, bundle: sha256, runtimes: { x64: runtimes.x64.sha256, arm64: runtimes.arm64.sha256 }, minimumMajor })
 }
 
 /** The address by which this request came, through a proxy that ends TLS or not. Throws `request.invalid`. */

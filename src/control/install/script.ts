@@ -2,6 +2,8 @@
 export interface InstallFacts {
   /** Where servers reach the control plane. */
   url: string
+  /** With which the control plane signs: an agent that obeys another belongs to another. PEM. */
+  controlKey: string
   /** SHA-256 of the agent's bundle, and of Node for each architecture. */
   bundle: string
   runtimes: { x64: string; arm64: string }
@@ -14,8 +16,11 @@ export interface InstallFacts {
  * unit behind. Run again it changes only what differs. The token is given to one short-lived process, in its
  * environment. Directories are those of an agent that ssh started, so that neither brings what the other has brought.
  */
-export function installScript({ url, bundle, runtimes, minimumMajor }: InstallFacts): string {
+export function installScript({ url, controlKey, bundle, runtimes, minimumMajor }: InstallFacts): string {
   if (!/^https?:\/\/[A-Za-z0-9.:[\]-]+$/.test(url)) throw new Error('not an address that can stand in a script')
+  // What stands between the lines of a PEM of Ed25519 is one line of base64.
+  const key = /^[A-Za-z0-9+/=]{40,}$/m.exec(controlKey)?.[0]
+  if (key === undefined) throw new Error('not a key that can stand in a script')
   return `#!/bin/sh
 # Installs the dploy agent, or brings it to this version. What it does not change it leaves alone.
 set -eu
@@ -40,7 +45,7 @@ fail() {
 }
 
 main() {
-  url='${url}' bundle=${bundle}
+  url='${url}' bundle=${bundle} control_key='${key}'
   token=\${DPLOY_JOIN_TOKEN:-} name= proxy=\${HTTPS_PROXY:-\${https_proxy:-}} new_key= uninstall=
   unset DPLOY_JOIN_TOKEN
   while [ $# -gt 0 ]; do
@@ -72,6 +77,9 @@ main() {
   mkdir -p "$state/runtime" "$state/agent" "$state/cache"
   if [ ! -f "$state/identity.json" ] || [ -n "$new_key" ]; then
     [ -n "$token" ] || fail "this machine has not joined yet" "give it a join token: --token TOKEN (dploy token join)"
+  fi
+  if [ -f "$state/identity.json" ] && [ -z "$new_key" ] && ! grep -qF "$control_key" "$state/identity.json"; then
+    fail "this machine belongs to another control plane, at $(sed -n 's/.*"control":"\\([^"]*\\)".*/\\1/p' "$state/identity.json")" "if it is to belong to this one, on it: curl -fsSL $url/install.sh | sudo sh -s -- --new-key --token TOKEN (dploy token join)"
   fi
   find_node
   find_agent

@@ -61,15 +61,14 @@ export class Servers {
       // A token for this very name was made by somebody who meant this server; and who has its key already gains nothing.
       if (limits.environments.length > 0 && limits.server !== name && row.public_key === null) await this.#refuseOutside(trx, row.id, name, limits.environments)
       await trx.updateTable('servers').set({ public_key: publicKey, next_public_key: null, locked_at: null }).where('id', '=', row.id).execute()
-      for (const environment of limits.environments) {
-        await trx
-          .insertInto('environment_servers')
-          .values({ environment_id: environment, server_id: row.id, position: 0, address: null, port: null, tags: JSON.stringify(limits.tags), added: 1 })
-          .onConflict((oc) => oc.columns(['environment_id', 'server_id']).doNothing())
-          .execute()
-      }
+      for (const environment of limits.environments) await addMember(trx, row.id, environment, limits.tags)
       return row.id
     })
+  }
+
+  /** Makes it a member of an environment, with these tags beside those it has there. Answers the tags; those of a server that dploy.yml lists stay as they stand there. */
+  async addTo(id: string, environmentId: string, tags: Record<string, string>): Promise<{ listed: boolean; tags: Record<string, string> }> {
+    return this.#db.transaction().execute((trx) => addMember(trx, id, environmentId, tags))
   }
 
   /** Who may join one environment gets nothing of another that has this server on its list. Throws `agent.join_refused`. */
@@ -140,6 +139,19 @@ export class Servers {
     const rows = await this.#db.selectFrom('environment_servers').select(['environment_id', 'added', 'tags']).where('server_id', '=', id).execute()
     return rows.map((row) => ({ environment: row.environment_id, listed: row.added === 0, tags: JSON.parse(row.tags) as Record<string, string> }))
   }
+}
+
+async function addMember(trx: Kysely<Tables>, id: string, environmentId: string, tags: Record<string, string>): Promise<{ listed: boolean; tags: Record<string, string> }> {
+  const present = await trx.selectFrom('environment_servers').select(['tags', 'added']).where('server_id', '=', id).where('environment_id', '=', environmentId).executeTakeFirst()
+  if (!present) {
+    await trx.insertInto('environment_servers').values({ environment_id: environmentId, server_id: id, position: 0, address: null, port: null, tags: JSON.stringify(tags), added: 1 }).execute()
+    return { listed: false, tags }
+  }
+  const before = JSON.parse(present.tags) as Record<string, string>
+  if (present.added === 0) return { listed: true, tags: before }
+  const all = { ...before, ...tags }
+  await trx.updateTable('environment_servers').set({ tags: JSON.stringify(all) }).where('server_id', '=', id).where('environment_id', '=', environmentId).execute()
+  return { listed: false, tags: all }
 }
 
 type Row = Selectable<Tables['servers']>

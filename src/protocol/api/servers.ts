@@ -84,6 +84,15 @@ export const serverRoutes = {
     access: 'administer',
     response: z.object({ url: z.string(), script: z.string() }),
   },
+  addToEnvironment: {
+    method: 'POST',
+    path: '/api/v1/servers/:server/environments',
+    summary: 'Make a server a member of an environment, with tags beside those it has; what dploy.yml lists keeps the tags that stand there',
+    access: 'administer',
+    params: byName,
+    body: z.strictObject({ application: z.string().min(1).max(200), environment: z.string().min(1).max(200), tags: z.record(z.string().max(100), z.string().max(200)).default({}) }),
+    response: z.object({ listed: z.boolean(), tags: z.record(z.string(), z.string()) }),
+  },
   createJoinToken: {
     method: 'POST',
     path: '/api/v1/join-tokens',

@@ -4,10 +4,11 @@ import { bySsh, perServer, type ServerFacts } from '../facts.ts'
 
 /** Whether the server's agent is there and answers. */
 export const connection = perServer((server, facts) => {
+  if (server.lockedAt !== null) return [{ severity: 'error', code: 'agent.key_cloned', message: `Two machines hold its key since ${formatDuration(Math.max(0, facts.now - server.lockedAt))}; both are refused until somebody decides which it is`, next: `dploy server rotate-key ${server.name}` }]
   if (server.connected) return server.problem && !tooFar(server.clockSkew) ? [{ severity: 'error', code: server.problem.code, message: server.problem.message, next: bySsh(server, 'journalctl -u dploy-agent -n 50') }] : []
   // What ssh said, in plain words, where it was to reach the server.
   if (server.problem && server.problem.code !== 'server.unreachable') return [{ severity: 'error', code: server.problem.code, message: server.problem.message, next: nextOf(server, server.problem) }]
-  if (!server.joined) return [{ severity: 'error', code: 'server.unreachable', message: 'No agent has joined under this name', next: 'dploy agent run --help' }]
+  if (!server.joined) return [{ severity: 'error', code: 'server.unreachable', message: 'No agent has joined under this name', next: `dploy server add ${server.name}` }]
   const seen = server.lastSeenAt === null ? 'it was never connected' : `it was last connected ${formatDuration(Math.max(0, facts.now - server.lastSeenAt))} ago`
   return [{ severity: 'error', code: 'server.unreachable', message: `Its agent is not connected; ${seen}`, next: bySsh(server, 'systemctl status dploy-agent') }]
 })
@@ -28,7 +29,8 @@ function nextOf(server: ServerFacts, { code, fix }: ErrorReport): string {
     case 'server.no_sudo':
       return bySsh(server, 'sudo visudo -f /etc/sudoers.d/dploy')
     case 'server.disk_full':
-      return bySsh(server, 'df -h /var/lib/dploy')
+      // Where the agent's files are depends on the user: below one of these.
+      return bySsh(server, 'df -h /var/lib ~')
     default:
       return bySsh(server, 'true')
   }
