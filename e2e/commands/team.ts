@@ -131,18 +131,36 @@ export class Team implements AsyncDisposable {
     rmSync(this.directory, { recursive: true, force: true, maxRetries: 5 })
   }
 
+  /** Ends an agent, does something meanwhile, and starts it again over its state. */
+  async restartAgent(index: number, meanwhile: () => Promise<void>): Promise<void> {
+    const agent = this.agents[index]!
+    const exit = once(agent, 'exit')
+    agent.kill('SIGKILL')
+    await exit
+    try {
+      await meanwhile()
+    } finally {
+      this.agents[index] = this.#startAgent(this.names[index]!, {})
+    }
+  }
+
   async #startAgents(): Promise<void> {
     const { token } = await this.client.call('createJoinToken', { body: { note: 'test', uses: this.names.length } })
     for (const name of this.names) {
-      const root = this.root(name)
-      mkdirSync(root)
-      const log = openSync(join(this.directory, `${name}.log`), 'a')
-      const args = [join(top, 'src/agent/main.ts'), 'run', '--name', name, '--state', join(root, 'var/lib/dploy'), '--root', root, '--join', this.url, '--tethered']
-      this.agents.push(spawn(process.execPath, args, { stdio: ['pipe', log, log], env: { ...process.env, DPLOY_JOIN_TOKEN: token }, detached: true }))
-      closeSync(log)
+      mkdirSync(this.root(name))
+      this.agents.push(this.#startAgent(name, { DPLOY_JOIN_TOKEN: token }))
     }
     await this.client.call('apply', { body: { text: readFileSync(join(this.directory, 'dploy.yml'), 'utf8'), base: this.directory } })
     await this.untilConnected(60_000)
+  }
+
+  #startAgent(name: string, env: Record<string, string>): ChildProcess {
+    const root = this.root(name)
+    const log = openSync(join(this.directory, `${name}.log`), 'a')
+    const args = [join(top, 'src/agent/main.ts'), 'run', '--name', name, '--state', join(root, 'var/lib/dploy'), '--root', root, '--join', this.url, '--tethered']
+    const agent = spawn(process.execPath, args, { stdio: ['pipe', log, log], env: { ...process.env, ...env }, detached: true })
+    closeSync(log)
+    return agent
   }
 
   /** Waits until every agent is connected. Throws after `patience` milliseconds. */

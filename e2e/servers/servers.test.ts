@@ -97,6 +97,32 @@ describe('servers and their keys', { timeout: 240_000 }, () => {
     assert.equal((await show('web1')).keptOut, null)
   })
 
+  test('of a server that is away it is still known what it ran, and when that was, also after the control plane began anew', async () => {
+    const [agent] = team.agents
+    const release = async () => (await show('web1')).releases.find(({ application }) => application === 'files')!
+    const before = await release()
+    assert.equal(before.release, 1)
+    await team.restartAgent(0, async () => {
+      await until('it is gone', async () => !(await show('web1')).connected)
+      const away = await release()
+      assert.deepEqual([away.release, away.drifted, away.healthy], [1, false, null])
+      assert.ok(away.observedAt !== null && away.observedAt <= Date.now() && away.observedAt >= before.observedAt! - 60_000)
+      const { stdout } = await team.dploy('server', 'list')
+      assert.match(stdout.toString(), /^web1 +gone, last seen /m)
+      assert.match(stdout.toString(), / files\/one +1 +as last seen /)
+      const status = await team.dploy('--config', 'files.yml', 'status', 'one', '--json')
+      const [server] = (JSON.parse(status.stdout.toString()) as { servers: { release: number; drifted: boolean; observedAt: number }[] }).servers
+      assert.deepEqual([server!.release, server!.drifted], [1, false])
+      // Known also to a control plane that never saw it.
+      await team.killControl()
+      await team.startControl()
+      assert.equal((await release()).release, 1)
+    })
+    assert.notEqual(team.agents[0], agent)
+    await connected('web1')
+    assert.equal((await release()).release, 1)
+  })
+
   test('a key is replaced while the agent is connected, and the old one is worthless', async () => {
     const state = join(team.root('web2'), 'var/lib/dploy')
     const identity = () => JSON.parse(readFileSync(join(state, 'identity.json'), 'utf8')) as { privateKey: string; nextPrivateKey?: string }

@@ -41,8 +41,10 @@ function print(status: Status, output: Output): void {
 }
 
 function row(server: ServerStatus): string[] {
-  const service = server.service === null ? '?' : `${server.service.state}${server.service.restarts > 0 ? `, ${server.service.restarts} restarts` : ''}`
+  // Of one that does not answer, what it was last seen to run.
+  const old = server.problem !== null && server.observedAt !== null ? `, seen ${ago(server.observedAt, Date.now())}` : ''
+  const service = server.service === null ? '?' : `${server.service.state}${server.service.restarts > 0 ? `, ${server.service.restarts} restarts` : ''}${old}`
   const traffic = server.traffic === null ? '' : `${server.traffic.admission}${server.traffic.up ? '' : ', down'}`
-  const note = server.problem ? server.problem.message : server.drifted ? 'drifted' : ''
+  const note = [server.problem?.message, server.drifted ? 'drifted' : undefined].filter((text) => text !== undefined).join('; ')
   return [server.name, server.release === null ? '–' : String(server.release), service, traffic, note]
 }

@@ -55,5 +55,6 @@ function presence(server: ServerView, now: number): string {
 
 function releaseCells(release: Release, now: number): [string, string, string] {
   const health = release.release === null && release.problem === null ? 'nothing yet' : release.healthy === null ? 'unknown' : release.healthy ? 'healthy' : 'not healthy'
+  if (release.problem !== null && release.observedAt !== null) return [release.release === null ? '–' : String(release.release), '', `as last seen ${ago(release.observedAt, now)}${release.drifted ? ', drifted' : ''}`]
   return [release.release === null ? '–' : String(release.release), release.since === null ? '' : ago(release.since, now), release.drifted ? `${health}, drifted` : health]
 }

@@ -42,7 +42,7 @@ async function released(context: ApiContext, environment: Environment, server: S
   const wanted = environment.wantedRelease === null ? null : await context.store.releases.get(environment.wantedRelease)
   const place = { application: environment.application, environment: environment.name }
   const status = await serverStatus(context, environment, { id: server.id, name: server.name, address: null, port: null, tags: {} }, wanted?.number ?? null, signal)
-  return { ...place, release: status.release, since: status.service?.since ?? null, healthy: await healthy(context, environment, server, status, signal), drifted: status.drifted, problem: status.problem }
+  return { ...place, observedAt: status.observedAt, release: status.release, since: status.service?.since ?? null, healthy: await healthy(context, environment, server, status, signal), drifted: status.drifted, problem: status.problem }
 }
 
 async function healthy(context: ApiContext, environment: Environment, server: Server, { release: number, service }: { release: number | null; service: ServiceState | null }, signal: AbortSignal): Promise<boolean | null> {

@@ -1,9 +1,11 @@
 import type { EnvironmentSummary, ServerStatus, Status } from '../../protocol/api/environments.ts'
 import type { ServerTraffic } from '../../balancers/contract.ts'
 import { DployError, reportOf, type ErrorReport } from '../../protocol/errors.ts'
+import { driftOf } from '../deploy/drift.ts'
 import { directoryOf } from '../deploy/observe.ts'
 import { cloned } from '../gateway/keys.ts'
 import type { Environment, EnvironmentServer } from '../store/applications.ts'
+import type { Sighting } from '../store/sightings.ts'
 import type { ApiContext } from './context.ts'
 
 /** How long a server or balancer has to answer before the status says that it did not. Milliseconds. */
@@ -56,23 +58,30 @@ export async function statusOf(context: ApiContext, environment: Environment, si
   }
 }
 
-/** One server of an environment, asked now. */
+/** One server of an environment, asked now; of one that is away, what it was last seen to run. */
 export async function serverStatus(context: ApiContext, environment: Environment, server: EnvironmentServer, wanted: number | null, signal: AbortSignal): Promise<ServerStatus> {
   const link = context.gateway.link(server.id)
-  const base: ServerStatus = { name: server.name, tags: server.tags, connected: link !== null, lastSeenAt: null, release: null, service: null, drifted: false, traffic: null, problem: null }
+  const base: ServerStatus = { name: server.name, tags: server.tags, connected: link !== null, lastSeenAt: null, observedAt: null, release: null, service: null, drifted: false, traffic: null, problem: null }
+  const seenAs = ({ seenAt, release, service }: Sighting) => ({ observedAt: seenAt, release, service, drifted: driftOf({ release, service }, wanted) !== null })
+  const lastSeen = async () => {
+    const last = await context.store.sightings.last(environment.id, server.id)
+    return last ? seenAs(last) : {}
+  }
   if (!link) {
     const stored = await context.store.servers.find(server.id)
     const never = !context.shared && stored?.publicKey === null
     const problem = stored?.lockedAt ? cloned(server.name) : never ? new DployError('server.unreachable', 'No agent has joined under this name', { where: server.name, fix: `Install one: dploy server add ${server.name}` }) : context.gateway.problem(server)
-    return { ...base, lastSeenAt: stored?.lastSeenAt ?? null, problem: problem.toJSON() }
+    return { ...base, lastSeenAt: stored?.lastSeenAt ?? null, ...(await lastSeen()), problem: problem.toJSON() }
   }
   try {
     const place = { application: environment.application, environment: environment.name, directory: directoryOf(environment.config) }
     const seen = await link.command('observe', place, { application: place.application, environment: place.environment, epoch: 0, signal })
     if (seen.machine) context.vitals.add(server.id, seen.machine, Date.now())
-    return { ...base, lastSeenAt: Date.now(), release: seen.current, service: seen.service, drifted: wanted !== null && seen.current !== wanted }
+    const sighting = { seenAt: Date.now(), release: seen.current, service: seen.service }
+    await context.store.sightings.add(environment.id, server.id, sighting)
+    return { ...base, lastSeenAt: sighting.seenAt, ...seenAs(sighting) }
   } catch (error) {
-    return { ...base, problem: reportOf(error, server.name) }
+    return { ...base, ...(await lastSeen()), problem: reportOf(error, server.name) }
   }
 }
 

@@ -94,6 +94,7 @@ export async function activateServer(run: Run, server: EnvironmentServer, releas
   const began = run.elapsed()
   const local = { ...localOf(server), secrets: await run.secretsOf(release) }
   const result = await timed('activate', () => run.command(server, 'activate', { release: release.spec, local, balancerSwitches: run.balancer.readdress !== undefined }, { timeout: timeouts.activate, signal, id: `${run.id}:${run.fence}:activate:${release.number}:${server.id}` }))
+  await run.store.sightings.add(run.row.environmentId, server.id, { seenAt: Date.now(), release: release.number, service: result.service })
   for (const span of result.spans) spans.push({ name: span.name, start: began + span.start, end: began + span.end })
   const { port } = result
   if (port !== undefined && run.balancer.readdress) await timed('readdress', () => run.balancer.readdress!(server.name, port, signal))

@@ -4,6 +4,7 @@ import { DployError, reportOf } from '../../protocol/errors.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import type { Store } from '../store/store.ts'
 import type { Deployer } from './deployer.ts'
+import { driftOf } from './drift.ts'
 import { directoryOf } from './observe.ts'
 
 /** Servers that connect within this time converge together. Milliseconds. */
@@ -120,8 +121,9 @@ export class Converger implements Disposable {
         if (!link || Date.now() - (this.#failed.get(server.id) ?? 0) < patience) return null
         try {
           const seen = await link.command('observe', place, { application: place.application, environment: place.environment, epoch: 0, signal: AbortSignal.timeout(5_000) })
-          const runs = seen.current === wanted && (seen.service.state === 'none' || seen.service.state === 'unknown' || seen.service.release === wanted)
-          return runs && !this.#cut.get(environmentId)?.has(server.name) ? null : server
+          const sighting = { seenAt: Date.now(), release: seen.current, service: seen.service }
+          await store.sightings.add(environmentId, server.id, sighting)
+          return driftOf(sighting, wanted) === null && !this.#cut.get(environmentId)?.has(server.name) ? null : server
         } catch (error) {
           this.#options.log.warn({ server: server.name, error: reportOf(error) }, 'cannot be observed')
           return null

@@ -12,6 +12,7 @@ import { webhooks } from './migrations/015-webhooks.ts'
 import { gates } from './migrations/017-gates.ts'
 import { configText } from './migrations/019-config-text.ts'
 import { summaries } from './migrations/041-summaries.ts'
+import { sightings } from './migrations/042-sightings.ts'
 import type { Tables } from './schema.ts'
 
 /** Migrations only grow: a released one is never changed. */
@@ -27,6 +28,7 @@ export const migrations: Record<string, Migration> = {
   '017-gates': gates,
   '019-config-text': configText,
   '041-summaries': summaries,
+  '042-sightings': sightings,
 }
 
 /** Brings the database to the newest schema. Throws `internal` with the migration's name if one fails. */

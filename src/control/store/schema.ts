@@ -25,6 +25,15 @@ export interface Tables {
     config_file: Generated<string | null>
     config_by: Generated<string | null>
   }
+  /** What a server was last seen to run in an environment. */
+  sightings: {
+    environment_id: string
+    server_id: string
+    seen_at: number
+    release_number: number | null
+    /** A ServiceState, JSON. */
+    service: string
+  }
   servers: {
     id: string
     name: string

@@ -129,6 +129,7 @@ export class Servers {
   async remove(id: string, now: number): Promise<void> {
     await this.#db.transaction().execute(async (trx) => {
       await trx.deleteFrom('environment_servers').where('server_id', '=', id).execute()
+      await trx.deleteFrom('sightings').where('server_id', '=', id).execute()
       const { name } = await trx.selectFrom('servers').select('name').where('id', '=', id).executeTakeFirstOrThrow()
       await trx.updateTable('servers').set({ name: `${name} (removed, ${id})`, public_key: null, next_public_key: null, removed_at: now }).where('id', '=', id).execute()
     })

@@ -21,6 +21,7 @@ import { ServerHistory } from './server-history.ts'
 import { Secrets } from './secrets.ts'
 import { Servers } from './servers.ts'
 import { Sessions } from './sessions.ts'
+import { Sightings } from './sightings.ts'
 import type { SecretBox } from '../secrets/secret-box.ts'
 import { Tokens } from './tokens.ts'
 import { Webhooks } from './webhooks.ts'
@@ -41,6 +42,7 @@ export interface Store extends AsyncDisposable {
   tokens: Tokens
   people: People
   sessions: Sessions
+  sightings: Sightings
   links: Links
   audit: AuditLog
   approvals: Approvals
@@ -70,6 +72,7 @@ export async function openStore(database: Kysely<Tables>, box: SecretBox): Promi
     tokens: new Tokens(database),
     people: new People(database),
     sessions: new Sessions(database),
+    sightings: new Sightings(database),
     links: new Links(database),
     audit: new AuditLog(database),
     approvals: new Approvals(database, events),

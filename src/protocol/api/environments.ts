@@ -37,6 +37,8 @@ export const serverStatusSchema = z.object({
   tags: z.record(z.string(), z.string()),
   connected: z.boolean(),
   lastSeenAt: z.number().nullable(),
+  /** When release and service were so: now, or where nobody answers when it was last seen; null: it never was. */
+  observedAt: z.number().nullable().default(null),
   release: z.number().nullable(),
   service: serviceStateSchema.nullable(),
   /** Runs something else than the environment wants. */

@@ -13,6 +13,8 @@ export const serverReleaseSchema = z.object({
   tags: z.record(z.string(), z.string()),
   /** Whether a dploy.yml lists it there; false: it joined by a token for the environment. */
   listed: z.boolean(),
+  /** When release and service were so: now, or where nobody answers when it was last seen; null: it never was. */
+  observedAt: z.number().nullable().default(null),
   release: z.number().nullable(),
   /** Since when the service runs; null where it does not, or has none. */
   since: z.number().nullable(),

@@ -36,7 +36,7 @@ export default function Servers() {
   return (
     <div className="stack wide">
       {data.balancerProblem ? <Problem report={data.balancerProblem} tone="warn" /> : null}
-      {drifted > 0 && !data.lock ? <Problem tone="warn" report={{ code: 'deployment.conflict', message: `${drifted} of ${data.servers.length} servers run another release than ${data.wanted?.release}`, fix: `They converge by themselves when their agents connect; at once with: dploy deploy ${environment}` }} /> : null}
+      {drifted > 0 && !data.lock ? <Problem tone="warn" report={{ code: 'deployment.conflict', message: `${drifted} of ${data.servers.length} servers do not run release ${data.wanted?.release}`, fix: `They converge by themselves when their agents connect; at once with: dploy deploy ${environment}` }} /> : null}
       <div className="filters">
         <input className="input" type="search" data-search aria-label="Search servers" placeholder="Name or tag" value={search} onChange={(event) => setSearch(event.target.value)} />
         <select className="input" aria-label="Which state" value={only} onChange={(event) => setOnly(event.target.value)}>
@@ -79,8 +79,8 @@ function columnsOf(place: { application: string; environment: string; wanted: nu
         return <span className="server-cell"><span title={original.problem?.message}><State tone={tone}>{text}</State></span>{original.problem ? <span className="muted">{original.problem.message}. {original.problem.fix}</span> : null}</span>
       },
     },
-    { id: 'release', accessorFn: (row) => row.release ?? 0, header: 'Release', cell: ({ row: { original } }) => <span className="number">{original.release ?? '–'}{original.drifted ? <span className="muted"> instead of {place.wanted}</span> : null}</span> },
-    { id: 'since', accessorFn: (row) => row.service?.since ?? 0, header: 'Service runs since', cell: ({ row: { original } }) => (original.service?.since ? <Ago at={original.service.since} /> : original.lastSeenAt && !original.connected ? <span className="muted">last seen <Ago at={original.lastSeenAt} /></span> : '–') },
+    { id: 'release', accessorFn: (row) => row.release ?? 0, header: 'Release', cell: ({ row: { original } }) => <span className="number">{original.release ?? '–'}{original.drifted && original.release !== place.wanted ? <span className="muted"> instead of {place.wanted}</span> : null}</span> },
+    { id: 'since', accessorFn: (row) => row.service?.since ?? 0, header: 'Service runs since', cell: ({ row: { original } }) => (original.lastSeenAt && !original.connected ? <span className="muted">last seen <Ago at={original.observedAt ?? original.lastSeenAt} /></span> : original.service?.since ? <Ago at={original.service.since} /> : '–') },
     { id: 'traffic', accessorFn: (row) => row.traffic?.inFlight ?? -1, header: 'Requests in flight', cell: ({ row: { original } }) => <span className="number">{original.traffic ? original.traffic.inFlight : '–'}</span> },
     { id: 'actions', header: () => <span className="hidden">Actions</span>, enableSorting: false, cell: ({ row: { original } }) => <Actions server={original} place={place} /> },
   ]

@@ -1,13 +1,23 @@
+import { driftOf } from '../../deploy/drift.ts'
 import { perServer } from '../facts.ts'
 
 /** Whether the server runs what its environment wants. */
 export const drift = perServer((server, facts) => {
-  if (facts.wanted === null || !server.diagnosis) return []
+  if (!server.diagnosis) return []
   const { current, service } = server.diagnosis
-  const next = `dploy deploy ${facts.environment}`
-  if (current !== facts.wanted) return [{ severity: 'error', code: 'server.drifted', message: `${current === null ? 'No release serves' : `Release ${current} serves`}, and release ${facts.wanted} is wanted`, next }]
-  if (!service || service.state === 'none' || service.state === 'unknown') return []
-  if (service.state !== 'running') return [{ severity: 'error', code: 'server.drifted', message: `Release ${current} is in place, and its service is ${service.state}`, next: `dploy logs ${facts.environment} --on ${server.name}` }]
-  if (service.release !== null && service.release !== current) return [{ severity: 'error', code: 'server.drifted', message: `Release ${current} is in place, and processes of release ${service.release} run`, next }]
-  return []
+  const kind = driftOf({ release: current, service }, facts.wanted)
+  const finding = (message: string, next = `dploy deploy ${facts.environment}`) => [{ severity: 'error' as const, code: 'server.drifted' as const, message, next }]
+  switch (kind) {
+    case null:
+      return []
+    case 'release':
+      return finding(`${current === null ? 'No release serves' : `Release ${current} serves`}, and release ${facts.wanted} is wanted`)
+    case 'service':
+      return finding(`Release ${current} is in place, and its service is ${service?.state}`, `dploy logs ${facts.environment} --on ${server.name}`)
+    case 'processes':
+      return finding(`Release ${current} is in place, and processes of release ${service?.release} run`)
+    default:
+      kind satisfies never
+      return []
+  }
 })

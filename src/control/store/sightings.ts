@@ -1,0 +1,45 @@
+import type { Kysely } from 'kysely'
+import { serviceStateSchema, type ServiceState } from '../../protocol/agent-messages.ts'
+import type { Tables } from './schema.ts'
+
+/** What a server was seen to run in an environment. `seenAt`: epoch milliseconds. */
+export interface Sighting {
+  seenAt: number
+  /** Number of the release in place; null: none. */
+  release: number | null
+  service: ServiceState
+}
+
+/** How exactly it is kept when a server was last seen that runs what it ran before. Milliseconds. */
+const keptEvery = 60_000
+
+/** What servers were last seen to run. */
+export class Sightings {
+  readonly #db: Kysely<Tables>
+  readonly #kept = new Map<string, Sighting>()
+
+  constructor(db: Kysely<Tables>) {
+    this.#db = db
+  }
+
+  /** It was seen now. What is as it was is stored once a minute. */
+  async add(environmentId: string, serverId: string, sighting: Sighting): Promise<void> {
+    const key = `${environmentId} ${serverId}`
+    const kept = this.#kept.get(key)
+    if (kept && sighting.seenAt - kept.seenAt < keptEvery && kept.release === sighting.release && JSON.stringify(kept.service) === JSON.stringify(sighting.service)) return
+    this.#kept.set(key, sighting)
+    const row = { seen_at: sighting.seenAt, release_number: sighting.release, service: JSON.stringify(sighting.service) }
+    await this.#db
+      .insertInto('sightings')
+      .values({ environment_id: environmentId, server_id: serverId, ...row })
+      .onConflict((oc) => oc.columns(['environment_id', 'server_id']).doUpdateSet(row))
+      .execute()
+  }
+
+  /** Null: it was never seen there. */
+  async last(environmentId: string, serverId: string): Promise<Sighting | null> {
+    const row = await this.#db.selectFrom('sightings').selectAll().where('environment_id', '=', environmentId).where('server_id', '=', serverId).executeTakeFirst()
+    const service = row && serviceStateSchema.safeParse(JSON.parse(row.service)).data
+    return service ? { seenAt: row.seen_at, release: row.release_number, service } : null
+  }
+}
