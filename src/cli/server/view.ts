@@ -23,6 +23,7 @@ export function showLines(server: ServerView, now: number): string[] {
   const lines = [`${server.name}: ${presence(server, now)}`]
   if (server.agent) lines.push(`  agent ${server.agent.version}, ${server.agent.platform}, round trip ${server.agent.roundTripMs} ms${Math.abs(server.agent.clockSkewMs) > 2_000 ? `, clock off by ${Math.round(server.agent.clockSkewMs / 1000)} s` : ''}`)
   if (server.now) lines.push(`  ${machineText(server.now.machine)}`)
+  if (server.upgradeProblem !== null) lines.push(`  its agent is not upgraded: ${server.upgradeProblem}; see there: journalctl -u dploy-agent`)
   if (server.keptOut) lines.push(`  kept out of traffic by ${server.keptOut.by} since ${ago(server.keptOut.since, now)}; back with: dploy server ready ${server.name}`)
   if (server.locked !== null) lines.push(`  two machines hold its key: dploy server rotate-key ${server.name}`)
   for (const release of server.releases) {
@@ -48,7 +49,7 @@ export function historyLines(steps: readonly ServerStep[], now: number, width: n
 
 function presence(server: ServerView, now: number): string {
   if (server.locked !== null) return `locked ${ago(server.locked, now)}: two machines hold its key`
-  if (server.connected) return `connected ${server.since === null ? '' : ago(server.since, now)}${server.keptOut ? ', out of traffic' : ''}`
+  if (server.connected) return `connected ${server.since === null ? '' : ago(server.since, now)}${server.keptOut ? ', out of traffic' : ''}${server.upgradeProblem === null ? '' : ', not upgraded'}`
   if (!server.joined && server.since === null) return 'has not joined'
   return server.since === null ? 'not connected' : `gone, last seen ${ago(server.since, now)}`
 }

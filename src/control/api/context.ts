@@ -48,6 +48,8 @@ export interface ApiContext {
     /** The files that differ between two commits. */
     files(config: Config, base: string | null, from: string, to: string, signal: AbortSignal): Promise<Files>
   }
+  /** Why the agent of a server is not upgraded to the version of this control plane; null: nothing is known to stand in the way. */
+  upgradeProblem(serverId: string): string | null
   guesses: Guesses
   receiver: Receiver
   notifier: Notifier

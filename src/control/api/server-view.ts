@@ -33,6 +33,7 @@ export async function serverView(context: ApiContext, server: Server, signal: Ab
     locked: server.lockedAt,
     keptOut: server.keptOut,
     agent: facts ? { version: facts.version, platform: facts.platform, program: link?.bundle?.digest ?? null, clockSkewMs: Math.round(facts.clockSkew), roundTripMs: Math.round(facts.roundTrip) } : null,
+    upgradeProblem: context.upgradeProblem(server.id),
     now: context.vitals.latest(server.id, Date.now()),
     releases: await Promise.all(memberships.map(async ({ environment, ...rest }) => ({ ...rest, ...(await released(context, await store.applications.environmentById(environment), server, limit)) }))),
   }

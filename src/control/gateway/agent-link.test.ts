@@ -6,7 +6,7 @@ import { protocolNumber } from '../../protocol/version.ts'
 import { AgentLink } from './agent-link.ts'
 
 test('the clock of an agent is read anew, however long it is connected', async () => {
-  const make = (): Carrier => ({ onFrame: () => {}, onClose: () => {}, send: async () => {}, close() {} })
+  const make = (): Carrier => ({ onFrame: () => {}, onClose: () => {}, send: async () => {}, close() {}, pause: () => () => {} })
   const [ours, theirs] = [make(), make()]
   ours.send = async (head, body = new Uint8Array(0)) => void queueMicrotask(() => theirs.onFrame(structuredClone(head), body))
   theirs.send = async (head, body = new Uint8Array(0)) => void queueMicrotask(() => ours.onFrame(structuredClone(head), body))

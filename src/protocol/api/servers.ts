@@ -38,6 +38,8 @@ export const serverSchema = z.object({
   agent: z.object({ version: z.string(), platform: z.string(), /** SHA-256 of the program of an agent that upgrades itself. */ program: z.string().nullable().default(null), clockSkewMs: z.number(), roundTripMs: z.number() }).nullable(),
   /** How its machine is, as its agent told last. */
   now: machineNowSchema.default(null),
+  /** Why its agent is not upgraded to the version of the control plane; null: nothing is known to stand in the way. */
+  upgradeProblem: z.string().nullable().default(null),
   releases: z.array(serverReleaseSchema),
 })
 export type ServerView = z.infer<typeof serverSchema>
