@@ -119,7 +119,7 @@ describe('servers and their keys', { timeout: 240_000 }, () => {
       assert.equal((await release()).release, 1)
     })
     assert.notEqual(team.agents[0], agent)
-    await connected('web1')
+    for (const name of ['web1', 'web2', 'web3']) await connected(name)
     assert.equal((await release()).release, 1)
   })
 
