@@ -8,6 +8,15 @@ import { spec } from 'node:test/reporters'
 /** All of it has to be over by then. Milliseconds. */
 const bound = 40 * 60_000
 
+/** A suite that is skipped does not say which tests it has: their names are read from its file; one that stands for a table of cases is named once. */
+function testsOf(event: { name: string; file?: string | undefined; line?: number | undefined; details: { type?: string | undefined } }): string[] {
+  if (event.details.type !== 'suite' || event.file === undefined || event.line === undefined) return [event.name]
+  const lines = readFileSync(event.file, 'utf8').split('\n').slice(event.line - 1)
+  const end = lines.findIndex((line) => line.startsWith('})'))
+  const names = [...lines.slice(0, end < 0 ? undefined : end).join('\n').matchAll(/\btest\(\s*(['"`])((?:\\.|(?!\1)[^\\])*)\1/g)].map((found) => found[2]!)
+  return names.length === 0 ? [event.name] : names.map((name) => `${event.name}: ${name}`)
+}
+
 /** So many files are named by how long they took. */
 const slowest = 25
 
@@ -68,7 +77,8 @@ async function tests(files: string[], concurrency: number): Promise<void> {
   if (files.length === 0 || abort.signal.aborted) return
   const stream = run({ files, concurrency, signal: abort.signal, timeout: 600_000 })
   stream.on('test:pass', (event) => {
-    if (event.skip !== undefined) count.skipped.push(`${event.name}${typeof event.skip === 'string' && event.skip !== '' ? ` (${event.skip})` : ''}`)
+    const why = typeof event.skip === 'string' && event.skip !== '' ? ` (${event.skip})` : ''
+    if (event.skip !== undefined) count.skipped.push(...testsOf(event).map((name) => `${name}${why}`))
     else if (event.details.type !== 'suite') count.passed++
   })
   stream.on('test:fail', (event) => {
