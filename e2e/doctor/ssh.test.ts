@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { Person } from '../commands/person.ts'
 import { ended } from '../commands/team.ts'
 import { unavailable, type Server } from '../fleet/fleet.ts'
+import { skewed } from './skewed.ts'
 import { World } from '../world.ts'
 
 const program = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
@@ -141,6 +142,19 @@ const faults: Fault[] = [
       }
     },
     code: 'server.libc_too_old', says: /glibc 2\.17; Node 24 needs 2\.28/, next: /^ssh deploy@web2 cat \/etc\/os-release$/,
+  },
+  {
+    what: 'a clock 40 minutes ahead',
+    async make(_world, server) {
+      await server.write('/opt/skew.mjs', skewed)
+      await server.write('/etc/sudoers.d/skew', 'Defaults env_keep += "NODE_OPTIONS CLOCK_SKEW"\n', 0o440)
+      const undo = await sshd('SetEnv NODE_OPTIONS=--import=/opt/skew.mjs CLOCK_SKEW=2400000')(_world, server)
+      return async () => {
+        await undo()
+        await server.mustExec('rm', ['/opt/skew.mjs', '/etc/sudoers.d/skew'])
+      }
+    },
+    code: 'server.clock_skew', says: /40 min 0 s ahead .* refuses commands/, next: /^ssh deploy@web2 sudo timedatectl set-ntp true$/, deploys: false,
   },
   {
     what: 'no sudo',

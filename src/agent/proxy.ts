@@ -1,5 +1,5 @@
 import { request } from 'node:http'
-import type { Socket } from 'node:net'
+import { isIP, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { DployError } from '../protocol/errors.ts'
 
@@ -41,5 +41,7 @@ export async function connectThrough(proxy: string, address: URL, signal?: Abort
     })
     asked.end()
   })
-  return secure ? connectTls({ socket, servername: address.hostname }) : socket
+  // TLS names no IP address (RFC 6066, 3); the certificate is checked against it all the same.
+  const host = address.hostname.replace(/^\[|\]$/g, '')
+  return secure ? connectTls({ socket, host, ...(isIP(host) === 0 && { servername: host }) }) : socket
 }

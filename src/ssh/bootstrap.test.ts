@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,6 +10,7 @@ import { Readable } from 'node:stream'
 import { test, type TestContext } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import { execFileSync } from 'node:child_process'
+import { agentBundle } from './agent-bundle.ts'
 import { placeScript } from './bootstrap-script.ts'
 import { bootstrapCommand, readBootstrapLine } from './bootstrap.ts'
 import { LineReader } from './line-reader.ts'
@@ -28,7 +29,7 @@ function makeHome(context: TestContext, without: string[] = []): { home: string;
   context.after(() => rmSync(home, { recursive: true, force: true }))
   const path = join(home, 'bin')
   mkdirSync(path)
-  for (const tool of ['sh', 'uname', 'mkdir', 'getconf', 'head', 'gzip', 'sha256sum', 'chmod', 'sync', 'mv', 'rm', 'id', 'find', 'tar', 'curl'].filter((one) => !without.includes(one))) {
+  for (const tool of ['sh', 'uname', 'mkdir', 'getconf', 'head', 'gzip', 'sha256sum', 'chmod', 'sync', 'mv', 'rm', 'id', 'find', 'tar', 'curl', 'wget'].filter((one) => !without.includes(one))) {
     const file = ['/usr/bin', '/bin'].map((directory) => join(directory, tool)).find((one) => { try { return readFileSync(one) } catch { return false } })
     if (file) symlinkSync(file, join(path, tool))
   }
@@ -47,7 +48,7 @@ const send = (content: string) => {
 }
 
 test('a bare server is sent runtime and agent, keeps them, and becomes the agent', { skip }, async (context) => {
-  const home = makeHome(context, ['curl'])
+  const home = makeHome(context, ['curl', 'wget'])
   const first = start(home)
   assert.match((await first.lines.next())!, /^dploy need runtime (x64|arm64) \d+\.\d+ none$/)
   first.child.stdin.write(send(runtime))
@@ -60,7 +61,7 @@ test('a bare server is sent runtime and agent, keeps them, and becomes the agent
 })
 
 test('what does not have its digest is thrown away', { skip }, async (context) => {
-  const home = makeHome(context, ['curl'])
+  const home = makeHome(context, ['curl', 'wget'])
   const { child, lines } = start(home)
   await lines.next()
   child.stdin.write('\0\0a first frame\n')
@@ -88,8 +89,8 @@ test("a server's own Node is used if it is new enough", { skip }, async (context
   old.child.stdin.end()
 })
 
-test('a server downloads the runtime itself, and takes none but the one that is known', { skip }, async (context) => {
-  const home = makeHome(context)
+for (const tool of ['curl', 'wget'] as const) test(`a server downloads the runtime itself by ${tool}, and takes none but the one that is known`, { skip: skip || (existsSync(`/usr/bin/${tool}`) ? false : `this machine has no ${tool}`) }, async (context) => {
+  const home = makeHome(context, [tool === 'curl' ? 'wget' : 'curl'])
   const directory = join(home.home, 'node-v24')
   mkdirSync(join(directory, 'bin'), { recursive: true })
   const archive = (content: string) => {
@@ -102,7 +103,7 @@ test('a server downloads the runtime itself, and takes none but the one that is 
   await once(server, 'listening')
   const address = `http://127.0.0.1:${(server.address() as { port: number }).port}/node.tar.gz`
   const { child, lines } = start(home)
-  assert.match((await lines.next())!, /^dploy need runtime \w+ \S+ curl$/)
+  assert.match((await lines.next())!, new RegExp(`^dploy need runtime \\w+ \\S+ ${tool}$`))
   child.stdin.write(`fetch ${address}\n`)
   assert.equal(await lines.next(), 'dploy wrong runtime')
   assert.match((await lines.next())!, /^dploy need runtime/)
@@ -113,6 +114,11 @@ test('a server downloads the runtime itself, and takes none but the one that is 
   // The same archive, read here for servers that cannot download.
   const parts = await Readable.from([execFileSync('gzip', ['-dc'], { input: served })]).pipe(new TarMember('bin/node')).toArray()
   assert.equal(Buffer.concat(parts as Buffer[]).toString(), runtime)
+})
+
+test('the agent is one file of less than a megabyte', async () => {
+  const { content } = await agentBundle()
+  assert.ok(content.length > 50_000 && content.length < 1024 * 1024, `${content.length} bytes`)
 })
 
 test('what ssh is given needs no shell in particular', () => {
