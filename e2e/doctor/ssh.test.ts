@@ -168,7 +168,7 @@ const faults: Fault[] = [
 
 const reason = unavailable()
 
-describe('dploy doctor says why ssh does not reach a server, and a deployment says the same', { skip: reason ?? false, concurrency: 1, timeout: 280_000 }, () => {
+describe('dploy doctor says why ssh does not reach a server, and a deployment says the same', { skip: reason ?? false, concurrency: 1, timeout: 360_000 }, () => {
   let world: World
   before(async () => {
     world = await World.up({ servers: 2, ssh: 'deploy' })
