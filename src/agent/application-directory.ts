@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { closeSync, fsyncSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, statfsSync, symlinkSync, writeSync } from 'node:fs'
 import { join, resolve, sep } from 'node:path'
 import { promisify } from 'node:util'
 import { DployError } from '../protocol/errors.ts'
-import { decodeManifest, textOf, type Digest, type FileEntry, type Manifest } from '../protocol/manifest.ts'
+import { decodeDelta, decodeManifest, textOf, type Digest, type FileEntry, type Manifest } from '../protocol/manifest.ts'
 import { releaseSpecSchema, type ReleaseSpec } from '../protocol/release-spec.ts'
 import { addFiles, missingAssets } from './assets.ts'
 import { ObjectStore, objectKey } from './object-store.ts'
@@ -92,7 +93,8 @@ export class ApplicationDirectory {
 
   saveManifest(manifest: Manifest): void {
     const path = join(this.path, '.dploy/manifests', manifest.digest)
-    if (!lstatSync(path, { throwIfNoEntry: false })) writeAtomically(path, textOf(manifest))
+    // Not flushed: it is checked by its name whenever it is read, and one that a power cut took is fetched again.
+    if (!lstatSync(path, { throwIfNoEntry: false })) writeAtomically(path, textOf(manifest), { flush: false })
     this.#remember(manifest)
   }
 
@@ -192,7 +194,7 @@ export class ApplicationDirectory {
     const spare = this.#spareArtifact()
     if (spare !== null) artifacts.add(spare)
     const keep = new Set<string>()
-    for (const artifact of artifacts) for (const entry of this.manifest(artifact)?.entries ?? []) if (entry.kind === 'file') keep.add(objectKey(entry))
+    for (const artifact of artifacts) for (const key of this.#objectsOf(artifact)) keep.add(key)
     for (const name of readdirSync(join(this.path, '.dploy/manifests'))) {
       if (artifacts.has(name)) continue
       rmSync(join(this.path, '.dploy/manifests', name), { force: true })
@@ -200,6 +202,19 @@ export class ApplicationDirectory {
     }
     const { objects, bytes } = this.store.collect(keep)
     return { removedObjects: objects, freedBytes: bytes }
+  }
+
+  /** Names of an artifact's objects; none for a manifest that is missing or damaged. Those that are read for this alone do not push out what the next stage needs. */
+  #objectsOf(artifact: Digest): string[] {
+    const known = this.#manifests.get(artifact)
+    if (known) return known.entries.flatMap((entry) => (entry.kind === 'file' ? [objectKey(entry)] : []))
+    try {
+      const text = readFileSync(join(this.path, '.dploy/manifests', artifact))
+      if (createHash('sha256').update(text).digest('hex') !== artifact) return []
+      return decodeDelta(text.toString('utf8')).changed.flatMap((entry) => (entry.kind === 'file' ? [objectKey(entry)] : []))
+    } catch {
+      return []
+    }
   }
 
   #makeSpare(number: number, artifact: Digest): void {
@@ -256,12 +271,12 @@ export function below(root: string, directory: string): string {
   return path
 }
 
-function writeAtomically(path: string, text: string): void {
+function writeAtomically(path: string, text: string, options: { flush: boolean } = { flush: true }): void {
   const temporary = `${path}.new-${process.pid}`
   const file = openSync(temporary, 'w', 0o600)
   try {
     writeSync(file, text)
-    fsyncSync(file)
+    if (options.flush) fsyncSync(file)
   } finally {
     closeSync(file)
   }
