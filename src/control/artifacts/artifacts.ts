@@ -109,7 +109,7 @@ export class Artifacts implements ArtifactSource, Disposable {
     if (commit === null) throw new DployError('internal', 'A revision without a commit is not built')
     const { build, source } = config
     const mirror = this.#mirror(config, base)
-    const tree = await treeOf(mirror.path, commit, source.subfolder, options.signal)
+    const tree = (source.subfolder === undefined ? mirror.treeOf(commit) : undefined) ?? (await treeOf(mirror.path, commit, source.subfolder, options.signal))
     const key = keyOf(tree, config)
     using _ = this.#active()
     const known = this.#built(key)

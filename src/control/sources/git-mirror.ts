@@ -12,7 +12,9 @@ import { repositoryAddress, type RepositoryAddress } from './repository-address.
 import { SharedWork } from './shared-work.ts'
 
 /** Fields of a commit, each ended by NUL, as `git log --format` writes them. */
-const format = '%H%x00%s%x00%an%x00%ct%x00'
+const format = '%H%x00%T%x00%s%x00%an%x00%ct%x00'
+/** Of so many commits that were looked at the tree is remembered. */
+const keepTrees = 100
 const refspecs = ['+refs/heads/*:refs/heads/*', '+refs/tags/*:refs/tags/*']
 /** How long another process may keep a lock of the mirror: git holds them for moments. A killed one leaves them. Milliseconds. */
 const lockTimeout = 5_000
@@ -25,6 +27,7 @@ export class GitMirror {
   /** A fetch that has yet to begin, and the end of those that have begun. */
   #next: SharedWork<void> | null = null
   #begun: Promise<unknown> = Promise.resolve()
+  readonly #trees = new Map<string, string>()
 
   /** `repository` is a git URL, or a path (relative to `base`). Throws as `repositoryAddress`. */
   constructor(mirrors: string, repository: string, base: string | null) {
@@ -47,7 +50,8 @@ export class GitMirror {
     await this.fetch(signal)
     if (wanted === null) return this.#revision('refs/dploy/HEAD', null, signal)
     for (const candidate of candidates(wanted)) {
-      if ((await this.#commit(candidate, signal)) !== null) return this.#revision(candidate, wanted, signal)
+      const found = await this.#find(candidate, signal)
+      if (found !== null) return { ...found, ref: wanted }
     }
     if (await this.#isAmbiguous(wanted, signal)) throw new DployError('source.revision_unknown', `${JSON.stringify(wanted)} is the beginning of several commits in ${this.#url}`, { where: this.#url, fix: 'Give more digits of the commit' })
     const near = await this.#nearest(wanted, signal)
@@ -71,6 +75,11 @@ export class GitMirror {
       this.#begun = Promise.all([before, work.ended])
     }
     return this.#next.join(signal)
+  }
+
+  /** The whole tree of a commit that was looked at; undefined where that is not remembered. */
+  treeOf(commit: string): string | undefined {
+    return this.#trees.get(commit)
   }
 
   /** The commits that `to` has and `from` has not, the newest first, at most `limit`. */
@@ -126,9 +135,10 @@ export class GitMirror {
     })
   }
 
-  async #commit(name: string, signal: AbortSignal): Promise<string | null> {
+  /** The commit of this name; null if there is none. One call of git: each costs more than what it does. */
+  async #find(name: string, signal: AbortSignal): Promise<Revision | null> {
     try {
-      return (await git(['rev-parse', '--verify', '--quiet', '--end-of-options', `${name}^{commit}`], { cwd: this.path, signal })).toString().trim()
+      return (await this.#log(['--max-count=1', '--end-of-options', `${name}^{commit}`, '--'], signal))[0] ?? null
     } catch (error) {
       if (error instanceof GitError) return null
       throw error
@@ -136,8 +146,7 @@ export class GitMirror {
   }
 
   async #revision(name: string, asked: string | null, signal: AbortSignal): Promise<Revision> {
-    const commit = await this.#commit(name, signal)
-    const found = commit === null ? undefined : (await this.#log(['--max-count=1', '--end-of-options', commit], signal))[0]
+    const found = await this.#find(name, signal)
     if (!found) throw await this.#withoutHead(signal)
     return { ...found, ref: asked }
   }
@@ -151,9 +160,12 @@ export class GitMirror {
     const text = (await git(['log', '--no-show-signature', '--encoding=UTF-8', `--format=${format}`, ...args], { cwd: this.path, signal })).toString('utf8')
     const fields = text.split('\0')
     const revisions: Revision[] = []
-    for (let index = 0; index + 3 < fields.length; index += 4) {
-      revisions.push({ commit: fields[index]!.trim(), ref: null, subject: fields[index + 1]!, author: fields[index + 2]!, time: Number(fields[index + 3]) * 1000 })
+    for (let index = 0; index + 4 < fields.length; index += 5) {
+      const commit = fields[index]!.trim()
+      revisions.push({ commit, ref: null, subject: fields[index + 2]!, author: fields[index + 3]!, time: Number(fields[index + 4]) * 1000 })
+      this.#trees.set(commit, fields[index + 1]!)
     }
+    for (const commit of this.#trees.keys()) if (this.#trees.size > keepTrees) this.#trees.delete(commit)
     return revisions
   }
 

@@ -29,7 +29,7 @@ export async function treeOf(mirror: string, commit: string, subfolder: string |
   try {
     const oid = (await git(['rev-parse', '--verify', '--quiet', '--end-of-options', name], { cwd: mirror, signal })).toString().trim()
     // A file has a name of that form too.
-    if ((await git(['cat-file', '-t', oid], { cwd: mirror, signal })).toString().trim() !== 'tree') throw new DployError('source.revision_unknown', `${subfolder} in ${commit.slice(0, 7)} is no folder`, { where: 'source.subfolder' })
+    if (folder !== '' && (await git(['cat-file', '-t', oid], { cwd: mirror, signal })).toString().trim() !== 'tree') throw new DployError('source.revision_unknown', `${subfolder} in ${commit.slice(0, 7)} is no folder`, { where: 'source.subfolder' })
     return oid
   } catch (error) {
     if (!(error instanceof GitError)) throw error
