@@ -304,7 +304,7 @@ class Haproxy implements Balancer {
 
   async #readAll(): Promise<Look> {
     const answers = await Promise.all(this.#apis.map((api) => api.ask(`show info;${showServers}`, this.#closed.signal)))
-    const rows = answers.flatMap((answer) => parseStatistics(answer.slice(Math.max(0, answer.indexOf('# pxname,'))))).filter((row) => row.type === '2' && this.#backends.includes(row.pxname!))
+    const rows = answers.flatMap((answer) => parseStatistics(answer.slice(Math.max(0, answer.indexOf('# pxname,'))), this.#backends)).filter((row) => row.type === '2')
     const own = [...Map.groupBy(rows, (row) => row.svname!)]
     return {
       servers: own.map(([server, rows]) => merge(server, rows)),
