@@ -8,8 +8,9 @@ import type { HealthSpec } from '../protocol/release-spec.ts'
 // Not by import: that would read every name of the module, and one of these loads all of undici, 20 ms at each start.
 const { request } = process.getBuiltinModule('node:http')
 
-/** Between two tries to connect while nothing listens yet: refused at once, so cheap. Milliseconds. */
+/** Between two tries to connect while nothing listens yet: refused at once, so cheap. Of a start that takes long, a share of the time so far. Milliseconds. */
 const connectEvery = 10
+const connectShare = 0.1
 /** Between two checks of a service that was healthy, while it is deployed. Milliseconds. */
 const watchEvery = 100
 /** So many checks in a row, over so many milliseconds, have to fail until a service that was healthy counts as unhealthy. */
@@ -151,6 +152,7 @@ function instancesOf(target: HealthTarget): readonly (number | null)[] {
 
 async function waitInstance(target: HealthTarget, port: number | null, deadline: number): Promise<number> {
   const { health, signal } = target
+  const began = performance.now()
   let last = `nothing listens on port ${port}`
   let accepting = port === null ? performance.now() : 0
   let good = 0
@@ -158,7 +160,7 @@ async function waitInstance(target: HealthTarget, port: number | null, deadline:
     signal.throwIfAborted()
     if (accepting === 0) {
       if (!(await listens(port!))) {
-        await delay(connectEvery, undefined, { signal })
+        await delay(Math.min(health.interval, Math.max(connectEvery, (performance.now() - began) * connectShare)), undefined, { signal })
         continue
       }
       accepting = performance.now()

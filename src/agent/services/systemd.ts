@@ -16,8 +16,8 @@ const run = promisify(execFile)
 
 /** How often a running instance is looked at. Milliseconds. */
 const lookEvery = 50
-/** How long what systemd said of processes that still run is believed. Milliseconds. */
-const believed = 5_000
+/** How long what systemd said of processes that still run is believed: each question costs two processes some 20 ms. Milliseconds. */
+const believed = 60_000
 /** Room for `systemctl show` of many instances. Bytes. */
 const maxBuffer = 4 * 1024 * 1024
 
