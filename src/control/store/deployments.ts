@@ -6,11 +6,12 @@ import { newId } from '../../protocol/ids.ts'
 import type { Receipt } from '../../protocol/receipt.ts'
 import type { Revision } from '../../protocol/release-spec.ts'
 import type { Span } from '../../protocol/agent-messages.ts'
-import { checkTransition, isFinal, runningStates, stepTransitions } from '../deploy/states.ts'
+import { checkTransition, isFinal, runningStates } from '../deploy/states.ts'
 import { approvalOf } from './approvals.ts'
 import { waitingOf } from './gates.ts'
 import type { EventLog } from './events.ts'
 import type { Tables } from './schema.ts'
+import { StepWriter } from './step-writer.ts'
 
 /** What was asked for, as far as the deployment needs it to be carried out (again) from the database alone. */
 export interface DeploymentRequest {
@@ -78,10 +79,12 @@ export interface StepRow extends Omit<Step, 'server'> {
 export class Deployments {
   readonly #db: Kysely<Tables>
   readonly #events: EventLog
+  readonly #steps: StepWriter
 
   constructor(db: Kysely<Tables>, events: EventLog) {
     this.#db = db
     this.#events = events
+    this.#steps = new StepWriter(db)
   }
 
   /** Stores what was asked for: queued, or waiting for approval. */
@@ -254,25 +257,7 @@ export class Deployments {
     now: number,
     changes: { spans?: readonly Span[]; bytes?: number; objects?: number; failure?: ErrorReport | null } = {},
   ): Promise<void> {
-    let batch: number | null = null
-    await this.#fenced(id, fence, async (trx) => {
-      const row = await trx.selectFrom('steps').selectAll().where('deployment_id', '=', id).where('server_id', '=', server.id).executeTakeFirstOrThrow()
-      batch = row.batch
-      const allowed: readonly StepState[] = stepTransitions[row.state as StepState]
-      if (!allowed.includes(to)) throw new DployError('deployment.conflict', `A step that is ${row.state} cannot become ${to}`)
-      await trx
-        .updateTable('steps')
-        .set({
-          state: to,
-          ...(changes.spans === undefined ? {} : { spans: JSON.stringify([...(JSON.parse(row.spans) as Span[]), ...changes.spans]) }),
-          ...(changes.bytes === undefined ? {} : { bytes: row.bytes + changes.bytes }),
-          ...(changes.objects === undefined ? {} : { objects: row.objects + changes.objects }),
-          ...(changes.failure === undefined ? {} : { failure: changes.failure === null ? null : JSON.stringify(changes.failure) }),
-        })
-        .where('deployment_id', '=', id)
-        .where('server_id', '=', server.id)
-        .execute()
-    })
+    const { batch } = await this.#steps.write({ deployment: id, fence, server: server.id, to, ...changes })
     this.#events.add(id, server.id, { kind: 'step', state: to, batch, failure: changes.failure ?? null }, now)
   }
 
