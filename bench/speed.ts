@@ -8,12 +8,14 @@ import { randomBytes } from 'node:crypto'
 import { unavailable } from '../e2e/fleet/fleet.ts'
 import { freePorts, World, type Outcome } from '../e2e/world.ts'
 import { startUsers, type Seen } from '../e2e/traffic/users.ts'
-import { Rsync, rsyncSections } from './rsync.ts'
+import { Rsync, rsyncSections, type RsyncTimes } from './rsync.ts'
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { rounds: { type: 'string', default: '3' } } })
 const rounds = Number(values.rounds)
 const missing = unavailable()
 if (missing !== null) throw new Error(`The fleet cannot run here: ${missing}`)
+/** What large() judges: half of the servers at a time, which is the fastest that users do not notice here. */
+const judgedBatch = '50%'
 const wanted = (part: string) => positionals.length === 0 || positionals.includes(part)
 const failures: string[] = []
 if (wanted('small')) await small()
@@ -30,6 +32,8 @@ interface Sample {
   /** Of all servers together, and of the control plane. Seconds of processor time. */
   servers: number
   control: number
+  /** Share of the machine's processor time meanwhile that neither these, nor this process and what it started, used: a busy machine's figures are not its own. */
+  others: number
 }
 
 /** A one-line change to 4 and to 32 servers, in batches of 25 % with drain, under load; and rsync to all 32 at once. */
@@ -45,10 +49,14 @@ async function small(): Promise<void> {
   const [floorFew, floorMany] = [cost(four.dploy) / cores(), cost(thirtyTwo.dploy) / cores()]
   say(`${floorMany.toFixed(2)} s and ${floorFew.toFixed(2)} s. Over it: ${(many - floorMany).toFixed(2)} s and ${(few - floorFew).toFixed(2)} s, which is what would be left if every server had processors of its own.`)
   const slowest = Math.max(...thirtyTwo.dploy.map(({ command }) => command))
-  const fastest = Math.min(...thirtyTwo.rsync.map(({ commands }) => commands))
-  say(`\ndploy, rolling with drain, the whole command: ${median(thirtyTwo.dploy, 'command').toFixed(2)} s; rsync and restart of all at once: ${median(thirtyTwo.rsync, 'commands').toFixed(2)} s, all serving after ${median(thirtyTwo.rsync, 'serving').toFixed(2)} s`)
-  if (median(thirtyTwo.dploy, 'command') >= median(thirtyTwo.rsync, 'commands')) failures.push('32 servers, rolling: slower than rsync and restart of all at once')
-  say(`slowest of dploy ${slowest.toFixed(2)} s, fastest of rsync ${fastest.toFixed(2)} s`)
+  const fastest = Math.min(...thirtyTwo.rsync.new.map(({ commands }) => commands))
+  const command = median(thirtyTwo.dploy, 'command')
+  say(`\ndploy, rolling with drain, the whole command: ${command.toFixed(2)} s. rsync and restart of all at once:`)
+  const against = (what: string, samples: RsyncTimes[]) => say(`  ${what}: ${median(samples, 'commands').toFixed(2)} s, all serving after ${median(samples, 'serving').toFixed(2)} s; dploy takes ${(command / median(samples, 'commands')).toFixed(2)} times as long`)
+  against('over new connections, as a person types it (this is what is judged)', thirtyTwo.rsync.new)
+  against('over connections that are open already (ControlMaster)', thirtyTwo.rsync.open)
+  if (command >= median(thirtyTwo.rsync.new, 'commands')) failures.push('32 servers, rolling: slower than rsync and restart of all at once')
+  say(`slowest of dploy ${slowest.toFixed(2)} s, fastest of rsync over new connections ${fastest.toFixed(2)} s; ${(median(thirtyTwo.dploy, 'others') * 100).toFixed(0)} % of the processor time during a deployment was used by what is not part of this`)
   for (const { seen } of thirtyTwo.dploy) if (seen.failed.length > 0) failures.push(`a deployment to 32 servers failed ${seen.failed.length} requests`)
 }
 
@@ -58,7 +66,7 @@ async function smallOn(count: number) {
   await using world = await World.up({ servers: count, strategy: { bake: '0s' }, haproxy: rsyncSections(frontend!) })
   await succeed(world)
   const rsync = await Rsync.prepare(world)
-  const result = { dploy: [] as Sample[], rsync: [] as { commands: number; serving: number }[] }
+  const result = { dploy: [] as Sample[], rsync: { new: [] as RsyncTimes[], open: [] as RsyncTimes[] } }
   for (let round = 1; round <= rounds; round++) {
     await world.commit({ 'version.txt': `round ${round}\n` }, `Round ${round}`)
     const sample = await measured(world)
@@ -68,7 +76,7 @@ async function smallOn(count: number) {
       await using users = startUsers({ url: `http://127.0.0.1:${frontend}/`, rate: 100 })
       const times = await rsync.deploy(`${connections}${round}`, { connections })
       const seen = await users.stop()
-      if (connections === 'new') result.rsync.push(times)
+      result.rsync[connections].push(times)
       say(`rsync ${round}, ${connections} connections: commands ${times.commands.toFixed(2)} s, all serving ${times.serving.toFixed(2)} s; users: ${noticed(seen)}`)
     }
   }
@@ -83,8 +91,7 @@ async function large(): Promise<void> {
   await world.commit(files, 'Large')
   const first = await succeed(world)
   say(`first: ${first.result.seconds.toFixed(2)} s, ${mega(first.result.receipt!.bytes / 8)} to each`)
-  const medians: number[] = []
-  for (const batch of ['50%', '25%']) {
+  for (const batch of [judgedBatch, '25%']) {
     say(`\n# 20,000 files, 200 MB, one-line change, 8 servers, batches of ${batch} with drain, 100 requests/s`)
     await world.configure({ strategy: { batch, bake: '0s' } })
     await succeed(world)
@@ -99,10 +106,10 @@ async function large(): Promise<void> {
       if (most >= 100_000) failures.push(`20,000 files: ${most} bytes were sent to a server`)
       if (sample.seen.failed.length > 0) failures.push(`20,000 files: ${sample.seen.failed.length} requests failed`)
     }
-    medians.push(median(samples, 'deployment'))
-    say(`median ${median(samples, 'deployment').toFixed(2)} s; the whole command ${median(samples, 'command').toFixed(2)} s`)
+    const command = median(samples, 'command')
+    say(`median of the whole command ${command.toFixed(2)} s; of the deployment alone ${median(samples, 'deployment').toFixed(2)} s; ${(median(samples, 'others') * 100).toFixed(0)} % of the processor time meanwhile was used by what is not part of this`)
+    if (batch === judgedBatch && command >= 1.5) failures.push(`20,000 files, batches of ${batch}: the whole command took ${command.toFixed(2)} s, not under 1.5`)
   }
-  if (Math.min(...medians) >= 1.5) failures.push('20,000 files: 1.5 s or more')
 }
 
 async function succeed(world: World): Promise<Outcome> {
@@ -115,12 +122,14 @@ async function measured(world: World): Promise<Sample> {
   await quiet(world)
   await using users = startUsers({ url: world.url, rate: 100 })
   const cpu = () => world.servers.reduce((sum, server) => sum + server.cpuSeconds, 0)
-  const before = { servers: cpu(), control: processSeconds(world.controlPid) }
+  const own = () => cpu() + processSeconds(world.controlPid) + processSeconds(world.haproxyPid) + processSeconds(process.pid)
+  const before = { servers: cpu(), control: processSeconds(world.controlPid), own: own(), machine: machineSeconds() }
   const began = performance.now()
   const outcome = await succeed(world)
   const command = (performance.now() - began) / 1000
   const [servers, control] = [cpu() - before.servers, processSeconds(world.controlPid) - before.control]
-  return { command, deployment: outcome.result.seconds, outcome, servers, control, seen: await users.stop() }
+  const others = Math.max(0, machineSeconds() - before.machine - (own() - before.own)) / (command * cores())
+  return { command, deployment: outcome.result.seconds, outcome, servers, control, others, seen: await users.stop() }
 }
 
 /** Waits until the servers have done what comes after a deployment (old releases, the next one's tree), which here all share two cores. */
@@ -149,10 +158,16 @@ function noticed(seen: Seen): string {
   return `${seen.answers.length} requests, ${seen.failed.length} failed, ${seen.stalled.length} stalled, slowest ${seen.quantile(1).toFixed(0)} ms`
 }
 
-/** Processor time of a process so far, from /proc/PID/stat (proc(5)): utime and stime, in hundredths of a second. */
+/** Processor time of a process so far, and of those it waited for, from /proc/PID/stat (proc(5)): utime, stime, cutime and cstime, in hundredths of a second. */
 function processSeconds(pid: number): number {
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ')
-  return (Number(fields[11]) + Number(fields[12])) / 100
+  return fields.slice(11, 15).reduce((sum, field) => sum + Number(field), 0) / 100
+}
+
+/** Processor time that the whole machine has used so far, from /proc/stat (proc(5)): all but idle and iowait. */
+function machineSeconds(): number {
+  const fields = readFileSync('/proc/stat', 'utf8').split('\n')[0]!.split(/ +/).slice(1, 9).map(Number)
+  return fields.reduce((sum, field, index) => (index === 3 || index === 4 ? sum : sum + field), 0) / 100
 }
 
 function cores(): number {

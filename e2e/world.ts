@@ -205,6 +205,11 @@ export class World implements AsyncDisposable {
     return this.#control!.pid!
   }
 
+  /** The process of HAProxy. */
+  get haproxyPid(): number {
+    return this.#haproxy!.pid!
+  }
+
   /** `more`: further options of dploy serve; `env`: further variables. */
   async startControl(more: readonly string[] = [], env: NodeJS.ProcessEnv = {}): Promise<void> {
     const log = join(this.directory, 'control.log')

@@ -1,8 +1,8 @@
 // Needs the machine to itself.
 import assert from 'node:assert/strict'
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
+import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { createConnection } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -23,7 +23,7 @@ interface Line {
   sent?: number
   failed?: number
   data?: { kind: string; state?: string }
-  receipt?: { servers: { outcome: string }[]; traffic: { seen: number; failed: number; stalled: number } }
+  receipt?: { servers: { outcome: string; objects: number }[]; traffic: { seen: number; failed: number; stalled: number } }
 }
 
 describe('dploy demo', { timeout: 240_000 }, () => {
@@ -43,12 +43,64 @@ describe('dploy demo', { timeout: 240_000 }, () => {
     const { traffic } = results[1]!.receipt!
     assert.ok(traffic.seen >= 200, `${traffic.seen} requests were seen`)
     assert.equal(traffic.failed, 0)
+    assert.equal(demo.lines.at(-1), results[1], 'the last line is the result')
     const users = demo.lines.find(({ type }) => type === 'users')!
     assert.ok(users.sent! >= 200, `the users sent ${users.sent} requests`)
     assert.equal(users.failed, 0)
     await demo.leavesNothing()
     assert.ok(seconds < 60, `it took ${seconds.toFixed(1)} s`)
     context.diagnostic(`${seconds.toFixed(1)} s with the installation of the packages; ${traffic.seen} requests seen, ${traffic.stalled} stalled`)
+  })
+
+  test('for a user who is not root, with the built-in balancer, from a clone of their own', { skip: isClone ? false : 'the sources are in no git repository' }, async (context) => {
+    const place = mkdtempSync(join(tmpdir(), 'dploy-user-test-'))
+    context.after(() => rmSync(place, { recursive: true, force: true }))
+    const clone = join(place, 'dploy')
+    execFileSync('git', ['clone', '--quiet', top, clone])
+    // Hard links where that is possible: nothing is written to the packages.
+    if (spawnSync('cp', ['-al', join(top, 'node_modules'), clone]).status !== 0) execFileSync('cp', ['-a', join(top, 'node_modules'), clone])
+    const directory = join(place, 'tmp')
+    mkdirSync(directory)
+    const root = process.getuid?.() === 0
+    if (root) {
+      chmodSync(place, 0o755)
+      for (const name of readdirSync(clone)) if (name !== 'node_modules') execFileSync('chown', ['-R', '65534:65534', join(clone, name)])
+      execFileSync('chown', ['65534:65534', clone, directory])
+    }
+    const program = [...(root ? ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', 'env', `HOME=${directory}`] : []), join(clone, 'bin/dploy')]
+    await using demo = startDemo('--once', '--servers', '2', '--balancer', 'builtin', { program, directory })
+    assert.deepEqual(await demo.ended(), { code: 0, signal: null }, demo.stderr)
+    const results = demo.lines.filter(({ type }) => type === 'result')
+    assert.deepEqual(results.map(({ state }) => state), ['succeeded', 'succeeded'])
+    assert.deepEqual(results[1]!.receipt!.servers.map(({ outcome }) => outcome), ['switched', 'switched'])
+    assert.equal(demo.lines.find(({ type }) => type === 'users')!.failed, 0)
+    await demo.leavesNoProcess()
+  })
+
+  test("somebody's repository: the commit before the newest, then the newest; where the former does not run, the newest twice", async (context) => {
+    const repository = mkdtempSync(join(tmpdir(), 'dploy-demo-repository-'))
+    context.after(() => rmSync(repository, { recursive: true, force: true }))
+    const git = (...args: string[]) => execFileSync('git', ['-C', repository, '-c', 'user.name=Anna', '-c', 'user.email=anna@example.org', ...args], { encoding: 'utf8' }).trim()
+    const commit = (files: Record<string, string>) => {
+      for (const [name, text] of Object.entries(files)) writeFileSync(join(repository, name), text)
+      git('add', '--all')
+      git('commit', '--quiet', '--message', 'More')
+      return git('rev-parse', 'HEAD')
+    }
+    git('init', '--quiet', '--initial-branch=main')
+    const config = `application: own\nservice: { command: "${process.execPath} server.mjs", port: 3000, health: { path: /, timeout: 20s } }\nenvironments: { production: { servers: [web1], strategy: { bake: 0s } } }\n`
+    commit({ 'dploy.yml': config })
+    commit({ 'server.mjs': "import { createServer } from 'node:http'\ncreateServer((_, answer) => answer.end('one')).listen(process.env.PORT)\n" })
+    const revisions = async () => {
+      await using demo = startDemo('--once', '--servers', '2', '--repository', repository)
+      assert.equal((await demo.ended()).code, 0, demo.stderr)
+      const results = demo.lines.filter(({ type }) => type === 'result')
+      assert.deepEqual(results.map(({ state }) => state), ['succeeded', 'succeeded'])
+      return results.map(({ receipt }) => receipt!.servers.map(({ objects }) => objects > 0))
+    }
+    assert.deepEqual(await revisions(), [[true, true], [false, false]], 'the newest is sent once, and nothing the second time')
+    commit({ 'server.mjs': "import { createServer } from 'node:http'\ncreateServer((_, answer) => answer.end('two')).listen(process.env.PORT)\n" })
+    assert.deepEqual(await revisions(), [[true, true], [true, true]])
   })
 
   test('keeps running until Ctrl-C, and then leaves nothing', async () => {

@@ -186,3 +186,27 @@ function readIfThere(path: string): string {
     return ''
   }
 }
+
+test('bin/fleet: up, list, exec and down', { skip, timeout: 120_000 }, async () => {
+  const program = join(import.meta.dirname, '../../bin/fleet')
+  const fleet = (...args: string[]) => runCommand(program, args, { timeout: 60_000 })
+  const up = await fleet('up', '1', '--bind', `/opt/there=${import.meta.dirname}`)
+  assert.equal(up.code, 0, up.stderr)
+  const number = /^fleet (\d+): ssh -F \S+ web1; this machine is [\d.]+ there$/m.exec(up.stdout)?.[1]
+  assert.ok(number, up.stdout)
+  try {
+    const server = `${number}/web1`
+    const { stdout: listed } = await fleet('list')
+    assert.match(listed, new RegExp(`^fleet ${number}: by hand \\(stays\\)\\n {2}web1 +[\\d.]+ +on$`, 'm'))
+    assert.deepEqual(await fleet('exec', server, '--', 'sh', '-c', 'hostname; ls /opt/there/main.ts; exit 3').then(({ code, stdout }) => [code, stdout]), [3, 'web1\n/opt/there/main.ts\n'])
+    const wrong = await fleet('exec', `${number}/web9`, '--', 'true')
+    assert.deepEqual([wrong.code, wrong.stderr], [1, `fleet: there is no server ${number}/web9. Run: bin/fleet list\n`])
+  } finally {
+    // By its number: what a person has up stays.
+    const down = await fleet('down', number)
+    assert.equal(down.code, 0, down.stderr)
+    assert.match(down.stdout, new RegExp(`^took down ${number}\\b`))
+  }
+  assert.doesNotMatch((await fleet('list')).stdout, new RegExp(`^fleet ${number}:`, 'm'))
+  assert.deepEqual(await leftOf(Number(number)), [])
+})

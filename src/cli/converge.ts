@@ -13,7 +13,7 @@ export function convergeCommand(): Command {
       const output = makeOutput(options)
       await using session = await openSession(command, environment, { ahead: true })
       const { deployment } = await session.client.call('converge', { params: session.params, body: { requestedBy: requester() } })
-      if (output.mode === 'json') return output.json({ type: 'result', deployment })
+      if (output.mode === 'json') return output.result({ deployment })
       output.line(deployment === null ? 'Every connected server runs what it should.' : `Deployment ${deployment} brings them. How it goes: dploy deployments ${session.params.environment}`)
     })
 }

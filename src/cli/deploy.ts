@@ -1,4 +1,5 @@
 import { Command } from 'commander'
+import { DployError } from '../protocol/errors.ts'
 import { deployAndWatch } from './deployment.ts'
 import { makeOutput } from './output.ts'
 import { openSession, requester } from './session.ts'
@@ -28,6 +29,8 @@ export function deployCommand(): Command {
     .addHelpText('after', '\nExamples:\n  $ dploy deploy production\n  $ dploy deploy staging --revision feature/cart\n  $ dploy deploy production --directory ./dist\n  $ dploy deploy production --promote staging\n  $ dploy deploy production --plan\n\nExit code 0 only when the environment runs what was asked for.')
     .action(async (environment: string | undefined, options: Options, command: Command) => {
       const output = makeOutput(options)
+      // Rather than the plan of something else: that of the branch.
+      if (options.plan && options.directory !== undefined) throw new DployError('request.invalid', 'A plan is made of a revision, not of a directory', { fix: 'Leave out --plan or --directory' })
       await using session = await openSession(command, environment, { ahead: true })
       for (const warning of session.warnings) if (output.mode !== 'json') output.line(`warning: ${warning}`)
       if (options.plan) {

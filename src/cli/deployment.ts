@@ -1,4 +1,5 @@
 import type { Deployment } from '../protocol/deployment.ts'
+import { DployError } from '../protocol/errors.ts'
 import type { Output } from './output.ts'
 import type { Session } from './session.ts'
 
@@ -30,11 +31,12 @@ export async function deployAndWatch(session: Session, start: () => Promise<Depl
   process.on('SIGTERM', interrupt)
   try {
     const { watchDeployment } = await import('./view/watch-deployment.ts')
-    const progress = await watchDeployment(session.client, deployment, output, leave.signal, (state) => (waits = state === 'waiting_for_approval'))
+    const progress = await watchDeployment(session.client, deployment, output, leave.signal, { onState: (state) => (waits = state === 'waiting_for_approval') })
     process.exitCode = progress.state === 'succeeded' ? 0 : 1
   } catch (error) {
     if (!leave.signal.aborted) throw error
     process.stderr.write(waits ? `Deployment ${deployment.number} goes on waiting for approval. Withdraw it: dploy approve ${deployment.number} --refuse\n` : `Left deployment ${deployment.number}. See what became of it: dploy deployments\n`)
+    if (output.mode === 'json') output.result({ state: 'failed', deployment: deployment.number, failure: new DployError('deployment.cancelled', `Deployment ${deployment.number} was left; it goes on`).toJSON() })
     process.exitCode = 130
   } finally {
     process.off('SIGINT', interrupt)

@@ -1,6 +1,6 @@
-import { Command, Option } from 'commander'
-import { DployError, reportOf } from '../protocol/errors.ts'
-import { errorText } from './output.ts'
+import { Command, CommanderError, Option } from 'commander'
+import { DployError, reportOf, type ErrorReport } from '../protocol/errors.ts'
+import { errorText, resultOf } from './output.ts'
 import { version } from '../protocol/product-version.ts'
 
 /** Every command, in the order of the help, each in a file of its own that is loaded when it is wanted. */
@@ -60,20 +60,37 @@ async function program(only: CommandName | null): Promise<Command> {
     .configureHelp({ sortSubcommands: false, showGlobalOptions: true })
     .showHelpAfterError('(dploy --help shows what there is)')
     .addHelpText('after', '\nExamples:\n  $ dploy demo                         see it work on this machine\n  $ dploy init                         write a dploy.yml for this repository\n  $ dploy deploy production            deploy the branch of production\n  $ dploy rollback production          back to the release before, in a second')
-  for (const name of only ? [only] : (Object.keys(commands) as CommandName[])) root.addCommand(await commands[name]())
+    // What is wrong with the arguments is reported as everything else is.
+    .exitOverride()
+  for (const name of only ? [only] : (Object.keys(commands) as CommandName[])) root.addCommand(inherit(await commands[name](), root))
   return root
+}
+
+/** Gives a command, and those below it, what the one above was told of help and errors. */
+function inherit(command: Command, from: Command): Command {
+  command.copyInheritedSettings(from)
+  for (const one of command.commands) inherit(one as Command, command)
+  return command
 }
 
 async function main(): Promise<void> {
   try {
     await (await program(wanted(process.argv.slice(2)))).parseAsync()
   } catch (error) {
-    const report = reportOf(error)
-    if (process.argv.includes('--json')) process.stdout.write(`${JSON.stringify({ type: 'result', state: 'failed', failure: report })}\n`)
+    // Help and the version were asked for.
+    if (error instanceof CommanderError && error.exitCode === 0) return
+    const report = error instanceof CommanderError ? wrongArguments(error) : reportOf(error)
+    if (process.argv.includes('--json')) process.stdout.write(`${JSON.stringify(resultOf({ state: 'failed', failure: report }))}\n`)
+    process.exitCode = 1
+    // It has said so itself.
+    if (error instanceof CommanderError) return
     process.stderr.write(`dploy: ${errorText(report)}\n`)
     if (!(error instanceof DployError) && process.env.DPLOY_DEBUG) console.error(error)
-    process.exitCode = 1
   }
+}
+
+function wrongArguments(error: CommanderError): ErrorReport {
+  return new DployError('request.invalid', error.message.replace(/^error: /, ''), { fix: 'Run: dploy --help' }).toJSON()
 }
 
 if (import.meta.main) await main()

@@ -65,7 +65,7 @@ function badgeCommand(): Command {
       const output = makeOutput(options)
       await using session = await openSession(command, environment)
       const { shown, url } = await session.client.call('badgeAddress', { params: session.params })
-      if (output.mode === 'json') return output.json({ type: 'result', shown, url })
+      if (output.mode === 'json') return output.result({ shown, url })
       if (url === null) return output.line('Nobody may see it. In dploy.yml, at the environment, say "badge: public", or "badge: token" for those who have its address.')
       output.line(url)
       output.line(`![${session.params.environment}](${url})`)

@@ -1,4 +1,16 @@
 import type { DployError, ErrorReport } from '../protocol/errors.ts'
+import type { Receipt } from '../protocol/receipt.ts'
+
+/** What every last line of --json has, whatever else is in it. */
+export interface Result {
+  type: 'result'
+  state: 'succeeded' | 'failed' | 'rolled_back'
+  /** Since the command began; of a deployment, how long it took. */
+  seconds: number
+  failure: ErrorReport | null
+  /** Of a deployment. */
+  receipt: Receipt | null
+}
 
 export interface Output {
   mode: 'live' | 'plain' | 'json'
@@ -8,6 +20,8 @@ export interface Output {
   height(): number
   line(text: string): void
   json(value: unknown): void
+  /** The last line of --json: what came of the command. Succeeded, unless it says otherwise. */
+  result(value: Partial<Omit<Result, 'type'>> & Record<string, unknown>): void
 }
 
 /** Where a command prints: live on a terminal, plain lines in a pipe, one JSON object a line with --json. Follows NO_COLOR. */
@@ -15,6 +29,7 @@ export function makeOutput(options: { json: boolean; plain?: boolean }): Output 
   const stream = process.stdout
   const terminal = stream.isTTY && process.env.TERM !== 'dumb'
   const color = terminal && (process.env.NO_COLOR ?? '') === ''
+  const json = (value: unknown) => void stream.write(`${JSON.stringify(value)}\n`)
   return {
     mode: options.json ? 'json' : terminal && options.plain !== true ? 'live' : 'plain',
     color: color || (process.env.FORCE_COLOR ?? '0') !== '0',
@@ -22,8 +37,14 @@ export function makeOutput(options: { json: boolean; plain?: boolean }): Output 
     width: () => (stream.isTTY ? stream.columns : 100),
     height: () => (stream.isTTY ? stream.rows : 1000),
     line: (text) => void stream.write(`${text}\n`),
-    json: (value) => void stream.write(`${JSON.stringify(value)}\n`),
+    json,
+    result: (value) => json(resultOf(value)),
   }
+}
+
+/** A last line of --json. `seconds` are those of this process, unless given. */
+export function resultOf(value: Partial<Omit<Result, 'type'>> & Record<string, unknown>): Result {
+  return { type: 'result', state: 'succeeded', seconds: Math.round(performance.now()) / 1000, failure: null, receipt: null, ...value }
 }
 
 /** An error for people: what happened, where, the next command. */

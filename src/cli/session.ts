@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import type { Client } from '../client/client.ts'
 import { DployError } from '../protocol/errors.ts'
 import { connect } from './connect.ts'
+import { placeSchema, schemaPlace } from './init/editor-schema.ts'
 import { chooseEnvironment, readProject, type Project } from './project.ts'
 
 /** What most commands begin with: the dploy.yml, its environment, and a control plane that knows both. */
@@ -18,6 +19,8 @@ export interface Session extends AsyncDisposable {
 export async function openSession(command: Command, environment: string | undefined, choice: { any?: boolean; ahead?: boolean } = {}): Promise<Session> {
   const options = command.optsWithGlobals<{ server?: string; config?: string; sshConfig?: string }>()
   const project = readProject(options.config, process.cwd())
+  // Another person's clone has dploy.yml and not what it names.
+  if (project.text.includes(schemaPlace)) placeSchema(project.base)
   const name = choice.any === true && environment === undefined ? Object.keys(project.config.environments)[0]! : chooseEnvironment(project, environment)
   const connection = await connect({ server: options.server, base: project.base, sshConfig: options.sshConfig, ahead: choice.ahead === true ? serversOf(project, name) : [] })
   try {

@@ -13,7 +13,7 @@ export function unlockCommand(): Command {
       const output = makeOutput(options)
       await using session = await openSession(command, environment)
       const { held } = await session.client.call('unlock', { params: session.params })
-      if (output.mode === 'json') return output.json({ type: 'result', held })
+      if (output.mode === 'json') return output.result({ held })
       output.line(held ? `Opened: deployment ${held.number} by ${held.requestedBy} held it for ${formatDuration(Date.now() - held.since)}.` : 'It was not locked.')
     })
 }

@@ -17,7 +17,7 @@ The file is YAML 1.2. Anchors, aliases and \`<<\` work. A duration is written \`
 Whatever is wrong is told with line and column, all at once, before anything happens: \`dploy plan\`.
 
 Editors that know the YAML language server complete and check it with this as the first line, given the path of the schema:
-\`# yaml-language-server: $schema=dploy.schema.json\`.
+\`# yaml-language-server: $schema=.dploy/dploy.schema.json\`, which \`dploy init\` writes. dploy puts the schema there whenever it reads the file.
 
 This page and [dploy.schema.json](dploy.schema.json) are made from the schema that validates the file; do not edit them.
 `

@@ -148,7 +148,7 @@ function fileHere(path: string): Stats {
 
 function report(outcomes: readonly CommandOutcome[], output: Output): void {
   const failed = outcomes.filter((outcome) => outcome.problem !== null)
-  if (output.mode === 'json') output.json({ type: 'result', outcomes })
+  if (output.mode === 'json') output.result({ state: failed.length === 0 ? 'succeeded' : 'failed', failure: failed[0]?.problem ?? null, outcomes })
   else {
     for (const { server, problem } of failed) process.stderr.write(`${server}: ${problem!.message}\n  next: ${problem!.fix}\n  (${problem!.code})\n`)
     if (failed.length < outcomes.length) output.line(`Copied, digest verified: ${outcomes.filter((outcome) => outcome.problem === null).map((outcome) => outcome.server).join(', ')}`)

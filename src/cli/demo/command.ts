@@ -2,20 +2,18 @@ import { existsSync } from 'node:fs'
 import { mkdir, readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Command } from 'commander'
-import type { Client } from '../../client/client.ts'
+import { Command, Option } from 'commander'
 import { readConfig } from '../../protocol/config-text.ts'
 import type { Config } from '../../protocol/config.ts'
 import { DployError } from '../../protocol/errors.ts'
 import { overSocket } from '../socket-client.ts'
 import { makeOutput, type Output } from '../output.ts'
 import { pagesOf } from '../pages.ts'
-import type { Progress } from '../view/progress.ts'
-import { watchDeployment } from '../view/watch-deployment.ts'
 import { Children } from './children.ts'
 import { demoConfig } from './config.ts'
+import { conclude, deploy, deployFirst } from './deployments.ts'
 import { demoDirectory } from './directory.ts'
-import { commitGreeting, hasCommit, makeSample } from './sample.ts'
+import { commitGreeting, hasCommit, lastCommits, makeSample } from './sample.ts'
 import { freePorts, startServers } from './servers.ts'
 import { startUsers } from './traffic.ts'
 
@@ -28,6 +26,7 @@ interface Options {
   json: boolean
   plain: boolean
   repository?: string
+  balancer?: 'haproxy' | 'builtin'
 }
 
 export function demoCommand(): Command {
@@ -38,6 +37,7 @@ export function demoCommand(): Command {
     .option('--json', 'one JSON object a line', false)
     .option('--plain', 'plain lines, also on a terminal', false)
     .option('--repository <path>', "someone else's application instead of the sample: a git repository; its dploy.yml is the one of --config, or the one in it")
+    .addOption(new Option('--balancer <kind>', 'by default haproxy where it is installed').choices(['haproxy', 'builtin']))
     .addHelpText('after', '\nExamples:\n  $ dploy demo\n  $ dploy demo --servers 8 --once\n  $ dploy demo --repository ~/shop --config ~/shop/dploy.yml\n\nNeeds no root and no network. Uses HAProxy when it is installed, else a small balancer of its own.')
     .action(async (options: Options, command: Command) => {
       const { config } = command.optsWithGlobals<{ config?: string }>()
@@ -48,17 +48,18 @@ export function demoCommand(): Command {
       const stop = () => interrupt.abort(new DployError('deployment.cancelled', 'The demo was ended'))
       for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop)
       try {
-        await runDemo({ count, once: options.once, repository: options.repository, configFile: config, output, signal: interrupt.signal })
+        await runDemo({ count, once: options.once, repository: options.repository, balancer: options.balancer, configFile: config, output, signal: interrupt.signal })
       } catch (error) {
         if (!interrupt.signal.aborted) throw error
         process.exitCode = 130
+        if (output.mode === 'json') output.result({ state: 'failed', failure: new DployError('deployment.cancelled', 'The demo was ended').toJSON() })
       } finally {
         if (interrupt.signal.aborted && output.mode !== 'json') output.line('Everything is taken down.')
       }
     })
 }
 
-async function runDemo(demo: { count: number; once: boolean; repository: string | undefined; configFile: string | undefined; output: Output; signal: AbortSignal }): Promise<void> {
+async function runDemo(demo: { count: number; once: boolean; repository: string | undefined; balancer: Options['balancer']; configFile: string | undefined; output: Output; signal: AbortSignal }): Promise<void> {
   const { output, signal } = demo
   const { startEmbedded, startDemoBalancer } = await import('../embed.ts')
   await using directory = await demoDirectory()
@@ -70,7 +71,7 @@ async function runDemo(demo: { count: number; once: boolean; repository: string 
   signal.throwIfAborted()
 
   await using children = new Children()
-  await using balancer = await startDemoBalancer({ directory: directory.path, port: front!, servers, health: wanted.service?.health.path ?? '/', tether: fileURLToPath(new URL('./tether.ts', import.meta.url)) })
+  await using balancer = await startDemoBalancer({ kind: demo.balancer, directory: directory.path, port: front!, servers, health: wanted.service?.health.path ?? '/', tether: fileURLToPath(new URL('./tether.ts', import.meta.url)) })
   await mkdir(join(directory.path, 'control'), { recursive: true })
   const pages = pagesOf((text) => say(output, text))
   await using embedded = await startEmbedded(join(directory.path, 'control'), { tcp: { host: '127.0.0.1', port: 0 }, pages })
@@ -82,16 +83,20 @@ async function runDemo(demo: { count: number; once: boolean; repository: string 
   say(output, `${demo.count} servers, each an agent in a directory of its own below ${directory.path}`)
   say(output, `balancer  ${balancer.url}  (${balancer.description})`)
 
-  const params = { application: wanted.application, environment: 'demo' }
-  await deploy(client, params, output, signal)
+  const deploying = { client, params: { application: wanted.application, environment: 'demo' }, output, signal }
+  const commits = ownApplication ? [] : await lastCommits(repository)
+  const runs = await deployFirst(deploying, commits[0], commits.at(-1))
   await using users = startUsers(balancer.url, usersRate)
-  say(output, `\nUsers ask ${usersRate} times a second from here on.${ownApplication ? ' A line is changed and committed.' : ' The same revision is deployed again.'}\n`)
+  const next = ownApplication ? 'A line is changed and committed.' : runs === commits.at(-1) ? 'The same revision is deployed again.' : 'The newest commit is deployed.'
+  say(output, `\nUsers ask ${usersRate} times a second from here on. ${next}\n`)
   if (ownApplication) await commitGreeting(repository, 'Hello from the second revision', 'Greet differently')
-  await deploy(client, params, output, signal)
+  const second = await deploy(deploying, commits.at(-1))
   await users[Symbol.asyncDispose]()
-  if (output.mode === 'json') output.json({ type: 'users', sent: users.count.sent, failed: users.count.failed })
-  else output.line(`The users sent ${users.count.sent} requests; ${users.count.failed} failed.`)
-  if (users.count.failed > 0) process.exitCode = 1
+  const { sent, failed } = users.count
+  if (output.mode === 'json') output.json({ type: 'users', sent, failed })
+  conclude(second, output, { sent, failed })
+  say(output, `The users sent ${sent} requests; ${failed} failed.`)
+  if (failed > 0) process.exitCode = 1
   if (demo.once) return
 
   const token = await embedded.plane.firstToken()
@@ -102,14 +107,6 @@ async function runDemo(demo: { count: number; once: boolean; repository: string 
   for (const server of started) say(output, `  ${server.name.padEnd(13)}  http://127.0.0.1:${server.port}  ${server.root}`)
   say(output, '\nCtrl-C ends all of it.')
   await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
-}
-
-async function deploy(client: Client, params: { application: string; environment: string }, output: Output, signal: AbortSignal): Promise<Progress> {
-  signal.throwIfAborted()
-  const deployment = await client.call('deploy', { params, body: { requestedBy: 'dploy demo' } })
-  const progress = await watchDeployment(client, deployment, output, signal)
-  if (progress.state !== 'succeeded') throw DployError.from(progress.failure ?? { code: 'internal', message: `The deployment is ${progress.state}`, fix: '' })
-  return progress
 }
 
 async function readDemoConfig(repository: string, file: string | undefined): Promise<Config> {

@@ -61,6 +61,12 @@ export async function commitGreeting(repository: string, greeting: string, messa
   await git(repository, '-c', 'user.name=dploy demo', '-c', 'user.email=demo@localhost', '-c', 'commit.gpgsign=false', 'commit', '--quiet', '--message', message)
 }
 
+/** The commits to deploy of somebody's repository: the one before its newest, so that the second deployment changes something, and that. One, where there is no other. */
+export async function lastCommits(repository: string): Promise<string[]> {
+  const { stdout } = await run('git', ['-C', repository, 'rev-list', '--first-parent', '--max-count=2', 'HEAD'], { env: { ...process.env, GIT_CONFIG_GLOBAL: '/dev/null', GIT_CONFIG_SYSTEM: '/dev/null' } })
+  return stdout.trim().split('\n').reverse()
+}
+
 /** Whether a directory is the work tree of a git repository with a commit. */
 export async function hasCommit(repository: string): Promise<boolean> {
   try {

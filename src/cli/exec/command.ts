@@ -115,7 +115,7 @@ async function runEverywhere(session: Session, command: PersonCommand, options: 
     await show?.end()
     if (show?.many) process.stderr.write(`${summaryText(outcomes)} · ${formatDuration(performance.now() - began)}\n`)
     else if (output.mode !== 'json') for (const { problem, signal } of outcomes) if (problem || signal) process.stderr.write(`dploy: ${summaryText(outcomes)}${problem ? `\n  next: ${problem.fix}\n  (${problem.code})` : ''}\n`)
-    if (output.mode === 'json') output.json({ type: 'result', run, exitCode: exitCodeOf(outcomes), outcomes })
+    if (output.mode === 'json') output.result({ state: exitCodeOf(outcomes) === 0 ? 'succeeded' : 'failed', run, exitCode: exitCodeOf(outcomes), outcomes })
     process.exitCode = interrupted ? 130 : exitCodeOf(outcomes)
   } catch (error) {
     if (!stop.signal.aborted) throw error

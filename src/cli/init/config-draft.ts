@@ -1,4 +1,5 @@
 import { Scalar, stringify } from 'yaml'
+import { schemaPlace } from './editor-schema.ts'
 import type { Explained, Proposal } from './proposal.ts'
 
 const width = 110
@@ -6,6 +7,8 @@ const width = 110
 /** The text of a dploy.yml that says what was proposed, each line explained by a comment. */
 export function writeConfig(proposal: Proposal): string {
   const draft = new Draft()
+  // In the form that the YAML language server reads, which most editors use.
+  draft.comment(`yaml-language-server: $schema=${schemaPlace}`)
   draft.comment(`dploy.yml: how ${proposal.application} gets onto its servers. Written by dploy init, which found ${proposal.name}.`)
   draft.comment('Check it with: dploy plan. Unknown keys and wrong values are told with their line.')
   if (proposal.notes.length > 0) {

@@ -2,6 +2,7 @@ import { statSync, writeFileSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { DployError } from '../../protocol/errors.ts'
 import { writeConfig } from './config-draft.ts'
+import { placeSchema } from './editor-schema.ts'
 import type { Proposal } from './proposal.ts'
 import { recognise } from './recognise.ts'
 
@@ -35,6 +36,7 @@ export function initConfig(directory: string): InitResult {
     if (code === 'EEXIST') throw exists(file)
     throw new DployError('request.invalid', `${file} cannot be written: ${(cause as Error).message}`, { where: file, fix: 'Make the directory writable', cause })
   }
+  placeSchema(place)
   return { file, text, proposal }
 }
 

@@ -35,7 +35,7 @@ function addCommand(): Command {
       mustServe(connection)
       const grants = await grantsOf(connection.client, connection.project?.config.application ?? null, options)
       const { person, link, expiresAt } = await connection.client.call('addPerson', { body: { email, name: options.name ?? email.split('@')[0]!, grants } })
-      if (output.mode === 'json') return output.json({ type: 'result', person, link, expiresAt })
+      if (output.mode === 'json') return output.result({ person, link, expiresAt })
       output.line(`Added ${person.name}: ${textOf(person.grants)}. With this link they choose a password; it works once, for 3 days:\n  ${link}`)
     })
 }
@@ -85,7 +85,7 @@ function inviteCommand(): Command {
       await using connection = await openControlPlane(command)
       mustServe(connection)
       const { link, expiresAt } = await connection.client.call('invitePerson', { params: { person: (await personOf(connection.client, email)).id } })
-      if (output.mode === 'json') return output.json({ type: 'result', link, expiresAt })
+      if (output.mode === 'json') return output.result({ link, expiresAt })
       output.line(link)
     })
 }
@@ -100,7 +100,7 @@ function removeCommand(): Command {
       await using connection = await openControlPlane(command)
       const person = await personOf(connection.client, email)
       await connection.client.call('removePerson', { params: { person: person.id } })
-      if (output.mode === 'json') return output.json({ type: 'result', removed: person.email })
+      if (output.mode === 'json') return output.result({ removed: person.email })
       output.line(`Removed ${person.name}.`)
     })
 }

@@ -29,7 +29,7 @@ function setCommand(): Command {
       await using session = await openSession(command, environment)
       const value = await readValue(`Value of ${name} in ${environment} (it is not shown): `)
       await session.client.call('setSecret', { params: { ...session.params, name }, body: { value, setBy: requester() } })
-      if (output.mode === 'json') return output.json({ type: 'result', set: [name] })
+      if (output.mode === 'json') return output.result({ set: [name] })
       output.line(`Set. The next release gets it: dploy deploy ${environment}`)
       const { config } = session.project
       if (![...config.secrets, ...config.environments[environment]!.secrets].includes(name)) output.line(`dploy.yml does not name it yet. Add there:  secrets: [${name}]`)
@@ -48,7 +48,7 @@ function listCommand(): Command {
       const { config } = session.project
       const named = [...new Set([...config.secrets, ...config.environments[session.params.environment]!.secrets])]
       const missing = named.filter((name) => !secrets.some((secret) => secret.name === name))
-      if (output.mode === 'json') return output.json({ type: 'result', secrets, missing })
+      if (output.mode === 'json') return output.result({ secrets, missing })
       if (secrets.length === 0 && missing.length === 0) return output.line(`None. Set one: dploy secret set ${session.params.environment} NAME`)
       const width = Math.max(...[...secrets.map(({ name }) => name), ...missing].map((name) => name.length))
       for (const secret of secrets) output.line(`${secret.name.padEnd(width)}  set ${ago(secret.setAt, Date.now())} by ${secret.setBy}${named.includes(secret.name) ? '' : ' · dploy.yml does not name it'}`)
@@ -66,7 +66,7 @@ function removeCommand(): Command {
       const output = makeOutput(options)
       await using session = await openSession(command, environment)
       await session.client.call('removeSecret', { params: { ...session.params, name } })
-      if (output.mode === 'json') return output.json({ type: 'result', removed: [name] })
+      if (output.mode === 'json') return output.result({ removed: [name] })
       output.line('Removed. What runs keeps it until the next deployment.')
     })
 }
@@ -84,7 +84,7 @@ function importCommand(): Command {
       await using session = await openSession(command, environment)
       for (const [name, value] of values) await session.client.call('setSecret', { params: { ...session.params, name }, body: { value, setBy: requester() } })
       const set = values.map(([name]) => name)
-      if (output.mode === 'json') return output.json({ type: 'result', set })
+      if (output.mode === 'json') return output.result({ set })
       output.line(`Set ${set.join(', ')}. ${file} is no longer needed here.`)
     })
 }

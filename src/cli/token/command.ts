@@ -35,7 +35,7 @@ function createCommand(): Command {
       await using connection = await openControlPlane(command)
       const places = options.in.length === 0 ? null : await placesOf(connection.client, connection.project?.config.application ?? null, options.in)
       const { token, entry } = await connection.client.call('createToken', { body: { note, right: right.data, places, days: days === 0 ? null : days } })
-      if (output.mode === 'json') return output.json({ type: 'result', token, entry })
+      if (output.mode === 'json') return output.result({ token, entry })
       output.line(token)
     })
 }
@@ -68,7 +68,7 @@ function revokeCommand(): Command {
       const output = makeOutput(options)
       await using connection = await openControlPlane(command)
       await connection.client.call('revokeToken', { params: { token: id } })
-      if (output.mode === 'json') return output.json({ type: 'result', revoked: id })
+      if (output.mode === 'json') return output.result({ revoked: id })
       output.line('It is refused from now on.')
     })
 }
@@ -93,7 +93,7 @@ function joinCommand(): Command {
       const environments = options.environment.map((environment) => ({ application: connection.project!.config.application, environment }))
       if (connection.project && environments.length > 0) await connection.client.call('apply', { body: { text: connection.project.text, fileName: connection.project.file, base: connection.project.base } })
       const { token } = await connection.client.call('createJoinToken', { body: { uses, minutes: duration / 60_000, environments, tags: readTags(options.tag), note: options.note } })
-      if (output.mode === 'json') return output.json({ type: 'result', token })
+      if (output.mode === 'json') return output.result({ token })
       output.line(token)
     })
 }

@@ -2,7 +2,7 @@ import { createLogUpdate } from 'log-update'
 import type { Client } from '../../client/client.ts'
 import type { Deployment, DeploymentState } from '../../protocol/deployment.ts'
 import { receiptLines } from '../../protocol/receipt-text.ts'
-import type { Output } from '../output.ts'
+import { resultOf, type Output, type Result } from '../output.ts'
 import { liveLines } from './live.ts'
 import { plainLine } from './plain.ts'
 import { newProgress, takeEvent, type Progress } from './progress.ts'
@@ -10,15 +10,21 @@ import { newProgress, takeEvent, type Progress } from './progress.ts'
 /** How often the live view is drawn anew. Milliseconds. */
 const frameEvery = 80
 
+interface WatchOptions {
+  onState?: (state: DeploymentState) => void
+  /** False: whoever asks prints the last line of --json. */
+  result?: boolean
+}
+
 /** Shows a deployment until it is over: live on a terminal, as lines in a pipe, as JSON with --json. */
-export async function watchDeployment(client: Client, deployment: Deployment, output: Output, signal?: AbortSignal, onState: (state: DeploymentState) => void = () => {}): Promise<Progress> {
+export async function watchDeployment(client: Client, deployment: Deployment, output: Output, signal?: AbortSignal, options: WatchOptions = {}): Promise<Progress> {
   const progress = newProgress()
   const title = `Deployment ${deployment.number} · ${deployment.application} → ${deployment.environment}`
   await using live = output.mode === 'live' ? startLive(output, progress, title) : null
   if (output.mode === 'plain') output.line(title)
   for await (const event of client.stream('deploymentEvents', { params: { number: deployment.number }, query: {} }, { signal })) {
     takeEvent(progress, event)
-    onState(progress.state)
+    options.onState?.(progress.state)
     if (output.mode === 'json') output.json({ type: 'event', ...event })
     else if (output.mode === 'plain') {
       const line = plainLine(event, progress.began!)
@@ -30,24 +36,19 @@ export async function watchDeployment(client: Client, deployment: Deployment, ou
   if (progress.receipt && output.mode !== 'json') {
     for (const line of receiptLines(progress.receipt, { width: output.width(), color: output.color })) output.line(line)
   }
-  if (output.mode === 'json') output.json(resultOf(progress, deployment))
+  if (output.mode === 'json' && options.result !== false) output.json(deploymentResult(progress, deployment))
   return progress
 }
 
-/** The last line of --json. */
-export function resultOf(progress: Progress, deployment: Deployment): Record<string, unknown> {
-  const states: Partial<Record<DeploymentState, string>> = { succeeded: 'succeeded', rolled_back: 'rolled_back' }
+/** The last line of --json for a deployment. */
+export function deploymentResult(progress: Progress, deployment: Deployment): Result & Record<string, unknown> {
   const seconds = progress.receipt?.seconds ?? (progress.began !== null && progress.ended !== null ? (progress.ended - progress.began) / 1000 : 0)
   return {
-    type: 'result',
-    state: states[progress.state] ?? 'failed',
+    ...resultOf({ state: progress.state === 'succeeded' || progress.state === 'rolled_back' ? progress.state : 'failed', seconds, failure: progress.failure, receipt: progress.receipt }),
     application: deployment.application,
     environment: deployment.environment,
     deployment: deployment.number,
-    seconds,
     servers: progress.servers.size,
-    failure: progress.failure,
-    receipt: progress.receipt,
   }
 }
 

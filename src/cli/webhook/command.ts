@@ -44,7 +44,7 @@ function addCommand(): Command {
       const secret = options.ownSecret ? await readValue('Secret (it is not shown): ') : undefined
       if (project && application === project.config.application) await client.call('apply', { body: { text: project.text, fileName: project.file, base: project.base } })
       const made = await client.call('addWebhook', { body: { service, note: options.note, application, environments: options.in.length === 0 ? null : options.in, ...(secret === undefined ? {} : { secret }) } })
-      if (output.mode === 'json') return output.json({ type: 'result', webhook: made.webhook, secret: made.secret })
+      if (output.mode === 'json') return output.result({ webhook: made.webhook, secret: made.secret })
       output.line(`Made ${made.webhook.id}: a push deploys ${reachOf(made.webhook)}.\n`)
       output.line(`  Address:  ${made.webhook.url.startsWith('/') ? 'https://YOUR-CONTROL-PLANE' : ''}${made.webhook.url}`)
       if (!options.ownSecret) output.line(`  Secret:   ${made.secret}   (shown this once)`)
@@ -87,7 +87,7 @@ function removeCommand(): Command {
       const output = makeOutput(options)
       await using connection = await openControlPlane(command)
       await connection.client.call('removeWebhook', { params: { webhook: id } })
-      if (output.mode === 'json') return output.json({ type: 'result', removed: id })
+      if (output.mode === 'json') return output.result({ removed: id })
       output.line('Removed. Take it out of the service too.')
     })
 }
@@ -104,7 +104,7 @@ function testCommand(): Command {
       const output = makeOutput(options)
       await using connection = await openControlPlane(command)
       const { results } = await connection.client.call('testWebhook', { params: { webhook: id }, body: { branch, repository: options.repository ?? null } })
-      if (output.mode === 'json') return output.json({ type: 'result', results })
+      if (output.mode === 'json') return output.result({ results })
       if (results.length === 0) return output.line('No application has that source. For a source that is a path, make the webhook with --application.')
       const rows = results.map((one) => [`${one.application}/${one.environment}`, one.deploys ? 'would be deployed' : 'stays as it is', one.reason])
       for (const line of table([['', `a push to ${branch}`, 'because'], ...rows], output.width())) output.line(line)
