@@ -13,7 +13,7 @@ test('no more begin at a time than are allowed, each after the one before, and a
       const end = await limiter.turn()
       begun.push(performance.now())
       most = Math.max(most, ++busy)
-      await new Promise((resolve) => setTimeout(resolve, 30))
+      await new Promise((resolve) => setTimeout(resolve, 100))
       busy--
       end()
       end()
