@@ -55,9 +55,17 @@ describe('servers and their keys', { timeout: 240_000 }, () => {
       { application: 'shop', environment: 'production', release: null, healthy: null, drifted: false, listed: true },
       { application: 'files', environment: 'one', release: 1, healthy: true, drifted: false, listed: true },
     ])
+    assert.match((await team.dploy('server', 'show', 'web1')).stdout.toString(), /\n {2}load [\d.]+ on \d+ processors?.*; memory [\d.]+ [KMGT]?B of .* in use; disk .* free\n/)
     const unknown = await team.dploy('server', 'show', 'nobody')
     assert.equal(unknown.code, 1)
     assert.match(unknown.stderr, /There is no server nobody; known: web1, web2, web3[\s\S]*server\.unknown/)
+  })
+
+  test('history tells what was deployed to a server, and releases where they are kept', async () => {
+    const history = await team.dploy('--config', 'files.yml', 'server', 'history', 'web1', '--environment', 'one')
+    assert.match(history.stdout.toString(), /deployment[^\n]*\n *1 +deploy +1 .* switched /, history.stderr)
+    assert.match((await team.dploy('server', 'history', 'web1')).stdout.toString(), /Nothing was deployed to web1 yet/)
+    assert.match((await team.dploy('--config', 'files.yml', 'releases', 'one')).stdout.toString(), /→ +1 .*ready on 1 of 1/)
   })
 
   test('a token for an environment makes who joins a member, with tags, through every later dploy.yml', async () => {

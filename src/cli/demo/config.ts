@@ -32,7 +32,8 @@ export function demoConfig(config: Config, demo: { servers: { name: string; port
     variables: config.variables,
     environments: {
       demo: {
-        servers: demo.servers,
+        // So that there is something to group and to choose by.
+        servers: demo.servers.map((server, index) => ({ ...server, tags: { zone: index % 2 === 0 ? 'a' : 'b' } })),
         balancer: demo.balancer,
         probe: { url: new URL(service.health.path, demo.probe).href, interval: '10ms' },
         strategy: {

@@ -36,7 +36,8 @@ export default function Logs() {
   )
 }
 
-function Lines({ application, environment, server, children }: { application: string; environment: string; server: string; children: React.ReactNode }) {
+/** The lines of all servers, or of one; what is given stands among its tools. */
+export function Lines({ application, environment, server, children }: { application: string; environment: string; server: string; children: React.ReactNode }) {
   const [store] = useState(() => new LogStore())
   const [version, setVersion] = useState(0)
   const [problem, setProblem] = useState<DployError | null>(null)

@@ -1,7 +1,7 @@
 import { useMutation, useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
 import { Link, useNavigate, useParams } from 'react-router'
-import type { ReleaseSummary } from '../../protocol/api/environments.ts'
+import type { ReleaseReadiness, ReleaseSummary } from '../../protocol/api/environments.ts'
 import { queries } from '../api/queries.ts'
 import { useMay } from '../api/rights.ts'
 import { client } from '../api/session.ts'
@@ -13,6 +13,8 @@ import { RevisionLine } from '../components/revision.tsx'
 import { State } from '../components/state.tsx'
 import { Ago, useAfter } from '../components/time.tsx'
 import { sayProblem } from '../components/toasts.tsx'
+import { lackText, readinessOf, sendText } from '../servers/readiness.ts'
+import { serverQueries } from '../servers/queries.ts'
 import { placeOf } from '../overview/place.ts'
 import { useTitle } from '../shell/use-title.ts'
 import { Compare } from './compare.tsx'
@@ -22,6 +24,7 @@ export default function Releases() {
   const { application = '', environment = '' } = useParams()
   useTitle(`Releases · ${application} → ${environment}`)
   const { data, error } = useQuery(queries.releases(application, environment))
+  const { data: readiness } = useQuery(serverQueries.readiness({ application, environment }))
   const [picked, setPicked] = useState<number[]>([])
   const patient = useAfter(300)
   const may = useMay('deploy', { application, environment })
@@ -33,12 +36,12 @@ export default function Releases() {
   return (
     <div className="stack wide">
       <div className="filters">
-        <p className="muted grow">Choose two to see what differs.</p>
+        <p className="muted grow">Choose two to see what differs.{readiness && readiness.answering < readiness.servers ? ` ${readiness.servers - readiness.answering} of ${readiness.servers} servers do not answer: ${readiness.silent.slice(0, 5).join(', ')}${readiness.servers - readiness.answering > 5 ? ', …' : ''}.` : ''}</p>
         <CommandLine command={`dploy releases ${environment}`} />
       </div>
       <div className="card table-box">
         <table className="table">
-          <thead><tr><th><span className="hidden">Compare</span></th><th>Release</th><th>Revision</th><th>Made</th><th>State</th><th><span className="hidden">Actions</span></th></tr></thead>
+          <thead><tr><th><span className="hidden">Compare</span></th><th>Release</th><th>Revision</th><th>Made</th><th>State</th><th>Ready</th><th><span className="hidden">Actions</span></th></tr></thead>
           <tbody>
             {data.map((release) => (
               <tr key={release.number}>
@@ -47,7 +50,8 @@ export default function Releases() {
                 <td className="revision-cell"><RevisionLine revision={release.revision} /></td>
                 <td><Ago at={release.createdAt} /></td>
                 <td>{release.wanted ? <State tone="good">runs now</State> : null}</td>
-                <td><span className="actions">{release.wanted || !may ? null : <Activate release={release} application={application} environment={environment} current={data.find((one) => one.wanted)?.number ?? null} />}</span></td>
+                <td><Ready readiness={readinessOf(readiness, release.number)} answering={readiness?.answering ?? 0} /></td>
+                <td><span className="actions">{release.wanted || !may ? null : <Activate release={release} readiness={readinessOf(readiness, release.number)} application={application} environment={environment} current={data.find((one) => one.wanted)?.number ?? null} />}</span></td>
               </tr>
             ))}
           </tbody>
@@ -64,7 +68,19 @@ export default function Releases() {
   )
 }
 
-function Activate({ release, application, environment, current }: { release: ReleaseSummary; application: string; environment: string; current: number | null }) {
+/** On how many servers a release can be activated without sending a file, and what the others lack. */
+function Ready({ readiness, answering }: { readiness: ReleaseReadiness | null; answering: number }) {
+  if (readiness === null || answering === 0) return <span className="muted">–</span>
+  const { ready, lackingServers } = readiness
+  return (
+    <span className="row wrap">
+      <State tone={lackingServers === 0 ? 'good' : 'idle'}>{lackingServers === 0 ? `on ${ready === 1 ? 'its server' : `all ${ready} servers`}` : `on ${ready} of ${answering}`}</State>
+      {lackingServers === 0 ? null : <span className="muted" title={readiness.lacking.map(({ server }) => server).join(', ')}>{lackText(readiness)}</span>}
+    </span>
+  )
+}
+
+function Activate({ release, readiness, application, environment, current }: { release: ReleaseSummary; readiness: ReleaseReadiness | null; application: string; environment: string; current: number | null }) {
   const navigate = useNavigate()
   const rollback = useMutation({
     mutationFn: () => client().call('rollback', { params: { application, environment }, body: { release: release.number } }),
@@ -77,7 +93,7 @@ function Activate({ release, application, environment, current }: { release: Rel
       trigger={<button type="button" className="button small" disabled={rollback.isPending} aria-label={`${back ? 'Roll back to' : 'Activate'} release ${release.number}`}>{back ? 'Roll back' : 'Activate'}</button>}
       title={`${back ? 'Roll' : 'Switch'} ${environment} ${back ? 'back ' : ''}to release ${release.number}?`} action={`Activate release ${release.number}`} danger command={`dploy rollback ${environment} --release ${release.number}`} onConfirm={() => rollback.mutate()}
     >
-      <p>{application} → {environment} runs {current === null ? 'nothing' : `release ${current}`} now. Servers that keep release {release.number} get no file; the others get those they lack.</p>
+      <p>{application} → {environment} runs {current === null ? 'nothing' : `release ${current}`} now. {sendText(readiness, release.number)}</p>
       <RevisionLine revision={release.revision} />
     </Confirm>
   )
