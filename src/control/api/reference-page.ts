@@ -1,4 +1,4 @@
-import type { OpenApiDocument, OpenApiOperation, OpenApiParameter } from '../../protocol/api/openapi.ts'
+import type { OpenApiDocument, OpenApiOperation } from '../../protocol/api/openapi.ts'
 
 /** The API's reference for people: one page, made from the OpenAPI document. No script, no inline style. */
 
@@ -35,7 +35,7 @@ ${document.info.description.split('\n\n').map((paragraph) => `<p>${prose(paragra
 ${parts.map(({ name, description, operations }) => `<section aria-labelledby="part-${slug(name)}">\n<h2 id="part-${slug(name)}">${text(name)}</h2>\n<p class="quiet">${text(description)}</p>\n${operations.map(({ path, method, operation }) => operationOf(path, method, operation)).join('\n')}\n</section>`).join('\n')}
 <section aria-labelledby="part-schemas">
 <h2 id="part-schemas">schemas</h2>
-${Object.entries(document.components.schemas).map(([name, schema]) => `<article id="schema-${name}"><header><h3>${name}</h3></header><div class="body">${schemaOf(schema)}</div></article>`).join('\n')}
+${Object.entries(document.components.schemas).map(([name, schema]) => `<article id="schema-${name}"><header><h3>${name}</h3></header><div class="body">${schemaOf(schema, `Fields of ${name}`)}</div></article>`).join('\n')}
 </section>
 </main>
 </body>
@@ -51,25 +51,26 @@ function operationOf(path: string, method: string, operation: OpenApiOperation):
 <header><h3>${text(operation.summary)}</h3><p class="call"><span class="method ${method}">${method.toUpperCase()}</span> ${text(path)}</p></header>
 <div class="body">
 <p>${prose(operation.description ?? '')}</p>
-${parametersOf(operation.parameters ?? [])}
-${body ? `<h4>Body: <code>${body[0]}</code></h4>${schemaOf(body[1].schema)}` : ''}
-<h4>Answer: <code>${answer[0]}</code></h4>${description === 'Done' ? '' : `<p>${prose(description)}</p>`}${schemaOf(answer[1].schema)}
+${parametersOf(operation)}
+${body ? `<h4>Body: <code>${body[0]}</code></h4>${schemaOf(body[1].schema, `Body of ${operation.operationId}`)}` : ''}
+<h4>Answer: <code>${answer[0]}</code></h4>${description === 'Done' ? '' : `<p>${prose(description)}</p>`}${schemaOf(answer[1].schema, `Answer of ${operation.operationId}`)}
 <details><summary>With curl</summary><pre tabindex="0"><code>${text(curl(path, method, operation))}</code></pre></details>
 </div>
 </article>`
 }
 
-function parametersOf(parameters: OpenApiParameter[]): string {
+function parametersOf({ operationId, parameters = [] }: OpenApiOperation): string {
   if (parameters.length === 0) return ''
   const rows = parameters.map((one) => `<tr><td><code>${one.name}</code></td><td>${one.in}${one.required ? '' : ', optional'}</td><td>${typeOf(one.schema)}</td><td>${text(one.description ?? '')}</td></tr>`)
-  return `<h4>Parameters</h4><div class="wide" tabindex="0" role="region" aria-label="Parameters"><table><tr><th>Name</th><th>In</th><th>Type</th><th>What it is</th></tr>${rows.join('')}</table></div>`
+  return `<h4>Parameters</h4><div class="wide" tabindex="0" role="region" aria-label="Parameters of ${operationId}"><table><tr><th>Name</th><th>In</th><th>Type</th><th>What it is</th></tr>${rows.join('')}</table></div>`
 }
 
-function schemaOf(schema: Json): string {
+/** `label`: what screen readers call it. */
+function schemaOf(schema: Json, label: string): string {
   const { properties, required } = schema as { properties?: Record<string, Json>; required?: string[] }
   if (!properties || Object.keys(properties).length === 0) return `<p>${typeOf(schema)}</p>`
   const rows = Object.entries(properties).map(([name, one]) => `<tr><td><code>${text(name)}</code></td><td>${typeOf(one)}${(required ?? []).includes(name) ? '' : '<span class="quiet">, optional</span>'}</td></tr>`)
-  return `<div class="wide" tabindex="0" role="region" aria-label="Fields"><table><tr><th>Field</th><th>Type</th></tr>${rows.join('')}</table></div>`
+  return `<div class="wide" tabindex="0" role="region" aria-label="${label}"><table><tr><th>Field</th><th>Type</th></tr>${rows.join('')}</table></div>`
 }
 
 /** A schema in a few words. */

@@ -18,6 +18,7 @@ import { useTitle } from '../shell/use-title.ts'
 import type { LiveDeployment } from './live-deployment.ts'
 import { LogPanel } from './log-panel.tsx'
 import { Phases } from './phases.tsx'
+import { PendingReceipt } from './pending-receipt.tsx'
 import { ReceiptCard } from './receipt.tsx'
 import { Cursor } from './time-axis.ts'
 import { Timeline } from './timeline.tsx'
@@ -38,6 +39,9 @@ function Page({ number }: { number: number }) {
   const { live, version } = useLive(number)
   const queryClient = useQueryClient()
   const { data: deployment, error } = useQuery(queries.deployment(number))
+  const { data: environments } = useQuery(queries.environments())
+  // Until the plan says which they are, their rows are kept free.
+  const servers = environments?.find((one) => one.application === deployment?.application && one.environment === deployment.environment)?.servers.length ?? 0
   const [picked, setPicked] = useState<string | null>(null)
   const cursor = useMemo(() => new Cursor(), [])
   const patient = useAfter(300)
@@ -60,8 +64,8 @@ function Page({ number }: { number: number }) {
       <Phases live={live} />
       {live.problem ? <Problem report={live.problem} /> : null}
       {live.failure ? <Failure live={live} deployment={deployment} onServer={setPicked} /> : null}
-      {live.receipt ? <ReceiptCard receipt={live.receipt} /> : null}
-      <Timeline live={live} version={version} picked={picked} onPick={setPicked} cursor={cursor} />
+      {live.receipt ? <ReceiptCard receipt={live.receipt} /> : live.complete ? null : <PendingReceipt live={live} />}
+      <Timeline live={live} expected={servers} version={version} picked={picked} onPick={setPicked} cursor={cursor} />
       <LogPanel live={live} version={version} server={picked} onServer={setPicked} cursor={cursor} />
     </>
   )
@@ -88,7 +92,6 @@ function Head({ deployment, live, state }: { deployment: DeploymentSummary; live
           <CommandLine command={`dploy deployments ${number}`} />
         </div>
         <RevisionLine revision={deployment.revision} />
-        {live.note && !isOver(state) ? <p className="muted cut">{live.note}</p> : null}
       </div>
       <Actions deployment={deployment} state={state} waits={live.waiting !== null} />
     </div>

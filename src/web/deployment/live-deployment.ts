@@ -175,7 +175,8 @@ export class LiveDeployment {
     endSegment(server, at)
     server.state = data.state
     server.batch = data.batch ?? server.batch
-    server.failure = data.failure
+    // What failed and then went back has still failed.
+    server.failure = data.state === 'switched' ? null : (data.failure ?? server.failure)
     server.note = ''
     server.version++
     const group = segmentOf[data.state]

@@ -24,6 +24,14 @@ const most = 150_000
 /** How many go at once, so that it is not done for every line. */
 const atOnce = 10_000
 
+// Sequences of a terminal: those that colour, and those that do anything else.
+const sequences = /\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007]*\u0007|.)/g
+
+/** What a person reads of a line: without colours and other sequences for terminals. */
+export function plainText(text: string): string {
+  return text.includes('\u001b') ? text.replaceAll(sequences, '') : text
+}
+
 /** The lines of a log and those of them that a filter lets through. Lines are added in order; each is looked at once per filter. */
 export class LogStore {
   lines: LogLine[] = []
@@ -65,7 +73,7 @@ export class LogStore {
       if (filter.server !== null && line.server !== filter.server) continue
       if (filter.kind !== null && line.kind !== filter.kind) continue
       if (filter.source !== null && line.source !== filter.source) continue
-      if (needle !== '' && !line.text.toLowerCase().includes(needle) && !(line.server ?? '').toLowerCase().includes(needle)) continue
+      if (needle !== '' && !plainText(line.text).toLowerCase().includes(needle) && !(line.server ?? '').toLowerCase().includes(needle)) continue
       this.#shown.push(line)
     }
     return this.#shown

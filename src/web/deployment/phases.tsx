@@ -24,10 +24,10 @@ export function Phases({ live }: { live: LiveDeployment }) {
         const status = begin === null ? 'next' : end !== null ? (live.failure && index === live.phases.length - 2 && live.state !== 'succeeded' ? 'bad' : 'done') : 'now'
         return (
           <li key={state} className={`phase ${status}`} aria-current={status === 'now' ? 'step' : undefined}>
-            {status === 'done' ? <Icon name="check" size={14} /> : status === 'bad' ? <Icon name="close" size={14} /> : null}
+            <span className="phase-sign">{status === 'done' ? <Icon name="check" size={14} /> : status === 'bad' ? <Icon name="close" size={14} /> : null}</span>
             <span>{title}</span>
             {count && status !== 'next' ? <span className="number muted">{count}</span> : null}
-            {begin === null ? null : <span className="phase-time number">{end === null ? <Elapsed begin={begin} end={null} /> : duration(end - begin)}</span>}
+            <span className="phase-time number">{begin === null ? null : end === null ? <Elapsed begin={begin} end={null} /> : duration(end - begin)}</span>
             <span className="hidden">{{ next: 'to come', now: 'going on', done: 'done', bad: 'failed' }[status]}</span>
           </li>
         )

@@ -13,7 +13,7 @@ const rowHeight = 28
 const legend = [['stage', 'stage'], ['command', 'hooks'], ['drain', 'drain'], ['switch', 'switch'], ['boot', 'boot'], ['register', 'register']] as const
 
 /** Traffic above what each server did, on one axis with one cursor. */
-export function Timeline({ live, version, picked, onPick, cursor }: { live: LiveDeployment; version: number; picked: string | null; onPick: (name: string | null) => void; cursor: Cursor }) {
+export function Timeline({ live, expected, version, picked, onPick, cursor }: { live: LiveDeployment; /** How many servers there will be, as long as no plan names them. */ expected: number; version: number; picked: string | null; onPick: (name: string | null) => void; cursor: Cursor }) {
   const over = live.ended !== null
   const now = useNow(over ? 3_600_000 : 250)
   const began = live.began ?? now
@@ -70,12 +70,12 @@ export function Timeline({ live, version, picked, onPick, cursor }: { live: Live
       </header>
       <div ref={box} className="axis" onPointerMove={point} onPointerLeave={() => cursor.set(null)}>
         <div ref={line} className="cursor-line" hidden><span ref={reading} className="cursor-reading number" /></div>
-        {live.traffic.length > 0 ? <TrafficChart points={live.traffic} exact={live.receipt !== null} end={end} version={version} gutter={gutter} right={right} /> : <p className="no-traffic muted">{over ? 'No traffic was measured. With probe: in dploy.yml, dploy asks while it deploys.' : 'No request measured yet.'}</p>}
-        {shown === 'rows' ? <Rows servers={servers} began={began} end={end} picked={picked} onPick={pick} /> : null}
+        {live.traffic.length > 0 ? <TrafficChart points={live.traffic} exact={live.receipt !== null} end={end} version={version} gutter={gutter} right={right} /> : <p className={`no-traffic muted ${over ? '' : 'waits'}`}>{over ? 'No traffic was measured. With probe: in dploy.yml, dploy asks while it deploys.' : 'No request measured yet.'}</p>}
+        {live.order.length === 0 && !over && expected <= rowsUpTo ? <div className="server-rows" aria-hidden="true">{Array.from({ length: expected }, (_, index) => <div key={index} className="server-row" />)}</div> : shown === 'rows' ? <Rows servers={servers} began={began} end={end} picked={picked} onPick={pick} /> : null}
         {shown === 'rows' || live.traffic.length > 0 ? <Ticks end={end} narrow={narrow} /> : null}
       </div>
       {shown === 'cells' ? <ServerCells batches={batchesOf(servers)} picked={picked} onPick={pick} /> : null}
-      {shown === 'rows' && servers.length > 0 ? (
+      {shown === 'rows' && (servers.length > 0 || !over) ? (
         <footer className="legend" aria-hidden="true">
           {legend.map(([group, title]) => <span key={group}><i className={`do-${group}`} />{title}</span>)}
         </footer>

@@ -26,7 +26,7 @@ export function AddServer({ application, environment, servers }: { application: 
           <form className="stack" onSubmit={(event) => (event.preventDefault(), token.mutate())}>
             <div className="field">
               <label htmlFor="server-name">Its name</label>
-              <input id="server-name" className="input" list="absent-servers" required pattern="[A-Za-z0-9][A-Za-z0-9._\-]{0,62}" value={name} placeholder={absent[0]?.name ?? 'web9'} onChange={(event) => (setName(event.target.value), token.reset())} />
+              <input id="server-name" className="input" list="absent-servers" pattern="[A-Za-z0-9][A-Za-z0-9._\-]{0,62}" value={name} placeholder={absent[0]?.name ?? 'web9'} onChange={(event) => (setName(event.target.value), token.reset())} />
               <datalist id="absent-servers">{absent.map((one) => <option key={one.name} value={one.name} />)}</datalist>
             </div>
             {token.data ? null : <div className="actions"><Dialog.Close className="button">Close</Dialog.Close><button type="submit" className="button primary" disabled={wanted === '' || token.isPending}>Show the line</button></div>}
