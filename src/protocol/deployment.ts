@@ -99,6 +99,8 @@ export const approvalSchema = z.object({
   by: z.string().nullable(),
   at: z.number().nullable(),
   note: z.string(),
+  /** Who asked, who may not approve: a person's id, however they asked; null: an older dploy took it. */
+  requester: z.string().nullable().default(null),
 })
 export type Approval = z.infer<typeof approvalSchema>
 

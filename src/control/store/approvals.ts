@@ -70,7 +70,7 @@ export class Approvals {
 }
 
 /** As the API shows it; null: it needs none. */
-export function approvalOf(row: { approval: string | null; approval_expires_at: number | null; approval_by: string | null; approval_at: number | null; approval_note: string | null }): Approval | null {
+export function approvalOf(row: { approval: string | null; approval_expires_at: number | null; approval_by: string | null; approval_at: number | null; approval_note: string | null; requester: string | null }): Approval | null {
   if (row.approval === null) return null
-  return { decision: row.approval as Approval['decision'], expiresAt: row.approval_expires_at ?? 0, by: row.approval_by, at: row.approval_at, note: row.approval_note ?? '' }
+  return { decision: row.approval as Approval['decision'], expiresAt: row.approval_expires_at ?? 0, by: row.approval_by, at: row.approval_at, note: row.approval_note ?? '', requester: row.requester }
 }

@@ -156,7 +156,7 @@ function rowsOf(db: Kysely<Tables>) {
     .select([
       'deployments.id', 'deployments.number', 'deployments.kind', 'deployments.state', 'deployments.requested_by', 'deployments.created_at', 'deployments.started_at', 'deployments.finished_at',
       'deployments.revision', 'deployments.failure', 'deployments.waiting', 'deployments.pause_by',
-      'deployments.approval', 'deployments.approval_expires_at', 'deployments.approval_by', 'deployments.approval_at', 'deployments.approval_note',
+      'deployments.approval', 'deployments.approval_expires_at', 'deployments.approval_by', 'deployments.approval_at', 'deployments.approval_note', 'deployments.requester',
       'environments.name as environment', 'applications.name as application', 'to.number as release', 'of.number as from', 'receipts.traffic',
     ])
 }

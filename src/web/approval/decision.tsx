@@ -36,7 +36,8 @@ function Asked({ deployment }: { deployment: DeploymentSummary }) {
     onError: sayProblem,
     onSettled: () => queryClient.invalidateQueries(),
   })
-  const own = who !== null && who.name === requestedBy
+  // Names are no proof: two people may have the same, and a token has one of its own.
+  const own = who !== null && who.person !== null && who.person === deployment.approval!.requester
   return (
     <section className="card decision" aria-label="Approval">
       <div className="grow stack">

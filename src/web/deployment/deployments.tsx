@@ -2,18 +2,24 @@ import { useQuery } from '@tanstack/react-query'
 import { Link } from 'react-router'
 import type { DeploymentSummary } from '../../protocol/deployment.ts'
 import { queries } from '../api/queries.ts'
+import { client } from '../api/session.ts'
 import { CommandLine } from '../components/command-line.tsx'
 import { Empty, Skeleton } from '../components/empty.tsx'
+import { Older, useGrowing } from '../components/older.tsx'
 import { Problem } from '../components/problem.tsx'
 import { RevisionLine } from '../components/revision.tsx'
 import { DeploymentStateBadge } from '../components/state.tsx'
 import { Ago, Elapsed, useAfter } from '../components/time.tsx'
 import { useTitle } from '../shell/use-title.ts'
 
+/** So many at first, and with each further step back. */
+const page = 100
+
 /** All deployments, the newest first. */
 export default function Deployments() {
   useTitle('Deployments')
-  const { data, error } = useQuery(queries.deployments({ limit: 100 }))
+  const { data, error } = useQuery(queries.deployments({ limit: page }))
+  const list = useGrowing('all', data, page, async (before) => (await client().call('deploymentSummaries', { query: { limit: page, cursor: String(before) } })).deployments)
   const patient = useAfter(300)
   return (
     <>
@@ -24,7 +30,7 @@ export default function Deployments() {
       {error && !data ? <Problem report={error as never} /> : null}
       {!data && !error ? patient && <Skeleton lines={6} /> : null}
       {data?.length === 0 ? <Empty title="Nothing has been deployed yet" action={<Link className="button primary" to="/">Choose an environment</Link>}><p>Each deployment gets a page of its own here: what each server did, what users noticed, and its log.</p></Empty> : null}
-      {data && data.length > 0 ? <div className="card"><DeploymentTable deployments={data} /></div> : null}
+      {data && data.length > 0 ? <><div className="card"><DeploymentTable deployments={list.all} /></div><Older list={list} /></> : null}
     </>
   )
 }
