@@ -131,6 +131,28 @@ test('what runs where, and what to do about it, on the overview', { skip, timeou
     await page.getByRole('button', { name: 'Unlock production' }).waitFor({ state: 'detached' })
   })
 
+  await t.test('people get and lose roles, and a command runs where it is said', async () => {
+    const { link: _ } = await team.client.call('addPerson', { body: { email: 'bert@example.org', name: 'Bert', grants: [] } })
+    await page.goto(`${team.url}/settings/people`)
+    await page.getByRole('button', { name: 'Add a role of Bert' }).click()
+    const form = page.getByRole('form', { name: 'Add a role of Bert' })
+    await form.getByLabel('Role', { exact: true }).selectOption('deployer')
+    await form.getByLabel('Where', { exact: true }).selectOption('shop/staging')
+    await faultless(page, 'people')
+    await form.getByRole('button', { name: 'Add', exact: true }).click()
+    await page.getByRole('button', { name: 'Take away: deployer shop → staging of Bert' }).click()
+    await page.getByRole('row').filter({ hasText: 'Bert' }).getByText('nothing yet').waitFor()
+    await page.goto(`${team.url}/environments/shop/production/console`)
+    await page.getByLabel('Command', { exact: true }).fill('echo chosen')
+    await page.getByRole('button', { name: /^On\s+All/ }).click()
+    await page.getByRole('checkbox', { name: 'web1' }).check()
+    await faultless(page, 'console')
+    await page.keyboard.press('Escape')
+    await page.getByText('dploy exec production --on web1 -- echo chosen').waitFor()
+    await page.getByRole('button', { name: 'Run' }).click()
+    await page.getByRole('region', { name: 'What web1 answered' }).getByText('chosen').waitFor()
+  })
+
   await t.test('it fits a phone, dark, and says no error', async () => {
     await page.emulateMedia({ colorScheme: 'dark' })
     await page.setViewportSize({ width: 390, height: 860 })

@@ -12,6 +12,8 @@ import { sayProblem } from '../components/toasts.tsx'
 import { LogText } from '../deployment/log-text.tsx'
 import { useTitle } from '../shell/use-title.ts'
 import { fold, outcomeText, withEvent, type Answer, type Group } from './fold.ts'
+import { chosenServers, optionsOf, type Choice } from './selection.ts'
+import { ServerChoice } from './server-choice.tsx'
 import './console.css'
 
 /** A command on many servers at once; servers that answer the same are shown as one. */
@@ -22,24 +24,21 @@ export default function Console() {
   const may = useMay('administer', place)
   const { data } = useQuery(queries.status(application, environment))
   const [line, setLine] = useState('')
-  const [on, setOn] = useState('')
+  const [choice, setChoice] = useState<Choice>({ tags: [], servers: [] })
   const { answers, running, problem, start, interrupt } = useRun(place)
   if (!may) return <Empty title="The console is for administrators"><p>Whoever runs commands on servers can do everything there.</p></Empty>
   const servers = data?.servers ?? []
   const tags = [...new Set(servers.flatMap((server) => Object.entries(server.tags).map(([name, value]) => `${name}=${value}`)))].sort()
   const groups = fold(answers.values())
-  const selection = on.startsWith('tag ') ? { tags: Object.fromEntries([on.slice(4).split(/=(.*)/s).slice(0, 2)]) as Record<string, string> } : on === '' ? {} : { servers: [on] }
-  const option = on.startsWith('tag ') ? ` --tag ${on.slice(4)}` : on === '' ? '' : ` --on ${on}`
+  const chosen = chosenServers(servers, choice)
+  const selection = choice.tags.length + choice.servers.length === 0 ? {} : { servers: chosen }
+  const option = optionsOf(servers, choice)
   return (
     <div className="stack wide">
       <form className="card console-form" onSubmit={(event) => (event.preventDefault(), running || start(line, selection))} onKeyDown={(event) => running && event.ctrlKey && event.key === 'c' && getSelection()?.isCollapsed !== false && interrupt()}>
         <input className="input mono grow" aria-label="Command" placeholder="uptime" required maxLength={100_000} autoComplete="off" spellCheck={false} value={line} onChange={(event) => setLine(event.target.value)} />
-        <select className="input" aria-label="On which servers" value={on} onChange={(event) => setOn(event.target.value)}>
-          <option value="">All {servers.length} servers</option>
-          {tags.map((tag) => <option key={tag} value={`tag ${tag}`}>{tag}</option>)}
-          {servers.map((server) => <option key={server.name}>{server.name}</option>)}
-        </select>
-        {running ? <button type="button" className="button danger" onClick={interrupt}>Interrupt <kbd>Ctrl C</kbd></button> : <button type="submit" className="button primary">Run</button>}
+        <ServerChoice tags={tags} servers={servers.map(({ name }) => name)} choice={choice} chosen={chosen} onChange={setChoice} />
+        {running ? <button type="button" className="button danger" onClick={interrupt}>Interrupt <kbd>Ctrl C</kbd></button> : <button type="submit" className="button primary" disabled={servers.length > 0 && chosen.length === 0}>Run</button>}
       </form>
       <div className="filters"><span className="grow muted" role="status">{answers.size === 0 ? 'It runs as the user of the agent, and stands in the audit log.' : summary(groups)}</span><CommandLine command={`dploy exec ${environment}${option} -- ${line || 'uptime'}`} /></div>
       {problem ? <Problem report={problem} /> : null}

@@ -8,6 +8,7 @@ import { client } from '../api/session.ts'
 import { CommandLine } from '../components/command-line.tsx'
 import { Confirm } from '../components/confirm.tsx'
 import { Empty, Skeleton } from '../components/empty.tsx'
+import { Older, useGrowing } from '../components/older.tsx'
 import { Problem } from '../components/problem.tsx'
 import { RevisionLine } from '../components/revision.tsx'
 import { State } from '../components/state.tsx'
@@ -19,6 +20,9 @@ import { placeOf } from '../overview/place.ts'
 import { useTitle } from '../shell/use-title.ts'
 import { Compare } from './compare.tsx'
 
+/** As many as the query of the first asks for. */
+const page = 200
+
 /** What ran here, the newest first: compare two, go back to one. */
 export default function Releases() {
   const { application = '', environment = '' } = useParams()
@@ -26,6 +30,7 @@ export default function Releases() {
   const { data, error } = useQuery(queries.releases(application, environment))
   const { data: readiness } = useQuery(serverQueries.readiness({ application, environment }))
   const [picked, setPicked] = useState<number[]>([])
+  const list = useGrowing(`${application}/${environment}`, data, page, async (before) => (await client().call('releases', { params: { application, environment }, query: { limit: page, cursor: String(before) } })).releases)
   const patient = useAfter(300)
   const may = useMay('deploy', { application, environment })
   if (error && !data) return <Problem report={error as never} />
@@ -43,7 +48,7 @@ export default function Releases() {
         <table className="table">
           <thead><tr><th><span className="hidden">Compare</span></th><th>Release</th><th>Revision</th><th>Made</th><th>State</th><th>Ready</th><th><span className="hidden">Actions</span></th></tr></thead>
           <tbody>
-            {data.map((release) => (
+            {list.all.map((release) => (
               <tr key={release.number}>
                 <td><input type="checkbox" aria-label={`Compare release ${release.number}`} checked={picked.includes(release.number)} onChange={() => toggle(release.number)} /></td>
                 <td className="number">{release.number}</td>
@@ -57,6 +62,7 @@ export default function Releases() {
           </tbody>
         </table>
       </div>
+      <Older list={list} />
       {picked.length > 0 ? (
         <div className="compare-bar">
           <span className="grow">{to === undefined ? `Release ${from} is chosen; choose another.` : `Releases ${from} and ${to}`}</span>

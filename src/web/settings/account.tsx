@@ -3,6 +3,7 @@ import { useState } from 'react'
 import { queries } from '../api/queries.ts'
 import { useWho } from '../api/rights.ts'
 import { client, session } from '../api/session.ts'
+import { CommandLine } from '../components/command-line.tsx'
 import { Confirm } from '../components/confirm.tsx'
 import { Ago } from '../components/time.tsx'
 import { sayProblem, toasts } from '../components/toasts.tsx'
@@ -30,7 +31,7 @@ export default function Account() {
   return (
     <div className="stack wide">
       <section className="card">
-        <header><h2 className="grow">{who.name}</h2></header>
+        <header><h2 className="grow">{who.name}</h2>{who.email === null ? null : <CommandLine command="dploy person list" label="People and what they may do, on the command line" />}</header>
         <div className="body stack">
           {who.email ? <p>{who.email}</p> : <p className="muted">Signed in by an API token, in this tab alone.</p>}
           <ul>{who.rights.map(({ right, place }, index) => <li key={index}>may {right} {placeWords(place)}</li>)}</ul>

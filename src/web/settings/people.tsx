@@ -7,6 +7,7 @@ import { useWho } from '../api/rights.ts'
 import { client } from '../api/session.ts'
 import { CommandLine } from '../components/command-line.tsx'
 import { Confirm } from '../components/confirm.tsx'
+import { Icon } from '../components/icon.tsx'
 import { Skeleton } from '../components/empty.tsx'
 import { Problem } from '../components/problem.tsx'
 import { State } from '../components/state.tsx'
@@ -33,6 +34,7 @@ export default function People() {
   if (!data) return <Skeleton lines={4} />
   return (
     <div className="stack wide">
+      <div className="filters"><span className="grow" /><CommandLine command="dploy person list" /></div>
       <AddPerson onLink={setLink} />
       {link ? <Once title={`Send ${link.name} this link; it opens once, and is not shown again`} value={link.link} /> : null}
       <div className="card table-box">
@@ -51,8 +53,10 @@ export default function People() {
                           {Object.keys(roles).map((role) => <option key={role}>{role}</option>)}
                         </select>
                         <span className="muted nowrap">{placeWords(one.place)}</span>
+                        {person.id === who?.person ? null : <button type="button" className="button small quiet" aria-label={`Take away: ${one.role} ${placeWords(one.place)} of ${person.name}`} title="Take away" disabled={grant.isPending} onClick={() => grant.mutate({ person, grants: person.grants.toSpliced(index, 1) })}><Icon name="close" size={14} /></button>}
                       </span>
                     ))}
+                    {person.id === who?.person ? null : <AddGrant person={person} busy={grant.isPending} onAdd={(added) => grant.mutate({ person, grants: [...person.grants, added] })} />}
                   </span>
                 </td>
                 <td>{person.invited ? <State tone="idle">invited</State> : person.seenAt === null ? '–' : <Ago at={person.seenAt} />}</td>
@@ -72,6 +76,24 @@ export default function People() {
         </table>
       </div>
     </div>
+  )
+}
+
+/** A further role of a person, somewhere where they have none yet. */
+function AddGrant({ person, busy, onAdd }: { person: Person; busy: boolean; onAdd: (grant: Person['grants'][number]) => void }) {
+  const [open, setOpen] = useState(false)
+  const [role, setRole] = useState<Role>('viewer')
+  const [place, setPlace] = useState('')
+  const taken = person.grants.some((one) => placeWords(one.place) === placeWords(placeFrom(place)))
+  if (!open) return <span><button type="button" className="button small quiet" aria-label={`Add a role of ${person.name}`} onClick={() => setOpen(true)}>Add…</button></span>
+  return (
+    <form className="row wrap" aria-label={`Add a role of ${person.name}`} onSubmit={(event) => (event.preventDefault(), onAdd({ role, place: placeFrom(place) }), setOpen(false))}>
+      <select className="input small" aria-label="Role" value={role} onChange={(event) => setRole(event.target.value as Role)}>{Object.keys(roles).map((one) => <option key={one}>{one}</option>)}</select>
+      <PlaceChoice id={`place-of-${person.id}`} label="Where" value={place} onChange={setPlace} />
+      <button type="submit" className="button small" disabled={busy || taken} title={taken ? 'They have a role there; change that one' : undefined}>Add</button>
+      <button type="button" className="button small quiet" onClick={() => setOpen(false)}>Leave it</button>
+      <CommandLine command={`dploy person role ${person.email} ${role}${place === '' ? '' : ` --in ${place}`} --add`} />
+    </form>
   )
 }
 

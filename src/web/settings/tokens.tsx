@@ -3,6 +3,7 @@ import { useState } from 'react'
 import { rightSchema, type Right } from '../../protocol/api/access.ts'
 import { queries } from '../api/queries.ts'
 import { client } from '../api/session.ts'
+import { CommandLine } from '../components/command-line.tsx'
 import { Confirm } from '../components/confirm.tsx'
 import { Empty, Skeleton } from '../components/empty.tsx'
 import { Problem } from '../components/problem.tsx'
@@ -47,6 +48,7 @@ export default function Tokens() {
           <select id="token-days" className="input" value={days} onChange={(event) => setDays(event.target.value)}><option value="1">a day</option><option value="30">30 days</option><option value="90">90 days</option><option value="365">a year</option><option value="">ever</option></select>
         </div>
         <div className="actions"><button type="submit" className="button primary" disabled={make.isPending}>Make token</button></div>
+        <CommandLine command={`dploy token create ${JSON.stringify(note || 'CI')} --right ${right}${place === '' ? '' : ` --in ${place}`} --days ${days === '' ? 0 : days}`} />
       </form>
       {make.data ? <Once title="Copy the token now: it is not shown again" value={make.data.token}><p className="muted">On the command line: <code>DPLOY_URL={location.origin} DPLOY_TOKEN=… dploy status</code></p></Once> : null}
       {data.length === 0 ? <Empty title="No token yet"><p>A token lets CI deploy, or your command line reach this control plane. Make one above.</p></Empty> : (
@@ -62,7 +64,7 @@ export default function Tokens() {
                   <td>{token.owner?.name ?? 'this machine'}</td>
                   <td>{token.usedAt === null ? 'never' : <Ago at={token.usedAt} />}</td>
                   <td className="nowrap">{token.expiresAt === null ? 'never' : new Date(token.expiresAt).toLocaleDateString()}</td>
-                  <td><span className="actions"><Confirm trigger={<button type="button" className="button small">End</button>} title={`End the token for “${token.note}”?`} action="End the token" danger onConfirm={() => revoke.mutate(token.id)}><p>What uses it is refused from now on.</p></Confirm></span></td>
+                  <td><span className="actions"><Confirm trigger={<button type="button" className="button small">End</button>} title={`End the token for “${token.note}”?`} action="End the token" danger command={`dploy token revoke ${token.id}`} onConfirm={() => revoke.mutate(token.id)}><p>What uses it is refused from now on.</p></Confirm></span></td>
                 </tr>
               ))}
             </tbody>

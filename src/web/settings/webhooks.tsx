@@ -49,6 +49,7 @@ export default function Webhooks() {
         </div>
         <div className="field"><label htmlFor="hook-note">Note</label><input id="hook-note" className="input" maxLength={200} value={note} onChange={(event) => setNote(event.target.value)} /></div>
         <div className="actions"><button type="submit" className="button primary" disabled={add.isPending}>Add webhook</button></div>
+        <CommandLine command={`dploy webhook add ${service} ${application === '' ? '--all' : `--application ${application}`}${note === '' ? '' : ` --note ${JSON.stringify(note)}`}`} />
       </form>
       {add.data ? (
         <Once title={`Give ${names[add.data.webhook.service]} this secret; it is not shown again`} value={add.data.secret}>
@@ -70,7 +71,7 @@ export default function Webhooks() {
                     <td>
                       <span className="actions">
                         <button type="button" className="button small" aria-expanded={open === webhook.id} onClick={() => setOpen(open === webhook.id ? null : webhook.id)}>Deliveries</button>
-                        <Confirm trigger={<button type="button" className="button small">Remove</button>} title={`Remove the webhook of ${names[webhook.service]}?`} action="Remove the webhook" danger onConfirm={() => remove.mutate(webhook)}><p>Pushes told to its address are refused from now on.</p></Confirm>
+                        <Confirm trigger={<button type="button" className="button small">Remove</button>} title={`Remove the webhook of ${names[webhook.service]}?`} action="Remove the webhook" danger command={`dploy webhook remove ${webhook.id}`} onConfirm={() => remove.mutate(webhook)}><p>Pushes told to its address are refused from now on.</p></Confirm>
                       </span>
                     </td>
                   </tr>
