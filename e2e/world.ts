@@ -36,7 +36,7 @@ export interface WorldOptions {
 export interface Outcome {
   code: number | null
   result: { state: string; deployment?: number; seconds: number; failure: { code: string; message: string; fix: string; where?: string } | null; receipt: Receipt | null }
-  events: { data: { kind: string; state?: string; text?: string }; server: string | null; at: number }[]
+  events: { data: { kind: string; state?: string; text?: string; phase?: string }; server: string | null; at: number }[]
   stderr: string
 }
 interface Receipt {
