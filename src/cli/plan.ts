@@ -43,6 +43,7 @@ export async function printPlan(session: Session, { revision, promote }: { revis
 export function planLines(plan: Plan): string[] {
   const count = plan.batches.flat().length
   const lines = [`stage     ${count} ${count === 1 ? 'server' : 'servers'} at once, traffic untouched`]
+  const { groups } = plan
   if (plan.warm === true) lines.push(`boot      beside the release that serves, until it is healthy`)
   if (plan.releaseCommand) lines.push(`once      on ${plan.releaseCommand.server}: ${plan.releaseCommand.command}`)
   plan.batches.forEach((batch, index) => {
@@ -51,8 +52,14 @@ export function planLines(plan: Plan): string[] {
     if (gate) lines.push(`wait      ${[...(gate.bake > 0 ? [`keep serving for ${formatDuration(gate.bake)}`] : []), ...(gate.person ? ['for a person: dploy promote'] : [])].join(', then ')}`)
     const bake = plan.bakeBatch > 0 && index < plan.batches.length - 1 ? `, then keep serving for ${formatDuration(plan.bakeBatch)}` : ''
     lines.push(`batch ${String(index + 1).padEnd(3)} ${names}: ${plan.perServer.join(', ')}${bake}`)
-    if (plan.canary && index === 0) lines.push(`judge     ${formatDuration(plan.canary.duration)}${plan.canary.traffic == null ? '' : `, with ${Math.round(plan.canary.traffic * 100)} % of the traffic`}, by what they answer and the others`)
+    if (plan.canary && index === 0) lines.push(`judge     ${formatDuration(plan.canary.duration)}${plan.canary.traffic == null ? '' : `, with ${Math.round(plan.canary.traffic * 100)} % of the traffic`}, by what they answer and the others${(plan.canary.queries ?? []).length > 0 ? `, and by Prometheus: ${plan.canary.queries!.join(', ')}` : ''}`)
   })
+  if (groups) {
+    const [gate] = plan.gates
+    if (gate) lines.push(`wait      ${[...(gate.bake > 0 ? [`stay healthy for ${formatDuration(gate.bake)}`] : []), ...(gate.person ? ['for a person: dploy promote'] : [])].join(', then ')}`)
+    if (groups.next === groups.live) lines.push(`serves    ${groups.next} runs it already`)
+    else lines.push(`switch    the traffic to ${groups.next}: ${groups.enter.join(', ')} come in, then ${groups.leave.join(', ')} go out and keep ${plan.from === null ? 'what they have' : `release ${plan.from}`}`)
+  }
   if (plan.bake > 0) lines.push(`bake      ${formatDuration(plan.bake)}`)
   if (plan.unchanged.length > 0) lines.push(`unchanged ${plan.unchanged.join(', ')}`)
   if (plan.unreachable.length > 0) lines.push(`absent    ${plan.unreachable.join(', ')}`)

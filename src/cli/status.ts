@@ -45,6 +45,6 @@ function row(server: ServerStatus): string[] {
   const old = server.problem !== null && server.observedAt !== null ? `, seen ${ago(server.observedAt, Date.now())}` : ''
   const service = server.service === null ? '?' : `${server.service.state}${server.service.restarts > 0 ? `, ${server.service.restarts} restarts` : ''}${old}`
   const traffic = server.traffic === null ? '' : `${server.traffic.admission}${server.traffic.up ? '' : ', down'}`
-  const note = [server.problem?.message, server.drifted ? 'drifted' : undefined].filter((text) => text !== undefined).join('; ')
+  const note = [server.problem?.message, server.drifted ? 'drifted' : undefined, server.idle ? 'idle: its group does not serve' : undefined].filter((text) => text !== undefined).join('; ')
   return [server.name, server.release === null ? '–' : String(server.release), service, traffic, note]
 }

@@ -1,5 +1,7 @@
 import * as z from 'zod'
 import { notifySchema } from './config-notify.ts'
+import { strategy } from './config-strategy.ts'
+import { absolutePath, command, durationOr, name, portNumber, relativePath, secrets, text, urlPath, variables, word } from './config-values.ts'
 import { parseDuration } from './duration.ts'
 
 /**
@@ -11,42 +13,6 @@ import { parseDuration } from './duration.ts'
  * seconds in the file and milliseconds in a `Config`).
  */
 
-const maxDuration = 7 * 24 * 3_600_000
-
-const text = (title: string, pattern: RegExp) => z.string().max(20_000).regex(pattern, `must be ${title}`).meta({ title })
-
-/** From `least` milliseconds to seven days: Node's timers overflow after 24 days. */
-const duration = (description: string, least = 1) => {
-  const title = 'a duration such as 250ms, 10s, 5m or 1h'
-  return z
-    .union([z.string().regex(/^\d+(\.\d+)?\s*(ms|s|m|h)$/, `must be ${title}`), z.number().nonnegative()])
-    .transform((value, context) => {
-      const ms = parseDuration(value)
-      if (ms >= least && ms <= maxDuration) return ms
-      context.addIssue({ code: 'custom', message: ms < least ? `must be at least ${least} ms, not ${ms} ms` : 'must be at most 168h' })
-      return z.NEVER
-    })
-    .meta({ title, description })
-}
-
-/** A default stands in the form that a person writes, so that the JSON Schema shows it. */
-const durationOr = (value: string, description: string, least?: number) => duration(description, least).prefault(value)
-
-const name = text('a name of letters, digits, ".", "_" and "-", at most 63, the first a letter or digit', /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/)
-const command = text('a command line', /^(?=[^\0]*\S)[^\0]+$/)
-/** Without leading `./`, doubled and trailing slashes, so that later parts compare paths as text. */
-const relativePath = text('a path inside the directory, without ".."', /^(?!\/)(?!(?:[^\0]*\/)?\.\.(?:\/|$))[^\0]+$/).overwrite(
-  (path) => path.split('/').filter((segment) => segment !== '' && segment !== '.').join('/') || '.',
-)
-const absolutePath = text('an absolute path without ".."', /^\/(?!(?:[^\0]*\/)?\.\.(?:\/|$))[^\0]*$/).overwrite(
-  (path) => '/' + path.split('/').filter((segment) => segment !== '' && segment !== '.').join('/'),
-)
-const urlPath = text('a path that begins with "/"', /^\/[\x21-\x7e]*$/)
-const portNumber = z.number().int().min(1).max(65_535)
-const word = z.union([z.string().regex(/^[^\0]*$/), z.number(), z.boolean()]).transform(String).meta({ title: 'text, a number, true or false' })
-const variableName = text('a name of letters, digits and "_", the first no digit', /^[A-Za-z_][A-Za-z0-9_]*$/)
-const variables = (description: string, examples: Record<string, string | number>[]) => z.record(variableName, word).default({}).meta({ description, examples })
-const secrets = (description: string, example: string[]) => z.array(variableName).default([]).meta({ description, examples: [example] })
 /** No leading "-": what comes from outside must never be taken for an option of git or ssh. */
 const repository = text('a git URL or a path', /^[^-\s\0][^\0\n\r]*$/)
 
@@ -267,54 +233,6 @@ const balancer = z.discriminatedUnion('kind', [
   }),
   z.strictObject({ kind: z.literal('none').describe('No balancer: a server is seen by its users while it is switched.') }),
 ])
-
-const share = z
-  .union([z.number().int().min(1), z.string().regex(/^(100|[1-9]\d?)%$/, 'must be a number of servers or a share such as 25%')])
-  .meta({ title: 'a number of servers or a share such as 25%' })
-
-const batch = z
-  .union([z.number().int().min(1), z.string().regex(/^((100|[1-9]\d?)%|auto)$/, 'must be a number of servers, a share such as 25%, or auto')])
-  .meta({ title: 'a number of servers, a share such as 25%, or auto' })
-
-const keptShare = z
-  .union([z.number().int().min(0), z.string().regex(/^(\d|[1-9]\d)%$/, 'must be a number of servers or a share such as 50%')])
-  .meta({ title: 'a number of servers or a share such as 50%' })
-
-const strategy = z
-  .strictObject({
-    kind: z
-      .enum(['rolling', 'all-at-once', 'canary'])
-      .default('rolling')
-      .describe('Batch by batch, every server at the same moment, or some servers first, whose answers are compared with those of the others.'),
-    canary: share.default('10%').describe('Kind canary: how many servers get the release first, at least one.'),
-    traffic: z
-      .string()
-      .regex(/^[1-9]\d?%$/, 'must be a share from 1% to 99%')
-      .optional()
-      .meta({ title: 'a share from 1% to 99%', description: 'Kind canary: how much of the traffic these servers get together while they are judged, by their weights at the balancer; by default as much as their number brings.', examples: ['5%'] }),
-    judge: durationOr('2m', 'Kind canary: how long their answers are compared before the others follow.', 1_000),
-    inconclusive: z.enum(['continue', 'ask', 'roll_back']).default('continue').describe('Kind canary: what happens when there were too few requests to judge by; "ask" waits for a person.'),
-    batch: batch.default('25%').describe('How many servers switch together: a number, a share of them, or "auto": as many as the others can stand in for, by "capacity" and the load of the moment.'),
-    capacity: z.number().positive().max(1_000_000).optional().meta({ description: 'Batch auto: how many requests a second one server can answer.', examples: [200] }),
-    min_healthy: keptShare.default(0).describe('How many servers stay in traffic whatever the batch: a number, or a share of them. Smaller batches are made for it.'),
-    order: z
-      .array(text('a tag as name=value', /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}=[^\0]+$/))
-      .default([])
-      .meta({ title: 'a list of tags, each as name=value', description: 'Servers with the first tag switch first, then those with the second, then all others; a batch never mixes them.', examples: [['zone=a', 'zone=b']] }),
-    pause: z
-      .enum(['never', 'after_canary', 'after_group', 'after_batch'])
-      .default('never')
-      .describe('After which of them a person has to let it go on: dploy promote. Groups are those of "order".'),
-    pause_limit: durationOr('1h', 'How long it waits for a person before it goes back.', 1_000),
-    max_failures: z.number().int().min(0).default(0).describe('How many servers may fail and be left drained before the deployment rolls back.'),
-    max_unavailable: z.number().int().min(0).default(0).describe('How many servers may be out of reach at the start; they converge when they return.'),
-    bake: durationOr('2s', 'How long the new release must keep serving after the last batch.', 0),
-    bake_batch: durationOr('0s', 'How long each batch must keep serving before the next one.', 0),
-    bake_group: durationOr('0s', 'How long each group of "order" must keep serving before the next one.', 0),
-  })
-  .superRefine((value, context) => {
-    if (value.batch === 'auto' && value.capacity === undefined) context.addIssue({ code: 'custom', path: ['batch'], message: 'batch "auto" needs the key "capacity": how many requests a second one server can answer' })
-  })
 
 const timeouts = z.strictObject({
   reach: durationOr('15s', 'How long to wait for a server that is not connected.'),

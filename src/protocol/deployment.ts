@@ -41,10 +41,15 @@ export const planSchema = z.object({
   unreachable: z.array(z.string()),
   /** The new release takes over beside the old one: every server boots it before the commit point, and none is drained. */
   warm: z.boolean().optional(),
+  /**
+   * Blue-green: which group served (null: no strategy of groups had switched yet), which will, and the servers that enter the
+   * traffic and leave it at the switch. The batch is activated before, out of traffic.
+   */
+  groups: z.object({ live: z.string().nullable(), next: z.string(), enter: z.array(z.string()), leave: z.array(z.string()) }).nullable().optional(),
   /** What is done for each server of a batch, in order. */
   perServer: z.array(z.enum(['drain', 'activate', 'register'])),
   /** The first batch is judged for so long (milliseconds), by what its servers answer and the others: see docs/canary.md. `traffic`: the share (0 to 1) that it gets meanwhile; null: what its number brings. */
-  canary: z.object({ duration: z.number(), traffic: z.number().nullable().optional(), inconclusive: z.enum(['continue', 'ask', 'roll_back']) }).nullable().optional(),
+  canary: z.object({ duration: z.number(), traffic: z.number().nullable().optional(), queries: z.array(z.string()).optional(), inconclusive: z.enum(['continue', 'ask', 'roll_back']) }).nullable().optional(),
   /** What lies between two batches: how long the ones before must keep serving (milliseconds), and whether a person lets it go on. `before`: a batch, from 0. */
   gates: z.array(z.object({ before: z.number(), after: z.enum(['canary', 'group', 'batch']), bake: z.number(), person: z.boolean() })).default([]),
   /** Milliseconds. */

@@ -100,6 +100,7 @@ export const errorTable = {
   'canary.failed': { status: 502, title: 'The new release answers worse than the old one', fix: 'Read what its servers print: dploy logs; mend it and deploy again' },
   'canary.inconclusive': { status: 502, title: 'Too little was seen to judge the new release by', fix: 'Raise strategy.judge or strategy.canary, or set strategy.inconclusive: continue' },
   'environment.too_few_healthy': { status: 409, title: 'Too few servers would stay in traffic', fix: 'Bring servers back (dploy status), or lower strategy.min_healthy' },
+  'environment.groups': { status: 409, title: 'Two groups of servers cannot take turns here', fix: 'Give every server one of the tags of strategy.groups, and the environment a balancer' },
   'deployment.not_promoted': { status: 409, title: 'Nobody let the deployment go on in time', fix: 'Deploy again, and when it waits: dploy promote; or raise strategy.pause_limit' },
   'deployment.too_many_failures': { status: 502, title: 'More servers failed than the environment allows', fix: 'See the named servers' },
   'approval.own': { status: 403, title: 'Who asks for a deployment cannot approve it', fix: 'Let another deployer or administrator approve it: dploy approve' },

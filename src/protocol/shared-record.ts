@@ -29,6 +29,8 @@ export const sharedRecordSchema = z.object({
   writtenAt: z.number(),
   /** Id of the release that the environment is to run. */
   wanted: z.string().nullable(),
+  /** The tag of the servers that serve, where two groups take turns. */
+  live: z.string().nullable().optional(),
   /** The newest first. */
   deployments: z.array(sharedDeploymentSchema).max(100),
   releases: z.array(z.object({ createdAt: z.number(), spec: releaseSpecSchema })).max(200),

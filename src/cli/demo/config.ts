@@ -38,6 +38,11 @@ export function demoConfig(config: Config, demo: { servers: { name: string; port
         probe: { url: new URL(service.health.path, demo.probe).href, interval: '10ms' },
         strategy: {
           ...first.strategy,
+          // The demo's servers have no tags, its balancer knows no weights, and nobody's Prometheus knows them.
+          kind: first.strategy.kind === 'blue-green' ? 'rolling' : first.strategy.kind,
+          groups: undefined,
+          traffic: undefined,
+          prometheus: undefined,
           judge: ms(first.strategy.judge),
           pause_limit: ms(first.strategy.pause_limit),
           bake: ms(Math.min(first.strategy.bake, 2_000)),

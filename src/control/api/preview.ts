@@ -60,6 +60,7 @@ export async function preview(context: ApiContext, environment: Environment, wan
     servers: servers.map((server) => server.name),
     tags: new Map(servers.map((server) => [server.name, server.tags])),
     strategy: wanted.strategy,
+    live: environment.liveGroup,
     releaseCommand: config.release_command?.command ?? null,
     drains: balancer.capabilities.drains,
     load: await loadNow(balancer, wanted.strategy, servers.map(({ name }) => name), limit).catch(() => null),

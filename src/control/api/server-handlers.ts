@@ -3,6 +3,7 @@ import { DployError, reportOf } from '../../protocol/errors.ts'
 import { currentScript } from '../install/routes.ts'
 import { isPublicKey } from '../../protocol/signature.ts'
 import type { ServerView } from '../../protocol/api/servers.ts'
+import { isIdle } from '../deploy/groups.ts'
 import { rotateKeyOf } from '../gateway/keys.ts'
 import type { Environment } from '../store/applications.ts'
 import type { Server } from '../store/servers.ts'
@@ -173,6 +174,9 @@ async function atBalancers(context: ApiContext, server: Server, work: (balancer:
       const place = { application: environment.application, environment: environment.name }
       const config = environment.config.environments[environment.name]
       if (!config || config.balancer.kind === 'none') return { ...place, problem: null }
+      const member = (await context.store.applications.servers(environment.id)).find(({ id }) => id === server.id)
+      // Its group does not serve: it is out of traffic, and stays there.
+      if (member && isIdle(member, config, environment.liveGroup)) return { ...place, problem: null }
       try {
         await using balancer = context.openBalancer(config.balancer)
         if (balancer.capabilities.drains) await work(balancer, config.timeouts)

@@ -42,7 +42,8 @@ export async function serverView(context: ApiContext, server: Server, signal: Ab
 async function released(context: ApiContext, environment: Environment, server: Server, signal: AbortSignal) {
   const wanted = environment.wantedRelease === null ? null : await context.store.releases.get(environment.wantedRelease)
   const place = { application: environment.application, environment: environment.name }
-  const status = await serverStatus(context, environment, { id: server.id, name: server.name, address: null, port: null, tags: {} }, wanted?.number ?? null, signal)
+  const member = (await context.store.applications.servers(environment.id)).find(({ id }) => id === server.id)
+  const status = await serverStatus(context, environment, member ?? { id: server.id, name: server.name, address: null, port: null, tags: {} }, wanted?.number ?? null, signal)
   return { ...place, observedAt: status.observedAt, release: status.release, since: status.service?.since ?? null, healthy: await healthy(context, environment, server, status, signal), drifted: status.drifted, problem: status.problem }
 }
 

@@ -2,6 +2,7 @@ import type { EnvironmentSummary, ServerStatus, Status } from '../../protocol/ap
 import type { ServerTraffic } from '../../balancers/contract.ts'
 import { DployError, reportOf, type ErrorReport } from '../../protocol/errors.ts'
 import { driftOf } from '../deploy/drift.ts'
+import { isIdle, liveGroupOf } from '../deploy/groups.ts'
 import { directoryOf } from '../deploy/observe.ts'
 import { cloned } from '../gateway/keys.ts'
 import type { Environment, EnvironmentServer } from '../store/applications.ts'
@@ -34,6 +35,7 @@ export async function summaryOf(context: ApiContext, environment: Environment): 
     awaiting,
     branch: own?.branch ?? null,
     protected: own?.protected ?? false,
+    live: liveGroupOf(environment.config.environments[environment.name], environment.liveGroup),
     last: last ? { number: last.number, state: last.state, finishedAt: last.finishedAt } : null,
     ended: ended && { number: ended.number, state: ended.state, startedAt: ended.startedAt, finishedAt: ended.finishedAt, receipt: ended.receipt },
   }
@@ -61,8 +63,8 @@ export async function statusOf(context: ApiContext, environment: Environment, si
 /** One server of an environment, asked now; of one that is away, what it was last seen to run. */
 export async function serverStatus(context: ApiContext, environment: Environment, server: EnvironmentServer, wanted: number | null, signal: AbortSignal): Promise<ServerStatus> {
   const link = context.gateway.link(server.id)
-  const base: ServerStatus = { name: server.name, tags: server.tags, connected: link !== null, lastSeenAt: null, observedAt: null, release: null, service: null, drifted: false, traffic: null, problem: null }
-  const seenAs = ({ seenAt, release, service }: Sighting) => ({ observedAt: seenAt, release, service, drifted: driftOf({ release, service }, wanted) !== null })
+  const base: ServerStatus = { name: server.name, tags: server.tags, connected: link !== null, lastSeenAt: null, observedAt: null, release: null, service: null, idle: isIdle(server, environment.config.environments[environment.name], environment.liveGroup), drifted: false, traffic: null, problem: null }
+  const seenAs = ({ seenAt, release, service }: Sighting) => ({ observedAt: seenAt, release, service, drifted: driftOf({ release, service }, base.idle ? release : wanted) !== null })
   const lastSeen = async () => {
     const last = await context.store.sightings.last(environment.id, server.id)
     return last ? seenAs(last) : {}

@@ -5,6 +5,7 @@ import { formatDuration } from '../../protocol/duration.ts'
 import { reportOf } from '../../protocol/errors.ts'
 import type { EnvironmentServer } from '../store/applications.ts'
 import type { Release } from '../store/releases.ts'
+import { activateGroup, enterTraffic, holdIdle } from './blue-green.ts'
 import { judgeCanary, restoreTraffic, splitTraffic } from './canary.ts'
 import type { Failures } from './failures.ts'
 import { passGate } from './gate.ts'
@@ -18,6 +19,10 @@ export async function activate(run: Run, failures: Failures, watch: Watch): Prom
   const states = new Map((await run.store.deployments.steps(run.id)).map((step) => [step.server, step.state]))
   const planned = run.row.plan!
   await drainUnreachable(run, planned.unreachable)
+  if (planned.groups) return activateGroup(run, planned.groups, failures, watch)
+  // Once groups took turns here; switched in another way, all serve.
+  const all = run.liveGroup !== null && run.row.kind !== 'converge'
+  if (all) await enterTraffic(run, planned.unchanged, run.signal)
   for (const name of planned.batches.flat()) if (states.get(name) === 'switched') watch.start(run.server(name), run.release!)
   for (const [index, batch] of planned.batches.entries()) {
     const left = batch.filter((name) => !over.has(states.get(name)!)).map((name) => run.server(name))
@@ -42,13 +47,13 @@ export async function activate(run: Run, failures: Failures, watch: Watch): Prom
     if (left.length === 0) continue
     if (planned.bakeBatch > 0 && index < planned.batches.length - 1) await run.timed('bake', () => bakeFor(run, failures, planned.bakeBatch))
   }
-  await run.transition('baking')
+  await run.transition('baking', all ? { liveGroup: null } : {})
 }
 
 const gateWords = { canary: 'after the canary', group: 'after a group of servers', batch: 'after each batch' }
 
 /** Waits for what lies before a batch: the bake time of a group, and a person. */
-async function gateBefore(run: Run, index: number, failures: Failures): Promise<void> {
+export async function gateBefore(run: Run, index: number, failures: Failures): Promise<void> {
   const gate = (run.row.plan!.gates ?? []).find(({ before }) => before === index)
   if (gate && gate.bake > 0) await run.timed('bake', () => bakeFor(run, failures, gate.bake))
   const why = gate?.person ? { reason: gate.after, text: `dploy.yml pauses ${gateWords[gate.after]}` } : null
@@ -59,13 +64,14 @@ async function gateBefore(run: Run, index: number, failures: Failures): Promise<
 /** Waits out the bake time; ends early, throwing, when a server fails meanwhile. */
 export async function keepServing(run: Run, failures: Failures): Promise<void> {
   const { bake } = run.row.plan!
+  await holdIdle(run)
   if (bake > 0) await run.timed('bake', () => bakeFor(run, failures, bake))
   abortIfNeeded(run, failures)
   await run.transition('succeeded')
 }
 
-/** What one server does: out of traffic, new release, back into traffic. Throws where it stops; the server then stays drained. What it did until then stands in `spans`. */
-export async function activateServer(run: Run, server: EnvironmentServer, release: Release, signal: AbortSignal, states: { draining: StepState; activating: StepState; registering: StepState }, spans: Span[] = []): Promise<Span[]> {
+/** What one server does: out of traffic, new release, back into traffic. Throws where it stops; the server then stays drained. What it did until then stands in `spans`. Without `registers` it stays out of traffic. */
+export async function activateServer(run: Run, server: EnvironmentServer, release: Release, signal: AbortSignal, states: { draining: StepState; activating: StepState; registering: StepState }, spans: Span[] = [], registers = true): Promise<Span[]> {
   const timed = async <T>(name: string, work: () => Promise<T>): Promise<T> => {
     const start = run.elapsed()
     try {
@@ -99,7 +105,7 @@ export async function activateServer(run: Run, server: EnvironmentServer, releas
   const { port } = result
   if (port !== undefined && run.balancer.readdress) await timed('readdress', () => run.balancer.readdress!(server.name, port, signal))
   // Warm, it is in traffic all along, unless it was taken out because its release died.
-  if (drains && (!warm || states.registering === 'reverting')) {
+  if (registers && drains && (!warm || states.registering === 'reverting')) {
     if ((await run.store.servers.find(server.id))?.keptOut) {
       run.note(server, `it stays out of traffic until: dploy server ready ${server.name}`)
       return spans
@@ -153,7 +159,7 @@ async function bakeFor(run: Run, failures: Failures, duration: number): Promise<
   }
 }
 
-function abortIfNeeded(run: Run, failures: Failures): void {
+export function abortIfNeeded(run: Run, failures: Failures): void {
   run.signal.throwIfAborted()
   failures.signal.throwIfAborted()
 }

@@ -3,8 +3,10 @@ import type { ServerCounters } from '../../balancers/contract.ts'
 import type { Plan } from '../../protocol/deployment.ts'
 import { DployError } from '../../protocol/errors.ts'
 import { Judge } from '../judging/judge.ts'
+import { together } from '../judging/queries.ts'
 import type { Interval } from '../judging/failures.ts'
 import { AnswerTimes } from './answer-times.ts'
+import { QueryWatch } from './query-watch.ts'
 import type { Run } from './run.ts'
 
 /** Lets the canary have the share of the traffic that dploy.yml gives it, until `restoreTraffic`. */
@@ -24,6 +26,8 @@ const lookEvery = 1_000
 /** Answer times of its first tenth, and of no more than this, are left out: a release that was just started is slower for a while. Milliseconds. */
 const warmUp = 10_000
 
+const uncounted = { outcome: 'inconclusive' as const, reason: 'the balancer does not count by server' }
+
 /**
  * Compares what the servers of the canary answer with what the others do, by the balancer's counters, until the time is up or
  * the new release has failed. Answers why a person has to be asked; null: it goes on. Throws `canary.failed`;
@@ -34,6 +38,7 @@ export async function judgeCanary(run: Run, canary: readonly string[], plan: Non
   run.event(null, { kind: 'progress', phase: `judging ${canary.join(', ')}` })
   const judge = new Judge()
   await using log = await AnswerTimes.start(run, names, canary)
+  await using queries = watchQueries(run, names, canary)
   const began = performance.now()
   const end = began + plan.duration
   const warm = began + Math.min(warmUp, plan.duration / 10)
@@ -49,15 +54,22 @@ export async function judgeCanary(run: Run, canary: readonly string[], plan: Non
     const atHalf = !half && performance.now() >= began + plan.duration / 2
     if (atHalf) half = true
     const judgement = judge.now(atHalf ? 'half' : 'under way')
-    if (judgement.outcome === 'fail') throw new DployError('canary.failed', judgement.reason, { where: canary.join(', ') })
+    const failure = judgement.outcome === 'fail' ? judgement.reason : (queries?.failure ?? null)
+    if (failure !== null) throw new DployError('canary.failed', failure, { where: canary.join(', ') })
   }
-  const { outcome, reason } = judge.now('end')
-  if (outcome === 'fail') throw new DployError('canary.failed', reason, { where: canary.join(', ') })
+  const { outcome, reason: said } = together(run.balancer.serverCounters ? judge.now('end') : uncounted, queries?.judge() ?? null)
+  if (outcome === 'fail') throw new DployError('canary.failed', said, { where: canary.join(', ') })
   if (log.silent) run.note(null, 'the log of the balancer told of no request: its format has to be that of "option httplog"')
-  const said = run.balancer.serverCounters ? reason : 'the balancer does not count by server'
   if (outcome === 'inconclusive' && plan.inconclusive === 'roll_back') throw new DployError('canary.inconclusive', said, { where: canary.join(', ') })
   run.note(null, `${outcome}: ${said}`)
   return outcome === 'inconclusive' && plan.inconclusive === 'ask' ? `the canary is inconclusive: ${said}` : null
+}
+
+function watchQueries(run: Run, names: readonly string[], canary: readonly string[]): QueryWatch | null {
+  const { prometheus } = run.environment.strategy
+  if (prometheus === undefined) return null
+  const servers = (side: (name: string) => boolean) => names.filter(side).map((name) => run.server(name))
+  return new QueryWatch(prometheus, { new: servers((name) => canary.includes(name)), old: servers((name) => !canary.includes(name)) })
 }
 
 async function counters(run: Run, names: readonly string[], signal: AbortSignal): Promise<Map<string, ServerCounters>> {

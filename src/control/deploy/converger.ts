@@ -5,6 +5,7 @@ import type { Gateway } from '../gateway/gateway.ts'
 import type { Store } from '../store/store.ts'
 import type { Deployer } from './deployer.ts'
 import { driftOf } from './drift.ts'
+import { isIdle } from './groups.ts'
 import { directoryOf } from './observe.ts'
 
 /** Servers that connect within this time converge together. Milliseconds. */
@@ -114,7 +115,9 @@ export class Converger implements Disposable {
     const { store, gateway } = this.#options
     const environment = await store.applications.environmentById(environmentId)
     const place = { application: environment.application, environment: environment.name, directory: directoryOf(environment.config) }
-    const servers = await store.applications.servers(environmentId)
+    const config = environment.config.environments[environment.name]
+    // Those of the group that does not serve keep the release before.
+    const servers = (await store.applications.servers(environmentId)).filter((server) => !isIdle(server, config, environment.liveGroup))
     const answers = await Promise.all(
       servers.map(async (server) => {
         const link = gateway.link(server.id)

@@ -126,7 +126,7 @@ test('a canary goes first, alone, and is judged; the others follow in batches', 
   assert.equal(value.batches[0]!.length, 1)
   assert.equal(value.batches.length, 5)
   assert.equal(value.batches.flat().length, 8)
-  assert.deepEqual(value.canary, { duration: 60_000, traffic: null, inconclusive: 'continue' })
+  assert.deepEqual(value.canary, { duration: 60_000, traffic: null, queries: [], inconclusive: 'continue' })
 })
 
 test('where there is nobody to compare with, or on the way back, there is no canary', () => {
@@ -138,7 +138,7 @@ test('where there is nobody to compare with, or on the way back, there is no can
 test('a canary by a share of the traffic, which not every balancer can', () => {
   const wanted = desired({ strategy: { ...desired().strategy, kind: 'canary', canary: 1, traffic: '5%' }, splits: true })
   const value = plan(wanted, all(names(8), running(1)))
-  assert.deepEqual(value.canary, { duration: 60_000, traffic: 0.05, inconclusive: 'continue' })
+  assert.deepEqual(value.canary, { duration: 60_000, traffic: 0.05, queries: [], inconclusive: 'continue' })
   assert.equal(obstacle(wanted, value), null)
   assert.equal(obstacle({ ...wanted, splits: false }, value)!.code, 'balancer.cannot_split')
 })

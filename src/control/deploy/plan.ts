@@ -1,6 +1,7 @@
 import type { EnvironmentConfig } from '../../protocol/config.ts'
 import type { DeploymentKind, Plan } from '../../protocol/deployment.ts'
 import { DployError } from '../../protocol/errors.ts'
+import { groupsObstacle, planGroups } from './plan-groups.ts'
 
 /** What is wanted. */
 export interface Desired {
@@ -14,6 +15,8 @@ export interface Desired {
   /** Their tags, by name. */
   tags?: ReadonlyMap<string, Readonly<Record<string, string>>>
   strategy: EnvironmentConfig['strategy']
+  /** Where two groups take turns: the tag of the one that serves. */
+  live?: string | null
   releaseCommand: string | null
   /** Whether the balancer can keep servers out of traffic. */
   drains: boolean
@@ -46,6 +49,8 @@ export interface ObservedServer {
  * and a rolling strategy has one batch. An order makes groups, which no batch mixes.
  */
 export function plan(desired: Desired, observed: ReadonlyMap<string, ObservedServer | null>): Plan {
+  // Servers that only converge are of the group that serves, and are brought there one batch after the other.
+  if (desired.strategy.kind === 'blue-green' && desired.kind !== 'converge' && groupsObstacle(desired) === null) return planGroups(desired, observed)
   const reachable = desired.servers.filter((server) => observed.get(server))
   const unreachable = desired.servers.filter((server) => !observed.get(server))
   const unchanged = reachable.filter((server) => {
@@ -81,7 +86,7 @@ export function plan(desired: Desired, observed: ReadonlyMap<string, ObservedSer
     unreachable,
     warm,
     gates: together ? [] : gatesOf(desired, batches, canary, groupOf),
-    canary: canary ? { duration: desired.strategy.judge, traffic: desired.strategy.traffic === undefined ? null : Number.parseInt(desired.strategy.traffic, 10) / 100, inconclusive: desired.strategy.inconclusive } : null,
+    canary: canary ? { duration: desired.strategy.judge, traffic: desired.strategy.traffic === undefined ? null : Number.parseInt(desired.strategy.traffic, 10) / 100, queries: desired.strategy.prometheus?.queries.map(({ name }) => name) ?? [], inconclusive: desired.strategy.inconclusive } : null,
     perServer: desired.drains && !warm ? ['drain', 'activate', 'register'] : ['activate'],
     bakeBatch: desired.hasService ? desired.strategy.bake_batch : 0,
     bake: desired.hasService ? desired.strategy.bake : 0,
@@ -91,6 +96,7 @@ export function plan(desired: Desired, observed: ReadonlyMap<string, ObservedSer
 
 /** What of the plan cannot be done here; null: all of it can. */
 export function obstacle(desired: Desired, planned: Plan): DployError | null {
+  if (desired.strategy.kind === 'blue-green') return groupsObstacle(desired)
   return tooFewHealthy(desired, planned) ?? (planned.canary?.traffic != null && desired.splits !== true ? new DployError('balancer.cannot_split', 'strategy.traffic gives the canary a share of the traffic, and this balancer cannot do that') : null)
 }
 

@@ -3,6 +3,7 @@ import type { StepState } from '../../protocol/deployment.ts'
 import type { EnvironmentServer } from '../store/applications.ts'
 import type { Release } from '../store/releases.ts'
 import { activateServer } from './activate.ts'
+import { switchBack } from './blue-green.ts'
 import { restoreTraffic } from './canary.ts'
 import { observeServers, type Observation } from './observe.ts'
 import { batchSize } from './plan.ts'
@@ -21,6 +22,8 @@ export type Urgent = (server: EnvironmentServer) => Promise<void>
  * batches, so that the environment keeps its capacity; one that dies while it waits goes at once.
  */
 export async function rollBack(run: Run, urgent: Urgent, signal: AbortSignal): Promise<void> {
+  const { groups } = run.row.plan!
+  if (groups) return switchBack(run, groups, signal)
   const release = run.from!
   const steps = await run.store.deployments.steps(run.id)
   const affected = steps.filter((step) => touched.has(step.state))

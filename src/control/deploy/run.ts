@@ -81,6 +81,8 @@ export class Run {
   /** How often a command of an id failed: an agent answers what failed as it did, so that the next attempt needs an id of its own. */
   readonly #failures = new Map<string, number>()
   state: DeploymentState
+  /** The tag of the servers that serve, where two groups take turns. */
+  liveGroup: string | null
   release: Release | null = null
   from: Release | null = null
 
@@ -96,6 +98,7 @@ export class Run {
     release: Release | null
     from: Release | null
     shared: SharedLock | null
+    liveGroup: string | null
   }) {
     this.id = input.row.id
     this.number = input.row.number
@@ -110,6 +113,7 @@ export class Run {
     this.lease = input.lease
     this.shared = input.shared
     this.state = input.row.state
+    this.liveGroup = input.liveGroup
     this.release = input.release
     this.from = input.from
     this.startedAt = input.row.startedAt ?? Date.now()
@@ -130,6 +134,12 @@ export class Run {
     if (this.state === 'queued') this.startedAt = now
     await this.store.deployments.transition(this.id, this.fence, this.state, to, now, changes)
     this.state = to
+  }
+
+  /** Stores which group of servers serves, before the first of them moves. */
+  async setLiveGroup(tag: string | null): Promise<void> {
+    await this.store.deployments.setLiveGroup(this.id, this.fence, tag)
+    this.liveGroup = tag
   }
 
   /** Does something as a span of the control plane's own. */

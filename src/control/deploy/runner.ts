@@ -118,7 +118,7 @@ async function settle(run: Run, error: unknown): Promise<boolean> {
     await run.transition('failed', { failure })
   } else if (run.from === null) {
     await restoreTraffic(run, AbortSignal.timeout(restoreTimeout)).catch((problem: unknown) => run.note(null, `the balancer still holds the canary's share: ${reportOf(problem).message}`))
-    await run.transition('failed', { failure: { ...failure, message: `${failure.message} (there is no earlier release to go back to)` }, wantedRelease: null })
+    await run.transition('failed', { failure: { ...failure, message: `${failure.message} (there is no earlier release to go back to)` }, wantedRelease: null, ...(run.row.plan?.groups ? { liveGroup: null } : {}) })
   } else {
     await run.transition('rolling_back', { failure, wantedRelease: run.from.id })
   }
@@ -176,6 +176,7 @@ async function openRun(id: string, options: RunnerOptions, lease: Lease, shared:
     options,
     lease: held,
     shared,
+    liveGroup: environment.liveGroup,
     signal: AbortSignal.any([signal, held]),
     release: row.releaseId === null ? null : await store.releases.get(row.releaseId),
     from: row.fromReleaseId === null ? null : await store.releases.get(row.fromReleaseId),

@@ -1,4 +1,5 @@
 import { DployError, reportOf } from '../../protocol/errors.ts'
+import type { Plan } from '../../protocol/deployment.ts'
 import type { Digest } from '../../protocol/manifest.ts'
 import type { EnvironmentServer } from '../store/applications.ts'
 import { loadNow } from './load.ts'
@@ -22,6 +23,7 @@ export async function stage(run: Run): Promise<void> {
     servers: run.servers.map((server) => server.name),
     tags: new Map(run.servers.map((server) => [server.name, server.tags])),
     strategy: run.environment.strategy,
+    live: run.liveGroup,
     releaseCommand: release.spec.release_command?.command ?? null,
     drains: run.balancer.capabilities.drains,
     load,
@@ -30,9 +32,9 @@ export async function stage(run: Run): Promise<void> {
     handover: handoverOf(release.spec.service),
   }
   const planned = plan(desired, new Map(run.servers.map((server) => [server.name, forPlan(observed.get(server.name))])))
-  checkUnreachable(run, planned.unreachable, observed)
   const few = run.row.kind === 'converge' ? null : obstacle(desired, planned)
   if (few) throw few
+  checkUnreachable(run, planned, observed)
   const { drain, register } = run.environment.timeouts
   for (const advice of run.balancer.advice?.({ batches: planned.batches.length, drain, register }) ?? []) {
     planned.warnings.push(advice)
@@ -96,8 +98,9 @@ export function localOf(server: EnvironmentServer): { port?: number } {
   return server.port === null ? {} : { port: server.port }
 }
 
-function checkUnreachable(run: Run, unreachable: readonly string[], observed: ReadonlyMap<string, Observation | DployError>): void {
-  if (unreachable.length <= run.environment.strategy.max_unavailable && unreachable.length < run.servers.length) {
+function checkUnreachable(run: Run, { unreachable, groups }: Plan, observed: ReadonlyMap<string, Observation | DployError>): void {
+  const reached = groups ? groups.enter.length : run.servers.length - unreachable.length
+  if (unreachable.length <= run.environment.strategy.max_unavailable && reached > 0) {
     for (const name of unreachable) run.note(run.server(name), 'cannot be reached; left drained, converges when it returns')
     return
   }

@@ -24,7 +24,7 @@ const healthy: Diagnosis = {
 const now = 1_800_000_000_000
 
 function facts(changes: { diagnosis?: Partial<Diagnosis>; server?: Partial<ServerFacts>; environment?: Partial<EnvironmentFacts>; asks?: Partial<EnvironmentFacts['asks']> }): EnvironmentFacts {
-  const server = (name: string): ServerFacts => ({ name, address: null, joined: true, connected: true, lastSeenAt: now, lockedAt: null, clockSkew: 12, diagnosis: healthy, problem: null })
+  const server = (name: string): ServerFacts => ({ name, address: null, joined: true, connected: true, idle: false, lastSeenAt: now, lockedAt: null, clockSkew: 12, diagnosis: healthy, problem: null })
   const web2 = { ...server('web2'), diagnosis: { ...healthy, ...changes.diagnosis }, ...changes.server }
   return {
     application: 'shop',

@@ -34,6 +34,8 @@ export interface ServerFacts {
   /** Whether an agent ever joined under this name. */
   joined: boolean
   connected: boolean
+  /** It is of the group that does not serve, and keeps the release before. */
+  idle: boolean
   lastSeenAt: number | null
   /** Since when it is refused because two machines hold its key. */
   lockedAt: number | null

@@ -1,5 +1,6 @@
 import { DployError, reportOf, type ErrorReport } from '../../protocol/errors.ts'
 import type { ApiContext } from '../api/context.ts'
+import { isIdle } from '../deploy/groups.ts'
 import { directoryOf } from '../deploy/observe.ts'
 import type { Environment, EnvironmentServer } from '../store/applications.ts'
 import { keepAlivePatience } from './checks/keep-alive.ts'
@@ -43,7 +44,7 @@ async function serverFacts(context: ApiContext, environment: Environment, server
   const stored = await context.store.servers.find(server.id)
   const link = context.gateway.link(server.id)
   const base: ServerFacts = {
-    name: server.name, address: server.address, joined: stored?.publicKey != null, connected: link !== null, lastSeenAt: stored?.lastSeenAt ?? null, lockedAt: stored?.lockedAt ?? null,
+    name: server.name, address: server.address, joined: stored?.publicKey != null, connected: link !== null, idle: isIdle(server, environment.config.environments[environment.name], environment.liveGroup), lastSeenAt: stored?.lastSeenAt ?? null, lockedAt: stored?.lockedAt ?? null,
     clockSkew: link?.facts.clockSkew ?? null, diagnosis: null, problem: null,
   }
   if (!link) return { ...base, problem: context.gateway.problem(server).toJSON() }

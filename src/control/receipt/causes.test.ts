@@ -7,7 +7,7 @@ import { capacityOf } from './capacity.ts'
 import { causesOf, type CausesInput, type DeploymentFacts, type Noticed } from './causes.ts'
 
 const facts: DeploymentFacts = {
-  balancer: 'haproxy', reloads: false, remedies: openBalancer({ kind: 'haproxy', address: ['unix:/x'], backend: ['web'] }).remedies!, drains: true, restarted: false, failedAt: [], warm: false, drainTimeout: 1_000, stopTimeout: 10_000, cut: new Map(), retired: new Map(),
+  balancer: 'haproxy', reloads: false, remedies: openBalancer({ kind: 'haproxy', address: ['unix:/x'], backend: ['web'] }).remedies!, drains: true, restarted: false, failedAt: [], warm: false, idle: [], drainTimeout: 1_000, stopTimeout: 10_000, cut: new Map(), retired: new Map(),
   environment: 'production', probePath: '/ready', hooks: { after_stage: 'systemctl stop shop' },
 }
 const bare: Partial<DeploymentFacts> = { balancer: 'none', drains: false }

@@ -19,6 +19,8 @@ export interface DeploymentFacts {
   restarted: boolean
   /** The release boots beside the old one. */
   warm: boolean
+  /** Servers that were out of traffic from the start, as the group that did not serve. */
+  idle: readonly string[]
   drainTimeout: number
   stopTimeout: number
   /** Requests that were still in flight when a drain's time was up, by server; null: some may have been. */

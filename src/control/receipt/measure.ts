@@ -78,6 +78,7 @@ function factsOf(run: Run): Omit<DeploymentFacts, 'restarted' | 'failedAt'> {
     remedies: run.balancer.remedies ?? {},
     drains: run.balancer.capabilities.drains,
     warm: row.plan?.warm === true,
+    idle: row.plan?.groups?.enter ?? [],
     drainTimeout: environment.timeouts.drain,
     // The old processes are ended as their own release says, or as the new one does where there is none before.
     stopTimeout: (run.from ?? run.release)?.spec.service?.stop.timeout ?? Number.POSITIVE_INFINITY,

@@ -91,7 +91,7 @@ export function makeReceipt(input: ReceiptInput): Receipt {
     objects: servers.reduce((sum, server) => sum + server.objects, 0),
     traffic: { ...traffic, noticed: traffic.noticed.map((one, index) => ({ ...one, cause: judged[index]?.cause ?? null, server: judged[index]?.server ?? one.server })) },
     causes: causes.map((cause) => ({ ...cause, evidence: [...cause.evidence, ...traffic.noticed.flatMap((one, index) => (judged[index]?.cause === cause.id && one.logged !== null ? [one.logged] : [])).slice(0, 1)] })),
-    capacity: input.facts === undefined ? null : capacityOf(servers, total, input.facts),
+    capacity: input.facts === undefined ? null : capacityOf(servers.filter(({ name }) => !input.facts!.idle.includes(name)), total, input.facts),
     cut: input.facts === undefined ? [] : cutsOf(input.facts),
   }
 }

@@ -11,6 +11,8 @@ export interface Environment {
   config: Config
   base: string | null
   wantedRelease: string | null
+  /** The tag of the servers that serve, where two groups take turns; null: all do. */
+  liveGroup: string | null
 }
 
 /** A dploy.yml as it was sent, beside what was read from it. */
@@ -141,7 +143,7 @@ export class Applications {
     return this.#db
       .selectFrom('environments')
       .innerJoin('applications', 'applications.id', 'environments.application_id')
-      .select(['environments.id', 'applications.name as application', 'environments.name', 'environments.config', 'environments.base', 'environments.wanted_release_id'])
+      .select(['environments.id', 'applications.name as application', 'environments.name', 'environments.config', 'environments.base', 'environments.wanted_release_id', 'environments.live_group'])
   }
 }
 
@@ -149,6 +151,6 @@ function listed(server: Config['environments'][string]['servers'][number]) {
   return { address: server.address ?? null, port: server.port ?? null, tags: JSON.stringify(server.tags) }
 }
 
-function environmentOf(row: { id: string; application: string; name: string; config: string; base: string | null; wanted_release_id: string | null }): Environment {
-  return { id: row.id, application: row.application, name: row.name, config: JSON.parse(row.config) as Config, base: row.base, wantedRelease: row.wanted_release_id }
+function environmentOf(row: { id: string; application: string; name: string; config: string; base: string | null; wanted_release_id: string | null; live_group: string | null }): Environment {
+  return { id: row.id, application: row.application, name: row.name, config: JSON.parse(row.config) as Config, base: row.base, wantedRelease: row.wanted_release_id, liveGroup: row.live_group }
 }

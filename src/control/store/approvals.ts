@@ -1,8 +1,18 @@
 import type { Kysely } from 'kysely'
 import type { Approval } from '../../protocol/deployment.ts'
 import { DployError, type ErrorReport } from '../../protocol/errors.ts'
+import type { Revision } from '../../protocol/release-spec.ts'
 import type { EventLog } from './events.ts'
 import type { Tables } from './schema.ts'
+
+/** That another person has to approve it first. */
+export interface NewApproval {
+  /** What will be deployed, whatever its branch points to by then; null for an uploaded artifact. */
+  revision: Revision | null
+  requester: string
+  /** Epoch milliseconds. */
+  expiresAt: number
+}
 
 /** What somebody says to a deployment that waits for it. `identity`: the same for the same person, however they ask. */
 export interface Decision {

@@ -7,7 +7,7 @@ import type { Receipt } from '../../protocol/receipt.ts'
 import type { Revision } from '../../protocol/release-spec.ts'
 import type { Span } from '../../protocol/agent-messages.ts'
 import { checkTransition, isFinal, runningStates } from '../deploy/states.ts'
-import { approvalOf } from './approvals.ts'
+import { approvalOf, type NewApproval } from './approvals.ts'
 import { waitingOf } from './gates.ts'
 import type { EventLog } from './events.ts'
 import type { Tables } from './schema.ts'
@@ -59,15 +59,6 @@ export interface ListFilter {
   environments?: readonly string[] | null
   before?: number
   limit: number
-}
-
-/** That another person has to approve it first. */
-export interface NewApproval {
-  /** What will be deployed, whatever its branch points to by then; null for an uploaded artifact. */
-  revision: Revision | null
-  requester: string
-  /** Epoch milliseconds. */
-  expiresAt: number
 }
 
 export interface StepRow extends Omit<Step, 'server'> {
@@ -163,7 +154,7 @@ export class Deployments {
     from: DeploymentState,
     to: DeploymentState,
     now: number,
-    changes: { revision?: Revision; releaseId?: string; plan?: Plan; failure?: ErrorReport; wantedRelease?: string | null } = {},
+    changes: { revision?: Revision; releaseId?: string; plan?: Plan; failure?: ErrorReport; wantedRelease?: string | null; liveGroup?: string | null } = {},
   ): Promise<void> {
     checkTransition(from, to)
     await this.#events.flush()
@@ -186,9 +177,17 @@ export class Deployments {
       if (changes.wantedRelease !== undefined) {
         await trx.updateTable('environments').set({ wanted_release_id: changes.wantedRelease }).where('id', '=', environmentId).execute()
       }
+      if (changes.liveGroup !== undefined) await trx.updateTable('environments').set({ live_group: changes.liveGroup }).where('id', '=', environmentId).execute()
       await this.#events.addWith(trx, id, { kind: 'state', state: to, failure: changes.failure ?? null }, now)
     })
     this.#events.wake()
+  }
+
+  /** Stores which group of servers serves from now on. Throws `lock.lost` under a stale token. */
+  async setLiveGroup(id: string, fence: number, tag: string | null): Promise<void> {
+    await this.#fenced(id, fence, async (trx, environmentId) => {
+      await trx.updateTable('environments').set({ live_group: tag }).where('id', '=', environmentId).execute()
+    })
   }
 
   async setFrom(id: string, fence: number, releaseId: string | null): Promise<void> {
@@ -215,7 +214,7 @@ export class Deployments {
       await trx.updateTable('deployments').set({ plan: JSON.stringify(plan) }).where('id', '=', id).execute()
       for (const server of servers) {
         const batch = plan.batches.findIndex((names) => names.includes(server.name))
-        const state: StepState = plan.unchanged.includes(server.name) ? 'unchanged' : plan.unreachable.includes(server.name) ? 'unreachable' : 'pending'
+        const state: StepState = plan.unchanged.includes(server.name) || plan.groups?.leave.includes(server.name) ? 'unchanged' : plan.unreachable.includes(server.name) ? 'unreachable' : 'pending'
         await trx
           .insertInto('steps')
           .values({ deployment_id: id, server_id: server.id, batch: batch < 0 ? null : batch, state, spans: '[]', bytes: 0, objects: 0, failure: null })

@@ -13,6 +13,7 @@ import { gates } from './migrations/017-gates.ts'
 import { configText } from './migrations/019-config-text.ts'
 import { summaries } from './migrations/041-summaries.ts'
 import { sightings } from './migrations/042-sightings.ts'
+import { liveGroup } from './migrations/201-live-group.ts'
 import type { Tables } from './schema.ts'
 
 /** Migrations only grow: a released one is never changed. */
@@ -29,6 +30,7 @@ export const migrations: Record<string, Migration> = {
   '019-config-text': configText,
   '041-summaries': summaries,
   '042-sightings': sightings,
+  '201-live-group': liveGroup,
 }
 
 /** Brings the database to the newest schema. Throws `internal` with the migration's name if one fails. */

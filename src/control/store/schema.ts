@@ -16,6 +16,8 @@ export interface Tables {
     /** Directory of that dploy.yml on the control plane's machine, for relative sources; null if it came from elsewhere. */
     base: string | null
     wanted_release_id: string | null
+    /** The tag of the servers that serve, where the strategy is blue-green; null: all do. */
+    live_group: Generated<string | null>
     /** Grows with each lock that is given out: the fencing token. */
     fence: number
     created_at: number

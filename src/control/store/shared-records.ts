@@ -18,7 +18,7 @@ export class SharedRecords {
 
   /** What is to be kept on the servers now. */
   async make(environmentId: string, now: number): Promise<SharedRecord> {
-    const environment = await this.#db.selectFrom('environments').select(['wanted_release_id', 'fence']).where('id', '=', environmentId).executeTakeFirstOrThrow()
+    const environment = await this.#db.selectFrom('environments').select(['wanted_release_id', 'live_group', 'fence']).where('id', '=', environmentId).executeTakeFirstOrThrow()
     const rows = await this.#db.selectFrom('deployments').selectAll().where('environment_id', '=', environmentId).orderBy('number', 'desc').limit(kept).execute()
     const ids = [environment.wanted_release_id, ...rows.flatMap((row) => [row.release_id, row.from_release_id])].filter((id) => id !== null)
     const releases = ids.length === 0 ? [] : await this.#db.selectFrom('releases').select(['spec', 'created_at']).where('id', 'in', [...new Set(ids)]).execute()
@@ -26,6 +26,7 @@ export class SharedRecords {
       fence: environment.fence,
       writtenAt: now,
       wanted: environment.wanted_release_id,
+      live: environment.live_group,
       deployments: rows.map(
         (row): SharedDeployment => ({
           id: row.id,
@@ -71,7 +72,7 @@ export class SharedRecords {
         if (!(await has(trx, 'deployments', deployment.id))) await insert(trx, environmentId, environment, deployment, now)
       }
       if (record.wanted === null || (await has(trx, 'releases', record.wanted))) {
-        await trx.updateTable('environments').set({ wanted_release_id: record.wanted }).where('id', '=', environmentId).execute()
+        await trx.updateTable('environments').set({ wanted_release_id: record.wanted, live_group: record.live ?? null }).where('id', '=', environmentId).execute()
       }
     })
   }

@@ -21,7 +21,7 @@ environments:
   releases: { on_push: ['release/*', 'hotfix'], servers: [web3] }
   manual: { branch: main, on_push: false, servers: [web4] }
 `)
-const environments: Environment[] = Object.keys(config.environments).map((name) => ({ id: `env_${name}`, application: 'shop', name, config, base: '/srv/shop', wantedRelease: null }))
+const environments: Environment[] = Object.keys(config.environments).map((name) => ({ id: `env_${name}`, application: 'shop', name, config, base: '/srv/shop', wantedRelease: null, liveGroup: null }))
 const deployed = (...args: Parameters<typeof judge>) => judge(...args).flatMap(({ environment, branch }) => (branch ? [`${environment.name} ${branch.name}`] : []))
 const all = { application: null, environments: null }
 

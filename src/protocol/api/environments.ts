@@ -25,6 +25,8 @@ export const environmentSchema = z.object({
   branch: z.string().nullable().default(null),
   /** A deployment waits until another person approves it. */
   protected: z.boolean().default(false),
+  /** The tag of the servers that serve, where two groups take turns (blue-green); null: all do. */
+  live: z.string().nullable().default(null),
   /** Numbers of the latest deployment and its state. */
   last: z.object({ number: z.number(), state: z.string(), finishedAt: z.number().nullable() }).nullable(),
   /** The latest deployment that is over, with what users noticed. */
@@ -43,6 +45,8 @@ export const serverStatusSchema = z.object({
   service: serviceStateSchema.nullable(),
   /** Runs something else than the environment wants. */
   drifted: z.boolean(),
+  /** It is of the group that does not serve (blue-green): it keeps the release before, out of traffic. */
+  idle: z.boolean().default(false),
   /** As the balancer sees it; null without a balancer or when it cannot be read. */
   traffic: z.object({ admission: z.enum(['ready', 'draining', 'out']), up: z.boolean(), inFlight: z.number() }).nullable(),
   problem: errorReportSchema.nullable(),

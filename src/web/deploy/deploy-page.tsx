@@ -88,6 +88,7 @@ function PlanWords({ plan, balancer, usualMs }: { plan: Plan; balancer: string; 
   const lines = [
     count === 0 ? 'No server has to switch: all run it already.' : `${count} ${count === 1 ? 'server' : 'servers'} in ${plan.batches.length} ${plan.batches.length === 1 ? 'batch' : `batches of ${plan.batches[0]!.length}`}; each: ${plan.perServer.join(', ')}${balancer === 'none' ? '' : ` through ${balancerNames[balancer] ?? balancer}`}.`,
     usualMs === null || count === 0 ? '' : `About ${duration(usualMs)}, as the last ones took.`,
+    plan.groups && plan.groups.next !== plan.groups.live ? `Out of traffic at first; then all traffic goes to ${plan.groups.next} at once, and the other group keeps the release before.` : '',
     plan.unchanged.length > 0 ? `${plan.unchanged.length} run it already.` : '',
     plan.releaseCommand ? `Once, on ${plan.releaseCommand.server}: ${plan.releaseCommand.command}` : '',
     plan.canary ? `The first ${plan.batches[0]!.length === 1 ? 'server is' : `${plan.batches[0]!.length} are`} judged for ${duration(plan.canary.duration)}${plan.canary.traffic == null ? '' : `, with ${Math.round(plan.canary.traffic * 100)} % of the traffic`}, before the others follow.` : '',

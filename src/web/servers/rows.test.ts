@@ -4,7 +4,7 @@ import type { ServerStatus } from '../../protocol/api/environments.ts'
 import { groupsOf, matches, rowsOf, stateOf, statesOf, tagNamesOf } from './rows.ts'
 
 const running: NonNullable<ServerStatus['service']> = { state: 'running', release: 3, since: 1, pids: [1], restarts: 0 }
-const server = (name: string, more: Partial<ServerStatus> = {}): ServerStatus => ({ name, tags: {}, connected: true, lastSeenAt: 1, observedAt: 1, release: 3, service: running, drifted: false, traffic: { admission: 'ready', up: true, inFlight: 0 }, problem: null, ...more })
+const server = (name: string, more: Partial<ServerStatus> = {}): ServerStatus => ({ name, tags: {}, connected: true, lastSeenAt: 1, observedAt: 1, release: 3, service: running, drifted: false, idle: false, traffic: { admission: 'ready', up: true, inFlight: 0 }, problem: null, ...more })
 const ill = new Map([['web2', { name: 'web2', healthy: false, detail: 'GET /health: 500' }]])
 
 test('what needs somebody is told before what does not', () => {

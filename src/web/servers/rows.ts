@@ -20,6 +20,7 @@ export function stateOf(server: ServerStatus & { health?: ServerHealth | null })
   if (state === 'failed' || state === 'stopped') return { tone: 'bad', text: `service ${state}` }
   if (server.health?.healthy === false) return { tone: 'bad', text: 'not healthy' }
   if (server.drifted) return { tone: 'warn', text: 'drifted' }
+  if (server.idle && server.traffic?.admission !== 'ready') return { tone: 'idle', text: 'idle' }
   if (server.traffic && server.traffic.admission !== 'ready') return { tone: 'warn', text: server.traffic.admission === 'draining' ? 'draining' : 'out of traffic' }
   if (server.traffic && !server.traffic.up) return { tone: 'bad', text: 'down for the balancer' }
   return server.release === null ? { tone: 'idle', text: 'nothing deployed' } : { tone: 'good', text: 'serves' }

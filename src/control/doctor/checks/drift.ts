@@ -5,7 +5,8 @@ import { perServer } from '../facts.ts'
 export const drift = perServer((server, facts) => {
   if (!server.diagnosis) return []
   const { current, service } = server.diagnosis
-  const kind = driftOf({ release: current, service }, facts.wanted)
+  // The group that does not serve keeps the release that it has.
+  const kind = driftOf({ release: current, service }, server.idle ? current : facts.wanted)
   const finding = (message: string, next = `dploy deploy ${facts.environment}`) => [{ severity: 'error' as const, code: 'server.drifted' as const, message, next }]
   switch (kind) {
     case null:
