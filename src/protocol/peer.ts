@@ -108,6 +108,8 @@ export class Peer {
     try {
       this.#carrier.send({ kind: 'call', id, method, params } satisfies Head, options.body).catch((error: unknown) => {
         if (this.#pending.delete(id)) reject(error)
+        // A carrier that is about to close takes nothing any more: whoever asks again must not find this connection open until it says so.
+        if (error instanceof DployError && error.code === 'connection.closed') this.close(error.message)
       })
       return await promise
     } finally {

@@ -217,6 +217,8 @@ export class Run {
         }
         if (!ended) throw error
         this.note(server, 'the connection ended; waiting for the agent to come back')
+        // Whatever ended it: the end has to be seen before it is tried again.
+        await new Promise((resolve) => setImmediate(resolve))
       } finally {
         for (const [stream, output] of streams) {
           const text = this.redactor.flush(stream)
