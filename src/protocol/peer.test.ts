@@ -147,6 +147,7 @@ for (const [carrier, connect] of [['a WebSocket', connected], ['byte streams', p
     assert.deepEqual(received, Array.from({ length: pieces }, (_, index) => index))
   })
 }
+
 test('a connection that takes no more is closed for whoever asks again, before the other side has heard of it', async () => {
   await using pair = await connected({ greet: async () => 'hello' })
   pair.socket.terminate()

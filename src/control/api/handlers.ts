@@ -11,6 +11,7 @@ import { applyConfig } from './apply.ts'
 import { auditHandlers } from './audit-handlers.ts'
 import { badgeHandlers } from './badge-handlers.ts'
 import { bodyOf } from './body.ts'
+import { changeHandlers } from './change-handlers.ts'
 import { commandHandlers } from './command-handlers.ts'
 import type { Caller } from './caller.ts'
 import type { ApiContext } from './context.ts'
@@ -27,7 +28,8 @@ import { serverHandlers } from './server-handlers.ts'
 import type { Call, Handlers } from './server.ts'
 import { settingsHandlers } from './settings-handlers.ts'
 import { sessionHandlers } from './session-handlers.ts'
-import { statusOf, summaryOf } from './status.ts'
+import { SharedStatus } from './shared-status.ts'
+import { summaryOf } from './status.ts'
 import { tokenHandlers } from './token-handlers.ts'
 import { vitalsHandlers } from './vitals-handlers.ts'
 import { webhookHandlers } from './webhook-handlers.ts'
@@ -37,6 +39,7 @@ const dayMs = 86_400_000
 /** What each route of the contract does. */
 export function makeHandlers(context: ApiContext): Handlers {
   const { store, deployer } = context
+  const shared = new SharedStatus(context)
   const environmentOf = (params: { application: string; environment: string }) => store.applications.environment(params.application, params.environment)
   const requestedBy = (call: { body: { requestedBy?: string | undefined }; caller: { name: string } }) => call.body.requestedBy ?? call.caller.name
 
@@ -54,6 +57,7 @@ export function makeHandlers(context: ApiContext): Handlers {
     ...notificationHandlers(context),
     ...badgeHandlers(context),
     ...settingsHandlers(context),
+    ...changeHandlers(context),
 
     apply: (call) => applyConfig(context, call),
 
@@ -62,7 +66,7 @@ export function makeHandlers(context: ApiContext): Handlers {
       return { environments: await Promise.all(all.map((environment) => summaryOf(context, environment))) }
     },
 
-    status: async ({ params, signal }) => statusOf(context, await environmentOf(params), signal),
+    status: async ({ params, query, signal }) => shared.of(await environmentOf(params), query.within, signal),
 
     async doctor({ params, signal }) {
       const facts = await gatherFacts(context, await environmentOf(params), signal)

@@ -4,6 +4,7 @@ import { Applications } from './applications.ts'
 import { Approvals } from './approvals.ts'
 import { Gates } from './gates.ts'
 import { AuditLog } from './audit.ts'
+import { Changes } from './changes.ts'
 import { Deployments } from './deployments.ts'
 import { EventLog } from './events.ts'
 import { Figures } from './figures.ts'
@@ -14,6 +15,7 @@ import { Outbox } from './outbox.ts'
 import { People } from './people.ts'
 import { Releases } from './releases.ts'
 import { Runs } from './runs.ts'
+import { notice } from './noticed.ts'
 import type { Tables } from './schema.ts'
 import { Summaries } from './summaries.ts'
 import { SharedRecords } from './shared-records.ts'
@@ -51,13 +53,15 @@ export interface Store extends AsyncDisposable {
   figures: Figures
   answers: Answers
   outbox: Outbox
+  /** What has changed since when. */
+  changes: Changes
 }
 
 /** The store over an open database, migrated to the newest schema. `box` seals the secrets in it. */
 export async function openStore(database: Kysely<Tables>, box: SecretBox): Promise<Store> {
   await migrate(database)
   const events = new EventLog(database)
-  return {
+  const store: Store = {
     applications: new Applications(database),
     servers: new Servers(database),
     releases: new Releases(database),
@@ -81,9 +85,12 @@ export async function openStore(database: Kysely<Tables>, box: SecretBox): Promi
     figures: new Figures(database),
     answers: new Answers(database, box),
     outbox: new Outbox(database),
+    changes: new Changes(),
     async [Symbol.asyncDispose]() {
       await events.flush()
       await database.destroy()
     },
   }
+  notice(store, store.changes, database)
+  return store
 }

@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { digestPattern } from '../manifest.ts'
 import { auditRoutes } from './audit.ts'
 import { badgeRoutes } from './badge.ts'
+import { changeRoutes } from './changes.ts'
 import { commandRoutes } from './commands.ts'
 import { controlRoutes } from './control.ts'
 import { deploymentRoutes } from './deployments.ts'
@@ -40,6 +41,7 @@ export const routes = {
   ...controlRoutes,
   ...notificationRoutes,
   ...badgeRoutes,
+  ...changeRoutes,
   apply: {
     method: 'PUT',
     path: '/api/v1/applications',

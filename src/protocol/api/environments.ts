@@ -99,7 +99,7 @@ const rollbackBody = z.strictObject({
 
 export const environmentRoutes = {
   environments: { method: 'GET', path: '/api/v1/environments', summary: 'Every environment: what runs where', access: 'read', etag: true, reach: 'some', response: z.object({ environments: z.array(environmentSchema) }) },
-  status: { method: 'GET', path: '/api/v1/environments/:application/:environment', summary: 'One environment with its servers, asked now', access: 'read', etag: true, params: place, response: statusSchema },
+  status: { method: 'GET', path: '/api/v1/environments/:application/:environment', summary: 'One environment with its servers, asked now; or, without a change since, at most so many milliseconds ago (within)', access: 'read', etag: true, params: place, query: z.object({ within: z.coerce.number().int().min(0).max(60_000).default(0) }), response: statusSchema },
   plan: {
     method: 'POST',
     path: '/api/v1/environments/:application/:environment/plan',

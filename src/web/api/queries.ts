@@ -26,30 +26,30 @@ connection.subscribe(() => {
   if (connection.lostSince === null) void queryClient.invalidateQueries()
 })
 
-/** How often pages look for what changed. Milliseconds. */
-const soon = 1_000
+/** How often pages ask for what they are not told of (changes.ts): what only the servers know, and what is sent. Milliseconds. */
 const later = 4_000
+/** How often they ask for the rest all the same. Milliseconds. */
+const seldom = 30_000
 
 export const queries = {
-  environments: () => queryOptions({ queryKey: ['environments'], queryFn: ({ signal }) => client().call('environments', undefined, { signal }), refetchInterval: soon, select: (data) => data.environments }),
+  environments: () => queryOptions({ queryKey: ['environments'], queryFn: ({ signal }) => client().call('environments', undefined, { signal }), refetchInterval: seldom, select: (data) => data.environments }),
   status: (application: string, environment: string) =>
-    queryOptions({ queryKey: ['status', application, environment], queryFn: ({ signal }) => client().call('status', { params: { application, environment } }, { signal }), refetchInterval: later }),
+    queryOptions({ queryKey: ['status', application, environment], queryFn: ({ signal }) => client().call('status', { params: { application, environment }, query: { within: later - 500 } }, { signal }), refetchInterval: later }),
   deployments: (filter: { application?: string; environment?: string; limit?: number } = {}) =>
-    queryOptions({ queryKey: ['deployments', filter], queryFn: ({ signal }) => client().call('deploymentSummaries', { query: filter }, { signal }), refetchInterval: soon, select: (data) => data.deployments }),
+    queryOptions({ queryKey: ['deployments', filter], queryFn: ({ signal }) => client().call('deploymentSummaries', { query: filter }, { signal }), refetchInterval: seldom, select: (data) => data.deployments }),
   doctor: (application: string, environment: string) => queryOptions({ queryKey: ['doctor', application, environment], queryFn: ({ signal }) => client().call('doctor', { params: { application, environment } }, { signal }), staleTime: 30_000 }),
   /** By day of this browser. */
   days: () => queryOptions({ queryKey: ['days'], queryFn: ({ signal }) => client().call('deploymentDays', { query: { days: 14, offset: -new Date().getTimezoneOffset() } }, { signal }), refetchInterval: 60_000 }),
   /** `commits`: what both run, by which the answer is kept. */
   ahead: (application: string, environment: string, of: string, commits: string) =>
     queryOptions({ queryKey: ['ahead', application, environment, of, commits], queryFn: ({ signal }) => client().call('ahead', { params: { application, environment }, query: { of } }, { signal }), staleTime: Infinity }),
-  // While it goes on, its events say when to ask again; who approved or what it waits for comes a little later.
   deployment: (number: number) =>
-    queryOptions({ queryKey: ['deployment', number], queryFn: ({ signal }) => client().call('deploymentSummary', { params: { number } }, { signal }), refetchInterval: ({ state }) => (state.data && state.data.finishedAt === null ? soon : false) }),
+    queryOptions({ queryKey: ['deployment', number], queryFn: ({ signal }) => client().call('deploymentSummary', { params: { number } }, { signal }), refetchInterval: ({ state }) => (state.data && state.data.finishedAt === null ? seldom : false) }),
   people: () => queryOptions({ queryKey: ['people'], queryFn: ({ signal }) => client().call('people', undefined, { signal }), select: (data) => data.people }),
   tokens: () => queryOptions({ queryKey: ['tokens'], queryFn: ({ signal }) => client().call('tokens', undefined, { signal }), select: (data) => data.tokens }),
   sessions: () => queryOptions({ queryKey: ['sessions'], queryFn: ({ signal }) => client().call('sessions', undefined, { signal }), select: (data) => data.sessions }),
-  webhooks: () => queryOptions({ queryKey: ['webhooks'], queryFn: ({ signal }) => client().call('webhooks', undefined, { signal }), refetchInterval: later, select: (data) => data.webhooks }),
-  deliveries: (webhook: string) => queryOptions({ queryKey: ['deliveries', webhook], queryFn: ({ signal }) => client().call('deliveries', { params: { webhook }, query: {} }, { signal }), refetchInterval: later, select: (data) => data.deliveries }),
+  webhooks: () => queryOptions({ queryKey: ['webhooks'], queryFn: ({ signal }) => client().call('webhooks', undefined, { signal }), refetchInterval: seldom, select: (data) => data.webhooks }),
+  deliveries: (webhook: string) => queryOptions({ queryKey: ['deliveries', webhook], queryFn: ({ signal }) => client().call('deliveries', { params: { webhook }, query: {} }, { signal }), refetchInterval: seldom, select: (data) => data.deliveries }),
   secrets: (application: string, environment: string) => queryOptions({ queryKey: ['secrets', application, environment], queryFn: ({ signal }) => client().call('secrets', { params: { application, environment } }, { signal }), select: (data) => data.secrets }),
   settings: (application: string, environment: string) => queryOptions({ queryKey: ['settings', application, environment], queryFn: ({ signal }) => client().call('settings', { params: { application, environment } }, { signal }), staleTime: later }),
   notifications: (application: string, environment: string) => queryOptions({ queryKey: ['notifications', application, environment], queryFn: ({ signal }) => client().call('notifications', { params: { application, environment } }, { signal }), refetchInterval: later, select: (data) => data.targets }),
@@ -58,7 +58,7 @@ export const queries = {
     queryOptions({
       queryKey: ['releases', application, environment],
       queryFn: ({ signal }) => client().call('releases', { params: { application, environment }, query: { limit: 200 } }, { signal }),
-      refetchInterval: later,
+      refetchInterval: seldom,
       select: (data) => data.releases,
     }),
   revisions: (application: string, environment: string, search: string) =>

@@ -22,7 +22,7 @@ import { PendingReceipt } from './pending-receipt.tsx'
 import { ReceiptCard } from './receipt.tsx'
 import { Cursor } from './time-axis.ts'
 import { Timeline } from './timeline.tsx'
-import { useLive } from './use-live.ts'
+import { useLive, useWatched } from './use-live.ts'
 import './deployment.css'
 
 /** One deployment, live: where it stands, what each server does, what users notice, and what can be done about it. */
@@ -36,7 +36,8 @@ function NoSuch() {
 }
 
 function Page({ number }: { number: number }) {
-  const { live, version } = useLive(number)
+  const live = useLive(number)
+  useWatched(live.parts.head)
   const queryClient = useQueryClient()
   const { data: deployment, error } = useQuery(queries.deployment(number))
   const { data: environments } = useQuery(queries.environments())
@@ -50,9 +51,6 @@ function Page({ number }: { number: number }) {
 
   // The revision, the release and who may be rolled back to are learned on the way.
   useEffect(() => void queryClient.invalidateQueries({ queryKey: ['deployment', number] }), [state, queryClient, number])
-  useEffect(() => {
-    if (state !== null && isOver(state)) void queryClient.invalidateQueries()
-  }, [state, queryClient])
 
   if (error && !deployment) return (error as { code?: string }).code === 'not_found' ? <NoSuch /> : <Problem report={error as never} />
   if (!deployment || state === null) return patient ? <Skeleton lines={4} tall /> : null
@@ -65,8 +63,8 @@ function Page({ number }: { number: number }) {
       {live.problem ? <Problem report={live.problem} /> : null}
       {live.failure ? <Failure live={live} deployment={deployment} onServer={setPicked} /> : null}
       {live.receipt ? <ReceiptCard receipt={live.receipt} /> : live.complete ? null : <PendingReceipt live={live} />}
-      <Timeline live={live} expected={servers} version={version} picked={picked} onPick={setPicked} cursor={cursor} />
-      <LogPanel live={live} version={version} server={picked} onServer={setPicked} cursor={cursor} />
+      <Timeline live={live} expected={servers} picked={picked} onPick={setPicked} cursor={cursor} />
+      <LogPanel live={live} server={picked} onServer={setPicked} cursor={cursor} />
     </>
   )
 }
@@ -153,7 +151,7 @@ function Actions({ deployment, state, waits }: { deployment: DeploymentSummary; 
 
 /** What went wrong, on which server, and the next step. */
 function Failure({ live, deployment, onServer }: { live: LiveDeployment; deployment: DeploymentSummary; onServer: (name: string) => void }) {
-  const failed = live.order.filter((server) => server.failure !== null)
+  const failed = live.servers.order.filter((server) => server.failure !== null)
   const may = useMay('deploy', deployment)
   const place = `/environments/${encodeURIComponent(deployment.application)}/${encodeURIComponent(deployment.environment)}/deploy`
   return (

@@ -2,29 +2,12 @@ import type { DeploymentEvent, DeploymentState, Plan, StepState, Waiting } from 
 import { DployError, type ErrorReport } from '../../protocol/errors.ts'
 import type { Receipt } from '../../protocol/receipt.ts'
 import { innermost } from '../../protocol/spans.ts'
-import { groupOf, type StepGroup } from '../../protocol/waterfall.ts'
+import { groupOf } from '../../protocol/waterfall.ts'
 import { client } from '../api/session.ts'
 import { deploymentTone, isOver, stepTones } from '../components/state.tsx'
+import { measureLag } from './lag.ts'
+import { LiveServers, Watched, type LiveServer, type Segment } from './live-server.ts'
 import { LogStore } from './log-store.ts'
-
-/** What a server did from `start` to `end`, milliseconds after the deployment's begin; `end` null: does it now. */
-export interface Segment {
-  group: StepGroup | 'failed'
-  name: string
-  start: number
-  end: number | null
-}
-
-export interface LiveServer {
-  name: string
-  batch: number | null
-  state: StepState
-  note: string
-  failure: ErrorReport | null
-  segments: Segment[]
-  /** Grows with each change, so that only rows that changed are drawn again. */
-  version: number
-}
 
 /** Requests in the `every` milliseconds from `at` on; `at` in milliseconds after the deployment's begin. */
 export interface TrafficPoint {
@@ -38,9 +21,14 @@ export interface TrafficPoint {
 
 const segmentOf: Partial<Record<StepState, Segment['group']>> = { staging: 'stage', draining: 'drain', activating: 'switch', registering: 'register', reverting: 'switch' }
 
+/** More points than this are not kept: neighbours become one. */
+const mostPoints = 4_000
+/** How long events are taken in before the page may draw. Milliseconds. */
+const slice = 8
+
 /**
  * A deployment as its events tell it, from the first to the last, live. Events come in thousands a second; whoever
- * watches is told once a frame.
+ * watches a part of it is told once a frame, if that part changed.
  */
 export class LiveDeployment {
   readonly number: number
@@ -50,8 +38,7 @@ export class LiveDeployment {
   ended: number | null = null
   phases: { state: DeploymentState; at: number }[] = []
   plan: Plan | null = null
-  servers = new Map<string, LiveServer>()
-  order: LiveServer[] = []
+  readonly servers = new LiveServers()
   traffic: TrafficPoint[] = []
   counts: { seen: number; failed: number; stalled: number; slowestMs: number } | null = null
   failure: ErrorReport | null = null
@@ -61,50 +48,53 @@ export class LiveDeployment {
   /** Why no more events come; null while they do. */
   problem: DployError | null = null
   complete = false
-  /** For measuring how late events are: when the newest was stored and when it was taken in. */
-  lag: { at: number; seen: number } | null = null
+  followed = false
   /** For whom it waits in the middle, and why. */
   waiting: Waiting | null = null
-  version = 0
+  /** What can be watched: where it stands, its servers taken together, its traffic, its log. */
+  readonly parts = { head: new Watched(), servers: new Watched(), traffic: new Watched(), log: new Watched() }
   #last = 0
   #countedAt = 0
   #scheduled = false
-  readonly #watchers = new Set<() => void>()
+  readonly #changed = new Set<keyof LiveDeployment['parts']>()
 
   constructor(number: number) {
     this.number = number
   }
 
-  subscribe = (watch: () => void): (() => void) => {
-    this.#watchers.add(watch)
-    return () => this.#watchers.delete(watch)
-  }
-  snapshot = (): number => this.version
-
   /** Follows the events until the deployment is over or the signal aborts; goes on after the last event when the connection was lost. */
   async follow(signal: AbortSignal): Promise<void> {
+    this.followed = true
+    const asked = Date.now()
     while (!signal.aborted && !this.complete) {
       try {
-        for await (const event of client().stream('deploymentEvents', { params: { number: this.number }, query: { after: this.#last } }, { signal })) this.take(event)
+        let began = performance.now()
+        for await (const event of client().stream('deploymentEvents', { params: { number: this.number }, query: { after: this.#last } }, { signal })) {
+          measureLag(event, asked)
+          this.take(event)
+          if (performance.now() - began < slice) continue
+          // A log that is read from its begin comes in one flood, which no frame has to wait for.
+          await nextFrame()
+          began = performance.now()
+        }
         this.complete = true
       } catch (error) {
         if (signal.aborted) return
         if (!(error instanceof DployError) || error.code !== 'connection.closed') {
           this.problem = error instanceof DployError ? error : new DployError('internal', String(error))
-          return this.#changed()
+          return this.#change('head')
         }
         await new Promise((resolve) => setTimeout(resolve, 500))
       }
-      this.#changed()
+      this.#change('head')
     }
   }
 
   take(event: DeploymentEvent): void {
     if (event.seq <= this.#last) return
     this.#last = event.seq
-    this.lag = { at: event.at, seen: Date.now() }
     this.began ??= event.at
-    const server = event.server === null ? undefined : this.servers.get(event.server)
+    const server = event.server === null ? undefined : this.servers.named(event.server)
     const { data } = event
     switch (data.kind) {
       case 'state':
@@ -129,6 +119,7 @@ export class LiveDeployment {
         break
       case 'waiting':
         this.waiting = data.waiting
+        this.#change('head')
         this.#say(event, 'note', data.waiting === null ? `goes on: ${data.by}` : `waits for a person: ${data.waiting.text}`)
         break
       case 'traffic':
@@ -140,7 +131,6 @@ export class LiveDeployment {
       default:
         data satisfies never
     }
-    this.#changed()
   }
 
   #state(event: DeploymentEvent, data: { state: DeploymentState; failure: ErrorReport | null }): void {
@@ -150,9 +140,13 @@ export class LiveDeployment {
     this.phases.push({ state: data.state, at: event.at })
     this.failure = data.failure ?? this.failure
     this.note = ''
+    this.#change('head', 'servers')
     if (isOver(data.state)) {
       this.ended = event.at
-      for (const server of this.order) endSegment(server, event.at - this.began!)
+      for (const server of this.servers.order) {
+        server.endSegment(event.at - this.began!)
+        this.servers.changed(server)
+      }
     }
     const { text, tone } = deploymentTone(data.state)
     this.#say(event, 'step', `The deployment is ${text}${data.failure ? `: ${data.failure.message}` : ''}`, tone === 'bad' || data.failure ? 'bad' : tone === 'good' ? 'good' : 'plain')
@@ -160,36 +154,35 @@ export class LiveDeployment {
 
   #plan(plan: Plan): void {
     this.plan = plan
-    const add = (name: string, state: StepState, batch: number | null) => {
-      if (this.servers.has(name)) return
-      const server: LiveServer = { name, batch, state, note: '', failure: null, segments: [], version: 0 }
-      this.servers.set(name, server)
-      this.order.push(server)
-    }
-    plan.batches.forEach((names, batch) => names.forEach((name) => add(name, 'pending', batch)))
-    for (const name of plan.unchanged) add(name, 'unchanged', null)
-    for (const name of plan.unreachable) add(name, 'unreachable', null)
+    this.servers.add([
+      ...plan.batches.flatMap((names, batch) => names.map((name) => ({ name, batch, state: 'pending' as const }))),
+      ...plan.unchanged.map((name) => ({ name, batch: null, state: 'unchanged' as const })),
+      ...plan.unreachable.map((name) => ({ name, batch: null, state: 'unreachable' as const })),
+    ])
+    this.#change('head', 'servers', 'log')
   }
 
   #step(server: LiveServer, at: number, data: { state: StepState; batch: number | null; failure: ErrorReport | null }): void {
-    endSegment(server, at)
-    server.state = data.state
-    server.batch = data.batch ?? server.batch
+    server.endSegment(at)
     // What failed and then went back has still failed.
     server.failure = data.state === 'switched' ? null : (data.failure ?? server.failure)
     server.note = ''
-    server.version++
     const group = segmentOf[data.state]
     if (group !== undefined) server.segments.push({ group, name: stepTones[data.state].text, start: at, end: null })
+    this.servers.move(server, data.state, data.batch)
+    if (data.failure) this.#change('head')
+    this.#change('servers')
   }
 
   #noteOf(server: LiveServer | undefined, text: string): void {
     if (!server) {
       this.note = text
+      this.#change('head')
       return
     }
     server.note = text
-    server.version++
+    this.servers.changed(server)
+    this.#change()
   }
 
   #traffic(at: number, counts: { seen: number; failed: number; stalled: number; slowestMs: number }): void {
@@ -200,9 +193,11 @@ export class LiveDeployment {
         at: this.#countedAt, every, seen: counts.seen - before.seen,
         failed: Math.max(0, counts.failed - before.failed), stalled: Math.max(0, counts.stalled - before.stalled), slowestMs: counts.slowestMs,
       })
+      if (this.traffic.length > mostPoints) this.traffic = inPairs(this.traffic)
     }
     this.#countedAt = at
     this.counts = counts
+    this.#change('traffic')
   }
 
   /** The receipt knows better: every step that a server took, and when each request was sent. */
@@ -211,11 +206,12 @@ export class LiveDeployment {
     this.began = receipt.startedAt
     this.ended = receipt.finishedAt
     for (const { name, spans } of receipt.servers) {
-      const server = this.servers.get(name)
+      const server = this.servers.named(name)
       if (!server || spans.length === 0) continue
       server.segments = innermost(spans).map((span) => ({ group: groupOf(span.name), name: span.name, start: span.start, end: span.end }))
-      server.version++
+      this.servers.changed(server)
     }
+    this.#change('head', 'servers', 'traffic')
     const { timeline, seen, failed, stalled, slowestMs } = receipt.traffic
     if (timeline.points.length > 0) {
       const end = receipt.finishedAt - receipt.startedAt
@@ -226,27 +222,39 @@ export class LiveDeployment {
 
   #say(event: DeploymentEvent, kind: 'step' | 'note' | 'output', text: string, tone: 'plain' | 'bad' | 'good' = 'plain', source: string | null = null): void {
     this.log.add({ seq: event.seq, at: event.at, server: event.server, kind, source, text, tone })
+    this.#change('log')
   }
 
-  #changed(): void {
+  #change(...parts: (keyof LiveDeployment['parts'])[]): void {
+    for (const part of parts) this.#changed.add(part)
     if (this.#scheduled) return
     this.#scheduled = true
-    const tell = () => {
+    void nextFrame().then(() => {
       this.#scheduled = false
-      this.version++
-      for (const watch of this.#watchers) watch()
-    }
-    // A page in the background gets no frames, but has to be right when it comes back.
-    if (document.visibilityState === 'hidden') setTimeout(tell, 250)
-    else requestAnimationFrame(tell)
+      const changed = [...this.#changed]
+      this.#changed.clear()
+      for (const part of changed) this.parts[part].version++
+      this.servers.tell()
+      for (const part of changed) this.parts[part].tell()
+    })
   }
 }
 
-function endSegment(server: LiveServer, at: number): void {
-  const last = server.segments.at(-1)
-  if (!last || last.end !== null) return
-  last.end = at
-  server.version++
+/** Resolves when the page draws next. One in the background gets no frames, but has to be right when it comes back. */
+function nextFrame(): Promise<void> {
+  return new Promise((resolve) => {
+    if (document.visibilityState === 'hidden') setTimeout(resolve, 250)
+    else requestAnimationFrame(() => resolve())
+  })
+}
+
+function inPairs(points: readonly TrafficPoint[]): TrafficPoint[] {
+  return points.flatMap((point, index) => {
+    if (index % 2 === 1) return []
+    const next = points[index + 1]
+    if (!next) return [point]
+    return [{ at: point.at, every: next.at + next.every - point.at, seen: point.seen + next.seen, failed: point.failed + next.failed, stalled: point.stalled + next.stalled, slowestMs: Math.max(point.slowestMs, next.slowestMs) }]
+  })
 }
 
 function stepText(state: StepState, failure: ErrorReport | null): string {

@@ -1,14 +1,16 @@
 import { useMutation } from '@tanstack/react-query'
 import { useVirtualizer } from '@tanstack/react-virtual'
-import { useDeferredValue, useEffect, useRef, useState } from 'react'
+import { memo, useDeferredValue, useEffect, useRef, useState } from 'react'
 import type { DeploymentEvent } from '../../protocol/deployment.ts'
 import { client } from '../api/session.ts'
 import { Icon } from '../components/icon.tsx'
 import { sayProblem } from '../components/toasts.tsx'
 import type { LiveDeployment } from './live-deployment.ts'
+import type { LiveServer } from './live-server.ts'
 import type { LogFilter, LogLine } from './log-store.ts'
 import { LogText } from './log-text.tsx'
 import type { Cursor } from './time-axis.ts'
+import { useWatched } from './use-live.ts'
 
 const lineHeight = 22
 /** In front of what a command is called, where its output alone is shown. */
@@ -16,7 +18,8 @@ const ofSource = 'of '
 const kinds = [['', 'Everything'], ['step', 'Steps'], ['note', 'Notes'], ['output', 'Output of commands']] as const
 
 /** The log of all servers or one: searched, followed, downloaded. Only the lines that are in sight are in the page. */
-export function LogPanel({ live, version, server, onServer, cursor }: { live: LiveDeployment; version: number; server: string | null; onServer: (name: string | null) => void; cursor: Cursor }) {
+export function LogPanel({ live, server, onServer, cursor }: { live: LiveDeployment; server: string | null; onServer: (name: string | null) => void; cursor: Cursor }) {
+  const version = useWatched(live.parts.log)
   const [which, setWhich] = useState('')
   const [source, kind] = which.startsWith(ofSource) ? [which.slice(ofSource.length), null] : [null, (which || null) as LogLine['kind'] | null]
   const [text, setText] = useState('')
@@ -41,10 +44,7 @@ export function LogPanel({ live, version, server, onServer, cursor }: { live: Li
         <span className="muted number">{lines.length.toLocaleString('en')} {lines.length === 1 ? 'line' : 'lines'}{live.log.dropped > 0 ? `; ${live.log.dropped.toLocaleString('en')} older ones are not shown` : ''}</span>
         <span className="grow" />
         <div className="log-tools">
-          <select className="input small" aria-label="Which server" value={server ?? ''} onChange={(event) => onServer(event.target.value || null)}>
-            <option value="">All servers</option>
-            {live.order.map(({ name }) => <option key={name}>{name}</option>)}
-          </select>
+          <ServerChoice servers={live.servers.order} server={server} onServer={onServer} />
           <select className="input small" aria-label="Which lines" value={which} onChange={(event) => setWhich(event.target.value)}>
             {kinds.map(([value, title]) => <option key={value} value={value}>{title}</option>)}
             {live.log.sources.size > 0 ? <optgroup label="Only of">{[...live.log.sources].map((one) => <option key={one} value={ofSource + one}>{one.replaceAll('_', ' ')}</option>)}</optgroup> : null}
@@ -79,6 +79,16 @@ export function LogPanel({ live, version, server, onServer, cursor }: { live: Li
     </section>
   )
 }
+
+/** Drawn again when servers come, not with every line. */
+const ServerChoice = memo(function ServerChoice({ servers, server, onServer }: { servers: readonly LiveServer[]; server: string | null; onServer: (name: string | null) => void }) {
+  return (
+    <select className="input small" aria-label="Which server" value={server ?? ''} onChange={(event) => onServer(event.target.value || null)}>
+      <option value="">All servers</option>
+      {servers.map(({ name }) => <option key={name}>{name}</option>)}
+    </select>
+  )
+})
 
 /** Marks the lines in sight that belong to this time: without drawing anything again. */
 function highlight(box: HTMLElement, at: number | null): void {

@@ -19,9 +19,10 @@ export interface LogFilter {
   text: string
 }
 
-/** More lines than this are not kept: the oldest go. The whole log stays in the control plane. */
+/** More lines or characters than these are not kept: the oldest lines go. The whole log stays in the control plane. */
 const most = 150_000
-/** How many go at once, so that it is not done for every line. */
+const mostText = 32_000_000
+/** How many lines go at least, so that it is not done for every line. */
 const atOnce = 10_000
 
 // Sequences of a terminal: those that colour, and those that do anything else.
@@ -37,6 +38,7 @@ export class LogStore {
   lines: LogLine[] = []
   /** How many were left out at the beginning. */
   dropped = 0
+  #characters = 0
   /** Commands that printed something, in the order in which they first did. */
   readonly sources = new Set<string>()
   #filter: LogFilter = { server: null, kind: null, source: null, text: '' }
@@ -46,9 +48,15 @@ export class LogStore {
   add(line: LogLine): void {
     if (line.source !== null) this.sources.add(line.source)
     this.lines.push(line)
-    if (this.lines.length <= most) return
-    this.lines.splice(0, atOnce)
-    this.dropped += atOnce
+    this.#characters += line.text.length
+    if (this.lines.length > most || this.#characters > mostText) this.#drop()
+  }
+
+  #drop(): void {
+    let count = 0
+    for (; count < this.lines.length - 1 && (count < atOnce || this.#characters > mostText * 0.9); count++) this.#characters -= this.lines[count]!.text.length
+    this.lines.splice(0, count)
+    this.dropped += count
     this.#shown = []
     this.#seen = 0
   }

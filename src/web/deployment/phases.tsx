@@ -1,8 +1,9 @@
-import type { DeploymentState, Plan } from '../../protocol/deployment.ts'
+import type { DeploymentState, Plan, StepState } from '../../protocol/deployment.ts'
 import { Icon } from '../components/icon.tsx'
 import { isOver } from '../components/state.tsx'
 import { duration, Elapsed } from '../components/time.tsx'
 import type { LiveDeployment } from './live-deployment.ts'
+import { useWatched } from './use-live.ts'
 
 interface Phase {
   state: DeploymentState
@@ -13,6 +14,8 @@ interface Phase {
 
 /** What all servers do together, in order: done, going on, still to come. */
 export function Phases({ live }: { live: LiveDeployment }) {
+  useWatched(live.parts.head)
+  useWatched(live.parts.servers)
   const reached = live.phases.map(({ state }) => state)
   const phases = phasesOf(live).filter(({ state }) => !isOver(live.state ?? '') || reached.includes(state))
   return (
@@ -38,19 +41,21 @@ export function Phases({ live }: { live: LiveDeployment }) {
 
 function phasesOf(live: LiveDeployment): Phase[] {
   const { plan } = live
-  const servers = live.order.filter((server) => server.batch !== null)
-  const staged = servers.filter((server) => server.state !== 'pending' && server.state !== 'staging').length
-  const switched = servers.filter((server) => server.state === 'switched').length
-  const reverted = servers.filter((server) => server.state === 'reverted').length
+  const { batched } = live.servers
+  const count = (state: StepState) => batched.get(state) ?? 0
+  const servers = [...batched.values()].reduce((sum, one) => sum + one, 0)
+  const staged = servers - count('pending') - count('staging')
+  const switched = count('switched')
+  const reverted = count('reverted')
   const phases: Phase[] = [
     { state: 'resolving', title: 'resolve' },
     { state: 'building', title: 'build' },
-    { state: 'staging', title: 'stage', ...counted(staged, plan, servers.length) },
+    { state: 'staging', title: 'stage', ...counted(staged, plan, servers) },
     { state: 'committing', title: plan?.releaseCommand ? 'release command' : 'commit' },
-    { state: 'activating', title: 'activate', ...counted(switched, plan, servers.length) },
+    { state: 'activating', title: 'activate', ...counted(switched, plan, servers) },
     { state: 'baking', title: 'bake' },
   ]
-  if (live.phases.some(({ state }) => state === 'rolling_back')) phases.push({ state: 'rolling_back', title: 'roll back', ...counted(reverted, plan, servers.length) })
+  if (live.phases.some(({ state }) => state === 'rolling_back')) phases.push({ state: 'rolling_back', title: 'roll back', ...counted(reverted, plan, servers) })
   return phases
 }
 

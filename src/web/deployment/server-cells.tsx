@@ -1,11 +1,12 @@
 import { memo, useRef, type KeyboardEvent } from 'react'
 import { stepTones } from '../components/state.tsx'
-import type { LiveServer } from './live-deployment.ts'
+import type { LiveBatch, LiveServer } from './live-server.ts'
+import { useWatched } from './use-live.ts'
 
 /** Many servers as cells that move through their phases, batch by batch. One cell is a stop for the Tab key; arrows go on from there. */
-export function ServerCells({ batches, picked, onPick }: { batches: { title: string; servers: LiveServer[] }[]; picked: string | null; onPick: (name: string) => void }) {
+export const ServerCells = memo(function ServerCells({ batches, state, picked, onPick }: { batches: readonly LiveBatch[]; state: LiveServer['state'] | null; picked: string | null; onPick: (name: string) => void }) {
   const box = useRef<HTMLDivElement>(null)
-  const stop = picked ?? batches[0]?.servers[0]?.name
+  const stop = picked ?? batches[0]?.servers[0]?.name ?? null
   const move = (event: KeyboardEvent) => {
     const by = { ArrowRight: 1, ArrowLeft: -1, Home: -Infinity, End: Infinity }[event.key]
     if (by === undefined) return
@@ -16,26 +17,36 @@ export function ServerCells({ batches, picked, onPick }: { batches: { title: str
     event.preventDefault()
   }
   return (
-    <div ref={box} className="cells" onKeyDown={move}>
-      {batches.map(({ title, servers }) => (
-        <section key={title} className="cell-batch" aria-label={title}>
-          <h3 className="muted">
-            {title} <span className="number">{servers.filter((server) => settled.has(server.state)).length} of {servers.length}</span>
-          </h3>
-          <div className="cell-list">
-            {servers.map((server) => (
-              <Cell key={server.name} name={server.name} state={server.state} picked={picked === server.name} stop={server.name === stop} onPick={onPick} />
-            ))}
-          </div>
-        </section>
-      ))}
+    <div ref={box} className={`cells ${state === null ? '' : 'filtered'}`} onKeyDown={move}>
+      {batches.map((batch) => <Batch key={batch.title} batch={batch} state={state} picked={within(batch, picked)} stop={within(batch, stop)} onPick={onPick} />)}
     </div>
   )
-}
+})
 
-const settled: ReadonlySet<string> = new Set(['switched', 'unchanged', 'failed', 'quarantined', 'unreachable', 'reverted'])
+/** Drawn again when servers come or settle; each cell draws itself. */
+const Batch = memo(function Batch({ batch, state, picked, stop, onPick }: { batch: LiveBatch; state: LiveServer['state'] | null; picked: string | null; stop: string | null; onPick: (name: string) => void }) {
+  useWatched(batch)
+  return (
+    <section className="cell-batch" aria-label={batch.title}>
+      <h3 className="muted">
+        {batch.title} <span className="number">{batch.settled} of {batch.servers.length}</span>
+      </h3>
+      <div className="cell-list">
+        {batch.servers.map((server) => <Cell key={server.name} server={server} only={state} picked={picked === server.name} stop={stop === server.name} onPick={onPick} />)}
+      </div>
+    </section>
+  )
+})
 
-const Cell = memo(function Cell({ name, state, picked, stop, onPick }: { name: string; state: LiveServer['state']; picked: boolean; stop: boolean; onPick: (name: string) => void }) {
+const Cell = memo(function Cell({ server, only, picked, stop, onPick }: { server: LiveServer; only: LiveServer['state'] | null; picked: boolean; stop: boolean; onPick: (name: string) => void }) {
+  useWatched(server)
+  const { name, state } = server
+  if (only !== null && only !== state) return null
   const text = `${name}: ${stepTones[state].text}`
   return <button type="button" className={`cell is-${state}`} aria-pressed={picked} aria-label={text} title={text} tabIndex={stop ? 0 : -1} onClick={() => onPick(name)} />
 })
+
+/** The name if it is one of the batch's: others need not draw again. */
+function within(batch: LiveBatch, name: string | null): string | null {
+  return name !== null && batch.servers.some((server) => server.name === name) ? name : null
+}

@@ -1,11 +1,13 @@
 import { memo } from 'react'
 import { State, stepTones } from '../components/state.tsx'
 import { duration, useNow } from '../components/time.tsx'
-import type { LiveServer, Segment } from './live-deployment.ts'
+import type { LiveServer, Segment } from './live-server.ts'
+import { useWatched } from './use-live.ts'
 
-/** A server on the time axis: its name, what it did when, and where it stands. `version` tells when to draw it again. */
-export const ServerRow = memo(function ServerRow(props: { server: LiveServer; version: number; began: number; end: number; now: number | null; picked: boolean; onPick: (name: string) => void; first: boolean }) {
+/** A server on the time axis: its name, what it did when, and where it stands. */
+export const ServerRow = memo(function ServerRow(props: { server: LiveServer; began: number; end: number; picked: boolean; onPick: (name: string) => void; first: boolean }) {
   const { server, end } = props
+  useWatched(server)
   const { tone, text } = stepTones[server.state]
   return (
     <div className={`server-row ${props.picked ? 'picked' : ''} ${props.first ? 'first' : ''}`} role="row">

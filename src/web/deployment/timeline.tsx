@@ -1,11 +1,14 @@
 import { useVirtualizer } from '@tanstack/react-virtual'
-import { useEffect, useMemo, useRef, useState, type PointerEvent } from 'react'
+import { memo, useEffect, useMemo, useRef, useState, type PointerEvent } from 'react'
+import type { StepState } from '../../protocol/deployment.ts'
 import { duration, useNow } from '../components/time.tsx'
-import type { LiveDeployment, LiveServer } from './live-deployment.ts'
+import type { LiveDeployment } from './live-deployment.ts'
+import type { LiveServer } from './live-server.ts'
 import { ServerCells } from './server-cells.tsx'
 import { ServerRow } from './server-row.tsx'
 import { axisEnd, tickText, ticksOf, type Cursor } from './time-axis.ts'
 import { TrafficChart } from './traffic-chart.tsx'
+import { useWatched } from './use-live.ts'
 
 /** Up to so many servers are rows; more are cells. */
 const rowsUpTo = 40
@@ -13,16 +16,18 @@ const rowHeight = 28
 const legend = [['stage', 'stage'], ['command', 'hooks'], ['drain', 'drain'], ['switch', 'switch'], ['boot', 'boot'], ['register', 'register']] as const
 
 /** Traffic above what each server did, on one axis with one cursor. */
-export function Timeline({ live, expected, version, picked, onPick, cursor }: { live: LiveDeployment; /** How many servers there will be, as long as no plan names them. */ expected: number; version: number; picked: string | null; onPick: (name: string | null) => void; cursor: Cursor }) {
+export function Timeline({ live, expected, picked, onPick, cursor }: { live: LiveDeployment; /** How many servers there will be, as long as no plan names them. */ expected: number; picked: string | null; onPick: (name: string | null) => void; cursor: Cursor }) {
+  useWatched(live.parts.head)
+  const version = useWatched(live.parts.traffic)
+  const { order, batches } = live.servers
   const over = live.ended !== null
   const now = useNow(over ? 3_600_000 : 250)
   const began = live.began ?? now
   const end = axisEnd((live.ended ?? now) - began, over)
-  const many = live.order.length > rowsUpTo
+  const many = order.length > rowsUpTo
   const [view, setView] = useState<'cells' | 'rows' | null>(null)
   const shown = view ?? (many ? 'cells' : 'rows')
-  const [state, setState] = useState('')
-  const servers = useMemo(() => live.order.filter((server) => state === '' || server.state === state), [live, version, state])
+  const [state, setState] = useState<StepState | null>(null)
   const narrow = useNarrow()
   const gutter = narrow ? 92 : 124
   const right = narrow ? 12 : 112
@@ -58,10 +63,7 @@ export function Timeline({ live, expected, version, picked, onPick, cursor }: { 
         <span className="grow" />
         {many ? (
           <>
-            <select className="input small state-filter" aria-label="Which servers" value={state} onChange={(event) => setState(event.target.value)}>
-              <option value="">All {live.order.length} servers</option>
-              {[...new Set(live.order.map((server) => server.state))].map((one) => <option key={one} value={one}>{one}</option>)}
-            </select>
+            <StateFilter live={live} state={state} onState={setState} />
             <div className="segments" role="group" aria-label="How servers are shown">
               {(['cells', 'rows'] as const).map((one) => <button key={one} type="button" aria-pressed={shown === one} onClick={() => setView(one)}>{one === 'cells' ? 'Cells' : 'Rows'}</button>)}
             </div>
@@ -71,11 +73,11 @@ export function Timeline({ live, expected, version, picked, onPick, cursor }: { 
       <div ref={box} className="axis" onPointerMove={point} onPointerLeave={() => cursor.set(null)}>
         <div ref={line} className="cursor-line" hidden><span ref={reading} className="cursor-reading number" /></div>
         {live.traffic.length > 0 ? <TrafficChart points={live.traffic} exact={live.receipt !== null} end={end} version={version} gutter={gutter} right={right} /> : <p className={`no-traffic muted ${over ? '' : 'waits'}`}>{over ? 'No traffic was measured. With probe: in dploy.yml, dploy asks while it deploys.' : 'No request measured yet.'}</p>}
-        {live.order.length === 0 && !over && expected <= rowsUpTo ? <div className="server-rows" aria-hidden="true">{Array.from({ length: expected }, (_, index) => <div key={index} className="server-row" />)}</div> : shown === 'rows' ? <Rows servers={servers} began={began} end={end} picked={picked} onPick={pick} /> : null}
+        {order.length === 0 && !over && expected <= rowsUpTo ? <div className="server-rows" aria-hidden="true">{Array.from({ length: expected }, (_, index) => <div key={index} className="server-row" />)}</div> : shown === 'rows' ? <FilteredRows live={live} state={state} began={began} end={end} picked={picked} onPick={pick} /> : null}
         {shown === 'rows' || live.traffic.length > 0 ? <Ticks end={end} narrow={narrow} /> : null}
       </div>
-      {shown === 'cells' ? <ServerCells batches={batchesOf(servers)} picked={picked} onPick={pick} /> : null}
-      {shown === 'rows' && (servers.length > 0 || !over) ? (
+      {shown === 'cells' ? <ServerCells batches={batches} state={state} picked={picked} onPick={pick} /> : null}
+      {shown === 'rows' && (order.length > 0 || !over) ? (
         <footer className="legend" aria-hidden="true">
           {legend.map(([group, title]) => <span key={group}><i className={`do-${group}`} />{title}</span>)}
         </footer>
@@ -98,12 +100,31 @@ function TrafficWords({ live }: { live: LiveDeployment }) {
   )
 }
 
-function Rows({ servers, began, end, picked, onPick }: { servers: readonly LiveServer[]; began: number; end: number; picked: string | null; onPick: (name: string) => void }) {
+/** How many stand where, to choose of. */
+function StateFilter({ live, state, onState }: { live: LiveDeployment; state: StepState | null; onState: (state: StepState | null) => void }) {
+  useWatched(live.parts.servers)
+  const { order, states } = live.servers
+  return (
+    <select className="input small state-filter" aria-label="Which servers" value={state ?? ''} onChange={(event) => onState((event.target.value || null) as StepState | null)}>
+      <option value="">All {order.length} servers</option>
+      {[...new Set([...states.keys(), ...(state === null ? [] : [state])])].map((one) => <option key={one} value={one}>{one}</option>)}
+    </select>
+  )
+}
+
+function FilteredRows({ live, state, ...rest }: { live: LiveDeployment; state: StepState | null; began: number; end: number; picked: string | null; onPick: (name: string) => void }) {
+  const version = useWatched(live.parts.servers)
+  const { order } = live.servers
+  const servers = useMemo(() => (state === null ? order : order.filter((server) => server.state === state)), [order, state, state === null ? 0 : version])
+  return <Rows servers={servers} {...rest} />
+}
+
+const Rows = memo(function Rows({ servers, began, end, picked, onPick }: { servers: readonly LiveServer[]; began: number; end: number; picked: string | null; onPick: (name: string) => void }) {
   const box = useRef<HTMLDivElement>(null)
   const list = useVirtualizer({ count: servers.length, getScrollElement: () => box.current, estimateSize: () => rowHeight, overscan: 6, enabled: servers.length > rowsUpTo })
   const row = (index: number) => {
     const server = servers[index]!
-    return <ServerRow key={server.name} server={server} version={server.version} began={began} end={end} now={null} picked={picked === server.name} onPick={onPick} first={server.batch !== servers[index - 1]?.batch} />
+    return <ServerRow key={server.name} server={server} began={began} end={end} picked={picked === server.name} onPick={onPick} first={server.batch !== servers[index - 1]?.batch} />
   }
   if (servers.length <= rowsUpTo) return <div className="server-rows" role="table" aria-label="Servers">{servers.map((_, index) => row(index))}</div>
   return (
@@ -113,7 +134,7 @@ function Rows({ servers, began, end, picked, onPick }: { servers: readonly LiveS
       </div>
     </div>
   )
-}
+})
 
 function Ticks({ end, narrow }: { end: number; narrow: boolean }) {
   return (
@@ -121,11 +142,6 @@ function Ticks({ end, narrow }: { end: number; narrow: boolean }) {
       {ticksOf(end, narrow ? 4 : 9).map((at) => <span key={at} style={{ left: `${(at / end) * 100}%` }}>{tickText(at)}</span>)}
     </div>
   )
-}
-
-function batchesOf(servers: readonly LiveServer[]): { title: string; servers: LiveServer[] }[] {
-  const batches = Map.groupBy(servers, ({ batch }) => batch)
-  return [...batches].map(([batch, members]) => ({ title: batch === null ? 'In no batch' : `Batch ${batch + 1}`, servers: members }))
 }
 
 /** `1.24 s · 412/s · 1 failed`. */

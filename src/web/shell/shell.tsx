@@ -1,7 +1,9 @@
 import { Menu } from '@base-ui/react/menu'
-import { useSyncExternalStore } from 'react'
+import { useEffect, useSyncExternalStore } from 'react'
 import { Link, NavLink, Outlet } from 'react-router'
+import { followChanges } from '../api/changes.ts'
 import { connection } from '../api/connection.ts'
+import { queryClient } from '../api/queries.ts'
 import { session } from '../api/session.ts'
 import { Icon } from '../components/icon.tsx'
 import { State } from '../components/state.tsx'
@@ -18,6 +20,7 @@ const places = [
 
 /** What stands around every page: where one can go, whether the control plane answers, light or dark, who one is. */
 export function Shell() {
+  useEffect(() => followChanges(queryClient), [])
   const lostSince = useSyncExternalStore(connection.subscribe, () => connection.lostSince)
   return (
     <div className={lostSince === null ? '' : 'is-lost'}>
