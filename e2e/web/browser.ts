@@ -33,3 +33,12 @@ export async function openBrowser(): Promise<AsyncDisposable & { browser: Browse
     [Symbol.asyncDispose]: () => browser.close(),
   }
 }
+
+/** Signs in with an API token, and waits for the first page. */
+export async function signInWith(page: Page, url: string, token: string): Promise<void> {
+  await page.goto(url)
+  await page.getByRole('button', { name: 'Use an API token' }).click()
+  await page.getByLabel('API token').fill(token)
+  await page.getByRole('button', { name: 'Sign in' }).click()
+  await page.getByRole('heading', { name: 'Overview' }).waitFor()
+}

@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 import type { Page } from 'playwright-core'
 import { Client } from '../../src/client/client.ts'
+import { signInWith } from './browser.ts'
 
 const run = promisify(execFile)
 
@@ -57,13 +58,7 @@ export async function startDemo(servers: number, own?: string): Promise<Demo> {
       await git('commit', '--quiet', '--message', message)
       return git('rev-parse', 'HEAD')
     },
-    async signIn(page, url = control) {
-      await page.goto(url)
-      await page.getByRole('button', { name: 'Use an API token' }).click()
-      await page.getByLabel('API token').fill(token)
-      await page.getByRole('button', { name: 'Sign in' }).click()
-      await page.getByRole('heading', { name: 'Overview' }).waitFor()
-    },
+    signIn: (page, url = control) => signInWith(page, url, token),
     async [Symbol.asyncDispose]() {
       child.kill('SIGTERM')
       const hard = setTimeout(() => child.kill('SIGKILL'), 20_000)
