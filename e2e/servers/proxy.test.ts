@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
-import { spawn, type ChildProcess } from 'node:child_process'
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
+import { createServer as createTlsServer } from 'node:tls'
 import { fileURLToPath } from 'node:url'
 import { Team } from '../commands/team.ts'
 
@@ -55,11 +56,11 @@ describe('agents behind an HTTP proxy', { timeout: 100_000, concurrency: 1 }, ()
     await team?.[Symbol.asyncDispose]()
   })
 
-  const start = async (name: string, environment: NodeJS.ProcessEnv) => {
+  const start = async (name: string, environment: NodeJS.ProcessEnv, url = team.url) => {
     const { token } = await team.client.call('createJoinToken', { body: { uses: 1 } })
     mkdirSync(team.root(name))
     const log = openSync(join(team.directory, `${name}.log`), 'a')
-    const args = [agentMain, 'run', '--name', name, '--state', join(team.root(name), 'state'), '--root', team.root(name), '--join', team.url, '--tethered']
+    const args = [agentMain, 'run', '--name', name, '--state', join(team.root(name), 'state'), '--root', team.root(name), '--join', url, '--tethered']
     const agent = spawn(process.execPath, args, { stdio: ['pipe', log, log], env: { ...process.env, https_proxy: '', no_proxy: '', NO_PROXY: '', ...environment, DPLOY_JOIN_TOKEN: token } })
     closeSync(log)
     agents.push(agent)
@@ -100,6 +101,49 @@ describe('agents behind an HTTP proxy', { timeout: 100_000, concurrency: 1 }, ()
     await start('known', { HTTPS_PROXY: `http://me:${encodeURIComponent(password)}@${address}` })
     await present('known')
     credentials = null
+  })
+
+  test('speak TLS with a control plane named by host or by IP address, straight or through it, and only with one that their authority vouches for', async () => {
+    const path = (file: string) => join(team.directory, file)
+    const openssl = (...args: string[]) => execFileSync('openssl', args, { stdio: ['ignore', 'pipe', 'pipe'] })
+    const authority = (name: string) => openssl('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj', `/CN=${name}`, '-keyout', path(`${name}.key`), '-out', path(`${name}.pem`))
+    authority('ours')
+    authority('another')
+    writeFileSync(path('names'), 'subjectAltName=DNS:localhost,IP:127.0.0.1\n')
+    openssl('req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-subj', '/CN=control', '-keyout', path('control.key'), '-out', path('control.csr'))
+    openssl('x509', '-req', '-in', path('control.csr'), '-CA', path('ours.pem'), '-CAkey', path('ours.key'), '-CAcreateserial', '-days', '2', '-extfile', path('names'), '-out', path('control.pem'))
+    // As a proxy does that ends TLS before the control plane.
+    const near = new Set<Socket>()
+    const tls = createTlsServer({ key: readFileSync(path('control.key')), cert: readFileSync(path('control.pem')) }, (socket) => {
+      near.add(socket)
+      const far = connect(Number(new URL(team.url).port), '127.0.0.1')
+      socket.on('error', () => far.destroy()).on('close', () => far.destroy())
+      far.on('error', () => socket.destroy()).on('close', () => socket.destroy())
+      socket.pipe(far).pipe(socket)
+    })
+    tls.on('tlsClientError', () => {})
+    await new Promise<void>((resolve) => tls.listen(0, resolve))
+    const { port } = tls.address() as AddressInfo
+    try {
+      const trusting = { NODE_EXTRA_CA_CERTS: path('ours.pem') }
+      await Promise.all(
+        ([['name', 'localhost', {}], ['ip', '127.0.0.1', {}], ['name-through', 'localhost', { HTTPS_PROXY: address }], ['ip-through', '127.0.0.1', { HTTPS_PROXY: address }]] as const).map(async ([how, host, environment]) => {
+          await start(`tls-${how}`, { HTTPS_PROXY: '', ...trusting, ...environment }, `https://${host}:${port}`)
+          await present(`tls-${how}`)
+          assert.doesNotMatch(log(`tls-${how}`), /Warning/)
+        }),
+      )
+      assert.ok(asked.includes(`localhost:${port}`) && asked.includes(`127.0.0.1:${port}`))
+      for (const [how, environment] of [['straight', {}], ['through', { HTTPS_PROXY: address }]] as const) {
+        const agent = await start(`wary-${how}`, { HTTPS_PROXY: '', NODE_EXTRA_CA_CERTS: path('another.pem'), ...environment }, `https://127.0.0.1:${port}`)
+        if (agent.exitCode === null) await once(agent, 'exit')
+        assert.equal(agent.exitCode, 1)
+        assert.match(log(`wary-${how}`), /does not answer: .*(certificate|issuer|signature)/)
+      }
+    } finally {
+      for (const socket of near) socket.destroy()
+      tls.close()
+    }
   })
 
   for (const [what, proxyOf, says] of [

@@ -100,7 +100,8 @@ async function ask(control: string, proxy: string | null, body: { token: string;
 async function post(address: URL, proxy: string | null, body: string, signal: AbortSignal): Promise<{ status: number; text: string }> {
   const through = proxy === null ? null : await connectThrough(proxy, address, signal)
   const send = address.protocol === 'https:' && !through ? requestSecurely : request
-  const asked = send(address, { protocol: through ? 'http:' : address.protocol, method: 'POST', signal, agent: false, headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body), host: address.host }, ...(through && { createConnection: () => through }) })
+  // An agent, even `false`, would ignore `createConnection` and dial by itself, around the proxy and without TLS.
+  const asked = send(address, { protocol: through ? 'http:' : address.protocol, method: 'POST', signal, headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body), host: address.host, connection: 'close' }, ...(through ? { createConnection: () => through } : { agent: false }) })
   asked.end(body)
   const [response] = (await once(asked, 'response')) as [IncomingMessage]
   let text = ''
