@@ -132,10 +132,10 @@ export class World implements AsyncDisposable {
   }
 
   /** Another person's clone of the repository, with a control plane of its own; a function that runs `dploy` there. */
-  async clone(name: string): Promise<{ directory: string; start: (...args: string[]) => ReturnType<World['startIn']> }> {
+  async clone(name: string): Promise<{ directory: string; start: (...args: string[]) => ReturnType<World['startIn']>; pull: () => Promise<void> }> {
     const directory = join(this.directory, name)
     await run('git', ['clone', '--quiet', this.repository, directory])
-    return { directory, start: (...args) => this.startIn(directory, args) }
+    return { directory, start: (...args) => this.startIn(directory, args), pull: async () => void (await run('git', ['-C', directory, 'pull', '--quiet', '--ff-only'])) }
   }
 
   /** Starts `dploy` with --json; its events can be waited for while it runs. */
