@@ -9,6 +9,7 @@ import { Team } from '../commands/team.ts'
 import { githubPush, sendAsGithub } from '../webhooks/sender.ts'
 import { faultless } from './axe.ts'
 import { openBrowser, skip } from './browser.ts'
+import { pressEverything } from './press-everything.ts'
 
 const run = promisify(execFile)
 const password = 'correct horse battery'
@@ -21,7 +22,7 @@ const config = JSON.stringify({
   },
 })
 
-test('what people may do on the pages', { skip, timeout: 280_000 }, async (t) => {
+test('what people may do on the pages', { skip, timeout: 290_000 }, async (t) => {
   let team: Team
   let browser: Awaited<ReturnType<typeof openBrowser>>
   let anna: Page
@@ -141,6 +142,28 @@ test('what people may do on the pages', { skip, timeout: 280_000 }, async (t) =>
     await anna.getByRole('button', { name: 'Set secret' }).click()
     await anna.getByRole('cell', { name: 'DATABASE_URL' }).waitFor()
     assert.ok(!(await anna.content()).includes('postgres://hidden'))
+  })
+
+  await t.test('whatever a viewer presses, on every page, would change nothing; what an administrator presses would', async (one) => {
+    const { page, context } = await browser.open()
+    await page.goto(team.url)
+    await page.getByLabel('E-mail address').fill('vera@example.org')
+    await page.getByLabel('Password').fill(password)
+    await page.getByRole('button', { name: 'Sign in' }).click()
+    await page.getByRole('heading', { name: 'Overview' }).waitFor()
+    const environment = ['deploy', 'servers', 'releases', 'deployments', 'logs', 'console', 'settings'].map((name) => `/environments/shop/staging/${name}`)
+    const places = ['/', '/deployments', '/deployments/1', '/deployments/2', ...environment, '/environments/shop/staging/terminal/web2', ...['people', 'tokens', 'webhooks', 'audit'].map((name) => `/settings/${name}`)]
+    const all: string[] = []
+    for (const place of places) {
+      const { changes, pressed } = await pressEverything(page, team.url + place)
+      assert.deepEqual(changes, [], `${place}: ${pressed.join(', ')}`)
+      all.push(...pressed)
+    }
+    await context.close()
+    one.diagnostic(`a viewer pressed ${all.length}: ${[...new Set(all)].join(', ').slice(0, 600)}`)
+    const would = new Set<string>()
+    for (const place of ['/environments/shop/staging/settings', '/settings/webhooks']) for (const change of (await pressEverything(anna, team.url + place)).changes) would.add(change)
+    for (const change of ['setSecret', 'removeSecret', 'addWebhook', 'removeWebhook']) assert.ok(would.has(change), `${change} was not found: ${[...would].join(', ')}`)
   })
 
   for (const [theme, width] of [['light', 1280], ['dark', 390]] as const) {
