@@ -11,10 +11,8 @@ import { World } from '../world.ts'
 
 const missing = unavailable()
 const program = fileURLToPath(new URL('../../bin/dploy', import.meta.url))
-/** Eight by hand: DPLOY_E2E_SERVERS=8. */
-const count = Number(process.env.DPLOY_E2E_SERVERS ?? 2)
 
-for (const user of ['root', 'deploy'] as const) {
+for (const [user, count] of [['root', 2], ['deploy', 8]] as const) {
   describe(`${count} bare servers that ssh reaches as ${user === 'root' ? 'root' : 'a user with sudo -n'}, and that get agents of their own`, { skip: missing === null ? false : missing, timeout: 240_000, concurrency: 1 }, () => {
     let world: World
     let config: string
