@@ -69,6 +69,25 @@ describe('dploy exec on three servers', { skip: process.platform === 'linux' ? f
     assert.match(serial.stderr, /web3: not begun/)
   })
 
+  test('takes batches one after the other, the servers of one together, and stops after one in which one failed', async () => {
+    const waits = 'case $DPLOY_SERVER in web3) test -e ../ended.web1 && test -e ../ended.web2;; *) touch ../began.$DPLOY_SERVER; until test -e ../began.web1 && test -e ../began.web2; do sleep 0.05; done; touch ../ended.$DPLOY_SERVER;; esac'
+    const { code, stderr } = await team.dploy('exec', '--batch', '2', '--timeout', '20s', '--', waits)
+    assert.equal(code, 0, stderr)
+    const failed = await team.dploy('exec', '--batch', '2', '--', 'touch batch; test $DPLOY_SERVER != web1')
+    assert.equal(failed.code, 1)
+    assert.deepEqual(team.names.map((name) => existsSync(join(team.root(name), 'batch'))), [true, true, false])
+    assert.match(failed.stderr, /web3: not begun/)
+    const wrong = await team.dploy('exec', '--batch', 'half', '--', 'true')
+    assert.notEqual(wrong.code, 0)
+    assert.match(wrong.stderr, /"half" is not a number of servers/)
+  })
+
+  test('--sudo runs it as root, with the home of root', { skip: process.getuid?.() === 0 ? false : 'needs root' }, async () => {
+    const { code, stdout, stderr } = await team.dploy('exec', '--on', 'web1', '--sudo', '--', 'id -un; echo $HOME $USER')
+    assert.equal(code, 0, stderr)
+    assert.equal(stdout.toString(), 'root\n/root root\n')
+  })
+
   test('says what is wrong with a tag, a server, a user and a missing command', async () => {
     for (const [args, message] of [
       [['--tag', 'role=nothing', '--', 'true'], /tags there are: role=web, role=job/],
@@ -135,6 +154,9 @@ describe('dploy exec on three servers', { skip: process.platform === 'linux' ? f
     assert.ok(runs.every((run) => run.finishedAt !== null), 'also those that were interrupted')
     const { stdout } = await team.dploy('exec', '--history')
     assert.match(stdout.toString(), /exec\s+exit 5\s+web2: code 5/)
+    const audit = await team.dploy('audit', '--action', 'exec', '--in', 'production')
+    assert.equal(audit.code, 0, audit.stderr)
+    assert.match(audit.stdout.toString(), /\bexec +shop\/production\b/)
   })
 })
 
@@ -184,6 +206,8 @@ describe('dploy exec on sixteen servers that print 10 MB each', { skip: process.
 
   test('sixteen times 10 MB more cost no more memory, though the reader stops for a while', async (context) => {
     const before = memoryOf(team.controlPid)
+    const agents = () => team.agents.map(({ pid }) => memoryOf(pid!, 'VmHWM'))
+    const agentsBefore = agents()
     const child = team.start('exec', 'production', '--json', '--', command)
     const hashes = new Map(team.names.map((name) => [name, createHash('sha256')]))
     let control = 0
@@ -215,8 +239,9 @@ describe('dploy exec on sixteen servers that print 10 MB each', { skip: process.
       clearInterval(watch)
     }
     for (const name of team.names) assert.equal(hashes.get(name)!.digest('hex'), expected(name), name)
-    context.diagnostic(`control plane: ${Math.round(before / MB)} MB before, at most ${Math.round(control / MB)} MB; CLI: at most ${Math.round(cli / MB)} MB`)
+    context.diagnostic(`control plane: ${Math.round(before / MB)} MB before, at most ${Math.round(control / MB)} MB; CLI: at most ${Math.round(cli / MB)} MB; agents: at most ${Math.round(Math.max(...agents()) / MB)} MB`)
     assert.ok(control < before + 80 * MB, `the control plane grew from ${Math.round(before / MB)} to ${Math.round(control / MB)} MB`)
+    for (const [index, most] of agents().entries()) assert.ok(most < agentsBefore[index]! + 20 * MB && most < 180 * MB, `the agent of ${team.names[index]} had ${Math.round(most / MB)} MB, ${Math.round(agentsBefore[index]! / MB)} before`)
     assert.ok(cli < 250 * MB, `the CLI had ${Math.round(cli / MB)} MB`)
   })
 })
