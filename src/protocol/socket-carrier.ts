@@ -38,7 +38,7 @@ export function socketCarrier(socket: WebSocket, options: { pingEvery?: number }
     },
     close(reason) {
       socket.close(1000, reason.slice(0, 100))
-      setTimeout(() => socket.terminate(), 1_000).unref()
+      endSoon()
     },
     pause() {
       if (paused++ === 0) socket.pause()
@@ -47,6 +47,8 @@ export function socketCarrier(socket: WebSocket, options: { pingEvery?: number }
       }
     },
   }
+  // Who sent what is no frame may not answer the end of the connection either.
+  const endSoon = () => void setTimeout(() => socket.terminate(), 1_000).unref()
   const timer = setInterval(() => {
     if (!heard) return socket.terminate()
     heard = false
@@ -63,9 +65,10 @@ export function socketCarrier(socket: WebSocket, options: { pingEvery?: number }
       else early.push(frame)
     } catch (error) {
       socket.close(1002, error instanceof Error ? error.message.slice(0, 100) : 'invalid frame')
+      endSoon()
     }
   })
-  socket.on('error', () => {})
+  socket.on('error', endSoon)
   socket.on('close', (code, reason) => {
     clearInterval(timer)
     for (const resume of waiting.splice(0)) resume()
