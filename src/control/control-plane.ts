@@ -13,7 +13,7 @@ import { lockData } from './data-lock.ts'
 import { Converger } from './deploy/converger.ts'
 import { Deployer } from './deploy/deployer.ts'
 import { holderOfThisProcess } from './deploy/holder.ts'
-import { IdleKeeper } from './deploy/idle-keeper.ts'
+import { OutKeeper } from './deploy/out-keeper.ts'
 import { PortKeeper } from './deploy/port-keeper.ts'
 import { SharedLocks } from './deploy/shared-lock.ts'
 import { Gateway } from './gateway/gateway.ts'
@@ -112,7 +112,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   }
   // One that comes and goes with a command has nothing to keep.
   if (options.exclusive && !reach) cleanup.use(new PortKeeper({ store, gateway, openBalancer, log }))
-  if (options.exclusive && !reach) cleanup.use(new IdleKeeper({ store, openBalancer, log }))
+  if (options.exclusive && !reach) cleanup.use(new OutKeeper({ store, openBalancer, log }))
   if (options.exclusive && !reach) cleanup.use(new GoneServers({ store, gateway, notifier, log }))
   cleanup.defer(() => gateway.close())
   cleanup.defer(() => converger.settled())

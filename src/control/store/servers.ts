@@ -104,6 +104,12 @@ export class Servers {
     await this.#db.updateTable('servers').set({ kept_out_since: keptOut?.since ?? null, kept_out_by: keptOut?.by ?? null }).where('id', '=', id).execute()
   }
 
+  /** Ids of all that a person keeps out of traffic. */
+  async keptOut(): Promise<Set<string>> {
+    const rows = await this.#db.selectFrom('servers').select('id').where('kept_out_since', 'is not', null).execute()
+    return new Set(rows.map(({ id }) => id))
+  }
+
   /** The key that its agent made to take the place of the present one. */
   async offerKey(id: string, publicKey: string): Promise<void> {
     await this.#db.updateTable('servers').set({ next_public_key: publicKey }).where('id', '=', id).execute()
