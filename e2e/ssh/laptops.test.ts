@@ -80,6 +80,24 @@ describe('two laptops that deploy to the same 2 servers', { skip: reason ?? fals
     await allRun('four')
   })
 
+  test('one that is stopped in the middle loses the lock within 30 s, and what it still tries when it goes on is refused', async (context) => {
+    await world.commit({ 'version.txt': 'stopped\n' }, 'Stopped')
+    const stopped = world.start('deploy', 'production')
+    await stopped.until((event) => event.data.state === 'activating')
+    stopped.process.kill('SIGSTOP')
+    const began = performance.now()
+    const { result } = await other.start('deploy', 'production', '--wait').outcome
+    const seconds = (performance.now() - began) / 1000
+    assert.equal(result.state, 'succeeded', result.failure?.message)
+    assert.ok(seconds < 30 + result.seconds!, `it waited ${seconds.toFixed(1)} s`)
+    await allRun('two')
+    stopped.process.kill('SIGCONT')
+    const late = await stopped.outcome
+    assert.deepEqual([late.code, late.result.state, late.result.failure?.code], [1, 'failed', 'lock.lost'])
+    await allRun('two')
+    context.diagnostic(`the other one was through after ${seconds.toFixed(1)} s, of which its deployment took ${result.seconds} s`)
+  })
+
   test('after a kill -9 in the middle the same laptop deploys again', async () => {
     await world.commit({ 'version.txt': 'five\n' }, 'Five')
     const killed = world.start('deploy', 'production')

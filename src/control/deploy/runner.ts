@@ -61,7 +61,7 @@ export async function runDeployment(id: string, options: RunnerOptions, measure:
       shared?.note(run.state)
       await advance(run, failures, watch, (server) => dying.get(server.name)!.promise, control.signal)
     } catch (error) {
-      if (!(await settle(run, error))) return run.state
+      if (!(await settle(run, error))) return (await run.store.deployments.get(run.id)).state
     }
   }
   await measuring.finish()
@@ -105,6 +105,8 @@ async function settle(run: Run, error: unknown): Promise<boolean> {
   if (error instanceof Stopping || run.signal.reason instanceof Stopping) return false
   if (error instanceof DployError && error.code === 'lock.lost') {
     run.options.log.warn({ deployment: run.number }, 'the lock was lost; this run stops')
+    // Who took the servers' own lock knows nothing of what is stored here: here it is over, and why is told.
+    if (run.shared) await run.store.deployments.abandon(run.id, reportOf(error), Date.now())
     return false
   }
   const failure = reportOf(error)
