@@ -100,6 +100,7 @@ describe('the audit log', { timeout: 120_000 }, () => {
       ['drainServer', 'both', () => client.call('drainServer', { params: { server: 'extra' }, body: {} })],
       ['readyServer', 'both', () => client.call('readyServer', { params: { server: 'extra' }, body: {} })],
       ['renameServer', 'both', () => client.call('renameServer', { params: { server: 'extra' }, body: { name: 'other' } })],
+      ['addToEnvironment', 'new', () => client.call('addToEnvironment', { params: { server: 'other' }, body: { ...closed, tags: { role: 'web' } } })],
       ['unlockServer', 'both', () => client.call('unlockServer', { params: { server: 'other' } })],
       ['rotateServerKey', 'both', () => client.call('rotateServerKey', { params: { server: 'other' }, body: { forget: true } })],
       ['removeServer', 'gone', () => client.call('removeServer', { params: { server: 'other' } })],
@@ -128,6 +129,7 @@ describe('the audit log', { timeout: 120_000 }, () => {
         ;({ number } = await client.call('rollback', { params, body: { release: 1 } }))
       }],
       ['unlock', 'gone', () => client.call('unlock', { params })],
+      ['converge', 'asked', () => client.call('converge', { params, body: {} })],
       ['decide', 'both', async () => {
         const asked = await client.call('deploy', { params: closed, body: {} })
         await ask('POST', `/api/v1/deployments/${asked.number}/approval`, { decision: 'refuse', note: 'not on a Friday' })

@@ -55,10 +55,10 @@ async function main(): Promise<void> {
   await tests(files.filter((file) => isWhole(file) && isAlone(file)), 1)
 }
 
-/** A file that starts a fleet uses the whole machine; another one that measures says so itself, in these words. */
+/** A file that starts a fleet, a demo or a browser uses the whole machine; another one that measures says so itself, in these words. */
 function isAlone(file: string): boolean {
   const text = readFileSync(file, 'utf8')
-  return /import \{[^}]*\b(World|Fleet|unavailable)\b[^}]*\} from/.test(text) || text.includes('// Needs the machine to itself')
+  return /import \{[^}]*\b(World|Fleet|unavailable|openBrowser|startDemo)\b[^}]*\} from/.test(text) || text.includes('// Needs the machine to itself')
 }
 
 async function program(name: string, file: string, args: string[]): Promise<void> {

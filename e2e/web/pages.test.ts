@@ -70,6 +70,7 @@ test('the pages', { skip, timeout: 240_000 }, async (t) => {
   await t.test('show what broke, on which server, and that it went back by itself', async () => {
     await demo.commit('server.js', 'console.log("cannot start: no database")\nprocess.exit(1)\n', 'Break it')
     await page.getByRole('link', { name: 'Deploy…' }).click()
+    await page.getByText('Break it').first().waitFor()
     await page.getByRole('button', { name: 'Deploy to demo' }).click()
     await page.getByRole('heading', { name: /^Deployment 5/ }).waitFor()
     await page.getByText('rolled back', { exact: true }).first().waitFor()

@@ -115,7 +115,7 @@ const kinds: readonly Kind[] = [
   {
     pattern: /No space left on device/,
     code: 'server.disk_full',
-    say: ({ host }) => ({ message: `The disk of ${host} is full: what the agent needs could not be put there`, fix: 'Free 200 MB there: below /var/lib/dploy, or where you are no root ~/.dploy' }),
+    say: ({ host }) => ({ message: `The disk of ${host} is full: what the agent needs could not be put there`, fix: 'Free space there: 200 MB below /var/lib/dploy, or below ~/.dploy where you are not root' }),
   },
   {
     pattern: /account is currently not available|nologin/,

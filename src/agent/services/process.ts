@@ -190,7 +190,8 @@ export class ProcessManager implements ServiceManager {
 
   /** A connection to the keeper; null when none runs. */
   async #dial(): Promise<Socket | null> {
-    if (this.#connecting) return this.#connecting
+    // Who shares an attempt that fails is told the same: there is none.
+    if (this.#connecting) return this.#connecting.catch(() => null)
     const connecting = this.#connect()
     this.#connecting = connecting
     try {

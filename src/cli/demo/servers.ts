@@ -1,4 +1,4 @@
-import { createServer } from 'node:net'
+import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { mkdir } from 'node:fs/promises'
 import type { Client } from '../../client/client.ts'
@@ -11,20 +11,21 @@ export interface DemoServer {
   log: string
 }
 
+/** Below what Linux gives to connections of its own (ip_local_port_range): a port there stays free until it is taken up. */
+const lowest = 20_000
+const highest = 32_000
+
 /** Ports that are free now, one for each server. */
 export async function freePorts(count: number): Promise<number[]> {
-  const held = await Promise.all(
-    Array.from({ length: count }, () => {
-      const server = createServer()
-      return new Promise<typeof server>((resolve, reject) => {
-        server.once('error', reject)
-        server.listen(0, '127.0.0.1', () => resolve(server))
-      })
-    }),
-  )
-  const ports = held.map((server) => (server.address() as { port: number }).port)
-  await Promise.all(held.map((server) => new Promise((resolve) => server.close(resolve))))
-  return ports
+  const held: { port: number; server: Server }[] = []
+  while (held.length < count) {
+    const port = lowest + Math.floor(Math.random() * (highest - lowest))
+    const server = createServer()
+    const isFree = await new Promise<boolean>((resolve) => server.once('error', () => resolve(false)).listen({ port, exclusive: true }, () => resolve(true)))
+    if (isFree) held.push({ port, server })
+  }
+  await Promise.all(held.map(({ server }) => new Promise((resolve) => server.close(resolve))))
+  return held.map(({ port }) => port)
 }
 
 /** Starts an agent per server, each in a directory of its own; they join and connect by themselves. */

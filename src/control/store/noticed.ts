@@ -40,6 +40,7 @@ export const told: { [N in 'applications' | 'servers' | 'releases' | 'deployment
     create: ['deployments', ([{ environmentId }]) => ({ environment: environmentId })],
     transition: ['deployments', ofDeployment],
     setFrom: ['deployments', ofDeployment],
+    setLiveGroup: ['environments', ofDeployment],
     abandon: ['deployments', ofDeployment],
     setPlan: ['deployments', ofDeployment],
     step: ['steps', ofDeployment],

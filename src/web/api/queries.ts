@@ -66,6 +66,8 @@ export const queries = {
       queryKey: ['revisions', application, environment, search],
       queryFn: ({ signal }) => client().call('revisions', { params: { application, environment }, query: { search } }, { signal }),
       staleTime: 5_000,
+      // What was pushed since the page was last open is there at once.
+      refetchOnMount: 'always',
       placeholderData: keepPreviousData,
     }),
   changes: (application: string, environment: string, revision: string) =>
@@ -78,6 +80,8 @@ export const queries = {
       queryKey: ['plan', application, environment, revision ?? null, promote ?? null],
       queryFn: ({ signal }) => client().call('plan', { params: { application, environment }, body: promote !== undefined ? { promote: { environment: promote } } : revision === undefined ? {} : { revision } }, { signal }),
       staleTime: 10_000,
+      // A plan from before is none: what it shows is what the button deploys.
+      gcTime: 0,
     }),
 }
 

@@ -221,7 +221,8 @@ export class LiveDeployment {
   }
 
   #say(event: DeploymentEvent, kind: 'step' | 'note' | 'output', text: string, tone: 'plain' | 'bad' | 'good' = 'plain', source: string | null = null): void {
-    this.log.add({ seq: event.seq, at: event.at, server: event.server, kind, source, text, tone })
+    // What a failed service printed last comes as one text of several lines; a row of the log holds one.
+    for (const line of text.split('\n')) this.log.add({ seq: event.seq, at: event.at, server: event.server, kind, source, text: line, tone })
     this.#change('log')
   }
 
