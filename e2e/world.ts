@@ -45,7 +45,7 @@ interface Receipt {
   seconds: number
   overheadMs: number
   floor: { ms: number; parts: Record<string, number> }
-  waiting: { ms: number }
+  waiting: { ms: number; parts: Record<string, number> }
   bytes: number
   phases: { name: string; start: number; end: number }[]
   servers: { name: string; outcome: string; bytes: number; objects: number; spans: { name: string; start: number; end: number }[] }[]
