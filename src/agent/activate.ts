@@ -1,5 +1,6 @@
 import type { ServiceState, Span, StepEvent } from '../protocol/agent-messages.ts'
 import { runCommand } from '../protocol/command-line.ts'
+import { formatDuration } from '../protocol/duration.ts'
 import { DployError } from '../protocol/errors.ts'
 import { handoverOf, type ReleaseSpec } from '../protocol/release-spec.ts'
 import type { ApplicationDirectory } from './application-directory.ts'
@@ -93,16 +94,16 @@ export async function checkRelease(context: ReleaseContext, timeout: number): Pr
 export async function runHook(context: ReleaseContext, name: 'after_stage' | 'before_activate' | 'after_activate'): Promise<void> {
   const hook = context.spec.hooks[name]
   if (!hook) return
-  const { code, printed } = await runInRelease(context, name, hook)
-  if (code !== 0) throw new DployError('hook.failed', `The hook ${name} ended with code ${code ?? 'none'}${printed}`)
+  const { code, ended, printed } = await runInRelease(context, name, hook)
+  if (code !== 0) throw new DployError('hook.failed', `The hook ${name} ${ended}${printed}`)
 }
 
 /** Runs the release command. Throws `release.command_failed` with the end of what it printed. */
 export async function runReleaseCommand(context: ReleaseContext): Promise<{ seconds: number }> {
   const command = context.spec.release_command
   if (!command) return { seconds: 0 }
-  const { code, ms, printed } = await runInRelease(context, 'release_command', command)
-  if (code !== 0) throw new DployError('release.command_failed', `The release command ended with code ${code ?? 'none'}${printed}`)
+  const { code, ms, ended, printed } = await runInRelease(context, 'release_command', command)
+  if (code !== 0) throw new DployError('release.command_failed', `The release command ${ended}${printed}`)
   return { seconds: ms / 1000 }
 }
 
@@ -209,7 +210,7 @@ function serviceRelease(context: ReleaseContext): ServiceRelease {
   return { number: spec.number, path: directory.releasePath(spec.number), service: spec.service!, env, ports }
 }
 
-async function runInRelease(context: ReleaseContext, source: string, hook: { command: string; timeout: number }): Promise<{ code: number | null; ms: number; printed: string }> {
+async function runInRelease(context: ReleaseContext, source: string, hook: { command: string; timeout: number }): Promise<{ code: number | null; ms: number; ended: string; printed: string }> {
   let tail = ''
   const port: Record<string, string> = context.ports[0] === undefined ? {} : { PORT: String(context.ports[0]) }
   const { code, ms } = await runCommand({
@@ -225,5 +226,6 @@ async function runInRelease(context: ReleaseContext, source: string, hook: { com
     },
   })
   const lines = tail.trimEnd().split('\n').slice(-10).join('\n')
-  return { code, ms, printed: lines === '' ? '' : `. It printed last:\n${lines}` }
+  const ended = code !== null ? `ended with code ${code}` : ms >= hook.timeout ? `did not end within ${formatDuration(hook.timeout)} and was ended, with all that it had started` : 'was ended by a signal'
+  return { code, ms, ended, printed: lines === '' ? '' : `. It printed last:\n${lines}` }
 }

@@ -143,7 +143,9 @@ function broken(one: Noticed, lanes: readonly Lane[], facts: DeploymentFacts): J
   // Beside another release the old one may take requests until it has ended.
   const sentBefore = (stop: Span) => (facts.warm ? stop.end : stop.start + (one.ms > 2 * slack && one.what === 'failed' ? slack : 0))
   const fits = lanes.filter(({ name, stop, drain }) => stop !== null && one.at < sentBefore(stop) && end >= stop.start - slack && end <= stop.end + late && (drain === null || facts.cut.has(name)))
-  const lane = fits.sort((a, b) => Math.abs(a.stop!.start - end) - Math.abs(b.stop!.start - end))[0]
+  // All end together where all took over together: of those that fit, one at which the balancer counted failures is meant.
+  const counted = fits.filter(({ name }) => facts.failedAt.includes(name))
+  const lane = (counted.length > 0 ? counted : fits).sort((a, b) => Math.abs(a.stop!.start - end) - Math.abs(b.stop!.start - end))[0]
   if (!lane) return null
   const stop = lane.stop!
   const killed = stop.end - stop.start >= facts.stopTimeout - slack && end - stop.start >= facts.stopTimeout / 2
