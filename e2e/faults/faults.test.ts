@@ -121,7 +121,7 @@ ${servers.map(({ name, address }) => `  server ${name} ${address}:3000 check int
   })
 
   test('a keep-alive timeout shorter than the balancer keeps connections', async () => {
-    const posts = { environment: { probe: { url: world.url, interval: '20ms', post: '/' } } }
+    const posts = { environment: { probe: { url: world.url, interval: '20ms', post: '/' } }, strategy: { bake: '1500ms' } }
     await deploy('keepalive=30@web2', posts)
     let seen = await deploy('keepalive=30@web2', posts)
     // It is a race: a request has to come in the instant in which the connection is closed.
