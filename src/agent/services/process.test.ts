@@ -32,6 +32,8 @@ test('a keeper that is killed leaves the application running; the next one knows
   const next = await untilAnswers(port!, (told) => told.pid !== pid)
 
   await killKeeper()
+  // The next one is there as soon as the end of the last was seen; before that a change would be asked of one that is no more.
+  await until(() => keeperOf(world) !== null)
   await world.start({ number: 2, ports: [port!] })
   const last = await untilAnswers(port!, (told) => told.pid !== next.pid)
   assert.equal(lives(next.pid), false, 'the new keeper ended what the old one had started')

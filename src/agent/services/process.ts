@@ -13,6 +13,7 @@ import { followFile, lastLines } from './log-file.ts'
 import { releaseOf, startedAt } from './processes.ts'
 import { shortSocketPath } from './socket-path.ts'
 
+const keeperEnded = 'The process keeper ended'
 /** How long a keeper has to answer after it was started. Milliseconds. */
 const startTimeout = 10_000
 
@@ -179,7 +180,17 @@ export class ProcessManager implements ServiceManager {
     return new DployError('service.exited', `The service ${what}${printed.length > 0 ? `. It printed last:\n${printed.join('\n')}` : ''}`)
   }
 
+  /** What only looks is asked again of the next keeper, where the one that was asked ended; what changes something may have been done. */
   async #ask(request: Request): Promise<Answer> {
+    try {
+      return await this.#askOnce(request)
+    } catch (error) {
+      if (request.op !== 'observe' || !(error instanceof DployError) || error.message !== keeperEnded) throw error
+      return await this.#askOnce(request)
+    }
+  }
+
+  async #askOnce(request: Request): Promise<Answer> {
     const socket = (await this.#dial()) ?? (await this.#start())
     const id = this.#nextId++
     return new Promise((resolve, reject) => {
@@ -212,7 +223,7 @@ export class ProcessManager implements ServiceManager {
     socket.on('error', () => {})
     socket.on('close', () => {
       this.#connecting = null
-      for (const { reject } of this.#pending.values()) reject(new DployError('service.manager_unavailable', 'The process keeper ended'))
+      for (const { reject } of this.#pending.values()) reject(new DployError('service.manager_unavailable', keeperEnded))
       this.#pending.clear()
       for (const listener of this.#listeners) listener('keeper')
       this.#revive()
