@@ -2,6 +2,7 @@ import { mkdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
+import { builtinsWhenUsed } from './bundle-builtins.ts'
 import { version } from './protocol/product-version.ts'
 
 /** Makes `dist/agent.mjs`: the agent as one file, which is all that a server needs beside Node. Answers its path. */
@@ -16,8 +17,7 @@ export async function bundleAgent(directory: string): Promise<{ path: string; by
     format: 'esm',
     target: 'node24',
     minify: true,
-    // ws is CommonJS and asks for Node's own modules by require.
-    banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
+    plugins: [builtinsWhenUsed],
     external: ['bufferutil', 'utf-8-validate'],
     define: { 'process.env.DPLOY_VERSION': JSON.stringify(version()) },
     logLevel: 'error',

@@ -1,12 +1,9 @@
-import type { IncomingHttpHeaders } from 'node:http'
+import { request, type IncomingHttpHeaders } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { DployError } from '../protocol/errors.ts'
 import { formatDuration } from '../protocol/duration.ts'
 import type { HealthSpec } from '../protocol/release-spec.ts'
-
-// Not by import: that would read every name of the module, and one of these loads all of undici, 20 ms at each start.
-const { request } = process.getBuiltinModule('node:http')
 
 /** Between two tries to connect while nothing listens yet: refused at once, so cheap. Of a start that takes long, a share of the time so far. Milliseconds. */
 const connectEvery = 10

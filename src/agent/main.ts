@@ -1,3 +1,4 @@
+import './plain-zod.ts'
 import { hostname } from 'node:os'
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
