@@ -8,6 +8,7 @@ import { DployError } from '../../protocol/errors.ts'
 import { userIds } from '../user.ts'
 import type { LogLine, ServiceManager, ServicePlace, ServiceRelease } from './contract.ts'
 import { releaseOf, startedAt, startTicks } from './processes.ts'
+import { SeenUnits, type Unit } from './seen-units.ts'
 import { startServices, systemctl, unitDirectory } from './systemctl.ts'
 import { SystemdBeside } from './systemd-beside.ts'
 import { environmentText, unitText } from './systemd-unit.ts'
@@ -16,19 +17,10 @@ const run = promisify(execFile)
 
 /** How often a running instance is looked at. Milliseconds. */
 const lookEvery = 50
-/** How long what systemd said of processes that still run is believed: each question costs two processes some 20 ms. Milliseconds. */
+/** How long what systemd said of processes that still run is believed. Milliseconds. */
 const believed = 60_000
 /** Room for `systemctl show` of many instances. Bytes. */
 const maxBuffer = 4 * 1024 * 1024
-
-interface Unit {
-  unit: string
-  active: string
-  pid: number
-  /** When its main process began; null if it has none. */
-  ticks: string | null
-  restarts: number
-}
 
 interface UnitFile {
   file: string
@@ -46,12 +38,13 @@ export class SystemdManager implements ServiceManager {
   readonly #place: ServicePlace
   readonly #name: string
   readonly beside: SystemdBeside
-  readonly #seen = new Map<string, { at: number; unit: Unit }>()
+  readonly #seen: SeenUnits
 
   constructor(place: ServicePlace) {
     this.#place = place
     this.#name = `dploy-${place.application}-${place.environment}`
     mkdirSync(place.stateDirectory, { recursive: true, mode: 0o700 })
+    this.#seen = new SeenUnits(join(place.stateDirectory, 'seen.json'))
     this.beside = new SystemdBeside(place, this.#name, {
       serving: () => this.#units(),
       setServing: (units) => writePrivately(this.#enabledMark, `${units.join('\n')}\n`),
@@ -67,7 +60,7 @@ export class SystemdManager implements ServiceManager {
     const units = unitsOf(this.#name, release)
     const unit = this.#unit(release)
     const gone = before.filter((name) => !units.includes(name))
-    this.#seen.clear()
+    this.#seen.forget()
     const { timeout, ms } = await this.#endOld(before, unit)
     if (gone.length > 0) await this.#systemctl('disable', '--now', '--quiet', ...gone)
     await this.#write(release, unit)
@@ -82,7 +75,7 @@ export class SystemdManager implements ServiceManager {
       if (release.service.user !== undefined) userIds(release.service.user)
       throw error
     } finally {
-      this.#seen.clear()
+      this.#seen.forget()
     }
     const restart = Date.now() - since
     if (before.length !== units.length || gone.length > 0 || !existsSync(this.#enabledMark)) {
@@ -95,11 +88,11 @@ export class SystemdManager implements ServiceManager {
   async ensure(): Promise<void> {}
 
   async stop(): Promise<void> {
-    this.#seen.clear()
+    this.#seen.forget()
     await this.beside.endAll()
     const units = this.#units()
     if (units.length === 0) return
-    this.#seen.clear()
+    this.#seen.forget()
     await this.#systemctl('disable', '--now', '--quiet', ...units)
     rmSync(this.#enabledMark, { force: true })
   }
@@ -206,13 +199,10 @@ export class SystemdManager implements ServiceManager {
 
   /** What systemd says of the units. Not asked again for `age` milliseconds while the same processes run: each time costs a process here. */
   async #show(units: readonly string[], age: number): Promise<Unit[]> {
-    const known = units.map((unit) => this.#seen.get(unit))
-    const now = performance.now()
-    if (known.every((seen) => seen !== undefined && now - seen.at < age && seen.unit.active === 'active' && seen.unit.ticks !== null && startTicks(seen.unit.pid) === seen.unit.ticks)) {
-      return known.map((seen) => seen!.unit)
-    }
+    const known = this.#seen.of(units, age)
+    if (known) return known
     const shown = await this.#ask(units)
-    for (const unit of shown) this.#seen.set(unit.unit, { at: now, unit })
+    this.#seen.keep(shown)
     return shown
   }
 
