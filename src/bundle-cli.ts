@@ -2,6 +2,10 @@ import { readFile, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { build, transform } from 'esbuild'
+import { builtinsWhenUsed } from './bundle-builtins.ts'
+
+/** What runs in threads of its own: found beside what starts it, as in the sources. */
+const workers = ['control/receipt/prober-worker.ts', 'control/artifacts/scan-worker.ts'].map((path) => fileURLToPath(new URL(path, import.meta.url)))
 
 /**
  * Makes `dist/cli/main.mjs`: what `src/cli/main.ts` loads, in a few files instead of two thousand. It only starts faster
@@ -12,8 +16,9 @@ export async function bundleCli(directory: string): Promise<{ path: string }> {
   // Made beside and renamed: another command may start from it, or make it, at the same time.
   const part = `${directory}.part.${process.pid}`
   await build({
-    entryPoints: [entry],
+    entryPoints: [entry, ...workers],
     outdir: part,
+    entryNames: '[name]',
     outExtension: { '.js': '.mjs' },
     bundle: true,
     splitting: true,
@@ -25,12 +30,13 @@ export async function bundleCli(directory: string): Promise<{ path: string }> {
     external: ['@aws-sdk/*', 'esbuild', 'bufferutil', 'utf-8-validate'],
     logLevel: 'error',
     plugins: [
+      builtinsWhenUsed,
       {
         name: 'addresses of the sources',
         setup({ onLoad }) {
           onLoad({ filter: /\/src\/.*\.ts$/ }, async ({ path }) => {
             const text = await readFile(path, 'utf8')
-            if (!text.includes('import.meta')) return null
+            if (!/import\.meta\.(main|dirname|url)/.test(text)) return null
             // As an expression only: in a text, such as the demo's own application, it stays as it is.
             const define = { 'import.meta.main': String(path === entry), 'import.meta.dirname': JSON.stringify(dirname(path)), 'import.meta.url': JSON.stringify(pathToFileURL(path).href) }
             const { code } = await transform(text, { loader: 'ts', format: 'esm', target: 'node24', define })

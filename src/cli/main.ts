@@ -1,4 +1,5 @@
 import { Command, CommanderError, Option } from 'commander'
+import { config } from 'zod'
 import { DployError, reportOf, type ErrorReport } from '../protocol/errors.ts'
 import { errorText, resultOf } from './output.ts'
 import { version } from '../protocol/product-version.ts'
@@ -51,6 +52,8 @@ function wanted(args: readonly string[]): CommandName | null {
 
 /** The command line, or the part of it that knows `only` one command. */
 async function program(only: CommandName | null): Promise<Command> {
+  // To compile a check with `new Function` pays for who serves; a command is over before. Before any schema is loaded.
+  if (only !== 'serve') config({ jitless: true })
   const root = new Command('dploy')
     .description('Puts code on many servers in seconds, that nobody notices, with a receipt that proves it.')
     .version(version())

@@ -1,14 +1,8 @@
-import { createLogUpdate } from 'log-update'
 import type { Client } from '../../client/client.ts'
 import type { Deployment, DeploymentState } from '../../protocol/deployment.ts'
-import { receiptLines } from '../../protocol/receipt-text.ts'
 import { resultOf, type Output, type Result } from '../output.ts'
-import { liveLines } from './live.ts'
 import { plainLine } from './plain.ts'
 import { newProgress, takeEvent, type Progress } from './progress.ts'
-
-/** How often the live view is drawn anew. Milliseconds. */
-const frameEvery = 80
 
 interface WatchOptions {
   onState?: (state: DeploymentState) => void
@@ -20,7 +14,8 @@ interface WatchOptions {
 export async function watchDeployment(client: Client, deployment: Deployment, output: Output, signal?: AbortSignal, options: WatchOptions = {}): Promise<Progress> {
   const progress = newProgress()
   const title = `Deployment ${deployment.number} · ${deployment.application} → ${deployment.environment}`
-  await using live = output.mode === 'live' ? startLive(output, progress, title) : null
+  // What measures text in columns takes 50 ms to load; a program that reads --json needs none of it.
+  await using live = output.mode === 'live' ? (await import('./screen.ts')).startLive(output, progress, title) : null
   if (output.mode === 'plain') output.line(title)
   for await (const event of client.stream('deploymentEvents', { params: { number: deployment.number }, query: {} }, { signal })) {
     takeEvent(progress, event)
@@ -34,6 +29,7 @@ export async function watchDeployment(client: Client, deployment: Deployment, ou
   }
   live?.finish()
   if (progress.receipt && output.mode !== 'json') {
+    const { receiptLines } = await import('../../protocol/receipt-text.ts')
     for (const line of receiptLines(progress.receipt, { width: output.width(), color: output.color })) output.line(line)
   }
   if (output.mode === 'json' && options.result !== false) output.json(deploymentResult(progress, deployment))
@@ -49,31 +45,5 @@ export function deploymentResult(progress: Progress, deployment: Deployment): Re
     environment: deployment.environment,
     deployment: deployment.number,
     servers: progress.servers.size,
-  }
-}
-
-function startLive(output: Output, progress: Progress, title: string) {
-  const update = createLogUpdate(output.stream, { showCursor: false })
-  let dirty = true
-  const draw = () => update(liveLines(progress, { width: output.width(), height: output.height(), color: output.color, now: Date.now(), title }).join('\n'))
-  const timer = setInterval(() => {
-    if (dirty || progress.ended === null) draw()
-    dirty = false
-  }, frameEvery)
-  draw()
-  let finished = false
-  const finish = () => {
-    if (finished) return
-    finished = true
-    clearInterval(timer)
-    draw()
-    update.done()
-  }
-  return {
-    changed: () => void (dirty = true),
-    finish,
-    async [Symbol.asyncDispose]() {
-      finish()
-    },
   }
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
-import { extname, join } from 'node:path'
+import { dirname, extname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { setImmediate } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
@@ -309,7 +309,7 @@ export class Artifacts implements ArtifactSource, Disposable {
 
   async #scan(options: ScanOptions, signal: AbortSignal): Promise<{ entries: Entry[]; read: number }> {
     signal.throwIfAborted()
-    const worker = new Worker(new URL(`./scan-worker${extname(import.meta.url)}`, import.meta.url), { workerData: options, name: 'dploy scan' })
+    const worker = new Worker(join(dirname(import.meta.filename), `scan-worker${extname(import.meta.filename)}`), { workerData: options, name: 'dploy scan' })
     const { promise, resolve, reject } = Promise.withResolvers<{ entries: Entry[]; read: number }>()
     const abort = () => reject(signal.reason)
     signal.addEventListener('abort', abort, { once: true })

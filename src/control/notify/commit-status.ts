@@ -1,7 +1,6 @@
 import type { Moment } from '../../protocol/config-notify.ts'
 import { placeOf } from '../webhooks/repository.ts'
 import { headline } from './notification.ts'
-import { post } from './post.ts'
 import { Undelivered, type Sender } from './sender.ts'
 
 const githubStates: Partial<Record<Moment, string>> = { waiting_for_approval: 'pending', started: 'pending', succeeded: 'success', failed: 'failure', rolled_back: 'failure', cancelled: 'error' }
@@ -22,6 +21,7 @@ export const sendCommitStatus: Sender<'commit_status'> = async ({ told, entry, s
   if (commit === null || moment === null) return
   const repository = entry.repository ?? placeOf(source)?.path
   if (repository === undefined || !repository.includes('/')) throw new Undelivered('the repository is not known: give repository under notify', 'never')
+  const { post } = await import('./post.ts')
   const name = `dploy/${told.environment}`
   const description = headline(told).slice(0, longest)
   const link = told.deployment?.url ?? null

@@ -7,14 +7,14 @@ import type { Environment } from '../store/applications.ts'
 import type { Addressed, StateEvent, Waiting } from '../store/outbox.ts'
 import type { Store } from '../store/store.ts'
 import { sendCommitStatus } from './commit-status.ts'
-import { sendMail } from './email.ts'
 import type { Notification } from './notification.ts'
 import { sendSigned } from './signed-webhook.ts'
 import { sendToSlack } from './slack.ts'
 import { Undelivered, type Parcel, type Sender } from './sender.ts'
 import { targetsOf, wants } from './targets.ts'
 
-const senders: { [K in NotifyKind]: Sender<K> } = { slack: sendToSlack, webhook: sendSigned, email: sendMail, commit_status: sendCommitStatus }
+/** What speaks HTTP and SMTP for them is loaded when there is something to send: most commands have nothing. */
+const senders: { [K in NotifyKind]: Sender<K> } = { slack: sendToSlack, webhook: sendSigned, email: async (parcel) => (await import('./email.ts')).sendMail(parcel), commit_status: sendCommitStatus }
 
 /** The moment that a state is; null: people are not told of it. A revision is known from `building` on. */
 const moments: Record<DeploymentState, Moment | null> = {

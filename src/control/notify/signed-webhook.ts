@@ -1,6 +1,5 @@
 import { standardSignature } from '../webhooks/signature.ts'
 import type { Notification } from './notification.ts'
-import { post } from './post.ts'
 import { Undelivered, type Sender } from './sender.ts'
 
 /** A signed message, as Standard Webhooks says: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md */
@@ -8,6 +7,7 @@ export const sendSigned: Sender<'webhook'> = async ({ id, told, entry, secret, n
   if (secret === null) throw new Undelivered('its secret is not set')
   const body = JSON.stringify(bodyOf(told))
   const seconds = Math.floor(now / 1_000)
+  const { post } = await import('./post.ts')
   await post(entry.url, { 'webhook-id': id, 'webhook-timestamp': String(seconds), 'webhook-signature': standardSignature(secret, id, seconds, body) }, body)
 }
 

@@ -1,5 +1,4 @@
 import { details, headline, type Notification } from './notification.ts'
-import { post } from './post.ts'
 import { Undelivered, type Sender } from './sender.ts'
 
 const marks: Record<Notification['moment'], string> = { started: '🚀', succeeded: '✅', failed: '❌', rolled_back: '↩️', cancelled: '⏹️', waiting_for_approval: '✋', server_gone: '🔌', test: '👋' }
@@ -10,6 +9,7 @@ const longest = 3_000
 /** An incoming webhook of Slack: `text` for notifications and what knows no blocks, and blocks. */
 export const sendToSlack: Sender<'slack'> = async ({ told, secret }) => {
   if (secret === null) throw new Undelivered('its secret is not set')
+  const { post } = await import('./post.ts')
   await post(secret, {}, JSON.stringify(slackMessage(told)))
 }
 

@@ -1,4 +1,4 @@
-import { extname } from 'node:path'
+import { dirname, extname, join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { DployError } from '../../protocol/errors.ts'
 import { LiveTraffic, type LiveCounts } from './live-traffic.ts'
@@ -84,9 +84,9 @@ export function startProber(options: ProberOptions): Prober {
   }
 }
 
-/** The worker stands beside this file, as source and as a bundle (which must have it as an entry of its own). */
-function workerFile(): URL {
-  return new URL(`./prober-worker${extname(new URL(import.meta.url).pathname)}`, import.meta.url)
+/** The worker stands beside this file, as source and as a bundle (src/bundle-cli.ts has it as an entry of its own). */
+function workerFile(): string {
+  return join(dirname(import.meta.filename), `prober-worker${extname(import.meta.filename)}`)
 }
 
 function checkUrl(text: string): void {
