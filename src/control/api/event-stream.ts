@@ -5,6 +5,8 @@ import { problemOf } from './problem.ts'
 
 /** How often a silent stream says that it lives, so that proxies keep it open. Milliseconds. */
 const keepAlive = 15_000
+/** How much may wait to be sent before more is read: a burst goes out in one piece. Bytes. */
+const mostWaiting = 256 * 1024
 /** How long the first event may keep the answer waiting: until then an error is answered under its own status. Milliseconds. */
 const firstWait = 100
 
@@ -25,8 +27,8 @@ export async function streamEvents(reply: FastifyReply, events: AsyncIterable<{ 
   try {
     for (let next = await first; !next.done && !raw.destroyed; next = await iterator.next()) {
       const { id, data } = next.value
-      const whole = raw.write(`${id === undefined ? '' : `id: ${id}\n`}data: ${JSON.stringify(data)}\n\n`)
-      if (!whole) await new Promise<void>((resolve) => (raw.once('drain', resolve), raw.once('close', resolve)))
+      raw.write(`${id === undefined ? '' : `id: ${id}\n`}data: ${JSON.stringify(data)}\n\n`)
+      if (raw.writableLength > mostWaiting) await new Promise<void>((resolve) => (raw.once('drain', resolve), raw.once('close', resolve)))
     }
     if (!raw.destroyed) raw.end('event: end\ndata: {}\n\n')
   } catch (error) {

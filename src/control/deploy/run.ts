@@ -59,6 +59,7 @@ export class Run {
   readonly fence: number
   /** The servers it is about, in the order of dploy.yml. */
   readonly servers: readonly EnvironmentServer[]
+  readonly #byName: ReadonlyMap<string, EnvironmentServer>
   readonly balancer: Balancer
   readonly options: RunnerOptions
   /** Aborts when the deployment is cancelled, loses its lock, or the control plane stops. Not consulted while rolling back. */
@@ -107,6 +108,7 @@ export class Run {
     this.environment = input.row.config.environments[input.environmentName]!
     this.fence = input.fence
     this.servers = input.servers
+    this.#byName = new Map(input.servers.map((server) => [server.name, server]))
     this.balancer = input.balancer
     this.options = input.options
     this.signal = input.signal
@@ -165,7 +167,7 @@ export class Run {
   }
 
   server(name: string): EnvironmentServer {
-    const found = this.servers.find((one) => one.name === name)
+    const found = this.#byName.get(name)
     if (!found) throw new DployError('server.unknown', `The server ${name} is not in this environment`)
     return found
   }

@@ -212,14 +212,17 @@ export class Deployments {
   async setPlan(id: string, fence: number, plan: Plan, servers: readonly { id: string; name: string }[], now: number): Promise<void> {
     await this.#fenced(id, fence, async (trx) => {
       await trx.updateTable('deployments').set({ plan: JSON.stringify(plan) }).where('id', '=', id).execute()
+      const batches = new Map(plan.batches.flatMap((names, batch) => names.map((name) => [name, batch] as const)))
+      const unchanged = new Set([...plan.unchanged, ...(plan.groups?.leave ?? [])])
+      const unreachable = new Set(plan.unreachable)
+      const insert = trx
+        .insertInto('steps')
+        .values({ deployment_id: id, server_id: '', batch: 0, state: '', spans: '[]', bytes: 0, objects: 0, failure: null })
+        .onConflict((oc) => oc.columns(['deployment_id', 'server_id']).doNothing())
+        .compile()
       for (const server of servers) {
-        const batch = plan.batches.findIndex((names) => names.includes(server.name))
-        const state: StepState = plan.unchanged.includes(server.name) || plan.groups?.leave.includes(server.name) ? 'unchanged' : plan.unreachable.includes(server.name) ? 'unreachable' : 'pending'
-        await trx
-          .insertInto('steps')
-          .values({ deployment_id: id, server_id: server.id, batch: batch < 0 ? null : batch, state, spans: '[]', bytes: 0, objects: 0, failure: null })
-          .onConflict((oc) => oc.columns(['deployment_id', 'server_id']).doNothing())
-          .execute()
+        const state: StepState = unchanged.has(server.name) ? 'unchanged' : unreachable.has(server.name) ? 'unreachable' : 'pending'
+        await trx.executeQuery({ ...insert, parameters: [id, server.id, batches.get(server.name) ?? null, state, '[]', 0, 0, null] })
       }
     })
     this.#events.add(id, null, { kind: 'plan', plan }, now)

@@ -1,10 +1,12 @@
-import type { Kysely, Transaction } from 'kysely'
+import type { CompiledQuery, Kysely, Transaction } from 'kysely'
 import type { DeploymentEvent, DeploymentEventData, DeploymentState } from '../../protocol/deployment.ts'
 import { Histogram } from '../metrics/exposition.ts'
 import type { Tables } from './schema.ts'
 
 /** How long added events may wait to be written together. Milliseconds. */
 const flushDelay = 15
+/** How many are written in one transaction: what else the process has to do comes between two. */
+const atOnce = 250
 /** How often a reader looks for events that another process wrote. Milliseconds. */
 const pollInterval = 500
 
@@ -21,6 +23,8 @@ interface NewEvent {
  */
 export class EventLog {
   readonly #db: Kysely<Tables>
+  /** Compiled once: events differ in their values alone. */
+  readonly #insert: CompiledQuery
   /** How long after it happened each event was stored. */
   readonly stored = new Histogram([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5])
   #waiting: NewEvent[] = []
@@ -30,6 +34,7 @@ export class EventLog {
 
   constructor(db: Kysely<Tables>) {
     this.#db = db
+    this.#insert = db.insertInto('events').values({ deployment_id: '', server_id: '', at: 0, data: '', stored_at: 0 }).compile()
   }
 
   add(deployment: string, serverId: string | null, data: DeploymentEventData, at: number): void {
@@ -102,13 +107,16 @@ export class EventLog {
   }
 
   async #write(rows: NewEvent[]): Promise<void> {
-    for (let start = 0; start < rows.length; start += 500) {
-      const stored_at = Date.now()
-      await this.#db.insertInto('events').values(rows.slice(start, start + 500).map((row) => ({ ...row, stored_at }))).execute()
+    for (let start = 0; start < rows.length; start += atOnce) {
+      const some = rows.slice(start, start + atOnce)
+      await this.#db.transaction().execute(async (trx) => {
+        const storedAt = Date.now()
+        for (const { deployment_id, server_id, at, data } of some) await trx.executeQuery({ ...this.#insert, parameters: [deployment_id, server_id, at, data, storedAt] })
+      })
+      const now = Date.now()
+      for (const { at } of some) this.stored.observe((now - at) / 1_000)
+      this.wake()
     }
-    const now = Date.now()
-    for (const { at } of rows) this.stored.observe((now - at) / 1_000)
-    this.wake()
   }
 
   #news(signal: AbortSignal): Promise<void> {
