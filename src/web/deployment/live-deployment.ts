@@ -6,7 +6,7 @@ import { groupOf } from '../../protocol/waterfall.ts'
 import { client } from '../api/session.ts'
 import { deploymentTone, isOver, stepTones } from '../components/state.tsx'
 import { measureLag } from './lag.ts'
-import { LiveServers, Watched, type LiveServer, type Segment } from './live-server.ts'
+import { LiveServers, Paced, Watched, type LiveServer, type Segment } from './live-server.ts'
 import { LogStore } from './log-store.ts'
 
 /** Requests in the `every` milliseconds from `at` on; `at` in milliseconds after the deployment's begin. */
@@ -25,6 +25,8 @@ const segmentOf: Partial<Record<StepState, Segment['group']>> = { staging: 'stag
 const mostPoints = 4_000
 /** How long events are taken in before the page may draw. Milliseconds. */
 const slice = 8
+/** How often the log is drawn again while lines come. Milliseconds. */
+const logEvery = 100
 
 /**
  * A deployment as its events tell it, from the first to the last, live. Events come in thousands a second; whoever
@@ -52,7 +54,7 @@ export class LiveDeployment {
   /** For whom it waits in the middle, and why. */
   waiting: Waiting | null = null
   /** What can be watched: where it stands, its servers taken together, its traffic, its log. */
-  readonly parts = { head: new Watched(), servers: new Watched(), traffic: new Watched(), log: new Watched() }
+  readonly parts = { head: new Watched(), servers: new Watched(), traffic: new Watched(), log: new Paced(logEvery) }
   #last = 0
   #countedAt = 0
   #scheduled = false

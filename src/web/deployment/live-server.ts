@@ -27,6 +27,33 @@ export class Watched {
   }
 }
 
+/** One of whose changes is told at most every so many milliseconds: what comes faster nobody could read. */
+export class Paced extends Watched {
+  readonly #apart: number
+  #told = -Infinity
+  #timer: ReturnType<typeof setTimeout> | null = null
+
+  constructor(apart: number) {
+    super()
+    this.#apart = apart
+  }
+
+  override tell(): void {
+    if (this.#timer !== null) return
+    const wait = this.#told + this.#apart - performance.now()
+    if (wait <= 0) return this.#tellNow()
+    this.#timer = setTimeout(() => {
+      this.#timer = null
+      this.#tellNow()
+    }, wait)
+  }
+
+  #tellNow(): void {
+    this.#told = performance.now()
+    super.tell()
+  }
+}
+
 /** A server of a deployment as its events tell it. Each is watched by itself, so that of a thousand only those are drawn again that changed. */
 export class LiveServer extends Watched {
   readonly name: string

@@ -1,6 +1,6 @@
 import { useMutation } from '@tanstack/react-query'
 import { useVirtualizer } from '@tanstack/react-virtual'
-import { memo, useDeferredValue, useEffect, useRef, useState } from 'react'
+import { memo, useCallback, useDeferredValue, useEffect, useRef, useState } from 'react'
 import type { DeploymentEvent } from '../../protocol/deployment.ts'
 import { client } from '../api/session.ts'
 import { Icon } from '../components/icon.tsx'
@@ -13,6 +13,8 @@ import type { Cursor } from './time-axis.ts'
 import { useWatched } from './use-live.ts'
 
 const lineHeight = 22
+/** The list is laid out anew when its length changes, which costs as much as it is long: so it grows by so many at once. */
+const growth = 2_000
 /** In front of what a command is called, where its output alone is shown. */
 const ofSource = 'of '
 const kinds = [['', 'Everything'], ['step', 'Steps'], ['note', 'Notes'], ['output', 'Output of commands']] as const
@@ -29,7 +31,8 @@ export function LogPanel({ live, server, onServer, cursor }: { live: LiveDeploym
   const lines = live.log.shown(filter)
   const whole = useMutation({ mutationFn: () => downloadWhole(live.number), onError: sayProblem })
   const box = useRef<HTMLDivElement>(null)
-  const list = useVirtualizer({ count: lines.length, getScrollElement: () => box.current, estimateSize: () => lineHeight, overscan: 12 })
+  const list = useVirtualizer({ count: Math.ceil(lines.length / growth) * growth, getScrollElement: () => box.current, estimateSize: heightOfLine, overscan: 12 })
+  const point = useCallback((at: number) => live.began !== null && cursor.set(at - live.began), [live, cursor])
 
   useEffect(() => {
     if (follow && lines.length > 0) box.current!.scrollTop = lines.length * lineHeight
@@ -62,23 +65,27 @@ export function LogPanel({ live, server, onServer, cursor }: { live: LiveDeploym
         onPointerLeave={() => cursor.set(null)}
       >
         {lines.length === 0 ? <p className="muted log-nothing">{search === '' ? 'Nothing yet.' : `No line has "${search}".`}</p> : null}
-        <div className="log-space" style={{ height: list.getTotalSize() }}>
-          {list.getVirtualItems().map(({ index, start, key }) => {
-            const line = lines[index]!
-            return (
-              <div key={key} className={`log-line tone-${line.tone} kind-${line.kind}`} data-at={line.at} style={{ transform: `translateY(${start}px)` }} onPointerEnter={() => live.began !== null && cursor.set(line.at - live.began)}>
-                <span className="log-time">{clockTime(line.at)}</span>
-                <span className="log-server cut">{line.server ?? line.source ?? ''}</span>
-                {line.server !== null && line.source !== null ? <span className="log-source">{line.source.replaceAll('_', ' ')}</span> : null}
-                <span className="log-text"><LogText text={line.text} search={search} /></span>
-              </div>
-            )
-          })}
+        <div className="log-space" style={{ height: lines.length * lineHeight }}>
+          {list.getVirtualItems().map(({ index, start, key }) => (index < lines.length ? <Line key={key} line={lines[index]!} start={start} search={search} onPoint={point} /> : null))}
         </div>
       </div>
     </section>
   )
 }
+
+const heightOfLine = () => lineHeight
+
+/** Drawn once: lines do not change, those around it do. */
+const Line = memo(function Line({ line, start, search, onPoint }: { line: LogLine; start: number; search: string; onPoint: (at: number) => void }) {
+  return (
+    <div className={`log-line tone-${line.tone} kind-${line.kind}`} data-at={line.at} style={{ transform: `translateY(${start}px)` }} onPointerEnter={() => onPoint(line.at)}>
+      <span className="log-time">{clockTime(line.at)}</span>
+      <span className="log-server cut">{line.server ?? line.source ?? ''}</span>
+      {line.server !== null && line.source !== null ? <span className="log-source">{line.source.replaceAll('_', ' ')}</span> : null}
+      <span className="log-text"><LogText text={line.text} search={search} /></span>
+    </div>
+  )
+})
 
 /** Drawn again when servers come, not with every line. */
 const ServerChoice = memo(function ServerChoice({ servers, server, onServer }: { servers: readonly LiveServer[]; server: string | null; onServer: (name: string | null) => void }) {

@@ -1,4 +1,4 @@
-import { memo, useRef, type KeyboardEvent } from 'react'
+import { memo, useRef, useSyncExternalStore, type KeyboardEvent } from 'react'
 import { stepTones } from '../components/state.tsx'
 import type { LiveBatch, LiveServer } from './live-server.ts'
 import { useWatched } from './use-live.ts'
@@ -39,8 +39,9 @@ const Batch = memo(function Batch({ batch, state, picked, stop, onPick }: { batc
 })
 
 const Cell = memo(function Cell({ server, only, picked, stop, onPick }: { server: LiveServer; only: LiveServer['state'] | null; picked: boolean; stop: boolean; onPick: (name: string) => void }) {
-  useWatched(server)
-  const { name, state } = server
+  const { name } = server
+  // What else changes of it is not shown here.
+  const state = useSyncExternalStore(server.subscribe, () => server.state)
   if (only !== null && only !== state) return null
   const text = `${name}: ${stepTones[state].text}`
   return <button type="button" className={`cell is-${state}`} aria-pressed={picked} aria-label={text} title={text} tabIndex={stop ? 0 : -1} onClick={() => onPick(name)} />
