@@ -7,7 +7,7 @@ import { Peer, type CallContext, type Carrier } from '../../src/protocol/peer.ts
 import { helloText, newKeyPair, readPrivateKey, signText } from '../../src/protocol/signature.ts'
 import { protocolNumber } from '../../src/protocol/version.ts'
 
-/** How long servers take, and how much their hooks print. Milliseconds; lines per server. */
+/** How long servers take, and how much their hooks print. Milliseconds; lines per server. What is changed counts from the next command on. */
 export interface Pace {
   stage: readonly [least: number, most: number]
   activate: readonly [least: number, most: number]
@@ -36,6 +36,7 @@ export class SimulatedServer {
   #epoch = 0
   #releases: AgentResult<'observe'>['releases'] = []
   #current: number | null = null
+  #since = 0
   #peer: Peer | null = null
 
   private constructor(control: string, identity: Identity, pace: Pace) {
@@ -100,6 +101,7 @@ export class SimulatedServer {
     activate: async ({ release }, context) => {
       const took = await this.#work('after_activate', ['stop', 'start', 'health', 'hook after_activate'], this.#pace.activate, this.#pace.activateLines, context)
       this.#current = release.number
+      this.#since = Date.now()
       return { already: false, spans: [{ name: 'stop', start: 0, end: took * 0.2 }, { name: 'boot', start: took * 0.2, end: took * 0.8 }, { name: 'after_activate', start: took * 0.8, end: took }], service: this.#service() }
     },
     watch: async ({ duration }, { signal }) => {
@@ -127,6 +129,6 @@ export class SimulatedServer {
   }
 
   #service(): ServiceState {
-    return this.#current === null ? { state: 'stopped', release: null, since: null, pids: [], restarts: 0 } : { state: 'running', release: this.#current, since: Date.now() - 1_000, pids: [4_242], restarts: 0 }
+    return this.#current === null ? { state: 'stopped', release: null, since: null, pids: [], restarts: 0 } : { state: 'running', release: this.#current, since: this.#since, pids: [4_242], restarts: 0 }
   }
 }

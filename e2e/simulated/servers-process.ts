@@ -1,14 +1,17 @@
 import { createServer } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
+import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
 import { SimulatedServer, type Pace } from './server.ts'
 
-/** One process that stands for many servers: `servers-process.ts --control URL --count N --pace JSON`, with the token in DPLOY_JOIN_TOKEN. Ends with its standard input. */
+/** One process that stands for many servers: `servers-process.ts --control URL --count N --pace JSON`, with the token in DPLOY_JOIN_TOKEN. Each line of its standard input is another pace; it ends with that. */
 const { values } = parseArgs({ options: { control: { type: 'string' }, count: { type: 'string' }, pace: { type: 'string' }, port: { type: 'string' } } })
-const [control, count, pace] = [values.control!, Number(values.count), JSON.parse(values.pace!) as Pace]
+const [control, count] = [values.control!, Number(values.count)]
+const pace = JSON.parse(values.pace!) as Pace
 const atOnce = 25
 
-process.stdin.on('end', () => process.exit(0)).on('error', () => process.exit(0)).resume()
+process.stdin.on('end', () => process.exit(0)).on('error', () => process.exit(0))
+createInterface({ input: process.stdin }).on('line', (line) => Object.assign(pace, JSON.parse(line)))
 
 // What the deployment's probe asks, as if it were the application behind its balancer.
 createServer((_, response) => setTimeout(() => response.end('ok'), 2 + Math.random() * 6)).listen(Number(values.port), '127.0.0.1')

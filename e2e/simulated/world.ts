@@ -51,6 +51,11 @@ export class SimulatedWorld implements AsyncDisposable {
     return (await this.plane.client.call('deploy', { params: this.params, body: {} })).number
   }
 
+  /** The next commands take so long. */
+  setPace(pace: Pace): void {
+    this.#servers!.stdin!.write(`${JSON.stringify(pace)}\n`)
+  }
+
   /** Waits for the end of a deployment. Answers its state, and why it failed. */
   async over(number: number): Promise<string> {
     for (;;) {

@@ -13,14 +13,6 @@ export interface Frames {
   workPerFrame: number
 }
 
-/** How long after they were stored events were taken in by the page. Milliseconds. */
-export interface Lags {
-  count: number
-  median: number
-  p95: number
-  longest: number
-}
-
 /**
  * Watches a page of a deployment from outside: when it draws frames (requestAnimationFrame), how late events come to it (`dploy event`, measured
  * by the page from the time at which the control plane stored them), what its main thread does, and how much memory it holds.
@@ -57,9 +49,9 @@ export class WatchedPage {
     return { seconds, perSecond, median: quantile(between, 0.5), p95: quantile(between, 0.95), longest: Math.max(...between), workPerFrame: (work * 1_000) / between.length }
   }
 
-  async lags(): Promise<Lags> {
-    const lags = (await this.#page.evaluate('globalThis.watched.lags')) as number[]
-    return { count: lags.length, median: quantile(lags, 0.5), p95: quantile(lags, 0.95), longest: lags.length === 0 ? 0 : Math.max(...lags) }
+  /** How long after it was stored each event was taken in by the page. Milliseconds. */
+  async late(): Promise<number[]> {
+    return (await this.#page.evaluate('globalThis.watched.lags')) as number[]
   }
 
   /** What scripts of the page hold once everything that nobody holds was given back. Bytes. */
