@@ -18,13 +18,13 @@ async function main(directory: string): Promise<void> {
   const { page: dark } = await browser.open({ width: 1280, height: 800, theme: 'dark' })
   await Promise.all([demo.signIn(page), demo.signIn(dark)])
   const at = (path: string) => `${demo.url}/environments/hello/demo/${path}`
-  const take = async (on: Page, name: string) => {
+  const take = async (on: Page, name: string, most = 1_400) => {
     // The pointer leaves no trace, and what has moved in stands still.
     await on.mouse.move(0, 0)
     await on.locator('.skeleton').first().waitFor({ state: 'detached' })
     await on.evaluate('document.fonts.ready')
     const path = join(directory, `${name}.png`)
-    const tall = Math.min(1_400, await on.evaluate<number>('document.querySelector("main").getBoundingClientRect().bottom + scrollY'))
+    const tall = Math.min(most, await on.evaluate<number>('document.querySelector("main").getBoundingClientRect().bottom + scrollY'))
     await on.screenshot({ path, clip: { x: 0, y: 0, width: 1280, height: Math.ceil(tall) }, fullPage: true })
     const { size } = statSync(path)
     if (size > limit) throw new Error(`${path} has ${size} bytes`)
@@ -62,6 +62,10 @@ async function main(directory: string): Promise<void> {
   await page.getByText('502 Bad Gateway', { exact: true }).first().waitFor()
   await page.getByText('200 OK', { exact: true }).first().waitFor()
   await take(page, 'console')
+
+  await page.goto(at('settings'))
+  await page.getByRole('region', { name: 'dploy.yml' }).getByText('application: hello').waitFor()
+  await take(page, 'settings', 860)
 
   if (browser.trouble.length > 0) throw new Error(browser.trouble.join('\n'))
 }

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Page } from 'playwright-core'
+import { parse, stringify } from 'yaml'
 import type { ConfigInput } from '../../src/protocol/config.ts'
 import { HttpReceiver } from '../notify/http-receiver.ts'
 import { githubPush, sendAsGithub } from '../webhooks/sender.ts'
@@ -86,7 +87,7 @@ test('what an environment is set to, and why something was noticed, on the pages
 
   await t.test('the settings show the dploy.yml that counts with what each line means, and what it leaves to the defaults', async () => {
     const { file } = await demo.client.call('settings', { params })
-    const before = JSON.parse(file!.lines.map(({ text }) => text).join('\n')) as ConfigInput
+    const before = parse(file!.lines.map(({ text }) => text).join('\n')) as ConfigInput
     const own = before.environments.demo!
     receiver = await HttpReceiver.up()
     const now: ConfigInput = {
@@ -95,10 +96,10 @@ test('what an environment is set to, and why something was noticed, on the pages
       notify: [{ kind: 'webhook', url: `${receiver!.url}/told`, secret: 'HOOK_KEY' }],
       environments: { demo: { ...own, branch: 'main', badge: 'public', variables: { LOG_LEVEL: 'info' } } },
     }
-    await demo.client.call('apply', { body: { text: JSON.stringify(now, null, 2), base: repository } })
+    await demo.client.call('apply', { body: { text: stringify(now), base: repository } })
     await page.goto(`${demo.url}/environments/shop/demo/settings`)
     const lines = page.getByRole('region', { name: 'dploy.yml' })
-    await lines.getByRole('listitem').filter({ hasText: '"branch": "main"' }).getByText('Deployed when no revision is named').waitFor()
+    await lines.getByRole('listitem').filter({ hasText: 'branch: main' }).getByText('Deployed when no revision is named').waitFor()
     await page.getByRole('region', { name: 'Variables' }).getByRole('row').filter({ hasText: 'GREETING' }).getByText('hello').waitFor()
     const strategy = page.getByRole('region', { name: 'Strategy' })
     await strategy.getByRole('row').filter({ hasText: 'strategy.pause_limit' }).getByText('1h').waitFor()
@@ -162,9 +163,9 @@ test('what an environment is set to, and why something was noticed, on the pages
 
   await t.test('while it goes on: a pause is taken back, r rolls back, and the log shows one hook alone and is read whole', async () => {
     const { file } = await demo.client.call('settings', { params })
-    const before = JSON.parse(file!.lines.map(({ text }) => text).join('\n')) as ConfigInput
+    const before = parse(file!.lines.map(({ text }) => text).join('\n')) as ConfigInput
     const slow: ConfigInput = { ...before, hooks: { after_stage: 'echo prepared' }, secrets: [], notify: [], environments: { demo: { ...before.environments.demo!, strategy: { kind: 'rolling', batch: 1, bake_batch: '6s', bake: '0s' } } } }
-    await demo.client.call('apply', { body: { text: JSON.stringify(slow, null, 2), base: repository } })
+    await demo.client.call('apply', { body: { text: stringify(slow), base: repository } })
     writeFileSync(join(repository, 'mode.txt'), 'good\n')
     commit('Be good again')
     const { number } = await demo.client.call('deploy', { params, body: { wait: true } })

@@ -10,7 +10,7 @@ import { overSocket } from '../socket-client.ts'
 import { makeOutput, type Output } from '../output.ts'
 import { pagesOf } from '../pages.ts'
 import { Children } from './children.ts'
-import { demoConfig } from './config.ts'
+import { demoConfig, demoText } from './config.ts'
 import { conclude, deploy, deployFirst } from './deployments.ts'
 import { demoDirectory } from './directory.ts'
 import { commitGreeting, hasCommit, lastCommits, makeSample } from './sample.ts'
@@ -77,8 +77,8 @@ async function runDemo(demo: { count: number; once: boolean; repository: string 
   await using embedded = await startEmbedded(join(directory.path, 'control'), { tcp: { host: '127.0.0.1', port: 0 }, pages })
   await using connection = overSocket(embedded.socket)
   const { client } = connection
-  const text = demoConfig(wanted, { servers, balancer: balancer.config, probe: balancer.url, repository })
-  await client.call('apply', { body: { text: JSON.stringify(text), fileName: demo.configFile ?? join(repository, 'dploy.yml'), base: repository } })
+  const text = demoText(demoConfig(wanted, { servers, balancer: balancer.config, probe: balancer.url, repository }))
+  await client.call('apply', { body: { text, fileName: demo.configFile ?? join(repository, 'dploy.yml'), base: repository } })
   const started = await startServers(children, client, { directory: directory.path, control: embedded.plane.url!, servers })
   say(output, `${demo.count} servers, each an agent in a directory of its own below ${directory.path}`)
   say(output, `balancer  ${balancer.url}  (${balancer.description})`)

@@ -1,3 +1,4 @@
+import { stringify } from 'yaml'
 import type { BalancerConfig, Config, ConfigInput } from '../../protocol/config.ts'
 import { DployError } from '../../protocol/errors.ts'
 
@@ -55,6 +56,17 @@ export function demoConfig(config: Config, demo: { servers: { name: string; port
   }
 }
 
+/** The text of a dploy.yml, as the settings page shows it: in lines, without lists that are empty, as they are by default. */
+export function demoText(config: ConfigInput): string {
+  return stringify(config, (_, value: unknown) => (isEmpty(value) ? undefined : value), { lineWidth: 0, aliasDuplicateObjects: false })
+}
+
+function isEmpty(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && Object.keys(value).length === 0
+}
+
+/** In the largest unit in which it is whole: `15m`. */
 function ms(value: number): string {
-  return `${value}ms`
+  const [size, unit] = ([[3_600_000, 'h'], [60_000, 'm'], [1_000, 's']] as const).find(([one]) => value >= one && value % one === 0) ?? [1, 'ms']
+  return `${value / size}${unit}`
 }
