@@ -7,7 +7,7 @@ import { after, before, test } from 'node:test'
 import type { Page } from 'playwright-core'
 import { Plane } from '../api/plane.ts'
 import { program } from '../commands/team.ts'
-import { faultless } from './axe.ts'
+import { faultless, faultlessInEveryLook } from './axe.ts'
 import { openBrowser, skip } from './browser.ts'
 
 test('the first minutes of an administrator', { skip, timeout: 150_000 }, async (t) => {
@@ -27,6 +27,8 @@ test('the first minutes of an administrator', { skip, timeout: 150_000 }, async 
 
   await t.test('whoever comes by the link of the first start gets a token by a click, in the line that uses it', async () => {
     await page.goto(plane.said.setup!, { timeout: 90_000 })
+    await page.getByRole('heading', { name: 'Become the first administrator' }).waitFor()
+    await faultlessInEveryLook(page, 'the first start')
     await page.getByLabel('Name').fill('Anna')
     await page.getByLabel('E-mail address').fill('anna@example.org')
     await page.getByLabel('Password').fill('correct horse battery')
@@ -66,6 +68,8 @@ test('the first minutes of an administrator', { skip, timeout: 150_000 }, async 
     const { link } = await plane.client.call('addPerson', { body: { email: 'vera@example.org', name: 'Vera', grants: [] } })
     const { page: own } = await browser.open()
     await own.goto(link.startsWith('http') ? link : plane.url + link)
+    await own.getByLabel('Password').waitFor()
+    await faultlessInEveryLook(own, 'an invitation')
     await own.getByLabel('Password').fill('correct horse battery')
     await own.getByRole('button', { name: 'Sign in' }).click()
     await own.getByRole('heading', { name: 'There is nothing here for you yet' }).waitFor()
