@@ -139,7 +139,8 @@ const Rows = memo(function Rows({ servers, began, end, picked, onPick }: { serve
 function Ticks({ end, narrow }: { end: number; narrow: boolean }) {
   return (
     <div className="ticks number" aria-hidden="true">
-      {ticksOf(end, narrow ? 4 : 9).map((at) => <span key={at} style={{ left: `${(at / end) * 100}%` }}>{tickText(at)}</span>)}
+      {/* Where the screen ends soon after the axis, the last one's words stand before its line. */}
+      {ticksOf(end, narrow ? 4 : 9).map((at) => <span key={at} className={narrow && at / end > 0.84 ? 'before' : undefined} style={{ left: `${(at / end) * 100}%` }}>{tickText(at)}</span>)}
     </div>
   )
 }
