@@ -23,7 +23,7 @@ import { LastTree } from './last-tree.ts'
 import { Manifests } from './manifests.ts'
 import { ObjectStore } from './object-store.ts'
 import { PackCache } from './pack-cache.ts'
-import type { ScanOptions } from './scan.ts'
+import type { Scanned, ScanOptions } from './scan.ts'
 import { selection, type Selection } from './selection.ts'
 
 /** Results of so many builds, asked for within so long, are kept for being asked for again. Milliseconds. */
@@ -297,7 +297,9 @@ export class Artifacts implements ArtifactSource, Disposable {
       application: config.application,
       ...options,
     })
-    const { entries, read } = await this.#scan({ directory: built.path, ship: build.ship, leaveOut: build.leave_out, store: this.store.directory, cache: null }, options.signal)
+    const known = built.checkedOut.known(this.#blobs)
+    const { entries, read, learned } = await this.#scan({ directory: built.path, ship: build.ship, leaveOut: build.leave_out, store: this.store.directory, cache: null, known }, options.signal)
+    built.checkedOut.remember(learned, this.#blobs)
     return this.#save(makeManifest(entries), read)
   }
 
@@ -307,13 +309,13 @@ export class Artifacts implements ArtifactSource, Disposable {
     return { artifact: manifest.digest, cached: false, read }
   }
 
-  async #scan(options: ScanOptions, signal: AbortSignal): Promise<{ entries: Entry[]; read: number }> {
+  async #scan(options: ScanOptions, signal: AbortSignal): Promise<Scanned> {
     signal.throwIfAborted()
     const worker = new Worker(join(dirname(import.meta.filename), `scan-worker${extname(import.meta.filename)}`), { workerData: options, name: 'dploy scan' })
-    const { promise, resolve, reject } = Promise.withResolvers<{ entries: Entry[]; read: number }>()
+    const { promise, resolve, reject } = Promise.withResolvers<Scanned>()
     const abort = () => reject(signal.reason)
     signal.addEventListener('abort', abort, { once: true })
-    worker.once('message', (message: { ok: true; entries: Entry[]; read: number } | { ok: false; error: ErrorReport }) => (message.ok ? resolve(message) : reject(DployError.from(message.error))))
+    worker.once('message', (message: ({ ok: true } & Scanned) | { ok: false; error: ErrorReport }) => (message.ok ? resolve(message) : reject(DployError.from(message.error))))
     worker.once('error', reject)
     worker.once('exit', () => reject(new DployError('internal', 'The scan ended without a result')))
     return promise.finally(() => {

@@ -250,3 +250,20 @@ test('directories of builds that a killed control plane left are removed, those 
   await world.build(world.config({ command: 'true' }))
   assert.deepEqual(builds(world).sort(), [`${process.pid}-now`, `${process.ppid}-other`].sort())
 })
+
+test('of a built tree only what the build or the commit changed is read again', async () => {
+  using world = new TemporaryArtifacts()
+  const files = Object.fromEntries(Array.from({ length: 600 }, (_, index) => [`folder-${index % 7}/${index}`, `file ${index}\n`]))
+  world.repository.commit(files)
+  // The second takes the place of a file with as many bytes, and gives it the time that it had.
+  const config = world.config({ command: 'date +%N > stamp; printf "FILE 7\\n" > other; touch -r folder-0/7 other; cat other > folder-0/7; touch -r other folder-0/7; chmod +x folder-1/8' })
+  const first = await world.build(config)
+  assert.equal(first.read, 602)
+  world.repository.commit({ 'folder-2/9': 'another\n' })
+  const second = await world.build(config)
+  assert.equal(second.read, 5, 'stamp, other, what was written over, what got another mode, and the one that was committed')
+  assert.equal(world.text(second, 'folder-0/7'), 'FILE 7\n')
+  assert.equal(world.text(second, 'folder-2/9'), 'another\n')
+  assert.equal(world.entries(second).find(({ path }) => path === 'folder-1/8')?.kind === 'file' && world.text(second, 'folder-1/8'), 'file 8\n')
+  assert.equal(world.text(second, 'folder-3/10'), 'file 10\n')
+})

@@ -6,8 +6,9 @@ import type { BuildConfig } from '../../protocol/config.ts'
 import { DployError } from '../../protocol/errors.ts'
 import { git, GitError } from '../sources/git.ts'
 import { linkTargets } from '../sources/link-targets.ts'
-import { treeItems } from '../sources/revision-tree.ts'
+import { treeItems, type TreeItem } from '../sources/revision-tree.ts'
 import { refusePointers } from './blobs.ts'
+import { CheckedOut } from './checked-out.ts'
 import { scratchDirectory, scratchName } from './scratch.ts'
 import { selection } from './selection.ts'
 
@@ -31,14 +32,14 @@ export interface BuildOptions {
  * stays until it is disposed of. Throws `build.failed`, `build.timeout`; `source.unsupported` and `source.unsafe` for a tree
  * that cannot be checked out whole.
  */
-export async function buildTree(options: BuildOptions): Promise<AsyncDisposable & { path: string }> {
+export async function buildTree(options: BuildOptions): Promise<AsyncDisposable & { path: string; checkedOut: CheckedOut }> {
   const scratch = join(scratchDirectory(join(options.directory, 'builds')), scratchName())
   const path = join(scratch, 'tree')
   const caches = join(options.directory, 'build-caches', options.application)
   const dispose = async () => rm(scratch, { recursive: true, force: true, maxRetries: 3 })
   try {
     await mkdir(path, { recursive: true, mode: 0o700 })
-    await checkOut(options, path, join(scratch, 'index'))
+    const checkedOut = await CheckedOut.look(path, await checkOut(options, path, join(scratch, 'index')))
     await moveCaches(options.build.cache, caches, path)
     try {
       await runBuild(options, path)
@@ -46,14 +47,14 @@ export async function buildTree(options: BuildOptions): Promise<AsyncDisposable 
       // A failed build keeps its caches too: what it downloaded is still worth having.
       if (options.build.cache.length > 0) await keepCaches(options.build, path, caches)
     }
-    return { path, [Symbol.asyncDispose]: dispose }
+    return { path, checkedOut, [Symbol.asyncDispose]: dispose }
   } catch (error) {
     await dispose()
     throw error
   }
 }
 
-async function checkOut(options: BuildOptions, path: string, index: string): Promise<void> {
+async function checkOut(options: BuildOptions, path: string, index: string): Promise<TreeItem[]> {
   const { mirror, tree, signal } = options
   const items = await treeItems(mirror, tree, signal)
   const { ships } = selection(undefined, options.build.leave_out)
@@ -64,6 +65,7 @@ async function checkOut(options: BuildOptions, path: string, index: string): Pro
   try {
     await git([...settings, 'read-tree', tree], run)
     await git([...settings, 'checkout-index', '--all', '--force', '--quiet'], run)
+    return items
   } catch (error) {
     if (!(error instanceof GitError)) throw error
     throw new DployError('source.unsafe', `The tree cannot be checked out: ${error.problem}`, { cause: error })

@@ -15,10 +15,22 @@ export interface ScanOptions {
   store: string
   /** File in which digests are remembered by size, times and inode, so that an unchanged file is not read again. */
   cache: string | null
+  /** Files of which it is known, in place of a cache, how they looked with a content. */
+  known?: KnownFiles
 }
 
 /** `ino:size:mtime:ctime` and the digest that the file had then. */
 type Remembered = Record<string, [seen: string, digest: Digest]>
+/** How files looked, by path, with the digest of what they held; null: nobody has read that yet. */
+export type KnownFiles = Record<string, [seen: string, digest: Digest | null]>
+
+export interface Scanned {
+  entries: Entry[]
+  /** How many files were read. */
+  read: number
+  /** What those of `known` hold that had no digest and looked the same when they were read. */
+  learned: Map<string, Digest>
+}
 
 /** How much of a file is read at once. Bytes. */
 const chunkBytes = 1024 * 1024
@@ -35,7 +47,7 @@ const timeGrain = 2_000
  * worker (measured: several times faster than promises). What vanishes meanwhile is not shipped. Throws `source.unsafe`
  * for what cannot be shipped, `source.unreachable` when the directory is none.
  */
-export function scanDirectory(options: ScanOptions, now: () => number = Date.now): { entries: Entry[]; read: number } {
+export function scanDirectory(options: ScanOptions, now: () => number = Date.now): Scanned {
   try {
     readdirSync(options.directory)
   } catch (cause) {
@@ -43,10 +55,11 @@ export function scanDirectory(options: ScanOptions, now: () => number = Date.now
   }
   const store = new ObjectStore(options.store)
   const { ships, enters } = selection(options.ship, options.leaveOut)
-  const before = options.cache === null ? {} : readCache(options.cache)
+  const before: KnownFiles = options.known ?? (options.cache === null ? {} : readCache(options.cache))
   const after: Remembered = {}
   const entries: Entry[] = []
   const buffer = Buffer.allocUnsafe(chunkBytes)
+  const learned = new Map<string, Digest>()
   let read = 0
   const visit = (path: string): boolean => {
     let any = false
@@ -75,12 +88,14 @@ export function scanDirectory(options: ScanOptions, now: () => number = Date.now
     else if (stat.isFile()) {
       const executable = (stat.mode & 0o100) !== 0
       const known = before[child]
-      if (Array.isArray(known) && known[0] === seen(stat) && digestPattern.test(known[1]) && store.has(known[1], stat.size)) {
-        after[child] = known
-        entries.push({ kind: 'file', path: child, executable, size: stat.size, digest: known[1] })
+      const digest = Array.isArray(known) && known[0] === seen(stat) ? known[1] : null
+      if (digest !== null && digestPattern.test(digest) && store.has(digest, stat.size)) {
+        after[child] = [known![0], digest]
+        entries.push({ kind: 'file', path: child, executable, size: stat.size, digest })
       } else {
         const { digest, size, stat: stored } = storeFile(store, full, buffer, child)
         read++
+        if (known?.[1] === null && known[0] === seen(stored)) learned.set(child, digest)
         if (Math.max(stored.mtimeMs, stored.ctimeMs) < now() - timeGrain) after[child] = [seen(stored), digest]
         entries.push({ kind: 'file', path: child, executable, size, digest })
       }
@@ -94,10 +109,11 @@ export function scanDirectory(options: ScanOptions, now: () => number = Date.now
     writeFileSync(temporary, JSON.stringify(after))
     renameSync(temporary, options.cache)
   }
-  return { entries, read }
+  return { entries, read, learned }
 }
 
-function seen(stat: Stats): string {
+/** How a file looks: it changes with what it holds. */
+export function seen(stat: Stats): string {
   return `${stat.ino}:${stat.size}:${stat.mtimeMs}:${stat.ctimeMs}`
 }
 
