@@ -1,13 +1,12 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { Balancer } from '../../balancers/contract.ts'
 import type { BalancerConfig } from '../../protocol/config.ts'
 import type { Environment } from '../store/applications.ts'
 import type { Store } from '../store/store.ts'
+import { EnvironmentWatch } from './environment-watch.ts'
 import { isIdle } from './groups.ts'
 
-/** How often balancers are asked about servers that are to get no traffic. Milliseconds. */
-const lookEvery = 1_000
+/** Milliseconds. */
 const askTimeout = 2_000
 
 /**
@@ -16,39 +15,24 @@ const askTimeout = 2_000
  */
 export class OutKeeper implements AsyncDisposable {
   readonly #options: { store: Store; openBalancer(config: BalancerConfig): Balancer; log: Logger }
-  readonly #stop = new AbortController()
-  readonly #running: Promise<void>
+  readonly #watch: EnvironmentWatch
 
   constructor(options: { store: Store; openBalancer(config: BalancerConfig): Balancer; log: Logger }) {
     this.#options = options
-    this.#running = this.#run()
+    this.#watch = new EnvironmentWatch({ ...options, look: (environment, signal) => this.#keep(environment, signal) })
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#stop.abort()
-    await this.#running
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#watch[Symbol.asyncDispose]()
   }
 
-  async #run(): Promise<void> {
-    const { signal } = this.#stop
-    while (!signal.aborted) {
-      await delay(lookEvery, undefined, { signal, ref: false }).catch(() => {})
-      if (signal.aborted) return
-      try {
-        for (const environment of await this.#options.store.applications.environments()) await this.#keep(environment)
-      } catch (error) {
-        this.#options.log.debug({ err: error }, 'servers that are to be out of traffic could not be looked at')
-      }
-    }
-  }
-
-  async #keep(environment: Environment): Promise<void> {
+  async #keep(environment: Environment, stop: AbortSignal): Promise<void> {
     const { log } = this.#options
     const config = environment.config.environments[environment.name]
     if (!config || config.balancer.kind === 'none') return
     const out = await this.#out(environment)
     if (out.length === 0) return
-    const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(askTimeout)])
+    const signal = AbortSignal.any([stop, AbortSignal.timeout(askTimeout)])
     await using balancer = this.#options.openBalancer(config.balancer)
     if (!balancer.capabilities.drains) return
     const seen = (await balancer.read(out, signal)).filter(({ admission }) => admission === 'ready').map(({ server }) => server)
@@ -59,7 +43,7 @@ export class OutKeeper implements AsyncDisposable {
     if (inTraffic.length === 0) return
     log.info({ environment: `${environment.application}/${environment.name}`, servers: inTraffic }, 'taking servers out of traffic that are to be out of it')
     await Promise.all(inTraffic.map((name) => balancer.drain(name, { timeout: 0, signal })))
-    await this.#giveBack(environment, balancer, inTraffic)
+    await this.#giveBack(environment, balancer, inTraffic, stop)
   }
 
   /** Names of those that are to be out now. A deployment that is under way sees to the groups itself, and puts nobody back whom a person drained. */
@@ -73,11 +57,11 @@ export class OutKeeper implements AsyncDisposable {
   }
 
   /** Whom a person put back while it was taken out here. */
-  async #giveBack(environment: Environment, balancer: Balancer, taken: readonly string[]): Promise<void> {
+  async #giveBack(environment: Environment, balancer: Balancer, taken: readonly string[], signal: AbortSignal): Promise<void> {
     const { store } = this.#options
     const config = environment.config.environments[environment.name]
     const keptOut = await store.servers.keptOut()
     const back = (await store.applications.servers(environment.id)).filter((server) => taken.includes(server.name) && !keptOut.has(server.id) && !isIdle(server, config, environment.liveGroup))
-    await Promise.all(back.map(({ name }) => balancer.register(name, { timeout: environment.config.environments[environment.name]!.timeouts.register, signal: this.#stop.signal })))
+    await Promise.all(back.map(({ name }) => balancer.register(name, { timeout: environment.config.environments[environment.name]!.timeouts.register, signal })))
   }
 }

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { Balancer } from '../../balancers/contract.ts'
 import type { BalancerConfig } from '../../protocol/config.ts'
@@ -6,10 +5,10 @@ import { handoverOf } from '../../protocol/release-spec.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import type { Environment } from '../store/applications.ts'
 import type { Store } from '../store/store.ts'
+import { EnvironmentWatch } from './environment-watch.ts'
 import { directoryOf } from './observe.ts'
 
-/** How often balancers are held against where releases listen. Milliseconds. */
-const lookEvery = 1_000
+/** Milliseconds. */
 const askTimeout = 2_000
 
 /**
@@ -18,33 +17,18 @@ const askTimeout = 2_000
  */
 export class PortKeeper implements AsyncDisposable {
   readonly #options: { store: Store; gateway: Gateway; openBalancer(config: BalancerConfig): Balancer; log: Logger }
-  readonly #stop = new AbortController()
-  readonly #running: Promise<void>
+  readonly #watch: EnvironmentWatch
 
   constructor(options: { store: Store; gateway: Gateway; openBalancer(config: BalancerConfig): Balancer; log: Logger }) {
     this.#options = options
-    this.#running = this.#run()
+    this.#watch = new EnvironmentWatch({ ...options, look: (environment, signal) => this.#keep(environment, signal) })
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#stop.abort()
-    await this.#running
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#watch[Symbol.asyncDispose]()
   }
 
-  async #run(): Promise<void> {
-    const { signal } = this.#stop
-    while (!signal.aborted) {
-      await delay(lookEvery, undefined, { signal, ref: false }).catch(() => {})
-      if (signal.aborted) return
-      try {
-        for (const environment of await this.#options.store.applications.environments()) await this.#keep(environment)
-      } catch (error) {
-        this.#options.log.debug({ err: error }, 'ports of releases could not be looked at')
-      }
-    }
-  }
-
-  async #keep(environment: Environment): Promise<void> {
+  async #keep(environment: Environment, stop: AbortSignal): Promise<void> {
     const { store, gateway, log } = this.#options
     const { service } = environment.config
     const config = environment.config.environments[environment.name]
@@ -52,7 +36,7 @@ export class PortKeeper implements AsyncDisposable {
     // Not kept open: it would hold on to a port that a deployment changes.
     await using balancer = this.#options.openBalancer(config.balancer)
     if (!balancer.readdress || (await store.deployments.unfinished(environment.id)).length > 0) return
-    const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(askTimeout)])
+    const signal = AbortSignal.any([stop, AbortSignal.timeout(askTimeout)])
     const place = { application: environment.application, environment: environment.name, directory: directoryOf(environment.config) }
     const ports = await Promise.all(
       (await store.applications.servers(environment.id)).map(async ({ id, name }) => {
