@@ -18,6 +18,11 @@ const server = http.createServer((request, response) => {
 })
 // Longer than the balancer keeps its connections.
 server.keepAliveTimeout = 75_000
+const connections = new Set()
+server.on('connection', (connection) => {
+  connections.add(connection)
+  connection.once('close', () => connections.delete(connection))
+})
 const sockets = new WebSocketServer({ server })
 sockets.on('connection', (socket) => {
   socket.on('error', () => {})
@@ -29,7 +34,7 @@ process.on('SIGTERM', () => {
   server.close(() => process.exit(0))
   // 1001: going away. Whoever reads it connects again.
   for (const socket of sockets.clients) socket.close(1001)
-  setInterval(() => server.closeIdleConnections(), 20)
+  setInterval(closeIdle, 20)
 })
 
 // Where nobody has drained it: users, or the balancer, keep connections on which a request may be under way just now.
@@ -37,5 +42,11 @@ function endPatiently() {
   stopping = true
   net.Server.prototype.close.call(server, () => process.exit(0))
   for (const socket of sockets.clients) socket.close(1001)
-  setTimeout(() => server.closeIdleConnections(), 5_000)
+  setTimeout(closeIdle, 5_000)
+}
+
+function closeIdle() {
+  server.closeIdleConnections()
+  // Proxies written in Go open connections ahead. Node does not count those as idle on which nothing was ever asked, and would wait for them.
+  for (const connection of connections) if (connection.bytesRead === 0) connection.destroy()
 }
