@@ -1,3 +1,4 @@
+// Needs the machine to itself.
 import assert from 'node:assert/strict'
 import { readFileSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'

@@ -2,8 +2,9 @@ import { spawn } from 'node:child_process'
 import { globSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { relative } from 'node:path'
+import { PassThrough } from 'node:stream'
 import { run } from 'node:test'
-import { spec } from 'node:test/reporters'
+import { spec, type TestEvent } from 'node:test/reporters'
 
 /** All of it has to be over by then. Milliseconds. */
 const bound = 40 * 60_000
@@ -42,7 +43,7 @@ const timer = setTimeout(() => {
 await main()
 finish()
 
-/** Type check, lint, unit tests and what waits more than it works side by side, then what measures or has a fleet, one file at a time. */
+/** Type check, lint and unit tests; then whole systems, two at a time as far as they leave each other alone; last what measures, one file at a time. */
 async function main(): Promise<void> {
   if (words.length === 0) {
     await program('type check', 'node_modules/.bin/tsc', ['--noEmit'])
@@ -50,15 +51,19 @@ async function main(): Promise<void> {
   }
   const files = globSync('{src,e2e,bench}/**/*.test.ts').filter((file) => words.length === 0 || words.some((word) => file.includes(word))).sort()
   const isWhole = (file: string) => file.startsWith('e2e/') && !file.startsWith('e2e/checks/')
-  await tests(files.filter((file) => !isWhole(file)), Math.max(2, availableParallelism()))
-  await tests(files.filter((file) => isWhole(file) && !isAlone(file)), Math.max(2, availableParallelism()))
-  await tests(files.filter((file) => isWhole(file) && isAlone(file)), 1)
+  const cores = Math.max(2, availableParallelism())
+  await tests(files.filter((file) => !isWhole(file)), cores)
+  const whole = files.filter(isWhole)
+  await tests(whole.filter((file) => needs(file) !== 'machine'), cores)
+  await tests(whole.filter((file) => needs(file) === 'machine'), 1)
 }
 
-/** A file that starts a fleet, a demo or a browser uses the whole machine; another one that measures says so itself, in these words. */
-function isAlone(file: string): boolean {
+/** What a file of tests has for itself alone while it runs. One that measures says so, in these words. */
+function needs(file: string): 'machine' | 'fleet' | 'browser' | null {
   const text = readFileSync(file, 'utf8')
-  return /import \{[^}]*\b(World|Fleet|unavailable|openBrowser|startDemo)\b[^}]*\} from/.test(text) || text.includes('// Needs the machine to itself')
+  if (text.includes('// Needs the machine to itself')) return 'machine'
+  if (/import \{[^}]*\b(World|Fleet|unavailable)\b[^}]*\} from/.test(text)) return 'fleet'
+  return /import \{[^}]*\b(openBrowser|startDemo)\b[^}]*\} from/.test(text) ? 'browser' : null
 }
 
 async function program(name: string, file: string, args: string[]): Promise<void> {
@@ -73,23 +78,52 @@ async function program(name: string, file: string, args: string[]): Promise<void
   else count.failed.push(name)
 }
 
+/** Runs so many files at a time, of which no two need the same, and prints each when it is over. */
 async function tests(files: string[], concurrency: number): Promise<void> {
   if (files.length === 0 || abort.signal.aborted) return
-  const stream = run({ files, concurrency, signal: abort.signal, timeout: 600_000 })
-  stream.on('test:pass', (event) => {
-    const why = typeof event.skip === 'string' && event.skip !== '' ? ` (${event.skip})` : ''
-    if (event.skip !== undefined) count.skipped.push(...testsOf(event).map((name) => `${name}${why}`))
-    else if (event.details.type !== 'suite') count.passed++
-  })
-  stream.on('test:fail', (event) => {
-    if (event.details.type === 'suite' && (event.details.error as { failureType?: string }).failureType === 'subtestsFailed') return
-    count.failed.push(`${event.file ?? ''}: ${event.name}`)
-  })
-  stream.on('test:summary', ({ file, duration_ms: ms }) => {
-    if (file !== undefined) times.push({ file: relative(process.cwd(), file), ms })
-  })
-  const text = stream.compose(new spec())
-  for await (const chunk of text) process.stdout.write(chunk as string)
+  // What most wait for begins first.
+  const waiting = (['fleet', 'browser', null, 'machine'] as const).flatMap((need) => files.filter((file) => needs(file) === need))
+  const taken = new Set<string>()
+  const report = new PassThrough({ objectMode: true })
+  let last: TestEvent | undefined
+  const work = async () => {
+    for (;;) {
+      const at = waiting.findIndex((file) => !taken.has(needs(file) ?? ''))
+      const [file] = at < 0 || abort.signal.aborted ? [] : waiting.splice(at, 1)
+      if (file === undefined) return
+      const need = needs(file)
+      if (need !== null) taken.add(need)
+      const events: TestEvent[] = []
+      for await (const event of run({ files: [file], signal: abort.signal, timeout: 600_000 }) as AsyncIterable<TestEvent>) events.push(event)
+      if (need !== null) taken.delete(need)
+      for (const event of events) {
+        counted(event)
+        // The sums of each file are left out; what failed is told once, at the end.
+        if (event.type === 'test:summary' && event.data.file === undefined) last = event
+        else if (event.type !== 'test:diagnostic' || event.data.nesting !== 0 || !/^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) /.test(event.data.message)) report.write(event)
+      }
+    }
+  }
+  const printed = (async () => {
+    for await (const chunk of report.compose(new spec())) process.stdout.write(chunk as string)
+  })()
+  await Promise.all(Array.from({ length: concurrency }, work))
+  if (last !== undefined) report.write(last)
+  report.end()
+  await printed
+}
+
+function counted(event: TestEvent): void {
+  if (event.type === 'test:pass') {
+    const why = typeof event.data.skip === 'string' && event.data.skip !== '' ? ` (${event.data.skip})` : ''
+    if (event.data.skip !== undefined) count.skipped.push(...testsOf(event.data).map((name) => `${name}${why}`))
+    else if (event.data.details.type !== 'suite') count.passed++
+  } else if (event.type === 'test:fail') {
+    if (event.data.details.type === 'suite' && (event.data.details.error as { failureType?: string }).failureType === 'subtestsFailed') return
+    count.failed.push(`${event.data.file ?? ''}: ${event.data.name}`)
+  } else if (event.type === 'test:summary' && event.data.file !== undefined) {
+    times.push({ file: relative(process.cwd(), event.data.file), ms: event.data.duration_ms })
+  }
 }
 
 function finish(): never {
