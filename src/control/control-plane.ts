@@ -94,7 +94,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const holder = holderOfThisProcess()
   const shared = reach && new SharedLocks({ store, links: (environment, signal) => reach.links(environment, signal), holder })
   const deployer = new Deployer({ store, servers: reach ?? gateway, shared, artifacts, openBalancer, log, holder }, measure)
-  const converger = cleanup.use(new Converger({ store, gateway, deployer, log }))
+  const converger = cleanup.use(new Converger({ store, gateway, deployer, log, stays: !reach }))
   // Through ssh, what a person did not ask for is not done.
   const upgrader = reach ? null : cleanup.use(new Upgrader({ store, gateway, bundle: agentBundle, trialSeconds: options.agentTrial ?? 60, log }))
   if (!reach) {

@@ -184,11 +184,17 @@ export function sameEntry(a: Entry, b: Entry): boolean {
   return b.kind === 'directory'
 }
 
+/** The objects of manifests that somebody asked for; each server of a deployment asks for those of the same. */
+const objects = new WeakMap<Manifest, ReadonlyMap<Digest, number>>()
+
 /** The digests that a manifest names, each once, with their sizes in bytes. */
-export function objectsOf(manifest: Manifest): Map<Digest, number> {
-  const objects = new Map<Digest, number>()
-  for (const entry of manifest.entries) if (entry.kind === 'file') objects.set(entry.digest, entry.size)
-  return objects
+export function objectsOf(manifest: Manifest): ReadonlyMap<Digest, number> {
+  const known = objects.get(manifest)
+  if (known) return known
+  const found = new Map<Digest, number>()
+  for (const entry of manifest.entries) if (entry.kind === 'file') found.set(entry.digest, entry.size)
+  objects.set(manifest, found)
+  return found
 }
 
 /** Throws `source.unsafe` unless the path is relative, stays inside, and can be made on ext4 and xfs. */

@@ -151,7 +151,7 @@ export class Artifacts implements ArtifactSource, Disposable {
   async transfer(from: Digest | null, to: Digest, signal: AbortSignal): Promise<{ objects: number; bytes: number; exact: boolean } | null> {
     const [before, after] = [from === null ? null : this.#sound(from), this.#sound(to)]
     if (after === null || (from !== null && before === null)) return null
-    const there = before === null ? new Map<Digest, number>() : objectsOf(before)
+    const there: ReadonlyMap<Digest, number> = before === null ? new Map() : objectsOf(before)
     const missing = [...objectsOf(after)].filter(([digest]) => !there.has(digest))
     const whole = missing.reduce((sum, [, size]) => sum + size, 0)
     if (whole > exactUpTo || missing.some(([digest, size]) => !this.store.has(digest, size))) return { objects: missing.length, bytes: whole, exact: false }

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { StepState } from '../../protocol/deployment.ts'
 import { DployError, reportOf } from '../../protocol/errors.ts'
@@ -12,6 +13,8 @@ import { directoryOf } from './observe.ts'
 const gather = 500
 /** A server whose converging failed is left alone this long, or until it connects again. Milliseconds. */
 const patience = 60_000
+/** How long after a deployment servers clean up: who watched it sees its end first, and one that goes back at once does not wait for it. Milliseconds. */
+const rest = 500
 
 /** In these states a server is out of traffic, or may be. */
 const inTheMiddle: ReadonlySet<StepState> = new Set<StepState>(['draining', 'activating', 'registering', 'reverting'])
@@ -21,14 +24,16 @@ const inTheMiddle: ReadonlySet<StepState> = new Set<StepState>(['draining', 'act
  * a deployment), and all connected ones after a deployment.
  */
 export class Converger implements Disposable {
-  readonly #options: { store: Store; gateway: Gateway; deployer: Deployer; log: Logger }
+  readonly #options: { store: Store; gateway: Gateway; deployer: Deployer; log: Logger; stays: boolean }
+  readonly #ending = new AbortController()
   readonly #timers = new Map<string, NodeJS.Timeout>()
   readonly #cleaning = new Set<Promise<void>>()
   readonly #failed = new Map<string, number>()
   /** Servers that a deployment left in the middle of their switch, by environment: they may run what is wanted and be out of traffic. */
   readonly #cut = new Map<string, Set<string>>()
 
-  constructor(options: { store: Store; gateway: Gateway; deployer: Deployer; log: Logger }) {
+  /** `stays`: this process does not end with the command that a person has given. */
+  constructor(options: { store: Store; gateway: Gateway; deployer: Deployer; log: Logger; stays: boolean }) {
     this.#options = options
   }
 
@@ -62,8 +67,9 @@ export class Converger implements Disposable {
     this.#cleaning.add(task)
   }
 
-  /** Resolves once what is to be cleaned up has been told to the servers. */
+  /** Resolves once what is to be cleaned up has been told to the servers, which is told now. */
   async settled(): Promise<void> {
+    this.#ending.abort()
     await Promise.all(this.#cleaning)
   }
 
@@ -147,7 +153,10 @@ export class Converger implements Disposable {
       this.#cut.set(environment.id, cut)
     }
     this.#soon(environment.id)
-    if (row.state !== 'succeeded' || (await store.deployments.unfinished(environment.id)).length > 0) return
+    if (row.state !== 'succeeded') return
+    if (this.#options.stays) await delay(rest, undefined, { signal: this.#ending.signal }).catch(() => {})
+    // Another one has begun: it is cleaned up after that.
+    if ((await store.deployments.unfinished(environment.id)).length > 0) return
     const place = { application: environment.application, environment: environment.name, directory: directoryOf(row.config) }
     const protect = [row.releaseId, row.fromReleaseId].filter((id) => id !== null)
     const numbers = await Promise.all(protect.map(async (id) => (await store.releases.get(id)).number))
