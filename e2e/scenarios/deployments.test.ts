@@ -1,3 +1,4 @@
+// Needs the machine to itself.
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { unavailable } from '../fleet/fleet.ts'

@@ -33,7 +33,7 @@ export async function pressEverything(page: Page, path: string): Promise<{ chang
       await page.goto(path)
       await page.locator('main').locator('h1, h2, p, [role="alert"]').first().waitFor()
       // The stream of changes stays open: a network that is idle there never is.
-      await page.waitForFunction("document.querySelector('main .skeleton') === null")
+      await page.locator('main .skeleton').first().waitFor({ state: 'detached' })
     }
     await open()
     const count = await page.locator(pressable).count()
