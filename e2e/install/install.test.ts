@@ -11,6 +11,7 @@ import type { Connection } from '../../src/cli/connect.ts'
 import { overSocket } from '../../src/cli/socket-client.ts'
 import { ended, program, type Ended } from '../commands/team.ts'
 import { Fleet, unavailable, type Server } from '../fleet/fleet.ts'
+import { openBrowser, signInWith, skip as noBrowser } from '../web/browser.ts'
 import { freePorts } from '../world.ts'
 import { copyCurl } from './curl.ts'
 
@@ -106,6 +107,30 @@ describe('agents that are installed on bare servers', { skip, concurrency: 1, ti
     const { code, stderr } = await install(web1)
     assert.equal(code, 0, stderr)
     assert.equal(await web1.mustExec('systemctl', ['show', '--property=MainPID', 'dploy-agent']), pid)
+  })
+
+  test('pasted as the pages show it, the line turns the row that waits into the server', { skip: noBrowser }, async () => {
+    await connection.client.call('apply', { body: { text: readFileSync(join(directory, 'dploy.yml'), 'utf8'), base: directory } })
+    const { token } = await connection.client.call('createToken', { body: { note: 'pages', right: 'administer' } })
+    await using browser = await openBrowser()
+    const { page } = await browser.open()
+    await signInWith(page, url, token)
+    await page.goto(`${url}/environments/shop/production/servers`)
+    await page.getByRole('button', { name: 'Add a server…' }).click()
+    const dialog = page.getByRole('dialog')
+    await dialog.getByLabel('Its name').fill('web2')
+    await dialog.getByRole('button', { name: 'Show the line' }).click()
+    await dialog.getByText('waiting for it…').waitFor()
+    const line = (await dialog.getByRole('group', { name: 'The line to paste' }).locator('code').innerText()).trim()
+    assert.match(line, /^curl -fsSL http\S+\/install\.sh \| sudo sh -s -- --token dploy_join_\S+ --name web2$/)
+    // What an attempt from before left there is not what Node is.
+    const { code, stderr } = await fleet.server('web2').exec('sh', ['-c', `rm -rf /var/lib/dploy; ln -sf /opt/curl/run /usr/local/bin/curl; ${line}`])
+    assert.equal(code, 0, stderr)
+    await dialog.getByText('arrived: nothing deployed').waitFor()
+    await dialog.getByRole('button', { name: 'Done' }).click()
+    await page.getByRole('row').filter({ hasText: 'web2' }).getByText('nothing deployed').waitFor()
+    // Chromium heeds that header by https alone, and says so.
+    assert.deepEqual(browser.trouble.filter((one) => !one.includes('Cross-Origin-Opener-Policy')), [])
   })
 
   test('the hardened agent deploys a service that systemd keeps, and runs commands as another user', async () => {
