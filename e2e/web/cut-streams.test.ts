@@ -21,7 +21,7 @@ describe('an event stream that is cut 20 times at random while a deployment runs
 
   before(async () => {
     writeFileSync(join(repository, 'server.js'), "require('node:http').createServer((_, response) => response.end('ok')).listen(process.env.PORT)\n")
-    writeFileSync(join(repository, 'build.js'), `let line = 0\nconst timer = setInterval(() => { console.log('line ' + ++line); if (line === ${lines}) clearInterval(timer) }, 12)\n`)
+    writeFileSync(join(repository, 'build.js'), `let line = 0\nconst lines = require('node:fs').existsSync('why.txt') ? ${lines} : 1\nconst timer = setInterval(() => { console.log('line ' + ++line); if (line === lines) clearInterval(timer) }, 12)\n`)
     writeFileSync(join(repository, 'dploy.yml'), `application: talker\nsource: { repository: . }\nbuild: { command: '${process.execPath} build.js' }\nservice: { command: '${process.execPath} server.js', port: 3000 }\nenvironments: { demo: { servers: [web1] } }\n`)
     git('init', '--quiet', '--initial-branch', 'main')
     commit('Talk')

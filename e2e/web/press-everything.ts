@@ -39,6 +39,9 @@ export async function pressEverything(page: Page, path: string): Promise<{ chang
     const count = await page.locator(pressable).count()
     for (let index = 0; index < count; index++) {
       const one = page.locator(pressable).nth(index)
+      // What was pressed before may have taken it away: a filter, another view.
+      if ((await one.count()) === 0) await open()
+      if (!(await one.waitFor({ state: 'attached', timeout: 2_000 }).then(() => true, () => false))) continue
       const name = await one.evaluate((element) => element.getAttribute('aria-label') ?? element.textContent, undefined, { timeout: 2_000 }).catch(() => null)
       // Copying, sorting by a column, choosing what is shown and downloading it stay in the browser.
       if (name === null || /^(?:Copy|Copied|Sign out)/.test(name) || (await one.evaluate((element) => element.closest('th') !== null, undefined, { timeout: 2_000 }).catch(() => true))) continue
