@@ -7,11 +7,13 @@ import { Writable } from 'node:stream'
 export class EarlyStream extends Writable {
   #target: Writable | null = null
   #kept: Buffer[] | null = []
+  #held = false
   #pending: ((error?: Error | null) => void) | null = null
 
   /** Writes to this from now on, beginning with all that came so far. */
   attach(target: Writable): void {
     this.#target = target
+    this.#held = false
     for (const chunk of this.#kept ?? []) target.write(chunk)
     const go = () => {
       this.#pending?.()
@@ -20,15 +22,21 @@ export class EarlyStream extends Writable {
     target.on('drain', go).on('close', go)
   }
 
+  /** What is written from now on is only kept until `settle`: the target is given something else meanwhile. */
+  hold(): void {
+    this.#held = true
+  }
+
   /** Nothing is kept any more. `again`: what came so far was swallowed on the way, and is written once more. */
   settle(again: boolean): void {
     if (again) for (const chunk of this.#kept ?? []) this.#target?.write(chunk)
     this.#kept = null
+    this.#held = false
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
     this.#kept?.push(chunk)
-    if (this.#target === null || this.#target.destroyed || this.#target.write(chunk)) done()
+    if (this.#target === null || this.#held || this.#target.destroyed || this.#target.write(chunk)) done()
     else this.#pending = done
   }
 

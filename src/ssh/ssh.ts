@@ -239,6 +239,7 @@ export class Ssh implements AsyncDisposable {
         }
         if (line?.kind === 'sudo') refusal = line.why
         else if (line) {
+          streams.outgoing.hold()
           // Ends what the script swallows of the agent's first frame.
           if (!placed) child.stdin.write('\n')
           placed = true
