@@ -16,11 +16,18 @@
 export const accessScript = `
 script=$1
 shift
-if [ "$(id -u)" = 0 ]; then exec sh -c "$script" dploy root "$@"; fi
+who=$(id)
+who=\${who%% *}
+dploy_user=\${who#*"("}
+dploy_user=\${dploy_user%")"}
+case $who in
+  "uid=0" | "uid=0("*) set -- root "$@"; eval "$script"; exit;;
+esac
 if why=$(sudo -n sh -c : 2>&1 </dev/null); then exec sudo -n sh -c "$script" dploy sudo "$@"; fi
 echo dploy sudo $why
 export DPLOY_SUDO_SAID="$why"
-exec sh -c "$script" dploy user "$@"
+set -- user "$@"
+eval "$script"
 `
 
 /**
@@ -30,14 +37,19 @@ exec sh -c "$script" dploy user "$@"
 export const placeScript = `
 umask 077
 access=$1 agent=$2 x64=$3 arm64=$4 least=$5
-case $(uname -sm) in
-  "Linux x86_64") arch=x64 sum=$x64;;
-  "Linux aarch64") arch=arm64 sum=$arm64;;
-  *) echo dploy stop architecture $(uname -sm); exit 0;;
-esac
 if [ $access = user ]; then state=$HOME/.dploy; else state=/var/lib/dploy; fi
+kept=$state/runtime/node-$x64 arch=x64
+if [ ! -x "$kept" ]; then kept=$state/runtime/node-$arm64 arch=arm64; fi
+# A runtime that is here is of this machine. Each program that is not started here is a millisecond.
+if [ ! -x "$kept" ]; then
+  case $(uname -sm) in
+    "Linux x86_64") arch=x64 sum=$x64;;
+    "Linux aarch64") arch=arm64 sum=$arm64;;
+    *) echo dploy stop architecture $(uname -sm); exit 0;;
+  esac
+  kept=$state/runtime/node-$sum
+fi
 [ -d "$state/runtime" ] && [ -d "$state/agent" ] || mkdir -p "$state/runtime" "$state/agent" || { echo dploy stop state "$state"; exit 0; }
-kept=$state/runtime/node-$sum
 bundle=$state/agent/$agent.mjs
 part=
 clean() { rm -f "$part"; }
@@ -49,7 +61,7 @@ if own=$(command -v node); then
 fi
 while :; do
   if [ -z "$node" ] && [ -x "$kept" ]; then node=$kept; fi
-  if [ -z "$node" ]; then what=runtime file=$kept wanted=$sum
+  if [ -z "$node" ]; then what=runtime file=$kept wanted=\${kept##*-}
   elif [ ! -s "$bundle" ]; then what=agent file=$bundle wanted=$agent
   else break; fi
   libc=$(getconf GNU_LIBC_VERSION 2>/dev/null) || libc="none 0"
@@ -84,6 +96,6 @@ while :; do
   fi
   trap - EXIT
 done
-echo dploy ready "$state" "$(id -un)" $access
-NODE_COMPILE_CACHE=$state/cache exec "$node" --min-semi-space-size=16 --max-semi-space-size=32 "$bundle" stdio --state "$state" --access $access
+echo dploy ready "$state" "\${dploy_user:-$(id -un)}" $access
+NODE_COMPILE_CACHE=$state/cache exec "$node" --v8-pool-size=1 --min-semi-space-size=16 --max-semi-space-size=32 "$bundle" stdio --state "$state" --access $access
 `

@@ -76,7 +76,7 @@ test('what does not have its digest is thrown away', { skip }, async (context) =
 test("a server's own Node is used if it is new enough", { skip }, async (context) => {
   const home = makeHome(context)
   const node = join(home.path, 'node')
-  writeFileSync(node, '#!/bin/sh\nif [ "$1" = --version ]; then echo v24.1.0; else shift 3; echo "own $1"; fi\n')
+  writeFileSync(node, '#!/bin/sh\nif [ "$1" = --version ]; then echo v24.1.0; else shift 4; echo "own $1"; fi\n')
   chmodSync(node, 0o755)
   const { child, lines } = start(home)
   assert.match((await lines.next())!, /^dploy need agent/)
