@@ -6,7 +6,6 @@ import { parseArgs } from 'node:util'
 import { DployError } from '../protocol/errors.ts'
 import { version } from '../protocol/product-version.ts'
 import { Agent } from './agent.ts'
-import { keepConnected } from './connection.ts'
 import { joinControlPlane, readIdentity, type Identity } from './identity.ts'
 import { proxyFor } from './proxy.ts'
 import { readInstanceId } from './instance-id.ts'
@@ -56,6 +55,8 @@ async function run(args: string[]): Promise<void> {
     keeper,
     log,
   })
+  // What speaks WebSocket is not needed by the agent that ssh carries.
+  const { keepConnected } = await import('./connection.ts')
   await keepConnected({ control: identity.control, proxy: proxyFor(identity.control, process.env) ?? identity.proxy ?? null, signal: stop.signal, serve: (carrier) => untilStopped(agent.serve(carrier), carrier, stop.signal), log })
   await agent.commandsEnded()
   if (values.tethered) await agent.stopServices()

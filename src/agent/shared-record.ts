@@ -23,7 +23,9 @@ export function holdShared(params: AgentParams<'hold'>, options: { directory: st
     }
     if (granted && take) journal.setLock(application, environment, take.holder, now + take.lease)
     else if (granted && (give !== null || force)) journal.setLock(application, environment, null, 0)
-    return { granted, lock: journal.lock(application, environment, now), epoch: journal.epoch(application, environment), record: readRecord(path) }
+    // Who holds it already, or gives it up, knows what stands here: thirty deployments with their releases, each time.
+    const known = deployment !== null && before?.deployment === deployment
+    return { granted, lock: journal.lock(application, environment, now), epoch: journal.epoch(application, environment), record: known ? null : readRecord(path) }
   })
 }
 

@@ -11,7 +11,7 @@ export async function resolve(run: Run): Promise<void> {
     const revision: Revision = request.promoted?.revision ?? { commit: null, ref: null, subject: 'uploaded directory', author: run.row.requestedBy, time: run.row.createdAt }
     return run.transition('building', { revision })
   }
-  const revision = await run.options.artifacts.resolve(config, base, request.revision, run.environment.branch ?? null, run.signal)
+  const revision = (await run.ahead?.revision()) ?? await run.options.artifacts.resolve(config, base, request.revision, run.environment.branch ?? null, run.signal)
   // One that was approved is a commit by now; its branch is still what people know it by.
   if (run.row.revision !== null) revision.ref = run.row.revision.ref
   run.row.revision = revision
@@ -25,7 +25,8 @@ export async function build(run: Run): Promise<void> {
   if (!revision) throw new DployError('internal', 'A deployment is building without a revision')
   let artifact = request.artifact
   if (artifact === null) {
-    const made = () =>
+    const made = async () =>
+      (await run.ahead?.artifact(revision)) ??
       run.options.artifacts.build(config, base, revision, {
         signal: run.signal,
         onOutput: (stream, text) => run.event(null, { kind: 'output', source: 'build', stream, text }),

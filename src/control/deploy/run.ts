@@ -12,6 +12,7 @@ import type { Release } from '../store/releases.ts'
 import type { Store } from '../store/store.ts'
 import { Redactor } from '../secrets/redactor.ts'
 import type { AgentLink } from '../gateway/agent-link.ts'
+import type { Ahead } from './ahead.ts'
 import type { SharedLock, SharedLocks } from './shared-lock.ts'
 
 type Output = Extract<DeploymentEventData, { kind: 'output' }>
@@ -68,6 +69,8 @@ export class Run {
   readonly lease: AbortSignal
   /** The lock on the servers themselves, where there is no common control plane. */
   readonly shared: SharedLock | null
+  /** What was found and made while the lock was taken. */
+  readonly ahead: Ahead | null
   startedAt: number
   /** Takes the secrets out of what is stored. */
   readonly redactor = new Redactor()
@@ -99,6 +102,7 @@ export class Run {
     release: Release | null
     from: Release | null
     shared: SharedLock | null
+    ahead: Ahead | null
     liveGroup: string | null
   }) {
     this.id = input.row.id
@@ -114,6 +118,7 @@ export class Run {
     this.signal = input.signal
     this.lease = input.lease
     this.shared = input.shared
+    this.ahead = input.ahead
     this.state = input.row.state
     this.liveGroup = input.liveGroup
     this.release = input.release

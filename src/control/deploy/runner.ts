@@ -1,6 +1,8 @@
 import { DployError, reportOf } from '../../protocol/errors.ts'
 import type { DeploymentState } from '../../protocol/deployment.ts'
+import type { DeploymentRow } from '../store/deployments.ts'
 import { activate, keepServing } from './activate.ts'
+import { Ahead } from './ahead.ts'
 import { restoreTraffic } from './canary.ts'
 import { commit } from './commit.ts'
 import { Failures } from './failures.ts'
@@ -40,6 +42,7 @@ export interface Measure {
 export async function runDeployment(id: string, options: RunnerOptions, measure: Measure, control: { wait: Patience; signal: AbortSignal }): Promise<DeploymentState> {
   const row = await options.store.deployments.get(id)
   if (isFinal(row.state)) return row.state
+  await using ahead = options.shared ? await beginAhead(row, options) : null
   await using shared = await orAbandon(id, options, control, async () => (await options.shared?.take(row, control)) ?? null)
   await using lease = await orAbandon(id, options, control, () => Lease.acquire(options.store.locks, row.environmentId, id, options.holder, control))
   if (row.state !== 'queued' && lease.fence !== row.fence + 1) {
@@ -47,7 +50,7 @@ export async function runDeployment(id: string, options: RunnerOptions, measure:
     await options.store.deployments.abandon(id, reportOf(new DployError('lock.lost', `Deployment ${row.number} was interrupted, and its lock was taken or opened by others meanwhile`)), Date.now())
     return 'failed'
   }
-  await using run = await openRun(id, options, lease, shared, control.signal)
+  await using run = await openRun(id, options, lease, { shared, ahead }, control.signal)
   await using measuring = await measure.start(run)
   const failures = new Failures(run.environment.strategy.max_failures)
   const dying = new Map<string, PromiseWithResolvers<void>>(run.servers.map((server) => [server.name, Promise.withResolvers<void>()]))
@@ -64,6 +67,8 @@ export async function runDeployment(id: string, options: RunnerOptions, measure:
       if (!(await settle(run, error))) return (await run.store.deployments.get(run.id)).state
     }
   }
+  // The servers are told while the receipt is made, and with the end of the watch.
+  await Promise.all([watch[Symbol.asyncDispose](), shared?.[Symbol.asyncDispose]()])
   await measuring.finish()
   await options.store.events.flush()
   return run.state
@@ -154,7 +159,13 @@ async function orAbandon<T>(id: string, options: RunnerOptions, control: { signa
   }
 }
 
-async function openRun(id: string, options: RunnerOptions, lease: Lease, shared: SharedLock | null, signal: AbortSignal): Promise<Run & AsyncDisposable> {
+/** Servers that keep the lock themselves are some round trips away. */
+async function beginAhead(row: DeploymentRow, { store, artifacts }: RunnerOptions): Promise<Ahead | null> {
+  const { name } = await store.applications.environmentById(row.environmentId)
+  return Ahead.of(row, row.config.environments[name]?.branch ?? null, artifacts)
+}
+
+async function openRun(id: string, options: RunnerOptions, lease: Lease, { shared, ahead }: { shared: SharedLock | null; ahead: Ahead | null }, signal: AbortSignal): Promise<Run & AsyncDisposable> {
   const held = shared ? AbortSignal.any([lease.signal, shared.signal]) : lease.signal
   const { store } = options
   const row = await store.deployments.get(id)
@@ -178,6 +189,7 @@ async function openRun(id: string, options: RunnerOptions, lease: Lease, shared:
     options,
     lease: held,
     shared,
+    ahead,
     liveGroup: environment.liveGroup,
     signal: AbortSignal.any([signal, held]),
     release: row.releaseId === null ? null : await store.releases.get(row.releaseId),

@@ -175,6 +175,7 @@ export class SharedLock implements AsyncDisposable {
   readonly #lost = new AbortController()
   readonly #timer: NodeJS.Timeout
   #state: DeploymentState = 'queued'
+  #over = false
 
   constructor(options: SharedLockOptions) {
     this.#options = options
@@ -196,19 +197,22 @@ export class SharedLock implements AsyncDisposable {
   /** Notes where the deployment stands. From the commit point on the servers are told at once which release is wanted. */
   note(state: DeploymentState): void {
     this.#state = state
-    if (isCommitted(state)) void this.#options.make().then((record) => this.#prolong(record)).catch(() => {})
+    // What is wanted is the same when it bakes.
+    if (isCommitted(state) && state !== 'baking') void this.#options.make().then((record) => this.#prolong(record)).catch(() => {})
   }
 
   /** Gives it up without writing anything. */
   async giveUp(): Promise<void> {
     clearInterval(this.#timer)
+    this.#over = true
     await this.#options.ask(this.#open(), { ...nothing, give: this.#options.mine(this.#state).deployment })
   }
 
-  /** Writes what came of the deployment and gives up the lock. */
+  /** Writes what came of the deployment and gives up the lock; once. */
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#timer)
-    if (this.#lost.signal.aborted) return
+    if (this.#over || this.#lost.signal.aborted) return
+    this.#over = true
     const record = await this.#options.make()
     // Sent, and done before anything that comes after it on these connections, their end too.
     void this.#options.ask(this.#open(), { ...nothing, give: this.#options.mine(this.#state).deployment, record }).catch(() => {})
