@@ -19,8 +19,8 @@ export interface ConnectOptions {
   base: string
   /** What else than ~/.ssh/config ssh is to read; by default DPLOY_SSH_CONFIG. */
   sshConfig?: string | undefined
-  /** Servers that will be needed at once. */
-  ahead?: readonly SshServer[] | undefined
+  /** An environment whose servers will be needed at once. */
+  ahead?: { application: string; environment: string; servers: readonly SshServer[] } | undefined
 }
 
 /**
@@ -50,9 +50,9 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
     onProgress: showProgress(),
   })
   // What is loaded from here on keeps this process busy, while the servers start their agents.
-  await ssh.ahead(options.ahead ?? [])
+  await ssh.ahead(options.ahead?.servers ?? [])
   const [{ startEmbedded }, { overSocket }] = await Promise.all([import('./embed.ts'), import('./socket-client.ts')])
-  const plane = await startEmbedded(data, { ssh })
+  const plane = await startEmbedded(data, { ssh, expected: options.ahead })
   const connection = overSocket(plane.socket)
   const interrupt = endOnInterrupt(async () => plane[Symbol.asyncDispose]())
   return {

@@ -22,7 +22,7 @@ export async function openSession(command: Command, environment: string | undefi
   // Another person's clone has dploy.yml and not what it names.
   if (project.text.includes(schemaPlace)) placeSchema(project.base)
   const name = choice.any === true && environment === undefined ? Object.keys(project.config.environments)[0]! : chooseEnvironment(project, environment)
-  const connection = await connect({ server: options.server, base: project.base, sshConfig: options.sshConfig, ahead: choice.ahead === true ? serversOf(project, name) : [] })
+  const connection = await connect({ server: options.server, base: project.base, sshConfig: options.sshConfig, ...(choice.ahead === true && { ahead: { application: project.config.application, environment: name, servers: serversOf(project, name) } }) })
   try {
     const warnings = await tell(connection.client, project)
     return {

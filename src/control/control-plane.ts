@@ -17,7 +17,7 @@ import { OutKeeper } from './deploy/out-keeper.ts'
 import { PortKeeper } from './deploy/port-keeper.ts'
 import { SharedLocks } from './deploy/shared-lock.ts'
 import { Gateway } from './gateway/gateway.ts'
-import { SshReach } from './gateway/ssh-reach.ts'
+import { SshReach, type Expected } from './gateway/ssh-reach.ts'
 import { Upgrader } from './gateway/upgrader.ts'
 import { agentBundle } from '../ssh/agent-bundle.ts'
 import { controlKey } from './key.ts'
@@ -51,6 +51,8 @@ export interface ControlPlaneOptions {
   pages?: PagesDirectory | undefined
   /** Reach servers by ssh, instead of waiting for their agents to dial in. */
   ssh?: Ssh | undefined
+  /** What will be asked for in a moment, by ssh. */
+  expected?: Expected | undefined
   /** Show /metrics to everybody, not only to who may read everything. */
   metricsOpen?: boolean | undefined
   /** How long a new version of an agent has to come back before the one before is put back. Seconds; by default 60. */
@@ -91,6 +93,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const address: { url: string | null } = { url: null }
   const notifier = cleanup.use(new Notifier({ store, log, brief: options.ssh !== undefined, pageOf: (number) => pageOf(options.publicUrl ?? address.url, number) }))
   const reach = options.ssh ? cleanup.use(new SshReach({ ssh: cleanup.use(options.ssh), store, gateway })) : null
+  if (reach && options.expected) void reach.ahead(options.expected).catch((error: unknown) => log.warn({ err: error }, 'nothing was connected ahead'))
   const holder = holderOfThisProcess()
   const shared = reach && new SharedLocks({ store, links: (environment, signal) => reach.links(environment, signal), holder })
   const deployer = new Deployer({ store, servers: reach ?? gateway, shared, artifacts, openBalancer, log, holder }, measure)

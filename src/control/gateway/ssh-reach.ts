@@ -15,12 +15,21 @@ const helloTimeout = 10_000
 /** How long to wait before one that was reached is tried again. Milliseconds. */
 const retryAfter = 1_000
 
+/** An environment that a command is about, and its servers as dploy.yml has them. */
+export interface Expected {
+  application: string
+  environment: string
+  servers: readonly { name: string; address: string | null }[]
+}
+
 /** Reaches servers by starting their agents through ssh, each once for as long as this lives. */
 export class SshReach implements Reach, Disposable {
   readonly #options: { ssh: Ssh; store: Store; gateway: Gateway }
   readonly #dials = new Map<string, Promise<AgentLink>>()
   readonly #failed = new Map<string, { at: number; error: DployError }>()
   readonly #reached = new Set<string>()
+  /** The directory that each was asked about when it was connected. */
+  readonly #looked = new Map<string, string>()
   readonly #stop = new AbortController()
 
   constructor(options: { ssh: Ssh; store: Store; gateway: Gateway }) {
@@ -31,14 +40,36 @@ export class SshReach implements Reach, Disposable {
   async links(environment: Environment, signal: AbortSignal): Promise<AgentLink[]> {
     const servers = await this.#options.store.applications.servers(environment.id)
     const look = { application: environment.application, environment: environment.name, directory: directoryOf(environment.config) }
-    const links = await Promise.allSettled(servers.map((server) => this.#link(server, signal, look)))
-    return links.flatMap((link) => (link.status === 'fulfilled' ? [link.value] : []))
+    const links = await Promise.allSettled(
+      servers.map(async (server) => {
+        this.#believeFailure(server)
+        return this.#link(server, signal, look)
+      }),
+    )
+    return links.flatMap((link) => {
+      if (link.status === 'rejected') return []
+      // It was connected before dploy.yml said another one.
+      if (this.#looked.get(link.value.server.id) !== look.directory) link.value.held = null
+      return [link.value]
+    })
+  }
+
+  /** Says hello to servers that an environment will be asked for in a moment, as far as both are known here already. */
+  async ahead({ application, environment: name, servers }: Expected): Promise<void> {
+    const { applications } = this.#options.store
+    const id = await applications.environmentId(application, name)
+    if (id === null) return
+    const [{ config }, known] = await Promise.all([applications.environmentById(id), applications.servers(id)])
+    const look = { application, environment: name, directory: directoryOf(config) }
+    for (const server of known) {
+      // What stands in the way is told to whoever asks for it.
+      if (servers.some((one) => one.name === server.name && one.address === server.address)) this.#link(server, undefined, look).catch(() => {})
+    }
   }
 
   /** The open connection to a server, or a new one. Throws why it cannot be reached, of this try or of one just made. */
   async reach(server: { id: string; name: string }, timeout: number, signal?: AbortSignal): Promise<AgentLink> {
-    const failed = this.#failed.get(server.id)
-    if (failed && Date.now() - failed.at < believed) throw failed.error
+    this.#believeFailure(server)
     const address = await this.#options.store.applications.addressOf(server.id)
     const deadline = Date.now() + timeout
     for (;;) {
@@ -57,6 +88,12 @@ export class SshReach implements Reach, Disposable {
     this.#stop.abort(new DployError('connection.closed', 'The control plane stops'))
   }
 
+  /** Throws why a server could not be reached a moment ago. */
+  #believeFailure({ id }: { id: string }): void {
+    const failed = this.#failed.get(id)
+    if (failed && Date.now() - failed.at < believed) throw failed.error
+  }
+
   async #link(server: { id: string; name: string; address: string | null }, signal?: AbortSignal, look?: Introduced['look']): Promise<AgentLink> {
     const present = this.#options.gateway.link(server.id)
     if (present?.open) return present
@@ -71,6 +108,7 @@ export class SshReach implements Reach, Disposable {
 
   async #dial(server: { id: string; name: string; address: string | null }, look: Introduced['look']): Promise<AgentLink> {
     const { ssh, gateway } = this.#options
+    if (look) this.#looked.set(server.id, look.directory)
     try {
       const { carrier, agent } = ssh.connect(server, this.#stop.signal)
       const patience = new AbortController()
