@@ -126,6 +126,16 @@ describe('who may call what', { timeout: 280_000 }, () => {
     assert.equal((await status()).json.code, 'unauthorized')
   })
 
+  test('a token for one environment ends no token of its owner that reaches further', async () => {
+    const { cookie } = await world.everybody.find((one) => one.name === 'administrator')!.credentials(false)
+    const make = async (right: Right, places: unknown) => (await plane.ask('POST', '/api/v1/tokens', { cookie: cookie!, body: { note: 'ours', right, places } })).json as { token: string; entry: { id: string } }
+    const [narrow, wide, same, other] = [await make('administer', [shop]), await make('read', null), await make('deploy', [shop]), await make('read', [blog])]
+    const end = async (id: string) => (await plane.ask('DELETE', `/api/v1/tokens/${id}`, { token: narrow.token })).status
+    assert.deepEqual([await end(wide.entry.id), await end(other.entry.id), await end(same.entry.id), await end(narrow.entry.id)], [403, 403, 200, 200])
+    await plane.ask('DELETE', `/api/v1/tokens/${wide.entry.id}`, { cookie: cookie! })
+    await plane.ask('DELETE', `/api/v1/tokens/${other.entry.id}`, { cookie: cookie! })
+  })
+
   test('a dploy.yml is followed where its sender may deploy, and the rest stays as it is', async () => {
     const text = (command: string) => JSON.stringify({ application: 'shop', source: { repository: '/nowhere' }, service: { command, port: 3000 }, notify: [{ kind: 'webhook', url: 'http://127.0.0.1:1/', secret: 'HOOK' }], environments: { production: { branch: 'main', servers: [{ name: 'shop1' }] }, staging: { servers: [{ name: 'shop2' }] } } })
     const token = world.everybody.find((one) => one.name === 'token of administrator: deploy shop')!

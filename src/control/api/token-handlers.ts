@@ -30,6 +30,10 @@ export function tokenHandlers(context: ApiContext): Pick<Handlers, 'tokens' | 'c
       const all = caller.rights.may('administer', null)
       const [entry] = await store.tokens.list({ id: params.token })
       if (!entry || (!all && (caller.person === null || entry.owner?.person !== caller.person))) throw new DployError('token.unknown', `There is no token ${params.token}`)
+      // One that was made for one place, and is known to others, cannot end what its owner has elsewhere.
+      if (caller.kind === 'token' && !all && entry.id !== caller.token) {
+        for (const place of entry.places ?? [null]) mustMay(caller, 'administer', place && (await store.applications.environmentId(place.application, place.environment)), place === null ? 'everywhere' : 'in all environments of this token')
+      }
       tell({ before: { note: entry.note, right: entry.right, places: entry.places, owner: entry.owner?.name ?? null }, after: null })
       await store.tokens.revoke(params.token, null)
       return {}
