@@ -38,6 +38,8 @@ export async function pressEverything(page: Page, path: string): Promise<{ chang
     await open()
     const count = await page.locator(pressable).count()
     for (let index = 0; index < count; index++) {
+      // What was pressed before may have taken some of them away.
+      if (index >= (await page.locator(pressable).count())) break
       const one = page.locator(pressable).nth(index)
       // What was pressed before may have taken it away: a filter, another view.
       if ((await one.count()) === 0) await open()
