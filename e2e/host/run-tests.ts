@@ -94,7 +94,11 @@ async function tests(files: string[], concurrency: number): Promise<void> {
       const need = needs(file)
       if (need !== null) taken.add(need)
       const events: TestEvent[] = []
-      for await (const event of run({ files: [file], signal: abort.signal, timeout: 600_000 }) as AsyncIterable<TestEvent>) events.push(event)
+      try {
+        for await (const event of run({ files: [file], signal: abort.signal, timeout: 600_000 }) as AsyncIterable<TestEvent>) events.push(event)
+      } catch (error) {
+        count.failed.push(`${file}: it could not be run: ${(error as Error).message}`)
+      }
       if (need !== null) taken.delete(need)
       for (const event of events) {
         counted(event)
