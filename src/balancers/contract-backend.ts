@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { setImmediate } from 'node:timers/promises'
 
 /** A server for the contract suite: real HTTP on loopback. `/hold` is answered when the test says so, all else at once, with its name. */
 export class Backend implements AsyncDisposable {
@@ -56,6 +57,8 @@ export class Backend implements AsyncDisposable {
     const server = this.#server
     this.#server = null
     if (!server) return
+    // What the kernel has taken for it already is accepted first: closing would reset it.
+    for (let turn = 0; turn < 2; turn++) await setImmediate()
     const closed = once(server, 'close')
     server.close()
     server.closeIdleConnections()
