@@ -1,11 +1,17 @@
 import assert from 'node:assert/strict'
-import { setTimeout as delay } from 'node:timers/promises'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import { unavailable, type Server } from '../fleet/fleet.ts'
 import { startUsers } from '../traffic/users.ts'
 import { World } from '../world.ts'
 
 const reason = unavailable()
+const run = promisify(execFile)
 
 for (const user of ['root', 'deploy'] as const) {
   describe(`8 bare servers, reached by ssh as ${user === 'root' ? 'root' : 'a user with sudo -n'}, without a control plane`, { skip: reason ?? false, concurrency: 1, timeout: 280_000 }, () => {
@@ -47,6 +53,46 @@ for (const user of ['root', 'deploy'] as const) {
       context.diagnostic(`${result.seconds} s with 1 s bake, overhead ${Math.round(result.receipt!.overheadMs)} ms; users: ${seen.answers.length} requests, ${seen.stalled.length} stalled`)
     })
 
+    test('a jump host, a key that only ssh-agent has and shared connections of the person work as by hand, and the next command logs in nowhere', { skip: user === 'root' ? false : 'the same for every user' }, async (context) => {
+      const [jump, ...others] = world.servers
+      const agentSocket = join(world.directory, 'agent.sock')
+      const agent = spawn('ssh-agent', ['-D', '-a', agentSocket], { stdio: 'ignore' })
+      const config = join(world.directory, 'person-config')
+      try {
+        for (let tries = 0; tries < 100 && !existsSync(agentSocket); tries++) await delay(20)
+        const fleet = readFileSync(world.fleet.sshConfig, 'utf8')
+        const [, key] = /IdentityFile (\S+)/.exec(fleet)!
+        await run('ssh-add', ['-q', key!], { env: { ...process.env, SSH_AUTH_SOCK: agentSocket } })
+        writeFileSync(config, `Host ${others.map(({ name }) => name).join(' ')}
+  ProxyJump ${jump!.name}
+Host *
+  IdentityAgent ${agentSocket}
+  IdentityFile none
+  ControlMaster auto
+  ControlPath ${world.directory}/own-%C
+  ControlPersist 60
+${fleet.replaceAll(/^.*Identit.*$/gm, '')}`)
+        const began = await Promise.all(world.servers.map(logins))
+        for (const command of ['deploy', 'rollback']) {
+          await world.commit({ 'version.txt': 'by hand\n' }, 'By hand')
+          await laptop.pull()
+          const { result, stderr } = await world.startIn(laptop.directory, [command, 'production'], { DPLOY_SSH_CONFIG: config, SSH_AUTH_SOCK: '' }).outcome
+          assert.equal(result.state, 'succeeded', `${result.failure?.message} ${stderr}`)
+        }
+        await allRun('two')
+        const counts = await Promise.all(world.servers.map(async (server, index) => (await logins(server)).slice(began[index]!.length)))
+        for (const own of counts.slice(1)) {
+          assert.equal(own.length, 1, own.join('\n'))
+          assert.ok(own[0]!.includes(` from ${jump!.address} `), own[0])
+        }
+        context.diagnostic(`logins of two commands: ${counts.map((own) => own.length).join(', ')}`)
+      } finally {
+        for (const { name } of world.servers) await run('ssh', ['-F', config, '-O', 'exit', name]).catch(() => {})
+        agent.kill()
+        if (agent.exitCode === null) await once(agent, 'exit')
+      }
+    })
+
     test('between deployments nothing of dploy runs on a server but the application', async () => {
       for (const server of world.servers) assert.deepEqual(await processesOf(server), [])
     })
@@ -61,4 +107,9 @@ async function processesOf(server: Server): Promise<string[]> {
     if (left.length === 0 || tries === 50) return left
     await delay(100)
   }
+}
+
+/** What sshd said of each login. */
+async function logins(server: Server): Promise<string[]> {
+  return (await server.mustExec('journalctl', ['--output', 'cat', '--identifier', 'sshd', '--identifier', 'sshd-session'])).split('\n').filter((line) => line.startsWith('Accepted '))
 }
