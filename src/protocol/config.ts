@@ -249,7 +249,7 @@ const probe = z
     z.strictObject({
       url: probeUrl.describe('What is asked, through the balancer.'),
       interval: durationOr('50ms', 'Between two requests; 5 ms to 50 ms.').refine((value) => value >= 5 && value <= 50, 'must be from 5ms to 50ms'),
-      post: urlPath.optional().meta({ description: 'A path at the same host that takes a POST without a body; every second request asks it. By default nothing is asked by POST.', examples: ['/probe'] }),
+      post: urlPath.optional().meta({ description: 'A path at the same host that takes a POST without a body; half of the requests ask it. By default nothing is asked by POST.', examples: ['/probe'] }),
     }),
   ])
   .transform((value): { url: string; interval: number; post?: string | undefined } => (typeof value === 'string' ? { url: value, interval: 50 } : value))

@@ -6,7 +6,7 @@ import type { Sample } from './sample.ts'
 /** What the prober tells its worker at its start. Durations in milliseconds. */
 export interface ProberWork {
   url: string
-  /** A path that is asked by POST, every second time; null: none is. */
+  /** A path that is asked by POST, half of the times; null: none is. */
   post: string | null
   interval: number
   timeout: number
@@ -20,9 +20,29 @@ export type ProberMessage = { kind: 'samples'; samples: Sample[] } | { kind: 'do
 
 if (parentPort !== null && isWork(workerData)) probe(workerData)
 
+/** How one request is made. */
+interface Kind {
+  connection: 'kept' | 'fresh'
+  method: 'GET' | 'POST'
+}
+
 /**
- * Asks at a fixed pace, whether or not the answers before have come, and by turns over a kept and over a fresh
- * connection, where it may by GET and by POST. A tick that this thread missed (the machine was busy) is not made up for: a burst is not what users send.
+ * The next four requests: over kept and over fresh connections alike, where there is something to post by GET and by POST alike, in an
+ * order of chance. By turns, a balancer that takes two or four servers by turns would give each server always the same.
+ */
+export function nextFour(posts: boolean, random: () => number = Math.random): Kind[] {
+  const four: Kind[] = (['GET', posts ? 'POST' : 'GET'] as const).flatMap((method) => [{ connection: 'kept', method }, { connection: 'fresh', method }])
+  // Fisher and Yates.
+  for (let last = four.length - 1; last > 0; last--) {
+    const other = Math.floor(random() * (last + 1))
+    ;[four[last], four[other]] = [four[other]!, four[last]!]
+  }
+  return four
+}
+
+/**
+ * Asks at a fixed pace, whether or not the answers before have come, half over a kept and half over fresh
+ * connections, where it may half by GET and half by POST. A tick that this thread missed (the machine was busy) is not made up for: a burst is not what users send.
  */
 function probe(work: ProberWork): void {
   const port = parentPort!
@@ -32,7 +52,7 @@ function probe(work: ProberWork): void {
   const outstanding = new Set<{ sent: number; abandoned: boolean }>()
   let samples: Sample[] = []
   let ticks = 0
-  let asked = 0
+  let four: Kind[] = []
   let timer: NodeJS.Timeout | undefined
   let stopping = false
   const reports = setInterval(() => {
@@ -47,9 +67,9 @@ function probe(work: ProberWork): void {
   const ask = async () => {
     const request = { sent: performance.now(), abandoned: false }
     outstanding.add(request)
-    const turn = asked++
-    const method = work.post !== null && turn % 4 > 1 ? 'POST' : 'GET'
-    const answer = await question.ask(turn % 2 === 0 ? 'kept' : 'fresh', method)
+    if (four.length === 0) four = nextFour(work.post !== null)
+    const { connection, method } = four.pop()!
+    const answer = await question.ask(connection, method)
     outstanding.delete(request)
     if (request.abandoned) return
     samples.push({ at: epoch + request.sent, ms: performance.now() - request.sent, method, ...answer })

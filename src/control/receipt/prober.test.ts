@@ -13,10 +13,21 @@ import { build } from 'esbuild'
 import type { Behaviour, Report } from './fixtures/troubled-server.ts'
 import type { LiveCounts } from './live-traffic.ts'
 import { startProber, type Prober } from './prober.ts'
+import { nextFour } from './prober-worker.ts'
 import { quantile, usualOf, verdictOf, type Sample } from './sample.ts'
 
 suite('the prober', { timeout: 60_000 }, () => {
-  test('asks every 50 ms, by turns over a kept and a fresh connection', async () => {
+  test('of servers that are taken by turns, each gets every kind of request', () => {
+    const kinds = Array.from({ length: 100 }, () => nextFour(true)).flat()
+    for (let server = 0; server < 4; server++) {
+      const own = kinds.filter((_, index) => index % 4 === server).map(({ connection, method }) => `${connection} ${method}`)
+      assert.deepEqual([...new Set(own)].toSorted(), ['fresh GET', 'fresh POST', 'kept GET', 'kept POST'])
+    }
+    for (let begin = 0; begin < kinds.length; begin += 4) assert.equal(new Set(kinds.slice(begin, begin + 4).map(({ connection, method }) => `${connection} ${method}`)).size, 4, 'each once in four')
+    assert.deepEqual(nextFour(false).map(({ connection, method }) => `${connection} ${method}`).toSorted(), ['fresh GET', 'fresh GET', 'kept GET', 'kept GET'])
+  })
+
+  test('asks every 50 ms, over kept and fresh connections alike', async () => {
     await using server = await startServer()
     await using prober = startProber({ url: server.url })
     await seen(prober, 40)

@@ -8,7 +8,7 @@ import type { Sample } from './sample.ts'
 export interface ProberOptions {
   /** http: or https:. */
   url: string
-  /** A path at the same host that takes a POST without a body, and is asked every second time; none unless told. */
+  /** A path at the same host that takes a POST without a body, and is asked half of the times; none unless told. */
   post?: string | undefined
   /** Milliseconds between two requests; 50 unless told, at least 5. */
   interval?: number
