@@ -50,7 +50,7 @@ for (let round = 1; round <= Number(values.rounds); round++) {
   const busy = () => world.servers.reduce((sum, server) => sum + server.cpuSeconds, 0)
   const before = busy()
   const used: { at: number; seconds: number }[] = []
-  const sampling = setInterval(() => used.push({ at: Date.now(), seconds: busy() - before }), 20)
+  const sampling = setInterval(() => used.push({ at: Date.now(), seconds: busy() - before }), 50)
   const began = Date.now()
   const { result } = await deploy()
   const ended = Date.now()

@@ -1,13 +1,10 @@
-import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { lstatSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { DployError } from '../protocol/errors.ts'
-import { destinationArguments, type Destination } from './destination.ts'
+import type { Destination } from './destination.ts'
 import { sshFailure } from './failure.ts'
-
-const run = promisify(execFile)
+import { askResolved } from './resolved.ts'
 
 /** What ssh would do for a destination by the person's own configuration. */
 export interface PersonConfig {
@@ -21,17 +18,16 @@ export interface PersonConfig {
   sharing: string[]
 }
 
+/** What a shell says of a program that is not there. */
+const notFound = 127
+
 /** How long a connection that nothing uses stays open for the next command. Seconds. */
 const persist = 600
 
 /** Asks `ssh -G`, which reads the configuration and connects to nothing. Throws as `sshFailure` says. */
 export async function personConfig(destination: Destination, configFile: string | null): Promise<PersonConfig> {
-  let text: string
-  try {
-    text = (await run('ssh', [...(configFile === null ? [] : ['-F', configFile]), '-G', ...destinationArguments(destination)], { env: { ...process.env, LC_ALL: 'C' } })).stdout
-  } catch (error) {
-    throw sshFailure({ stderr: (error as { stderr?: string }).stderr ?? '', code: (error as { code?: number | string }).code ?? null, destination })
-  }
+  const { code, text } = await askResolved(destination, configFile)
+  if (code !== 0) throw sshFailure({ stderr: text, code: code === notFound ? 'ENOENT' : code, destination })
   const values = new Map(text.trim().split('\n').map((line): [string, string] => [line.slice(0, line.indexOf(' ')), line.slice(line.indexOf(' ') + 1)]))
   const get = (key: string, other = '') => values.get(key) ?? other
   const common = { user: get('user'), hostname: get('hostname'), port: get('port', '22') }
