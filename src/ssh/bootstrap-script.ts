@@ -37,19 +37,14 @@ eval "$script"
 export const placeScript = `
 umask 077
 access=$1 agent=$2 x64=$3 arm64=$4 least=$5
+case $(uname -sm) in
+  "Linux x86_64") arch=x64 sum=$x64;;
+  "Linux aarch64") arch=arm64 sum=$arm64;;
+  *) echo dploy stop architecture $(uname -sm); exit 0;;
+esac
 if [ $access = user ]; then state=$HOME/.dploy; else state=/var/lib/dploy; fi
-kept=$state/runtime/node-$x64 arch=x64
-if [ ! -x "$kept" ]; then kept=$state/runtime/node-$arm64 arch=arm64; fi
-# A runtime that is here is of this machine. Each program that is not started here is a millisecond.
-if [ ! -x "$kept" ]; then
-  case $(uname -sm) in
-    "Linux x86_64") arch=x64 sum=$x64;;
-    "Linux aarch64") arch=arm64 sum=$arm64;;
-    *) echo dploy stop architecture $(uname -sm); exit 0;;
-  esac
-  kept=$state/runtime/node-$sum
-fi
 [ -d "$state/runtime" ] && [ -d "$state/agent" ] || mkdir -p "$state/runtime" "$state/agent" || { echo dploy stop state "$state"; exit 0; }
+kept=$state/runtime/node-$sum
 bundle=$state/agent/$agent.mjs
 part=
 clean() { rm -f "$part"; }
@@ -61,7 +56,7 @@ if own=$(command -v node); then
 fi
 while :; do
   if [ -z "$node" ] && [ -x "$kept" ]; then node=$kept; fi
-  if [ -z "$node" ]; then what=runtime file=$kept wanted=\${kept##*-}
+  if [ -z "$node" ]; then what=runtime file=$kept wanted=$sum
   elif [ ! -s "$bundle" ]; then what=agent file=$bundle wanted=$agent
   else break; fi
   libc=$(getconf GNU_LIBC_VERSION 2>/dev/null) || libc="none 0"
