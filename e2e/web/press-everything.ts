@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Page, Request } from 'playwright-core'
 import { routes } from '../../src/protocol/api/contract.ts'
 import type { Route } from '../../src/protocol/api/route.ts'
@@ -36,10 +37,8 @@ export async function pressEverything(page: Page, path: string): Promise<{ chang
       await page.locator('main .skeleton').first().waitFor({ state: 'detached' })
     }
     await open()
-    const count = await page.locator(pressable).count()
+    const count = await settled(() => page.locator(pressable).count())
     for (let index = 0; index < count; index++) {
-      // What was pressed before may have taken some of them away.
-      if (index >= (await page.locator(pressable).count())) break
       const one = page.locator(pressable).nth(index)
       // What was pressed before may have taken it away: a filter, another view.
       if ((await one.count()) === 0) await open()
@@ -61,4 +60,16 @@ export async function pressEverything(page: Page, path: string): Promise<{ chang
   } finally {
     await page.unroute('**/*')
   }
+}
+
+/** What is counted once it is the same for a while: a page goes on to fill itself after its first words. */
+async function settled(count: () => Promise<number>): Promise<number> {
+  let last = await count()
+  for (const deadline = Date.now() + 5_000; Date.now() < deadline; ) {
+    await delay(200)
+    const now = await count()
+    if (now === last) return now
+    last = now
+  }
+  return last
 }
