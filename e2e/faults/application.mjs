@@ -7,6 +7,7 @@
 //   boot=MS         listens only after so long
 import http from 'node:http'
 import { existsSync, readFileSync } from 'node:fs'
+import net from 'node:net'
 
 const words = readFileSync(new URL('version.txt', import.meta.url), 'utf8').trim().split(/\s+/)
 const fault = (name) => {
@@ -17,12 +18,14 @@ const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 const started = performance.now()
 const lastUsed = new WeakMap()
 const keepAlive = fault('keepalive') ?? 75_000
+let stopping = false
 
 const server = http.createServer(async (request, response) => {
   const { socket } = request
   const idle = performance.now() - (lastUsed.get(socket) ?? performance.now())
   if (idle > keepAlive) return void socket.destroy()
   response.on('finish', () => lastUsed.set(socket, performance.now()))
+  if (stopping) response.setHeader('connection', 'close')
   if (request.url === '/healthz') return void response.end('ok\n')
   if (request.url.startsWith('/assets/')) {
     const file = new URL(`public${request.url}`, import.meta.url)
@@ -41,6 +44,14 @@ setTimeout(() => server.listen(process.env.LISTEN_FDS ? { fd: 3 } : Number(proce
 process.on('SIGTERM', () => {
   if (fault('deaf') !== null) return
   if (fault('abrupt') !== null) process.exit(0)
+  if (process.env.LISTEN_FDS) return endPatiently()
   server.close(() => process.exit(0))
   setInterval(() => server.closeIdleConnections(), 20)
 })
+
+// Where nobody has drained it, the balancer keeps connections on which a request may be under way just now.
+function endPatiently() {
+  stopping = true
+  net.Server.prototype.close.call(server, () => process.exit(0))
+  setTimeout(() => setInterval(() => server.closeIdleConnections(), 20), 1_000)
+}
