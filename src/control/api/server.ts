@@ -106,7 +106,7 @@ function openable(url: string): string {
 
 function makeServer(context: ApiContext, handlers: Handlers, identify: Identify): FastifyInstance {
   // A proxy on this machine says for whom it asks; nobody else is believed that.
-  const server = fastify({ logger: false, trustProxy: 'loopback', forceCloseConnections: true, bodyLimit: 64 * 1024 * 1024, return503OnClosing: false, frameworkErrors: refuseAddress, clientErrorHandler: (error, socket) => refuseConnection(error, socket, context.refusals), http: headLimits(context.requestSeconds), routerOptions: { maxParamLength: 500 }, schemaController: { compilersFactory: compilersFactory! } })
+  const server = fastify({ logger: false, trustProxy: 'loopback', forceCloseConnections: true, bodyLimit: 64 * 1024 * 1024, return503OnClosing: false, frameworkErrors: refuseAddress, clientErrorHandler: (error, socket) => refuseConnection(error, socket, context.refusals), http: headLimits(context.requestSeconds), routerOptions: { maxParamLength: 500 }, schemaController: { compilersFactory } })
   server.addHook('onRequest', async (_request, reply) => setSafeHeaders(reply))
   limitBodies(server, context.requestSeconds, context.refusals)
   context.measured.watch(server)

@@ -12,6 +12,8 @@ const worth = { files: 500, bytes: 4 * 1024 * 1024 }
 const batch = 500
 /** File systems take their times from a clock that goes in steps (100 a second, at the slowest): what is written after this has another. Milliseconds. */
 const clockStep = 20
+/** Under which name the index has a blob as it is checked out: .gitattributes may make another content of it than what is shipped without a build. */
+const asCheckedOut = (oid: string) => `checked out ${oid}`
 
 /**
  * How files looked when they had been checked out, and what git calls what they hold: one that looks the same after the build holds the
@@ -47,12 +49,12 @@ export class CheckedOut {
 
   /** For a scan of the same directory: the digests of those whose blobs are known. */
   known(blobs: BlobIndex): KnownFiles {
-    const digests = blobs.find([...new Set([...this.#files.values()].map(({ oid }) => oid))])
-    return Object.fromEntries([...this.#files].map(([path, { oid, seen }]) => [path, [seen, digests.get(oid) ?? null]]))
+    const digests = blobs.find([...new Set([...this.#files.values()].map(({ oid }) => asCheckedOut(oid)))])
+    return Object.fromEntries([...this.#files].map(([path, { oid, seen }]) => [path, [seen, digests.get(asCheckedOut(oid)) ?? null]]))
   }
 
   /** Remembers what a scan has read of files that were as checked out. */
   remember(learned: ReadonlyMap<string, Digest>, blobs: BlobIndex): void {
-    blobs.add(new Map([...learned].map(([path, digest]) => [this.#files.get(path)!.oid, digest])))
+    blobs.add(new Map([...learned].map(([path, digest]) => [asCheckedOut(this.#files.get(path)!.oid), digest])))
   }
 }
