@@ -9,18 +9,18 @@ import { program } from './team.ts'
 /** The program that makes a terminal for the tests, as it does on servers. */
 export const script = '/usr/bin/script'
 
-/** `dploy shell` in a terminal of its own, with somebody who types. */
+/** `dploy` in a terminal of its own, with somebody who types. */
 export class Person implements AsyncDisposable {
   readonly child: ChildProcess
   shown = ''
   readonly #place: { directory: string; environment: NodeJS.ProcessEnv }
 
-  /** `place`: where dploy.yml is, and the environment of `dploy`. */
+  /** `place`: where dploy.yml is, and the environment of `dploy`; `args`: what it is given, words without spaces. */
   constructor(place: { directory: string; environment: NodeJS.ProcessEnv }, ...args: string[]) {
     this.#place = place
     // Notes how the terminal was set before and after.
     writeFileSync(join(place.directory, 'person.sh'), 'stty cols 90 rows 30; stty -g > before; "$@" ; code=$?; stty -g > after; exit $code\n')
-    this.child = spawn(script, ['-q', '-f', '-e', '-c', 'exec sh person.sh "$NODE" "$PROGRAM" shell $ARGS', '/dev/null'], {
+    this.child = spawn(script, ['-q', '-f', '-e', '-c', 'exec sh person.sh "$NODE" "$PROGRAM" $ARGS', '/dev/null'], {
       cwd: place.directory,
       env: { ...place.environment, TERM: 'xterm-256color', NODE: process.execPath, PROGRAM: program, ARGS: args.join(' ') },
       stdio: ['pipe', 'pipe', 'inherit'],
@@ -45,8 +45,9 @@ export class Person implements AsyncDisposable {
     return below(this.child.pid!).find((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith(process.execPath))!
   }
 
-  async code(): Promise<number> {
-    if (this.child.exitCode === null) await once(this.child, 'exit')
+  async code(patience = 60_000): Promise<number> {
+    const late = AbortSignal.timeout(patience)
+    if (this.child.exitCode === null) await once(this.child, 'exit', { signal: late }).catch(() => assert.fail(`it did not end within ${patience} ms:\n${JSON.stringify(this.shown)}`))
     return this.child.exitCode!
   }
 

@@ -20,7 +20,7 @@ describe('dploy shell', { skip: reason, concurrency: 1, timeout: 120_000 }, () =
   after(async () => team?.[Symbol.asyncDispose]())
 
   test('is a terminal with colours and the size of this one, also when that changes', async () => {
-    await using person = new Person(team, 'web1')
+    await using person = new Person(team, 'shell', 'web1')
     await person.sees(/[#$] $/)
     person.type('stty size; tput colors; tty; echo "<$DPLOY_SERVER>"\r')
     await person.sees(/30 90\s+256\s+\/dev\/pts\/\d+\s+<web1>/)
@@ -36,7 +36,7 @@ describe('dploy shell', { skip: reason, concurrency: 1, timeout: 120_000 }, () =
   })
 
   test('Ctrl-C goes to what runs there, and not to dploy', async () => {
-    await using person = new Person(team, 'web1')
+    await using person = new Person(team, 'shell', 'web1')
     await person.sees(/[#$] $/)
     person.type('sleep 600 || echo ended-$?\r')
     await person.sees(/sleep 600/)
@@ -49,7 +49,7 @@ describe('dploy shell', { skip: reason, concurrency: 1, timeout: 120_000 }, () =
   })
 
   test('a large paste arrives whole', async () => {
-    await using person = new Person(team, 'web1')
+    await using person = new Person(team, 'shell', 'web1')
     await person.sees(/[#$] $/)
     person.type('stty -echo -icanon; head -c 200000 | sha256sum | cut -c1-8; stty sane\r')
     await delay(500)
@@ -62,7 +62,7 @@ describe('dploy shell', { skip: reason, concurrency: 1, timeout: 120_000 }, () =
 
   test('the terminal is given back when dploy is ended from outside or the person gives up, and nothing stays on the server', async () => {
     for (const end of ['SIGTERM', '~.'] as const) {
-      await using person = new Person(team, 'web1')
+      await using person = new Person(team, 'shell', 'web1')
       await person.sees(/[#$] $/)
       person.type(`echo $$ > shell.pid; sleep 600\r`)
       await person.sees(/sleep 600/)
@@ -81,7 +81,7 @@ describe('dploy shell', { skip: reason, concurrency: 1, timeout: 120_000 }, () =
   test('says what is wrong without a terminal, and with a server that is not there', async () => {
     const piped = await team.dploy('shell', 'web1')
     assert.match(piped.stderr, /shell\.needs_terminal/)
-    await using person = new Person(team, 'web9')
+    await using person = new Person(team, 'shell', 'web9')
     await person.sees(/There is no server web9|names no server web9/)
     assert.equal(await person.code(), 1)
     person.restored()

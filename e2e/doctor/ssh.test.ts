@@ -222,7 +222,7 @@ describe('dploy doctor says why ssh does not reach a server, and a deployment sa
   })
 
   test('a terminal goes through ssh too', async () => {
-    await using person = new Person({ directory: world.repository, environment: world.environment }, 'web1')
+    await using person = new Person({ directory: world.repository, environment: world.environment }, 'shell', 'web1')
     await person.sees(/[#$] $/)
     person.type('stty size; hostname; id -un\r')
     await person.sees(/30 90\s+web1\s+root/)

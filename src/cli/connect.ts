@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { DployError } from '../protocol/errors.ts'
 import type { Client } from '../client/client.ts'
 import type { SshServer } from '../ssh/ssh.ts'
+import { onQuestion } from './view/question.ts'
 import { showProgress } from './view/ssh-progress.ts'
 
 export interface Connection extends AsyncDisposable {
@@ -48,6 +49,7 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
     runtimeAddress: process.env.DPLOY_RUNTIME_URL,
     interactive: process.stdin.isTTY && process.stderr.isTTY,
     onProgress: showProgress(),
+    onQuestion,
   })
   // What is loaded from here on keeps this process busy, while the servers start their agents.
   await ssh.ahead(options.ahead?.servers ?? [])

@@ -72,6 +72,13 @@ export function flow(parts: readonly string[], separator: string, width: number)
   return lines
 }
 
+/** The whole text in as many lines of at most `width` columns as it takes, broken between words; within one that is longer than a line. */
+export function wrap(text: string, width: number): string[] {
+  const most = Math.max(1, width)
+  const words = printable(text).split(' ').flatMap((word) => (stringWidth(word) <= most ? [word] : [...word.matchAll(new RegExp(`.{1,${most}}`, 'gsu'))].map(([piece]) => piece)))
+  return flow(words, ' ', most)
+}
+
 /** Escape sequences: of the kinds CSI, OSC (with its text) and the like, and of two characters. */
 const escapes = /\u001B(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\u0007\u001B]*(?:\u0007|\u001B\\|$)|[ -/]*[0-~])/g
 const style = /^\u001B\[[\d;:]*m$/

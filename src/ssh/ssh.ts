@@ -21,6 +21,8 @@ export interface SshOptions extends PlacingOptions {
   configFile?: string | null
   /** Whether a person at a terminal can answer ssh's questions. */
   interactive?: boolean | undefined
+  /** Told before ssh may ask something there, and once it was answered. */
+  onQuestion?: ((open: boolean) => void) | undefined
 }
 
 /** A server as dploy.yml names it. */
@@ -72,6 +74,8 @@ export class Ssh implements AsyncDisposable {
   readonly #options: SshOptions
   readonly #children = new Set<ChildProcess>()
   readonly #ahead = new Map<string, Begun & { stop: AbortController }>()
+  /** Connections about which a person was asked in vain: one command asks for a server several times, and a person answers once. */
+  readonly #declined = new Set<string>()
   #bundle: ReturnType<typeof agentBundle> | null = null
 
   constructor(options: SshOptions = {}) {
@@ -125,7 +129,7 @@ export class Ssh implements AsyncDisposable {
         signal.throwIfAborted()
         if (!(error instanceof DployError)) throw error
         if (error.code === 'ssh.closed_early' && attempt < patience.length) await delay(patience[attempt]! * (1 + Math.random()), undefined, { signal })
-        else if (!this.#options.interactive || !needsPerson(error) || attempt > 0 || !(await this.#logIn(destination, config))) throw error
+        else if (!this.#options.interactive || !needsPerson(error) || attempt > 0 || this.#declined.has(config.controlPath) || !(await this.#logIn(destination, config))) throw error
       } finally {
         endTurn()
       }
@@ -186,7 +190,9 @@ export class Ssh implements AsyncDisposable {
     const asked = asking.then(async () => {
       if (await isOpen(config.controlPath)) return true
       const child = spawn('ssh', [...this.#arguments(destination, config.sharing), 'exit 0'], { stdio: ['inherit', 'ignore', 'inherit'] })
-      const [code] = (await once(child, 'exit')) as [number | null]
+      this.#options.onQuestion?.(true)
+      const [code] = (await once(child, 'exit').finally(() => this.#options.onQuestion?.(false))) as [number | null]
+      if (code !== 0) this.#declined.add(config.controlPath)
       return code === 0
     })
     asking = asked.catch(() => {})

@@ -4,6 +4,7 @@ import type { Client } from '../../client/client.ts'
 import { DployError, reportOf, type ErrorReport } from '../../protocol/errors.ts'
 import { errorText, makeOutput, type Output } from '../output.ts'
 import type { Project } from '../project.ts'
+import { answered, onQuestion } from '../view/question.ts'
 import { showProgress } from '../view/ssh-progress.ts'
 import { openControlPlane } from './connection.ts'
 
@@ -40,7 +41,7 @@ export function addCommand(): Command {
       const { url, script } = await client.call('installer')
       if (/^https?:\/\/(127\.|localhost|\[::1\])/.test(url)) throw new DployError('request.invalid', `The control plane is at ${url}, where no other machine reaches it`, { fix: 'Start it so that they do: dploy serve --listen 0.0.0.0:4800 --url http://ADDRESS:4800' })
       const { Ssh } = await import('../../ssh/ssh.ts')
-      await using ssh = new Ssh({ configFile: command.optsWithGlobals<{ sshConfig?: string }>().sshConfig ?? process.env.DPLOY_SSH_CONFIG ?? null, runtimeAddress: process.env.DPLOY_RUNTIME_URL, interactive: process.stdin.isTTY && process.stderr.isTTY, onProgress: showProgress() })
+      await using ssh = new Ssh({ configFile: command.optsWithGlobals<{ sshConfig?: string }>().sshConfig ?? process.env.DPLOY_SSH_CONFIG ?? null, runtimeAddress: process.env.DPLOY_RUNTIME_URL, interactive: process.stdin.isTTY && process.stderr.isTTY, onProgress: showProgress(), onQuestion })
       const add = async (name: string) => {
         const address = options.ssh ?? addressOf(project, name)
         const { installAgent } = await import('../../ssh/install.ts')
@@ -100,11 +101,13 @@ async function inTurn(names: readonly string[], add: (name: string) => Promise<v
       const began = Date.now()
       try {
         await add(name)
+        await answered()
         if (output.mode === 'json') output.json({ type: 'server', name, connected: true, seconds: (Date.now() - began) / 1000 })
         else output.line(`${name} is a server now (${((Date.now() - began) / 1000).toFixed(1)} s).`)
       } catch (error) {
         const report = reportOf(error, name)
         failures.push(report)
+        await answered()
         if (output.mode === 'json') output.json({ type: 'server', name, connected: false, failure: report })
         else if (names.length > 1) output.line(errorText(report))
       }

@@ -7,7 +7,7 @@ import { exitCodeOf } from '../exec/exit-code.ts'
 import { readProject } from '../project.ts'
 import { openSession, requester, type Session } from '../session.ts'
 import { EscapeKeys } from './escape.ts'
-import { RawTerminal } from './raw-terminal.ts'
+import { RawTerminal, terminalSize } from './raw-terminal.ts'
 
 interface Options {
   environment?: string
@@ -39,21 +39,25 @@ export function shellCommand(): Command {
 /** Shows the server's terminal in this one until it ends. Null: the person gave up. */
 async function talk(session: Session, server: string, options: Options): Promise<CommandOutcome | null> {
   const stop = new AbortController()
-  using terminal = new RawTerminal(() => stop.abort(new Error('ended')))
-  const body = { ...terminal.size, kind: /^[A-Za-z0-9._+-]{1,60}$/.test(process.env.TERM ?? '') ? process.env.TERM! : 'xterm-256color', sudo: options.sudo, ...(options.user === undefined ? {} : { user: options.user }), requestedBy: requester() }
+  const body = { ...terminalSize(), kind: /^[A-Za-z0-9._+-]{1,60}$/.test(process.env.TERM ?? '') ? process.env.TERM! : 'xterm-256color', sudo: options.sudo, ...(options.user === undefined ? {} : { user: options.user }), requestedBy: requester() }
+  let terminal: RawTerminal | null = null
   let typist: Typist | null = null
   const keys = new EscapeKeys()
-  process.stdin.on('data', (bytes: Buffer) => {
+  const typed = (bytes: Buffer) => {
     const { send, giveUp } = keys.push(bytes)
     if (giveUp) stop.abort(new Error('given up'))
     else typist?.type(send)
-  })
-  const resized = () => typist?.resize(terminal.size)
+  }
+  const resized = () => typist?.resize(terminalSize())
   process.stdout.on('resize', resized)
   let outcome: CommandOutcome | null = null
   try {
     for await (const event of session.client.stream('shell', { params: { ...session.params, server }, body }, { signal: stop.signal })) {
-      if (event.kind === 'started') typist = new Typist(session.client, event.run)
+      if (event.kind === 'started') {
+        typist = new Typist(session.client, event.run)
+        // Until here the terminal is ssh's, which may have asked something on it. What was typed since is still to be read.
+        terminal = new RawTerminal(() => stop.abort(new Error('ended')), typed)
+      }
       if (event.kind === 'ended') outcome = event.outcome
       if (event.kind === 'output' && !process.stdout.write('text' in event ? event.text : Buffer.from(event.base64, 'base64'))) await once(process.stdout, 'drain')
     }
@@ -61,6 +65,7 @@ async function talk(session: Session, server: string, options: Options): Promise
     if (!stop.signal.aborted) throw error
   } finally {
     process.stdout.off('resize', resized)
+    terminal?.[Symbol.dispose]()
   }
   if (outcome === null) process.stderr.write('The connection was given up; the shell on the server ends.\n')
   return outcome

@@ -11,17 +11,13 @@ export class RawTerminal implements Disposable {
   readonly #signals = (['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const).map((signal) => ({ signal, listener: () => this.#onSignal() }))
   readonly #onSignal: () => void
 
-  /** `onSignal`: somebody ends this program from outside; keys such as Ctrl-C go to the other side. */
-  constructor(onSignal: () => void) {
+  /** `onSignal`: somebody ends this program from outside; keys such as Ctrl-C go to the other side, by `onTyped`. */
+  constructor(onSignal: () => void, onTyped: (bytes: Buffer) => void) {
     this.#onSignal = onSignal
     process.once('exit', this.#restore)
     for (const { signal, listener } of this.#signals) process.on(signal, listener)
     process.stdin.setRawMode(true)
-    process.stdin.resume()
-  }
-
-  get size(): TerminalSize {
-    return { columns: Math.max(1, process.stdout.columns || 80), rows: Math.max(1, process.stdout.rows || 24) }
+    process.stdin.on('data', onTyped)
   }
 
   [Symbol.dispose](): void {
@@ -31,4 +27,9 @@ export class RawTerminal implements Disposable {
     process.stdin.pause()
     process.stdin.removeAllListeners('data')
   }
+}
+
+/** How large the person's terminal is now. */
+export function terminalSize(): TerminalSize {
+  return { columns: Math.max(1, process.stdout.columns || 80), rows: Math.max(1, process.stdout.rows || 24) }
 }

@@ -1,7 +1,7 @@
 import { styleText } from 'node:util'
 import type { DeploymentState, StepState } from '../../protocol/deployment.ts'
 import { formatDuration } from '../../protocol/duration.ts'
-import { fit } from '../../protocol/terminal.ts'
+import { fit, wrap } from '../../protocol/terminal.ts'
 import type { Progress, ServerProgress } from './progress.ts'
 
 /** Up to here a server has a row of its own; above, a batch has one. */
@@ -90,7 +90,8 @@ function mark(state: StepState, paint: Paint): string {
 }
 
 function failureLines(progress: Progress, width: number, paint: Paint): string[] {
-  const { message, where, fix } = progress.failure!
-  const all = [`${where === undefined ? '' : `${where}: `}${message}`, `next: ${fix}`].flatMap((text) => text.split('\n'))
-  return all.map((text) => fit(paint('red', text), width))
+  const { code, message, where, fix } = progress.failure!
+  const all = [`${where === undefined ? '' : `${where}: `}${message}`, `next: ${fix}`, `(${code})`].flatMap((text) => text.split('\n'))
+  // Whole: it is what there is to read, and to type.
+  return all.flatMap((text) => wrap(text, width)).map((line) => paint('red', line))
 }

@@ -11,7 +11,7 @@ export function plainLine(event: DeploymentEvent, began: number): string | null 
   const { data } = event
   switch (data.kind) {
     case 'state':
-      return `${at}${data.state.replaceAll('_', ' ')}${data.failure ? `: ${data.failure.where === undefined ? '' : `${data.failure.where}: `}${data.failure.message}\n${' '.repeat(9)}next: ${data.failure.fix}` : ''}`
+      return `${at}${data.state.replaceAll('_', ' ')}${data.failure ? `: ${data.failure.where === undefined ? '' : `${data.failure.where}: `}${data.failure.message}\n${' '.repeat(9)}next: ${data.failure.fix}\n${' '.repeat(9)}(${data.failure.code})` : ''}`
     case 'step':
       return `${at}${who}${data.state}${data.failure ? `: ${data.failure.message}` : ''}`
     case 'progress':

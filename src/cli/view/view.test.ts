@@ -78,6 +78,17 @@ test('a failure tells what happened, where, and what to do next', () => {
   assert.match(lines[0]!, /failed {2}410 ms$/)
   assert.ok(lines.includes('web1: The service ended with code 1'))
   assert.ok(lines.includes('next: Read what it printed: dploy logs'))
+  assert.equal(lines.at(-1), '(service.exited)')
+})
+
+test('a failure is told whole, however narrow the terminal is', () => {
+  const failure = { code: 'ssh.host_key_changed', message: 'web1 shows another host key than the one known before', where: 'web1', fix: 'Find out why. If it was installed anew: ssh-keygen -f /home/anna/.ssh/known_hosts_of_the_shop -R web1' }
+  for (const width of [20, 40, 80]) {
+    const lines = drawn([...middle, ...events([410, null, state('failed', failure)])], { width })
+    for (const line of lines) assert.ok(line.length <= width, `${width}: ${line}`)
+    const said = lines.slice(lines.findIndex((line) => line.startsWith('web1: web1'))).join('').replaceAll(' ', '')
+    assert.equal(said, `web1: ${failure.message}next: ${failure.fix}(${failure.code})`.replaceAll(' ', ''))
+  }
 })
 
 test('an event is a plain line with its second, or none', () => {
@@ -97,7 +108,7 @@ test('an event is a plain line with its second, or none', () => {
     [
       '   0.00  rolling back',
       '   1.23  web1: switched',
-      '  12.35  failed: web1: It ended\n         next: Look',
+      '  12.35  failed: web1: It ended\n         next: Look\n         (service.exited)',
       '   2.00  web1: after_stage| one\n   2.00  web1: after_stage| two',
       '   0.01  plan: 1 server in 1 batch, 1 out of reach, bake 2.0 s\n   0.01  warning: slow',
       null,
