@@ -29,9 +29,9 @@ describe('a server that ssh does not reach, or a user who may not become root', 
 
   const table: { name: string; lines: (directory: string) => Promise<string[]> | string[]; code: string; message: RegExp; fix: RegExp }[] = [
     { name: 'a name that does not resolve', lines: () => ['HostName nosuch.invalid'], code: 'ssh.name_unknown', message: /nosuch\.invalid/, fix: /dploy\.yml/ },
-    { name: 'a closed port', lines: () => ['Port 2'], code: 'ssh.refused', message: /Nothing listens on port 2/, fix: /ssh plain@web1$/ },
+    { name: 'a closed port', lines: () => ['Port 2'], code: 'ssh.refused', message: /Nothing listens on port 2/, fix: /ssh -F \S+ plain@web1$/ },
     { name: 'an address where nothing is', lines: () => [`HostName ${world.fleet.hostAddress.replace(/\.1$/, '.250')}`], code: 'ssh.no_route', message: /does not answer/, fix: /firewall/ },
-    { name: 'an unknown host key', lines: () => ['UserKnownHostsFile /dev/null', 'StrictHostKeyChecking yes'], code: 'ssh.host_key_unknown', message: /not known/, fix: /by hand.*ssh plain@web1$/ },
+    { name: 'an unknown host key', lines: () => ['UserKnownHostsFile /dev/null', 'StrictHostKeyChecking yes'], code: 'ssh.host_key_unknown', message: /not known/, fix: /by hand.*ssh -F \S+ plain@web1$/ },
     {
       name: 'a changed host key',
       lines: async (directory) => {
@@ -62,7 +62,7 @@ describe('a server that ssh does not reach, or a user who may not become root', 
       const failure = await deployWith('denied', [])
       assert.equal(failure.code, 'ssh.permission_denied', failure.message)
       assert.match(failure.message, /does not let plain in: none of the one key offered is accepted: \S+id_ed25519 ED25519 SHA256:\S+; it takes publickey/)
-      assert.match(failure.fix, /ssh-copy-id plain@web1$/)
+      assert.match(failure.fix, /ssh-copy-id -i \S+id_ed25519 -F \S+ plain@web1$/)
     } finally {
       await server.mustExec('mv', ['/home/plain/.ssh/away', '/home/plain/.ssh/authorized_keys'])
     }

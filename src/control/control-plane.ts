@@ -121,7 +121,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   cleanup.defer(() => converger.settled())
   cleanup.defer(() => deployer.stop())
   const receiver = cleanup.use(new Receiver({ store, deployer, log }))
-  const context = { store, gateway, shared, deployer, converger, commands: new CommandRuns(store, gateway), copies: new FileCopies(store, gateway), artifacts, upgradeProblem: (id: string) => upgrader?.problem(id) ?? null, guesses: new Guesses(), receiver, notifier, openBalancer, pages: options.pages ?? null, controlKey: key.publicKey, badgeToken: (id: string) => box.mark(`badge:${id}`), address, publicUrl: options.publicUrl ?? null, version: version(), measured: cleanup.use(new Measured()), vitals, closing: false, metricsOpen: options.metricsOpen ?? false, requestSeconds: options.requestSeconds ?? 15, refusals, log }
+  const context = { sshConfig: options.ssh?.configFile ?? null, store, gateway, shared, deployer, converger, commands: new CommandRuns(store, gateway), copies: new FileCopies(store, gateway), artifacts, upgradeProblem: (id: string) => upgrader?.problem(id) ?? null, guesses: new Guesses(), receiver, notifier, openBalancer, pages: options.pages ?? null, controlKey: key.publicKey, badgeToken: (id: string) => box.mark(`badge:${id}`), address, publicUrl: options.publicUrl ?? null, version: version(), measured: cleanup.use(new Measured()), vitals, closing: false, metricsOpen: options.metricsOpen ?? false, requestSeconds: options.requestSeconds ?? 15, refusals, log }
   const api = cleanup.use(await serveApi(context, makeHandlers(context), { tcp: options.tcp, socket: options.socket }))
   await deployer.recover()
   // A command that comes and goes starts nothing that nobody asked it for.

@@ -4,6 +4,7 @@ import { StringDecoder } from 'node:string_decoder'
 import { formatDuration } from './duration.ts'
 import type { PersonCommand } from './command-messages.ts'
 import { DployError } from './errors.ts'
+import { typed } from './typed.ts'
 
 /** Between asking a process group to end and ending it. Milliseconds. */
 const grace = 2_000
@@ -87,7 +88,7 @@ export function shellText(command: string): string {
 /** A command as a person would type it, for records and messages; never to be run. */
 export function commandText(command: PersonCommand): string {
   if ('line' in command) return command.line
-  return [command.file, ...command.args].map((word) => (/^[A-Za-z0-9_./:,@%+=-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)).join(' ')
+  return typed([command.file, ...command.args])
 }
 
 /** Builtins and reserved words (dash(1)) that a plain-looking command may begin with. */

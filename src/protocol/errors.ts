@@ -60,7 +60,7 @@ export const errorTable = {
   'server.no_sudo': { status: 502, title: 'The user on a server may not become root, which is needed', fix: 'Allow sudo without a password there, or ask for nothing that needs root' },
   'server.wrong_architecture': { status: 502, title: 'A server has another architecture than what is sent to it', fix: 'Use x86-64 or arm64, and build for the one that the server has' },
   'server.libc_too_old': { status: 502, title: 'The C library of a server is too old', fix: 'Upgrade its operating system: glibc 2.28 or newer' },
-  'server.drifted': { status: 409, title: 'A server does not run what its environment wants', fix: 'Run: dploy deploy' },
+  'server.drifted': { status: 409, title: 'A server does not run what its environment wants', fix: 'Run: dploy converge' },
   'server.activate_failed': { status: 502, title: 'The release could not be activated on a server', fix: 'See the cause and the service log' },
   'server.no_runtime': { status: 502, title: 'The server has no Node 24, and none could be brought there', fix: 'Install Node 24 on the server' },
   'ssh.name_unknown': { status: 502, title: 'The name of the server does not resolve', fix: 'Correct its address in dploy.yml, or add it to ~/.ssh/config' },

@@ -1,3 +1,5 @@
+import { typed } from '../protocol/typed.ts'
+
 /** Where ssh is to connect to, as the person wrote it in dploy.yml. */
 export interface Destination {
   /** What ssh is given as its destination: a host, or an alias of the person's ssh config. */
@@ -23,4 +25,9 @@ export function readDestination(address: string): Destination {
 /** The arguments of ssh that name it; the last one is the destination. */
 export function destinationArguments({ host, user, port }: Destination): string[] {
   return [...(user === null ? [] : ['-l', user]), ...(port === null ? [] : ['-p', String(port)]), '--', host]
+}
+
+/** What a person types behind `ssh` to get there as dploy does; `configFile` where it is not their own. */
+export function typedDestination({ host, user, port }: Destination, configFile?: string | null): string {
+  return typed([...(configFile ? ['-F', configFile] : []), ...(port === null ? [] : ['-p', String(port)]), `${user === null ? '' : `${user}@`}${host}`])
 }

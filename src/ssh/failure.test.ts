@@ -54,7 +54,7 @@ Offending ED25519 key in /home/anna/.ssh/known_hosts:1\r
 Host key for [127.0.0.1]:22622 has changed and you have requested strict checking.\r
 Host key verification failed.\r
 `,
-    expect: ['ssh.host_key_changed', /another host key \(SHA256:yqSkPRF\/LLQPn9fM6o1NG9qfefPYPdZUz1r\/jGb0Uts\).*known_hosts:1/, /ssh-keygen -f \/home\/anna\/\.ssh\/known_hosts -R \[127\.0\.0\.1\]:22622$/],
+    expect: ['ssh.host_key_changed', /another host key \(SHA256:yqSkPRF\/LLQPn9fM6o1NG9qfefPYPdZUz1r\/jGb0Uts\).*known_hosts:1/, /ssh-keygen -f \/home\/anna\/\.ssh\/known_hosts -R '\[127\.0\.0\.1\]:22622'$/],
   },
   {
     name: 'a key that is not let in',
@@ -75,7 +75,7 @@ debug1: Offering public key: /home/anna/my keys/k3 ED25519 SHA256:LYOqPicetKzuAR
 Received disconnect from 127.0.0.1 port 22622:2: Too many authentication failures
 Disconnected from 127.0.0.1 port 22622
 `,
-    expect: ['ssh.too_many_failures', /more keys than it allows: k2 ED25519 .*, \/home\/anna\/my keys\/k3 ED25519/, /IdentitiesOnly/],
+    expect: ['ssh.too_many_failures', /more keys than it allows: k2 ED25519 .*, \/home\/anna\/my keys\/k3 ED25519/, /: ssh -o IdentitiesOnly=yes web1$/],
   },
   { name: 'MaxStartups', stderr: 'kex_exchange_identification: Connection closed by remote host\r\n', expect: ['ssh.closed_early', /MaxStartups/, /Wait a minute/] },
   { name: 'MaxStartups, by a reset', stderr: 'kex_exchange_identification: read: Connection reset by peer\r\nConnection reset by 10.0.0.5 port 22\r\n', expect: ['ssh.closed_early', /MaxStartups/, /Wait/] },
@@ -109,4 +109,14 @@ test('ssh is asked for more only where it would tell more', () => {
   assert.equal(needsVerbose('root@10.0.0.5: Permission denied (publickey).'), true)
   assert.equal(needsVerbose('ssh: connect to host 10.0.0.9 port 22: Connection refused'), false)
   assert.deepEqual(offeredKeys(''), [])
+})
+
+test('what is to be typed reads the same configuration, and names a key that was not tried or the one that was', () => {
+  const destination = readDestination('deploy@web1:2222')
+  const resolved = { configFile: '/home/anna/team config', identityFiles: ['/home/anna/.ssh/a', '/home/anna/.ssh/b'] }
+  const offered = 'debug1: Offering public key: /home/anna/.ssh/a ED25519 SHA256:nh8J5MPSGYCI21CpqEakpRaiBC10gq5Ay3vtO7lulG4 explicit\n'
+  const fix = (stderr: string) => sshFailure({ stderr, code: 255, destination, resolved }).fix
+  assert.match(fix(`${offered}Received disconnect from 10.0.0.5 port 22:2: Too many authentication failures`), /: ssh -o IdentitiesOnly=yes -i \/home\/anna\/\.ssh\/b -F '\/home\/anna\/team config' -p 2222 deploy@web1$/)
+  assert.match(fix(`${offered}deploy@web1: Permission denied (publickey,password).`), /: ssh-copy-id -i \/home\/anna\/\.ssh\/a -F '\/home\/anna\/team config' -p 2222 deploy@web1$/)
+  assert.match(fix(`${offered}deploy@web1: Permission denied (publickey).`), /no passwords: .*authorized_keys there\. It is this: cat \/home\/anna\/\.ssh\/a\.pub$/)
 })

@@ -1,5 +1,6 @@
 import { DployError, type ErrorCode } from '../protocol/errors.ts'
-import type { Destination } from './destination.ts'
+import { typed as typedWords } from '../protocol/typed.ts'
+import { typedDestination, type Destination } from './destination.ts'
 
 /** How an ssh ended that did not reach its server. */
 export interface SshEnd {
@@ -10,8 +11,8 @@ export interface SshEnd {
   destination: Destination
   /** The name of the server in dploy.yml. */
   server?: string | undefined
-  /** Where ssh really went, as `ssh -G` says it. */
-  resolved?: { user: string; hostname: string; port: string } | undefined
+  /** Where ssh really went and with what, as `ssh -G` says it. */
+  resolved?: { user?: string; hostname?: string; port?: string; configFile?: string | null; identityFiles?: readonly string[] } | undefined
 }
 
 interface Kind {
@@ -30,6 +31,8 @@ interface Facts {
   host: string
   port: string
   keys: string[]
+  /** Files of keys that ssh knows of and has not offered. */
+  untried: string[]
 }
 
 /**
@@ -47,7 +50,7 @@ const kinds: readonly Kind[] = [
       const name = /ssh-keygen .*-R "?([^"\s]+)"?/.exec(stderr)?.[1] ?? (port === '22' ? host : `[${host}]:${port}`)
       return {
         message: `${host} shows another host key${print === undefined ? '' : ` (${print})`} than the one known before${line === undefined ? '' : ` (${line})`}: it was installed anew, or somebody stands in between`,
-        fix: `Find out why. If it was installed anew: ssh-keygen${file === undefined ? '' : ` -f ${file}`} -R ${name}`,
+        fix: `Find out why. If it was installed anew: ${typedWords(['ssh-keygen', ...(file === undefined ? [] : ['-f', file]), '-R', name])}`,
       }
     },
   },
@@ -77,9 +80,10 @@ const kinds: readonly Kind[] = [
   {
     pattern: /Too many authentication failures/,
     code: 'ssh.too_many_failures',
-    say: ({ host, typed, keys }) => ({
+    say: ({ host, typed, keys, untried }) => ({
       message: `${host} ended the login: ssh offered more keys than it allows${listed(keys)}`,
-      fix: `Name the right key in ~/.ssh/config (IdentityFile, IdentitiesOnly yes), then: ssh ${typed}`,
+      // A key that is named here is offered first, and IdentitiesOnly leaves out those that only an agent holds.
+      fix: `Name the right key in ~/.ssh/config (IdentityFile, IdentitiesOnly yes). ${untried.length > 1 ? 'Whether one of these is it' : 'Whether it opens'}: ssh -o IdentitiesOnly=yes ${untried.slice(0, 3).map((file) => `${typedWords(['-i', file])} `).join('')}${typed}`,
     }),
   },
   {
@@ -88,10 +92,12 @@ const kinds: readonly Kind[] = [
     say({ match, user, host, typed, keys, stderr }) {
       const offers = keys.length > 0 ? `none of the ${keys.length === 1 ? 'one key' : `${keys.length} keys`} offered is accepted${listed(keys)}` : 'no key was offered'
       const locked = /agent refused operation|incorrect passphrase|Load key "([^"]+)"/.exec(stderr)
-      return {
-        message: `${host} does not let ${user} in: ${offers}${locked ? ` (${locked[0]})` : ''}; it takes ${match[1]}`,
-        fix: keys.length > 0 ? `Add your public key there: ssh-copy-id ${typed}` : 'Load your key: ssh-add; or name it in ~/.ssh/config (IdentityFile)',
-      }
+      const message = `${host} does not let ${user} in: ${offers}${locked ? ` (${locked[0]})` : ''}; it takes ${match[1]}`
+      if (keys.length === 0) return { message, fix: 'Load your key: ssh-add; or name it in ~/.ssh/config (IdentityFile)' }
+      const file = /^(\/.*) \S+ SHA256:/.exec(keys[0]!)?.[1]
+      // Where no password opens, ssh-copy-id does not get in either.
+      if (!/password|keyboard-interactive/.test(match[1]!)) return { message, fix: `It takes no passwords: let somebody who gets in add your public key to ~${user}/.ssh/authorized_keys there. It is this: ${file === undefined ? 'ssh-add -L' : typedWords(['cat', `${file}.pub`])}` }
+      return { message, fix: `Add your public key there: ssh-copy-id ${file === undefined ? '' : `${typedWords(['-i', file])} `}${typed}` }
     },
   },
   {
@@ -128,14 +134,15 @@ const kinds: readonly Kind[] = [
 export function sshFailure(end: SshEnd): DployError {
   const { destination, resolved } = end
   const where = end.server ?? destination.text
-  const typed = `${destination.port === null ? '' : `-p ${destination.port} `}${destination.user === null ? '' : `${destination.user}@`}${destination.host}`
+  const typed = typedDestination(destination, resolved?.configFile)
   if (end.code === 'ENOENT') return new DployError('ssh.failed', 'There is no ssh program on this machine', { where, fix: 'Install OpenSSH: apt install openssh-client' })
   const stderr = end.stderr.replaceAll('\r', '')
   const plain = stderr.replace(/^debug\d: .*$/gm, '')
   for (const { pattern, code, say } of kinds) {
     const match = pattern.exec(plain)
     if (!match) continue
-    const facts = { match, stderr, typed, user: resolved?.user ?? destination.user ?? 'you', host: resolved?.hostname ?? destination.host, port: resolved?.port ?? String(destination.port ?? 22), keys: offeredKeys(stderr) }
+    const keys = offeredKeys(stderr)
+    const facts = { match, stderr, typed, user: resolved?.user ?? destination.user ?? 'you', host: resolved?.hostname ?? destination.host, port: resolved?.port ?? String(destination.port ?? 22), keys, untried: (resolved?.identityFiles ?? []).filter((file) => !keys.some((key) => key.startsWith(`${file} `))) }
     const { message, fix } = say(facts)
     return new DployError(code, message, { where, fix })
   }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import { lstatSync, mkdirSync } from 'node:fs'
+import { existsSync, lstatSync, mkdirSync } from 'node:fs'
+import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { DployError } from '../protocol/errors.ts'
 import type { Destination } from './destination.ts'
@@ -12,6 +13,10 @@ export interface PersonConfig {
   user: string
   hostname: string
   port: string
+  /** What ssh reads in place of ~/.ssh/config. */
+  configFile: string | null
+  /** The files of keys that it tries, in this order, as far as they are there. */
+  identityFiles: string[]
   /** The socket of a connection that is open or will be kept open. */
   controlPath: string
   /** The options that make ssh share that connection; none where the person's configuration does so itself. */
@@ -27,10 +32,11 @@ const persist = 600
 /** Asks `ssh -G`, which reads the configuration and connects to nothing. Throws as `sshFailure` says. */
 export async function personConfig(destination: Destination, configFile: string | null): Promise<PersonConfig> {
   const { code, text } = await askResolved(destination, configFile)
-  if (code !== 0) throw sshFailure({ stderr: text, code: code === notFound ? 'ENOENT' : code, destination })
-  const values = new Map(text.trim().split('\n').map((line): [string, string] => [line.slice(0, line.indexOf(' ')), line.slice(line.indexOf(' ') + 1)]))
+  if (code !== 0) throw sshFailure({ stderr: text, code: code === notFound ? 'ENOENT' : code, destination, resolved: { configFile } })
+  const lines = text.trim().split('\n').map((line): [string, string] => [line.slice(0, line.indexOf(' ')), line.slice(line.indexOf(' ') + 1)])
+  const values = new Map(lines)
   const get = (key: string, other = '') => values.get(key) ?? other
-  const common = { user: get('user'), hostname: get('hostname'), port: get('port', '22') }
+  const common = { user: get('user'), hostname: get('hostname'), port: get('port', '22'), configFile, identityFiles: lines.flatMap(([key, file]) => (key === 'identityfile' ? [file.replace(/^~(?=\/)/, homedir())] : [])).filter((file) => existsSync(file)) }
   // A connection of the person's own serves as well, if it outlives the command that opened it.
   if (get('controlpath', 'none') !== 'none' && !/^(no|false|)$/.test(get('controlpersist', 'no'))) {
     const master = /^(no|false)$/.test(get('controlmaster', 'no')) ? ['-o', 'ControlMaster=auto'] : []

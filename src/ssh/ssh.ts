@@ -172,6 +172,11 @@ export class Ssh implements AsyncDisposable {
     for (const child of this.#children) child.kill('SIGKILL')
   }
 
+  /** What it reads in place of ~/.ssh/config; null: nothing else. */
+  get configFile(): string | null {
+    return this.#configFile
+  }
+
   get #configFile(): string | null {
     return this.#options.configFile || null
   }

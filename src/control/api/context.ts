@@ -22,6 +22,8 @@ import type { Store } from '../store/store.ts'
 
 /** What the API's handlers work with. */
 export interface ApiContext {
+  /** What ssh is told to read in place of the person's own configuration; null: nothing else, or there is no ssh. */
+  sshConfig: string | null
   store: Store
   gateway: Gateway
   /** What the servers keep for everybody, where they are reached by ssh and do not dial in by themselves. */

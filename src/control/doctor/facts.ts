@@ -2,6 +2,8 @@ import type { BalancerConfig } from '../../protocol/config.ts'
 import type { Diagnosis } from '../../protocol/diagnosis.ts'
 import type { ErrorCode, ErrorReport } from '../../protocol/errors.ts'
 import type { FindingReport } from '../../protocol/api/doctor.ts'
+import { typed } from '../../protocol/typed.ts'
+import { readDestination, typedDestination } from '../../ssh/destination.ts'
 
 /** All that is known of an environment before anything is changed. Times are epoch milliseconds. */
 export interface EnvironmentFacts {
@@ -19,6 +21,8 @@ export interface EnvironmentFacts {
     user: string | null
     balancer: BalancerConfig
   }
+  /** What ssh is told to read in place of the person's own configuration; null: nothing else. */
+  sshConfig: string | null
   /** `linux-x64`: where builds run. */
   controlPlatform: string
   /** What the balancer's own check says; null: all is well, or there is none. */
@@ -58,13 +62,22 @@ export function perServer(check: (server: ServerFacts, facts: EnvironmentFacts) 
   return (facts) => facts.servers.flatMap((server) => check(server, facts).map((finding) => ({ server: server.name, ...finding })))
 }
 
-/** A command to type that runs on a server through its agent. */
-export function onServer(facts: EnvironmentFacts, server: ServerFacts, command: string, options = ''): string {
-  return `dploy exec ${facts.environment} --on ${server.name}${options} -- ${command}`
+/** A command to type that runs on a server through its agent. What comes from the server itself cannot become more than a word of it. */
+export function onServer(facts: EnvironmentFacts, server: ServerFacts, command: readonly string[], options: readonly string[] = []): string {
+  return typed(['dploy', 'exec', facts.environment, '--on', server.name, ...options, '--', ...command])
 }
 
-/** A command to type that runs on a server whose agent cannot be used. */
-export function bySsh(server: ServerFacts, command: string): string {
-  const match = /^(.*):(\d+)$/.exec(server.address ?? server.name)
-  return match ? `ssh -p ${match[2]} ${match[1]} ${command}` : `ssh ${server.address ?? server.name} ${command}`
+/** A command to type that lets a user become root without a password, by somebody who may do so with one. `user` null: who logs in. */
+export function allowSudo(facts: EnvironmentFacts, server: ServerFacts, user: string | null): string {
+  const line = `${user ?? '$(id -un)'} ALL=(ALL:ALL) NOPASSWD: ALL`
+  const there = `echo ${user === null ? `"${line}"` : typed([line])} | sudo install -m 440 /dev/stdin /etc/sudoers.d/dploy`
+  return `ssh -t ${typedDestination(readDestination(server.address ?? server.name), facts.sshConfig)} ${typed([there])}`
+}
+
+/** A command to type that runs on a server whose agent cannot be used, or may not do it. sudo gets a terminal to ask for a password in. */
+export function bySsh(facts: EnvironmentFacts, server: ServerFacts, command: readonly string[]): string {
+  const destination = typedDestination(readDestination(server.address ?? server.name), facts.sshConfig)
+  // The shell there takes it apart once more.
+  const there = typed(command)
+  return `ssh ${command[0] === 'sudo' ? '-t ' : ''}${destination} ${there === command.join(' ') ? there : typed([there])}`
 }

@@ -1,5 +1,6 @@
 import { randomBytes, type KeyObject } from 'node:crypto'
 import { agentMethods, helloResult, type AgentEvent, type AgentMethod, type AgentParams, type AgentResult, type CommandText } from '../../protocol/agent-messages.ts'
+import { formatDuration } from '../../protocol/duration.ts'
 import { DployError, reportOf } from '../../protocol/errors.ts'
 import { newId } from '../../protocol/ids.ts'
 import type { Peer } from '../../protocol/peer.ts'
@@ -101,7 +102,11 @@ export class AgentLink {
       })
       return schema.result.parse(result) as AgentResult<M>
     } catch (error) {
-      if (error instanceof DployError) throw DployError.from({ ...reportOf(error, this.server.name) })
+      if (error instanceof DployError) {
+        // The reason is the clock, and that is mended in another way than a wrong signature.
+        if (error.code === 'command.refused' && this.facts.clockSkew > commandLifetime / 2 && error.message.includes('it expired')) throw new DployError('server.clock_skew', `The clock of ${this.server.name} is ${formatDuration(this.facts.clockSkew)} ahead of the control plane's, so that it refuses commands as expired`, { where: this.server.name, cause: error })
+        throw DployError.from({ ...reportOf(error, this.server.name) })
+      }
       throw error
     }
   }

@@ -1,43 +1,45 @@
 import { formatDuration } from '../../../protocol/duration.ts'
 import type { ErrorReport } from '../../../protocol/errors.ts'
-import { bySsh, perServer, type ServerFacts } from '../facts.ts'
+import { typed } from '../../../protocol/typed.ts'
+import { readDestination } from '../../../ssh/destination.ts'
+import { allowSudo, bySsh, perServer, type EnvironmentFacts, type ServerFacts } from '../facts.ts'
 
 /** Whether the server's agent is there and answers. */
 export const connection = perServer((server, facts) => {
   if (server.lockedAt !== null) return [{ severity: 'error', code: 'agent.key_cloned', message: `Two machines hold its key since ${formatDuration(Math.max(0, facts.now - server.lockedAt))}; both are refused until somebody decides which it is`, next: `dploy server rotate-key ${server.name}` }]
-  if (server.connected) return server.problem && !tooFar(server.clockSkew) ? [{ severity: 'error', code: server.problem.code, message: server.problem.message, next: bySsh(server, 'journalctl -u dploy-agent -n 50') }] : []
+  if (server.connected) return server.problem && !tooFar(server.clockSkew) ? [{ severity: 'error', code: server.problem.code, message: server.problem.message, next: bySsh(facts, server, ['journalctl', '-u', 'dploy-agent', '-n', '50']) }] : []
   // What ssh said, in plain words, where it was to reach the server.
-  if (server.problem && server.problem.code !== 'server.unreachable') return [{ severity: 'error', code: server.problem.code, message: server.problem.message, next: nextOf(server, server.problem) }]
+  if (server.problem && server.problem.code !== 'server.unreachable') return [{ severity: 'error', code: server.problem.code, message: server.problem.message, next: nextOf(facts, server, server.problem) }]
   if (!server.joined) return [{ severity: 'error', code: 'server.unreachable', message: 'No agent has joined under this name', next: `dploy server add ${server.name}` }]
   const seen = server.lastSeenAt === null ? 'it was never connected' : `it was last connected ${formatDuration(Math.max(0, facts.now - server.lastSeenAt))} ago`
-  return [{ severity: 'error', code: 'server.unreachable', message: `Its agent is not connected; ${seen}`, next: bySsh(server, 'systemctl status dploy-agent') }]
+  return [{ severity: 'error', code: 'server.unreachable', message: `Its agent is not connected; ${seen}`, next: bySsh(facts, server, ['systemctl', 'status', 'dploy-agent']) }]
 })
 
 /** The command that an advice ends with, as `Then: ssh web1`; else the one that shows what is wrong. */
-function nextOf(server: ServerFacts, { code, fix }: ErrorReport): string {
-  const command = /: ((?:ssh|ssh-copy-id|ssh-keygen|ssh-add|apt) [^:;]*|ssh \S.*|ssh-keygen -.*)$/.exec(fix)?.[1]
+function nextOf(facts: EnvironmentFacts, server: ServerFacts, { code, fix, message }: ErrorReport): string {
+  const command = /: ((?:ssh|ssh-copy-id|ssh-keygen|ssh-add|apt|cat) .+)$/.exec(fix)?.[1]
   if (command !== undefined) return command
   switch (code) {
     case 'ssh.name_unknown':
-      return `getent hosts ${hostOf(server)}`
+      return typed([...(facts.controlPlatform.startsWith('darwin') ? ['dscacheutil', '-q', 'host', '-a', 'name'] : ['getent', 'hosts']), /^The name (\S+) does not resolve/.exec(message)?.[1] ?? hostOf(server)])
     case 'ssh.permission_denied':
       return 'ssh-add -l'
     case 'server.wrong_architecture':
-      return bySsh(server, 'uname -a')
+      return bySsh(facts, server, ['uname', '-a'])
     case 'server.libc_too_old':
-      return bySsh(server, 'cat /etc/os-release')
+      return bySsh(facts, server, ['cat', '/etc/os-release'])
     case 'server.no_sudo':
-      return bySsh(server, 'sudo visudo -f /etc/sudoers.d/dploy')
+      return allowSudo(facts, server, readDestination(server.address ?? server.name).user)
     case 'server.disk_full':
       // Where the agent's files are depends on the user: below one of these.
-      return bySsh(server, 'df -h /var/lib ~')
+      return bySsh(facts, server, ['df', '-h', '/var/lib', '.'])
     default:
-      return bySsh(server, 'true')
+      return bySsh(facts, server, ['true'])
   }
 }
 
 function hostOf(server: ServerFacts): string {
-  return (server.address ?? server.name).replace(/^.*@/, '').replace(/:\d+$/, '')
+  return readDestination(server.address ?? server.name).host
 }
 
 /** Such a clock is the reason for whatever else fails. */

@@ -9,12 +9,12 @@ export const directory = perServer((server, facts) => {
   const at = nearest === path ? path : `${path} cannot be made: ${nearest}`
   switch (problem) {
     case 'EROFS':
-      return [{ severity: 'error', code: 'server.not_writable', message: `${at} is on a file system that is mounted read-only`, next: onServer(facts, server, `findmnt -T ${nearest}`) }]
+      return [{ severity: 'error', code: 'server.not_writable', message: `${at} is on a file system that is mounted read-only`, next: onServer(facts, server, ['findmnt', '-T', nearest]) }]
     case 'ENOTDIR':
-      return [{ severity: 'error', code: 'server.not_writable', message: `${at} is no directory`, next: onServer(facts, server, `ls -ld ${nearest}`) }]
+      return [{ severity: 'error', code: 'server.not_writable', message: `${at} is no directory`, next: onServer(facts, server, ['ls', '-ld', nearest]) }]
     default:
       return user.uid === 0
-        ? [{ severity: 'error', code: 'server.not_writable', message: `${at} cannot be written, not even by root (${problem})`, next: onServer(facts, server, `lsattr -d ${nearest}`) }]
-        : [{ severity: 'error', code: 'server.not_writable', message: `${at} cannot be written by ${user.name}, as whom the agent runs`, next: bySsh(server, `sudo install -d -o ${user.name} ${path}`) }]
+        ? [{ severity: 'error', code: 'server.not_writable', message: `${at} cannot be written, not even by root (${problem})`, next: onServer(facts, server, ['lsattr', '-d', nearest]) }]
+        : [{ severity: 'error', code: 'server.not_writable', message: `${at} cannot be written by ${user.name}, as whom the agent runs`, next: bySsh(facts, server, ['sudo', 'install', '-d', '-o', user.name, path]) }]
   }
 })

@@ -20,7 +20,7 @@ export const disk = perServer((server, facts) => {
     const release = index === 0 ? diagnosis.release : { bytes: 0, files: 0 }
     const needBytes = Math.max(leastBytes, release.bytes * 1.2)
     const needInodes = Math.max(leastInodes, release.files * 1.2)
-    const next = onServer(facts, server, `du -xhd1 ${one.path}`)
+    const next = onServer(facts, server, ['du', '-xhd1', one.path])
     const findings: Omit<Finding, 'server'>[] = []
     if (one.freeBytes < needBytes) {
       findings.push({ severity: 'error', code: 'server.disk_full', message: `The disk of ${one.path} has ${formatBytes(one.freeBytes)} left; a deployment needs ${formatBytes(needBytes)}`, next })
@@ -28,7 +28,7 @@ export const disk = perServer((server, facts) => {
       findings.push({ severity: 'warning', code: 'server.disk_full', message: `The disk of ${one.path} has ${formatBytes(one.freeBytes)} of ${formatBytes(one.totalBytes)} left`, next })
     }
     if (one.totalInodes > 0 && one.freeInodes < needInodes) {
-      findings.push({ severity: 'error', code: 'server.inodes_full', message: `The disk of ${one.path} has room for ${one.freeInodes} more files; a deployment needs ${Math.ceil(needInodes)}`, next: onServer(facts, server, `du --inodes -xd1 ${one.path}`) })
+      findings.push({ severity: 'error', code: 'server.inodes_full', message: `The disk of ${one.path} has room for ${one.freeInodes} more files; a deployment needs ${Math.ceil(needInodes)}`, next: onServer(facts, server, ['du', '--inodes', '-xd1', one.path]) })
     }
     return findings
   })

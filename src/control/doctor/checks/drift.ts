@@ -7,7 +7,7 @@ export const drift = perServer((server, facts) => {
   const { current, service } = server.diagnosis
   // The group that does not serve keeps the release that it has.
   const kind = driftOf({ release: current, service }, server.idle ? current : facts.wanted)
-  const finding = (message: string, next = `dploy deploy ${facts.environment}`) => [{ severity: 'error' as const, code: 'server.drifted' as const, message, next }]
+  const finding = (message: string, next = `dploy converge ${facts.environment}`) => [{ severity: 'error' as const, code: 'server.drifted' as const, message, next }]
   switch (kind) {
     case null:
       return []

@@ -26,7 +26,8 @@ export const keepAlive = perServer((server, facts) => {
       severity: 'error',
       code: 'service.keep_alive_short',
       message: `The service on port ${measured.port} ${how} connections that are idle for ${formatDuration(measured.ms)}; ${facts.asks.balancer.kind} keeps them for ${formatDuration(limit)} and may send a request on one that is just being closed. Let the service keep them longer`,
-      next: onServer(facts, server, `curl -sD - -o /dev/null http://127.0.0.1:${measured.port}/`),
+      // With nothing but what each server has: it shows the answer, and after how long the connection is closed.
+      next: onServer(facts, server, ['bash', '-c', `exec 3<>/dev/tcp/127.0.0.1/${measured.port}; printf "GET / HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n" >&3; time cat <&3`]),
     },
   ]
 })

@@ -1,7 +1,8 @@
-import { bySsh, perServer } from '../facts.ts'
+import { allowSudo, perServer } from '../facts.ts'
 
 /** Whether the agent can do what dploy.yml asks for, as the user that it runs as. */
-export const privileges = perServer((server, { asks }) => {
+export const privileges = perServer((server, facts) => {
+  const { asks } = facts
   if (!server.diagnosis) return []
   const { user, directory } = server.diagnosis
   if (user.uid === 0 || user.sudo) return []
@@ -11,5 +12,5 @@ export const privileges = perServer((server, { asks }) => {
     ...(directory.problem === 'EACCES' ? [`${directory.path} is not theirs to write`] : []),
   ]
   if (needs.length === 0) return []
-  return [{ severity: 'error', code: 'server.no_sudo', message: `The agent runs as ${user.name}, who may not use sudo without a password, and ${needs.join(', and ')}`, next: bySsh(server, 'sudo visudo -f /etc/sudoers.d/dploy') }]
+  return [{ severity: 'error', code: 'server.no_sudo', message: `The agent runs as ${user.name}, who may not use sudo without a password, and ${needs.join(', and ')}`, next: allowSudo(facts, server, user.name) }]
 })
