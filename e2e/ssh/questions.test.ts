@@ -65,7 +65,7 @@ describe('what ssh asks a person, at the terminal of dploy', { skip: reason ?? f
     await answer(person, hostKey, [2, 3], 'no\r')
     assert.equal(await person.code(), 1)
     assert.equal(count(person, hostKey), 3)
-    assert.match(stripVTControlCharacters(person.shown).replaceAll(/\s+/g, ' '), /3 servers cannot be reached: web1, web2, web3\. The host key of [\d.]+ is not known on this machine yet next: Connect once by hand and compare the fingerprint: ssh deploy@web\d \(ssh\.host_key_unknown\)/)
+    assert.match(stripVTControlCharacters(person.shown).replaceAll(/\s+/g, ' '), /3 servers cannot be reached: web1, web2, web3\. The host key of [\d.]+ is not known on this machine yet next: Connect once by hand and compare the fingerprint: ssh (-F .+ )?deploy@web\d \(ssh\.host_key_unknown\)/)
     person.restored()
     for (const said of await world.answers()) assert.match(said, /^one /)
   })
