@@ -21,7 +21,9 @@ export function logsCommand(): Command {
     .action(async (environment: string | undefined, options: { follow: boolean; lines: string; since?: string; grep?: string; on?: string; deployment?: string; json: boolean }, command: Command) => {
       const output = makeOutput(options)
       const stop = new AbortController()
-      process.once('SIGINT', () => stop.abort(new Error('interrupted')))
+      const interrupt = () => stop.abort(new Error('interrupted'))
+      // Stays: with none, connect.ts would end this process before what it has is given back.
+      process.on('SIGINT', interrupt)
       await using session = await openSession(command, environment, { any: options.deployment !== undefined })
       try {
         if (options.deployment !== undefined) {
@@ -48,6 +50,8 @@ export function logsCommand(): Command {
         }
       } catch (error) {
         if (!stop.signal.aborted) throw error
+      } finally {
+        process.off('SIGINT', interrupt)
       }
     })
 }

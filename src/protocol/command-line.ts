@@ -60,15 +60,18 @@ export async function runCommand(options: CommandOptions): Promise<{ code: numbe
   }
 }
 
-/** Asks a process group to end with `signal`, and after `timeout` milliseconds ends it. Resolves when no member is left. */
-export async function endGroup(group: number, signal: NodeJS.Signals, timeout: number): Promise<{ killed: boolean }> {
-  if (!signalGroup(group, signal)) return { killed: false }
+/** Sends a signal to a process group. False: there is no such group. */
+export type SignalGroup = (group: number, signal: NodeJS.Signals) => boolean | Promise<boolean>
+
+/** Asks a process group to end with `signal`, and after `timeout` milliseconds ends it. Resolves when no member is left. `send`: where not all of it is this user's. */
+export async function endGroup(group: number, signal: NodeJS.Signals, timeout: number, send: SignalGroup = signalGroup): Promise<{ killed: boolean }> {
+  if (!(await send(group, signal))) return { killed: false }
   const deadline = performance.now() + timeout
   let killed = false
   for (let wait = 2; groupLives(group); wait = Math.min(wait * 1.5, 50)) {
     if (!killed && performance.now() > deadline) {
       killed = true
-      signalGroup(group, 'SIGKILL')
+      await send(group, 'SIGKILL')
     }
     await new Promise((resolve) => setTimeout(resolve, wait))
   }
@@ -97,7 +100,7 @@ const shellWords = new Set(
 )
 
 /** Whether the group has a member that still runs. A zombie does not, however late its parent waits for it. */
-function groupLives(group: number): boolean {
+export function groupLives(group: number): boolean {
   if (!signalGroup(group, 0)) return false
   let names: string[]
   try {
@@ -118,12 +121,16 @@ function groupLives(group: number): boolean {
   })
 }
 
-function signalGroup(group: number, signal: NodeJS.Signals | 0): boolean {
+/** Signals those of a process group that this user may signal; 0 signals nobody. False: there is no such group. Throws EPERM if it may signal none of them. */
+export function signalGroup(group: number, signal: NodeJS.Signals | 0): boolean {
   try {
     process.kill(-group, signal)
     return true
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ESRCH') return false
+    // Another user's: it is there.
+    if (code === 'EPERM' && signal === 0) return true
     throw error
   }
 }

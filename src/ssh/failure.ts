@@ -94,6 +94,8 @@ const kinds: readonly Kind[] = [
       const locked = /agent refused operation|incorrect passphrase|Load key "([^"]+)"/.exec(stderr)
       const message = `${host} does not let ${user} in: ${offers}${locked ? ` (${locked[0]})` : ''}; it takes ${match[1]}`
       if (keys.length === 0) return { message, fix: 'Load your key: ssh-add; or name it in ~/.ssh/config (IdentityFile)' }
+      const certificate = keys.map((key) => /^(\/.*) \S+-CERT SHA256:/.exec(key)?.[1]).find((file) => file !== undefined)
+      if (certificate !== undefined) return { message, fix: `See whether the certificate is still valid, and for ${user}: ${typedWords(['ssh-keygen', '-L', '-f', certificate])}` }
       const file = /^(\/.*) \S+ SHA256:/.exec(keys[0]!)?.[1]
       // Where no password opens, ssh-copy-id does not get in either.
       if (!/password|keyboard-interactive/.test(match[1]!)) return { message, fix: `It takes no passwords: let somebody who gets in add your public key to ~${user}/.ssh/authorized_keys there. It is this: ${file === undefined ? 'ssh-add -L' : typedWords(['cat', `${file}.pub`])}` }

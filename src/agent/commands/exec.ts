@@ -2,12 +2,13 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { statSync } from 'node:fs'
 import type { Readable } from 'node:stream'
-import { endGroup, shellText } from '../../protocol/command-line.ts'
+import { endGroup, shellText, signalGroup, type SignalGroup } from '../../protocol/command-line.ts'
 import type { PersonCommand, TerminalSize } from '../../protocol/command-messages.ts'
 import { formatDuration } from '../../protocol/duration.ts'
 import { DployError } from '../../protocol/errors.ts'
 import { accountOf, asUser, type Program } from './as-user.ts'
 import type { Session } from './session.ts'
+import { asSudoUser, refused, SudoWords } from './sudo.ts'
 import { resizeProgram, runQuietly, terminalEnvironment, terminalOf, terminalProgram } from './terminal.ts'
 
 /** Between SIGINT, SIGTERM and SIGKILL. Milliseconds. */
@@ -42,7 +43,7 @@ export interface ExecResult {
 
 /**
  * Runs a person's command in a process group of its own until it ends, and all it printed was sent. Reads its output only
- * as fast as the session's reader does. Throws `command.timeout`, or the signal's reason, after the whole group was ended.
+ * as fast as the session's reader does. Throws `command.timeout`, or the signal's reason, after the whole group was ended; `server.no_sudo`.
  */
 export async function runExec(options: ExecOptions): Promise<ExecResult> {
   const { session, signal } = options
@@ -53,6 +54,10 @@ export async function runExec(options: ExecOptions): Promise<ExecResult> {
   const { file, args, env } = terminal ? terminalOfUser(terminal, options) : asUser(programOf(options.command), options.env, options)
   const child = spawn(file, args, { cwd, env, detached: true, stdio: [terminal ? 'pipe' : 'ignore', 'pipe', 'pipe'] })
   if (terminal) takeInput(child, options)
+  // A terminal ends with the program that made it, whoever runs in it.
+  const otherUser = file === 'sudo' ? (options.user ?? 'root') : null
+  const send = otherUser === null ? signalGroup : asSudoUser(otherUser)
+  const words = new SudoWords()
   const exited = new Promise<{ code: number | null; signal: string | null }>((resolve, reject) => {
     child.once('error', reject)
     child.once('exit', (code, ended) => resolve({ code, signal: ended }))
@@ -65,17 +70,18 @@ export async function runExec(options: ExecOptions): Promise<ExecResult> {
   const late = () => stop.reject(new DployError('command.timeout', `It did not end within ${formatDuration(options.timeout!)}`, { fix: 'Give it longer: --timeout' }))
   const timer = options.timeout === null ? null : setTimeout(late, options.timeout)
   let interrupted: Promise<unknown> | null = null
-  session.onInterrupt = () => void (interrupted ??= interruptGroup(child, exited))
-  const output = readOutput(child, options)
+  session.onInterrupt = () => void (interrupted ??= interruptGroup(child, exited, send))
+  const output = readOutput(child, otherUser === null ? options : { ...options, emit: (stream, bytes) => (words.hear(stream, bytes), options.emit(stream, bytes)) })
   try {
     const result = await Promise.race([exited, stop.promise])
     await interrupted
     await Promise.race([output.finished(), stop.promise])
+    if (otherUser !== null) words.check(result.code, otherUser)
     return { ...result, ms: performance.now() - began }
   } catch (error) {
     if (child.pid === undefined) return await notStarted(error as NodeJS.ErrnoException, file, options, began)
     // Without the program that made it a terminal is hung up, which tells everything in it. script(1) would wait for a shell, which ignores SIGTERM.
-    await endGroup(child.pid, terminal ? 'SIGKILL' : 'SIGTERM', grace)
+    await endGroup(child.pid, terminal ? 'SIGKILL' : 'SIGTERM', grace, send)
     throw error
   } finally {
     if (timer) clearTimeout(timer)
@@ -153,19 +159,20 @@ function readOutput(child: ChildProcess, options: ExecOptions): { finished(): Pr
 }
 
 /** As Ctrl-C does; then whatever of the group did not end by it, such as what a shell runs in the background. */
-async function interruptGroup(child: ChildProcess, exited: Promise<unknown>): Promise<void> {
+async function interruptGroup(child: ChildProcess, exited: Promise<unknown>, send: SignalGroup): Promise<void> {
   if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return
   try {
-    process.kill(-child.pid, 'SIGINT')
+    if (!(await send(child.pid, 'SIGINT'))) return
   } catch {
     return
   }
   await Promise.race([exited, new Promise((resolve) => setTimeout(resolve, grace).unref())])
-  await endGroup(child.pid, 'SIGTERM', grace)
+  await endGroup(child.pid, 'SIGTERM', grace, send)
 }
 
 async function notStarted(error: NodeJS.ErrnoException, file: string, options: ExecOptions, began: number): Promise<ExecResult> {
   if (error.code !== 'ENOENT' && error.code !== 'EACCES') throw error
+  if (file === 'sudo') throw refused(options.user ?? 'root', 'there is no sudo on this server')
   await options.emit('stderr', Buffer.from(`dploy: ${file}: ${error.code === 'ENOENT' ? 'there is no such program' : 'it cannot be executed'}\n`))
   return { code: error.code === 'ENOENT' ? 127 : 126, signal: null, ms: performance.now() - began }
 }

@@ -49,3 +49,9 @@ export function summaryText(outcomes: readonly CommandOutcome[]): string {
   const groups = Map.groupBy(outcomes, outcomeText)
   return [...groups].map(([text, members]) => `${countText(members.map((one) => one.server))}: ${text}`).join(' · ')
 }
+
+/** What to do next about each problem that there was, as lines; empty if there was none. */
+export function fixesText(outcomes: readonly CommandOutcome[]): string {
+  const lines = outcomes.flatMap(({ problem }) => (problem === null ? [] : [`  next: ${problem.fix}\n  (${problem.code})\n`]))
+  return [...new Set(lines)].join('')
+}

@@ -8,7 +8,7 @@ import { table } from '../../protocol/terminal.ts'
 import { ago } from '../ago.ts'
 import { makeOutput, type Output } from '../output.ts'
 import { openSession, requester, type Session } from '../session.ts'
-import { summaryText } from './answers.ts'
+import { fixesText, summaryText } from './answers.ts'
 import { exitCodeOf } from './exit-code.ts'
 import { readTags } from './tags.ts'
 import { ExecView } from './view.ts'
@@ -46,7 +46,7 @@ export function execCommand(): Command {
     .addHelpText('after', `
 Runs in the directory of the current release with its variables. Ctrl-C ends it on all servers.
 Exit code: 0 if it was 0 everywhere; the code of the servers where it was not, if they agree; else 1.
-124: its time was up; 255: a server was not reached; 130: Ctrl-C.
+124: its time was up; 126: sudo refused it; 255: a server was not reached; 130: Ctrl-C.
 
 Examples:
   $ dploy exec production -- uptime
@@ -113,7 +113,7 @@ async function runEverywhere(session: Session, command: PersonCommand, options: 
       await show!.event(event)
     }
     await show?.end()
-    if (show?.many) process.stderr.write(`${summaryText(outcomes)} · ${formatDuration(performance.now() - began)}\n`)
+    if (show?.many) process.stderr.write(`${summaryText(outcomes)} · ${formatDuration(performance.now() - began)}\n${fixesText(outcomes)}`)
     else if (output.mode !== 'json') for (const { problem, signal } of outcomes) if (problem || signal) process.stderr.write(`dploy: ${summaryText(outcomes)}${problem ? `\n  next: ${problem.fix}\n  (${problem.code})` : ''}\n`)
     if (output.mode === 'json') output.result({ state: exitCodeOf(outcomes) === 0 ? 'succeeded' : 'failed', run, exitCode: exitCodeOf(outcomes), outcomes })
     process.exitCode = interrupted ? 130 : exitCodeOf(outcomes)

@@ -3,12 +3,13 @@ import type { CommandOutcome } from '../../protocol/api/commands.ts'
 
 /**
  * One number for what came of the command on a server, as shells and their tools count: its exit code; 128 + the signal
- * that ended it; 124 when its time was up (timeout(1)); 255 when it was not reached (ssh(1)). Null: it was not begun.
+ * that ended it; 124 when its time was up (timeout(1)); 126 when sudo refused it, as shells say of what they may not run; 255 when it was not reached (ssh(1)). Null: it was not begun.
  */
 export function outcomeNumber(outcome: CommandOutcome): number | null {
   if (outcome.code !== null) return outcome.code
   if (outcome.signal !== null) return 128 + (constants.signals[outcome.signal as NodeJS.Signals] ?? 0)
   if (outcome.problem === null) return null
+  if (outcome.problem.code === 'server.no_sudo') return 126
   return outcome.problem.code === 'command.timeout' ? 124 : 255
 }
 
