@@ -1,4 +1,5 @@
 import { Command } from 'commander'
+import { harmlessLines } from '../protocol/control-characters.ts'
 import { parseDuration } from '../protocol/duration.ts'
 import { DployError } from '../protocol/errors.ts'
 import { makeOutput } from './output.ts'
@@ -46,7 +47,8 @@ export function logsCommand(): Command {
             output.json(line)
             continue
           }
-          output.line(`${labels.of(line.server)}${line.text}`)
+          // On a terminal a line of a server cannot look like that of another.
+          for (const text of output.stream.isTTY ? harmlessLines(line.text) : [line.text]) output.line(`${labels.of(line.server)}${text}`)
         }
       } catch (error) {
         if (!stop.signal.aborted) throw error

@@ -1,7 +1,7 @@
 import { Command, CommanderError, Option } from 'commander'
 import { config } from 'zod'
 import { DployError, reportOf, type ErrorReport } from '../protocol/errors.ts'
-import { errorText, resultOf } from './output.ts'
+import { complain, errorText, resultOf } from './output.ts'
 import { version } from '../protocol/product-version.ts'
 
 /** Every command, in the order of the help, each in a file of its own that is loaded when it is wanted. */
@@ -87,7 +87,7 @@ async function main(): Promise<void> {
     process.exitCode = 1
     // It has said so itself.
     if (error instanceof CommanderError) return
-    process.stderr.write(`dploy: ${errorText(report)}\n`)
+    complain(`dploy: ${errorText(report)}`)
     if (!(error instanceof DployError) && process.env.DPLOY_DEBUG) console.error(error)
   }
 }

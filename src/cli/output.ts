@@ -1,3 +1,4 @@
+import { harmless } from '../protocol/control-characters.ts'
 import type { DployError, ErrorReport } from '../protocol/errors.ts'
 import type { Receipt } from '../protocol/receipt.ts'
 
@@ -36,7 +37,7 @@ export function makeOutput(options: { json: boolean; plain?: boolean }): Output 
     stream,
     width: () => (stream.isTTY ? stream.columns : 100),
     height: () => (stream.isTTY ? stream.rows : 1000),
-    line: (text) => void stream.write(`${text}\n`),
+    line: (text) => void stream.write(`${stream.isTTY ? harmless(text) : text}\n`),
     json,
     result: (value) => json(resultOf(value)),
   }
@@ -45,6 +46,11 @@ export function makeOutput(options: { json: boolean; plain?: boolean }): Output 
 /** A last line of --json. `seconds` are those of this process, unless given. */
 export function resultOf(value: Partial<Omit<Result, 'type'>> & Record<string, unknown>): Result {
   return { type: 'result', state: 'succeeded', seconds: Math.round(performance.now()) / 1000, failure: null, receipt: null, ...value }
+}
+
+/** Says something beside the output, on a terminal without what servers may have put into it. */
+export function complain(text: string): void {
+  process.stderr.write(`${process.stderr.isTTY ? harmless(text) : text}\n`)
 }
 
 /** An error for people: what happened, where, the next command. */

@@ -1,12 +1,14 @@
-/* oxlint-disable no-control-regex -- taking control characters out is what the expressions here are for */
 import sliceAnsi from 'slice-ansi'
 import stringWidth from 'string-width'
+import { printable } from './control-characters.ts'
 
 /**
  * Text in a terminal's columns. Widths are columns, not characters: wide characters take two, styles none. Pure.
  */
 
 export type Align = 'left' | 'right'
+
+export { printable }
 
 const longest = 4_096
 
@@ -77,19 +79,6 @@ export function wrap(text: string, width: number): string[] {
   const most = Math.max(1, width)
   const words = printable(text).split(' ').flatMap((word) => (stringWidth(word) <= most ? [word] : [...word.matchAll(new RegExp(`.{1,${most}}`, 'gsu'))].map(([piece]) => piece)))
   return flow(words, ' ', most)
-}
-
-/** Escape sequences: of the kinds CSI, OSC (with its text) and the like, and of two characters. */
-const escapes = /\u001B(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\u0007\u001B]*(?:\u0007|\u001B\\|$)|[ -/]*[0-~])/g
-const style = /^\u001B\[[\d;:]*m$/
-const controls = /[\u0000-\u0009\u000B-\u001A\u001C-\u001F\u007F-\u009F\u2028\u2029\u202A-\u202E\u2066-\u2069]|\u001B(?!\[[\d;:]*m)/g
-
-/** The text as one line that moves nothing: styles stay, line ends and tabs become spaces, other control characters go. */
-export function printable(text: string): string {
-  return text
-    .replaceAll(escapes, (sequence) => (style.test(sequence) ? sequence : ''))
-    .replaceAll(/\r?\n|\t/g, ' ')
-    .replaceAll(controls, '')
 }
 
 /** Rows in columns as wide as their content, within `total`; cells that do not fit are cut. */

@@ -5,7 +5,7 @@ import { Command } from 'commander'
 import type { CommandOutcome } from '../../protocol/api/commands.ts'
 import { DployError } from '../../protocol/errors.ts'
 import { exitCodeOf } from '../exec/exit-code.ts'
-import { makeOutput, type Output } from '../output.ts'
+import { complain, makeOutput, type Output } from '../output.ts'
 import { readProject } from '../project.ts'
 import { openSession, requester, type Session } from '../session.ts'
 import { readPlace, type Place } from './addresses.ts'
@@ -150,7 +150,7 @@ function report(outcomes: readonly CommandOutcome[], output: Output): void {
   const failed = outcomes.filter((outcome) => outcome.problem !== null)
   if (output.mode === 'json') output.result({ state: failed.length === 0 ? 'succeeded' : 'failed', failure: failed[0]?.problem ?? null, outcomes })
   else {
-    for (const { server, problem } of failed) process.stderr.write(`${server}: ${problem!.message}\n  next: ${problem!.fix}\n  (${problem!.code})\n`)
+    for (const { server, problem } of failed) complain(`${server}: ${problem!.message}\n  next: ${problem!.fix}\n  (${problem!.code})`)
     if (failed.length < outcomes.length) output.line(`Copied, digest verified: ${outcomes.filter((outcome) => outcome.problem === null).map((outcome) => outcome.server).join(', ')}`)
   }
   // 255 is for servers that were not reached, as with exec; whatever else went wrong is 1.

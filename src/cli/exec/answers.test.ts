@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { describe, test } from 'node:test'
 import type { CommandOutcome } from '../../protocol/api/commands.ts'
 import { foldAnswers, namesText, summaryText, type Answer } from './answers.ts'
 import { exitCodeOf } from './exit-code.ts'
 import { LabelledLines } from './server-lines.ts'
+import { ExecView } from './view.ts'
 
 const outcome = (server: string, rest: Partial<CommandOutcome> = { code: 0 }): CommandOutcome => ({ server, code: null, signal: null, ms: 1, problem: null, ...rest })
 const answer = (server: string, text: string, rest?: Partial<CommandOutcome>): Answer => ({ outcome: outcome(server, rest), chunks: [{ stream: 'stdout', bytes: Buffer.from(text) }] })
@@ -50,4 +51,31 @@ test('lines get their label, whatever pieces they come in, and keep their bytes'
   const out = Buffer.concat([...[...bytes].map((byte) => lines.push(Buffer.from([byte]))), lines.end()])
   const label = Buffer.from('ä│ ')
   assert.deepEqual(out, Buffer.concat([label, bytes.subarray(0, 3), label, bytes.subarray(3, 4), label, bytes.subarray(4), Buffer.from('\n')]))
+})
+
+describe('what servers print, on a terminal', () => {
+  // Writes over the line before as another server, takes the colours, names the window, fills the clipboard, an 8-bit CSI, and text that runs backwards.
+  const evil = 'one\rweb2 │ fine\u001b[31m red\u001b]0;title\u0007\u001b]52;c;ZXZpbA==\u001b\\\u001b[2J\u001b[1A\u009b2K\u202e ü\tx\n'
+  const shownOf = async (options: { fold: boolean; terminal: boolean }, pieces: readonly Buffer[]) => {
+    const written: Buffer[] = []
+    const view = new ExecView({ servers: ['web1', 'web2'], width: 100, color: false, fold: options.fold, terminals: { stdout: options.terminal, stderr: false }, write: async (_stream, bytes) => void written.push(bytes) })
+    for (const bytes of pieces) await view.output('web1', { stream: 'stdout', bytes })
+    await view.ended(outcome('web1'))
+    await view.flush()
+    return Buffer.concat(written)
+  }
+  const bytes = Buffer.from(evil)
+  const cut = bytes.indexOf(Buffer.from('ü')) + 1
+  const clean = ['one', 'web2 │ fine\u001b[31m red2K ü\tx\u001b[0m']
+
+  for (const fold of [true, false]) {
+    test(`moves nothing and looks like no other server, ${fold ? 'folded' : 'line by line'}`, async () => {
+      const shown = (await shownOf({ fold, terminal: true }, [bytes.subarray(0, cut), bytes.subarray(cut)])).toString()
+      assert.equal(shown, fold ? `web1:\n${clean.join('\n')}\n` : clean.map((line) => `web1 │ ${line}\n`).join(''))
+    })
+  }
+
+  test('stays as it is, byte for byte, where no terminal takes it', async () => {
+    assert.ok((await shownOf({ fold: true, terminal: false }, [bytes])).includes(bytes))
+  })
 })

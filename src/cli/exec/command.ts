@@ -6,7 +6,7 @@ import { formatDuration, parseDuration } from '../../protocol/duration.ts'
 import { DployError } from '../../protocol/errors.ts'
 import { table } from '../../protocol/terminal.ts'
 import { ago } from '../ago.ts'
-import { makeOutput, type Output } from '../output.ts'
+import { complain, makeOutput, type Output } from '../output.ts'
 import { openSession, requester, type Session } from '../session.ts'
 import { fixesText, summaryText } from './answers.ts'
 import { exitCodeOf } from './exit-code.ts'
@@ -113,8 +113,8 @@ async function runEverywhere(session: Session, command: PersonCommand, options: 
       await show!.event(event)
     }
     await show?.end()
-    if (show?.many) process.stderr.write(`${summaryText(outcomes)} · ${formatDuration(performance.now() - began)}\n${fixesText(outcomes)}`)
-    else if (output.mode !== 'json') for (const { problem, signal } of outcomes) if (problem || signal) process.stderr.write(`dploy: ${summaryText(outcomes)}${problem ? `\n  next: ${problem.fix}\n  (${problem.code})` : ''}\n`)
+    if (show?.many) complain(`${summaryText(outcomes)} · ${formatDuration(performance.now() - began)}\n${fixesText(outcomes)}`.trimEnd())
+    else if (output.mode !== 'json') for (const { problem, signal } of outcomes) if (problem || signal) complain(`dploy: ${summaryText(outcomes)}${problem ? `\n  next: ${problem.fix}\n  (${problem.code})` : ''}`)
     if (output.mode === 'json') output.result({ state: exitCodeOf(outcomes) === 0 ? 'succeeded' : 'failed', run, exitCode: exitCodeOf(outcomes), outcomes })
     process.exitCode = interrupted ? 130 : exitCodeOf(outcomes)
   } catch (error) {
@@ -140,7 +140,7 @@ function makeShow(servers: readonly string[], options: Options, output: Output):
   if (servers.length === 1) {
     return { ...nothing, many: false, event: async (event) => (event.kind === 'output' ? write(event.stream, bytesOf(event)) : undefined) }
   }
-  const view = new ExecView({ servers, width: output.width(), color: output.color, fold: options.fold, write })
+  const view = new ExecView({ servers, width: output.width(), color: output.color, fold: options.fold, terminals: { stdout: process.stdout.isTTY, stderr: process.stderr.isTTY }, write })
   // One after the other: what is held is shown by a timer while output goes on.
   let turn = Promise.resolve()
   const inTurn = (work: () => Promise<void>) => (turn = turn.then(work))

@@ -1,4 +1,5 @@
 import type { CommandOutcome } from '../../protocol/api/commands.ts'
+import { harmlessLines } from '../../protocol/control-characters.ts'
 import { countText, foldAnswers, namesText, type Answer, type Chunk } from './answers.ts'
 import { outcomeText } from './exit-code.ts'
 import { LabelledLines, ServerLabels } from './server-lines.ts'
@@ -14,6 +15,8 @@ export interface ViewOptions {
   color: boolean
   /** False: every line as it comes. */
   fold: boolean
+  /** Which of the two a terminal takes: it gets nothing that it would obey. */
+  terminals: Record<'stdout' | 'stderr', boolean>
   /** Resolves when there is room for more. */
   write(stream: 'stdout' | 'stderr', bytes: Buffer): Promise<void>
 }
@@ -83,14 +86,16 @@ export class ExecView {
   async #show(server: string, { stream, bytes }: Chunk): Promise<void> {
     let lines = this.#lines.get(server)
     if (!lines) {
-      const make = () => new LabelledLines(this.#labels.of(server))
-      this.#lines.set(server, (lines = { stdout: make(), stderr: make() }))
+      const { terminals } = this.#options
+      const make = (stream: Chunk['stream']) => new LabelledLines(this.#labels.of(server), terminals[stream])
+      this.#lines.set(server, (lines = { stdout: make('stdout'), stderr: make('stderr') }))
     }
     await this.#options.write(stream, lines[stream].push(bytes))
   }
 
-  async #showGroup(servers: readonly string[], { outcome, chunks }: Answer): Promise<void> {
-    const { write, width } = this.#options
+  async #showGroup(servers: readonly string[], { outcome, chunks: printed }: Answer): Promise<void> {
+    const { write, width, terminals } = this.#options
+    const chunks = joined(printed).map(({ stream, bytes }) => (terminals[stream] ? { stream, bytes: Buffer.from(harmlessLines(bytes.toString('utf8')).join('\n')) } : { stream, bytes }))
     const whole = Buffer.concat(chunks.map((chunk) => chunk.bytes))
     const went = outcome.code === 0 ? '' : `, ${outcomeText(outcome)}`
     const head = `${countText(servers)}${went}:`
@@ -104,4 +109,15 @@ export class ExecView {
     for (const chunk of chunks) await write(chunk.stream, chunk.bytes)
     if (whole.at(-1) !== 10) await write('stdout', Buffer.from('\n'))
   }
+}
+
+/** Those that follow each other on the same stream as one: a character may be in two of them. */
+function joined(chunks: readonly Chunk[]): Chunk[] {
+  const all: Chunk[] = []
+  for (const { stream, bytes } of chunks) {
+    const last = all.at(-1)
+    if (last?.stream === stream) last.bytes = Buffer.concat([last.bytes, bytes])
+    else all.push({ stream, bytes })
+  }
+  return all
 }
