@@ -41,10 +41,10 @@ class Source {
       delta: zstdCompressSync(encodeDelta(diffManifests(from, manifest))),
       signal: AbortSignal.timeout(20_000),
       fetchManifest: async () => manifest,
-      fetchObjects: async (digests, sink) => {
+      fetchObjects: async (wanted, sink) => {
         const reader = new PackReader(sink)
         let bytes = 0
-        for (const digest of digests) {
+        for (const digest of wanted.keys()) {
           this.sent.push(digest)
           const content = this.wrong ? Buffer.from(this.contents.get(digest)!.toString().toUpperCase()) : this.contents.get(digest)!
           for (const part of [packHeader({ digest, size: content.length, time }), content.subarray(0, 5), content.subarray(5)]) {

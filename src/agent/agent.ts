@@ -13,6 +13,7 @@ import { PersonCommands } from './commands/person-commands.ts'
 import { fetchManifest, fetchObjects } from './fetch.ts'
 import { rotateKey, type Identity } from './identity.ts'
 import type { Journal } from './journal.ts'
+import { LogOutbox } from './log-outbox.ts'
 import { viewLogs } from './log-view.ts'
 import { Machine } from './machine/machine.ts'
 import { reportMachine } from './machine/reporter.ts'
@@ -230,7 +231,7 @@ export class Agent {
         from,
         delta: call.body,
         signal: call.signal,
-        fetchObjects: (digests, sink, signal) => fetchObjects(call.peer, release.id, digests, sink, signal),
+        fetchObjects: (wanted, sink, signal) => fetchObjects(call.peer, release.id, wanted, sink, signal),
         fetchManifest: (artifact, signal) => fetchManifest(call.peer, release.id, artifact, signal),
       })
       if (!staged.already && release.hooks.after_stage) {
@@ -274,7 +275,9 @@ export class Agent {
 
     logs: async ({ lines, follow, since, grep, ...place }, call) => {
       const kept = this.#keptOf(place)
-      if (kept) await viewLogs(kept.manager, { lines, follow, since, grep, signal: call.signal }, (line) => void call.emit(line).catch(() => {}))
+      if (!kept) return {}
+      const outbox = new LogOutbox((line) => call.emit(line))
+      await viewLogs(kept.manager, { lines, follow, since, grep, signal: call.signal }, (line) => outbox.add(line))
       return {}
     },
 

@@ -23,20 +23,18 @@ export class ObjectStore {
     for (const left of readdirSync(join(directory, 'new'))) rmSync(join(directory, 'new', left))
   }
 
-  /** Of the objects of entries, those that are not here, and how many of them were but had been changed. */
-  missing(entries: readonly Entry[]): { digests: Digest[]; sizes: number; repaired: number } {
-    const digests = new Set<Digest>()
+  /** Of the objects of entries, those that are not here, with their sizes in bytes, and how many of them were but had been changed. */
+  missing(entries: readonly Entry[]): { wanted: Map<Digest, number>; repaired: number } {
+    const wanted = new Map<Digest, number>()
     let repaired = 0
-    let sizes = 0
     for (const entry of entries) {
-      if (entry.kind !== 'file' || digests.has(entry.digest)) continue
+      if (entry.kind !== 'file' || wanted.has(entry.digest)) continue
       const state = this.#state(entry)
       if (state === 'intact') continue
       if (state === 'changed') repaired++
-      sizes += entry.size
-      digests.add(entry.digest)
+      wanted.set(entry.digest, entry.size)
     }
-    return { digests: [...digests], sizes, repaired }
+    return { wanted, repaired }
   }
 
   /** Whether the entry's object is here, unchanged. */

@@ -18,8 +18,8 @@ export interface StageOptions {
   from: Digest | null
   /** zstd of the text of a manifest delta. */
   delta: Uint8Array
-  /** Asks the control plane for objects. */
-  fetchObjects(digests: Digest[], sink: PackSink, signal: AbortSignal): Promise<{ bytes: number }>
+  /** Asks the control plane for objects, by digest with their sizes in bytes. */
+  fetchObjects(wanted: ReadonlyMap<Digest, number>, sink: PackSink, signal: AbortSignal): Promise<{ bytes: number }>
   fetchManifest(digest: Digest, signal: AbortSignal): Promise<Manifest>
   signal: AbortSignal
 }
@@ -44,14 +44,14 @@ export async function stageRelease(options: StageOptions): Promise<Staged> {
   const writer = directory.store.writer()
   const total = { objects: 0, bytes: 0, repaired: 0 }
   const bring = async (entries: readonly Entry[]) => {
-    const { digests, sizes, repaired } = directory.store.missing(entries)
+    const { wanted, repaired } = directory.store.missing(entries)
     total.repaired += repaired
-    if (digests.length === 0) return
+    if (wanted.size === 0) return
     const start = performance.now()
-    checkSpace(directory, sizes)
-    total.bytes += (await options.fetchObjects(digests, writer, signal)).bytes
-    total.objects += digests.length
-    const still = digests.filter((digest) => !writer.received.has(digest))
+    checkSpace(directory, wanted.values().reduce((sum, size) => sum + size, 0))
+    total.bytes += (await options.fetchObjects(wanted, writer, signal)).bytes
+    total.objects += wanted.size
+    const still = [...wanted.keys()].filter((digest) => !writer.received.has(digest))
     if (still.length > 0) throw new DployError('object.missing', `The control plane did not send ${still.length} objects, for example ${still[0]!.slice(0, 12)}`)
     span('fetch', start)
   }

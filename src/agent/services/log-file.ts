@@ -5,6 +5,8 @@ import type { LogLine } from './contract.ts'
 
 /** So much of the end of a file is looked at for its last lines. Bytes. */
 const tail = 4 * 1024 * 1024
+/** Characters of a line that has no end yet. */
+const longestPart = 64 * 1024
 
 /** The last lines of a file, at most `count`; none if there is no file. */
 export function lastLines(path: string, count: number): string[] {
@@ -34,6 +36,10 @@ export async function followFile(path: string, options: { lines: number; follow:
         const parts = (rest + decoder.write(buffer.subarray(0, length))).split('\n')
         rest = parts.pop()!
         for (const text of parts) onLine({ at: Date.now(), text })
+        // What never ends a line is shown in parts, so that no memory grows.
+        if (rest.length <= longestPart) continue
+        onLine({ at: Date.now(), text: rest })
+        rest = ''
       }
     } finally {
       closeSync(file)

@@ -176,7 +176,7 @@ export class ProcessManager implements ServiceManager {
   }
 
   #exitError(what: string): DployError {
-    const printed = lastLines(this.#log, 10)
+    const printed = lastLines(this.#log, 10).map((line) => line.slice(0, 2_000))
     return new DployError('service.exited', `The service ${what}${printed.length > 0 ? `. It printed last:\n${printed.join('\n')}` : ''}`)
   }
 
