@@ -25,7 +25,7 @@ export type SharedDeployment = z.infer<typeof sharedDeploymentSchema>
 
 export const sharedRecordSchema = z.object({
   /** Fencing token of the deployment that wrote it. */
-  fence: z.number().int(),
+  fence: z.number().int().min(0),
   writtenAt: z.number(),
   /** Id of the release that the environment is to run. */
   wanted: z.string().nullable(),
@@ -71,7 +71,7 @@ export const sharedMethods = {
       /** Who holds it, and for how many milliseconds it still counts without being prolonged. */
       lock: sharedHolderSchema.extend({ left: z.number() }).nullable(),
       /** Highest fencing token that this server has seen. */
-      epoch: z.number(),
+      epoch: z.number().int().min(0),
       record: sharedRecordSchema.nullable(),
     }),
     event: z.never(),

@@ -7,6 +7,11 @@ import type { Tables } from './schema.ts'
 
 /** How many deployments a record holds, with the releases that they name. */
 const kept = 30
+/**
+ * A server may be so many fencing tokens ahead of what is known here: more than anybody deployed. One that claims the largest number there is would
+ * else end all deployments, since no token is over it.
+ */
+const mostAhead = 1_000_000
 
 /** The history of an environment as servers keep it, written from here and read into here. */
 export class SharedRecords {
@@ -53,11 +58,18 @@ export class SharedRecords {
    */
   async take(environmentId: string, epoch: number, record: SharedRecord | null, now: number): Promise<void> {
     await this.#db.transaction().execute(async (trx) => {
-      const environment = await trx.selectFrom('environments').select(['fence', 'config', 'base']).where('id', '=', environmentId).executeTakeFirstOrThrow()
-      const fence = Math.max(environment.fence, epoch, record?.fence ?? 0)
+      const environment = await trx
+        .selectFrom('environments')
+        .innerJoin('applications', 'applications.id', 'environments.application_id')
+        .select(['environments.fence', 'environments.config', 'environments.base', 'environments.name', 'applications.name as application'])
+        .where('environments.id', '=', environmentId)
+        .executeTakeFirstOrThrow()
+      const fence = Math.max(environment.fence, Math.min(environment.fence + mostAhead, Math.max(epoch, record?.fence ?? 0)))
       if (fence > environment.fence) await trx.updateTable('environments').set({ fence }).where('id', '=', environmentId).execute()
       const newest = record?.deployments[0]
       if (!record || !newest || (await has(trx, 'deployments', newest.id))) return
+      // Whoever wrote another application's releases into it, lies or was mistaken.
+      if (record.releases.some(({ spec }) => spec.application !== environment.application || spec.environment !== environment.name)) return
       for (const { spec, createdAt } of record.releases) {
         if (await has(trx, 'releases', spec.id)) continue
         // A release of this number that no server was ever told of makes room.

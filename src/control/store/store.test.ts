@@ -188,3 +188,25 @@ test('a server name that has an agent is not taken over by another key', async (
   assert.equal(await store.servers.join('web1', 'key A', 2_000), id)
   await assert.rejects(store.servers.join('web1', 'key B', 3_000), { code: 'agent.join_refused' })
 })
+
+test('a server that lies in its record ends no deployments, and brings no releases of another application', async () => {
+  const { store, environmentId, deployment } = await withShop()
+  await using _ = store
+  const fence = async (id: string) => store.locks.acquire(environmentId, id, 'host:1:1', 10_000, () => true)
+  const honest = await fence(await deployment())
+  await store.locks.release(environmentId, honest)
+  const record = await store.sharedRecords.make(environmentId, 1)
+  const spec = {
+    id: 'rel_evil', number: 1, application: 'other', environment: 'production', artifact: '0'.repeat(64), revision: { commit: null, ref: null, subject: '', author: '', time: 0 }, directory: '/srv/shop', keep: 5, shared: [], assets: [],
+    service: null, hooks: {}, release_command: null, variables: {}, secrets: {},
+  }
+  const lies = { ...record, fence: Number.MAX_SAFE_INTEGER, wanted: spec.id, deployments: [{ ...record.deployments[0]!, id: 'dep_evil', release: spec.id }], releases: [{ createdAt: 1, spec }] }
+  await store.sharedRecords.take(environmentId, Number.MAX_SAFE_INTEGER, lies, 2)
+  assert.equal((await store.applications.environmentById(environmentId)).wantedRelease, null)
+  const next = await fence(await deployment())
+  assert.ok(Number.isSafeInteger(next) && next <= honest + 1_000_001, String(next))
+  await store.locks.release(environmentId, next)
+  // The same of this environment is taken over, as that of any laptop.
+  await store.sharedRecords.take(environmentId, 0, { ...lies, releases: [{ createdAt: 1, spec: { ...spec, application: 'shop' } }] }, 3)
+  assert.equal((await store.applications.environmentById(environmentId)).wantedRelease, 'rel_evil')
+})
