@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { WebSocket } from 'ws'
-import { Peer, type Carrier } from '../../src/protocol/peer.ts'
+import { Peer, type Carrier, type Handler } from '../../src/protocol/peer.ts'
 import { helloText, readPrivateKey, signText } from '../../src/protocol/signature.ts'
 import { socketCarrier } from '../../src/protocol/socket-carrier.ts'
 import { protocolNumber } from '../../src/protocol/version.ts'
@@ -24,8 +24,10 @@ export async function openSocket(url: string, headers: Record<string, string> = 
   return { socket, ended }
 }
 
-/** Connects as an agent does, with a claim that may be wrong. `change` tampers with the hello. */
-export async function arrive(url: string, claim: Claim, change: (hello: Record<string, unknown>) => Record<string, unknown> = (hello) => hello): Promise<Peer> {
+type Change = (hello: Record<string, unknown>) => Record<string, unknown>
+
+/** Connects as an agent does, with a claim that may be wrong. `change` tampers with the hello; `command`: how it obeys. */
+export async function arrive(url: string, claim: Claim, change: Change = (hello) => hello, command?: Handler): Promise<Peer & { socket: WebSocket }> {
   const socket = new WebSocket(`${url.replace('http:', 'ws:')}/agents/connect`, { perMessageDeflate: false })
   // At once: the hello may come with the answer to the handshake.
   const carrier = new Promise<Carrier>((resolve, reject) => {
@@ -33,18 +35,19 @@ export async function arrive(url: string, claim: Claim, change: (hello: Record<s
     socket.once('error', reject)
   })
   const peer: Peer = new Peer(await carrier, {
+    ...(command && { command }),
     hello: async (params) => {
       const { nonce } = params as { nonce: string }
       const signature = signText(readPrivateKey(claim.privateKey), helloText(nonce, claim.server))
       return change({ protocol: protocolNumber, server: claim.server, signature, version: '0.0.0', platform: 'linux-x64', instance: 'stranger', clock: Date.now() })
     },
   })
-  return peer
+  return Object.assign(peer, { socket })
 }
 
 /** Connects with a claim that is right, and waits until it was checked. */
-export async function welcomed(url: string, claim: Claim): Promise<Peer> {
-  const peer = await arrive(url, claim)
+export async function welcomed(url: string, claim: Claim, command?: Handler): Promise<Peer & { socket: WebSocket }> {
+  const peer = await arrive(url, claim, undefined, command)
   for (;;) {
     const code = await peer.call('objects', { release: 'none', digests: [] }).then(() => 'none', (error: { code: string }) => error.code)
     if (code !== 'unauthorized') return peer

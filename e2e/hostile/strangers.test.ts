@@ -22,6 +22,8 @@ describe('strangers at the control plane', { timeout: 240_000 }, () => {
   let own: string
   let foreign: string
   let logged = 0
+  /** Since when web1 and web2 are connected: on the same connections at the end of each test. */
+  let since: unknown[]
 
   before(async () => {
     team = await Team.up({ servers: 3, serve: ['--request-timeout', '3'] })
@@ -36,6 +38,7 @@ describe('strangers at the control plane', { timeout: 240_000 }, () => {
       else foreign = id
     }
     stolen = identityOf(team.root('web3'))
+    since = await sinceWhen()
     const agent = team.agents[2]!
     agent.stdin!.end()
     await once(agent, 'exit')
@@ -56,10 +59,12 @@ describe('strangers at the control plane', { timeout: 240_000 }, () => {
     // Who was let in by a stolen key is on the way out.
     while ((await connected()).includes('web3') && performance.now() - began < 5_000);
     assert.deepEqual(await connected(), ['web1', 'web2'])
+    assert.deepEqual(await sinceWhen(), since, 'a connection of others was disturbed')
     assert.ok(performance.now() - began < 5_000)
     assert.ok(memoryOf(team.controlPid) < 700 * megabyte)
   })
 
+  const sinceWhen = () => Promise.all(['web1', 'web2'].map(async (server) => (await team.client.call('server', { params: { server } })).since))
   const log = () => readFileSync(team.controlLog).subarray(logged).toString()
   /** What the control plane says in its log of what it refused, once that is enough; it is written after the answer. */
   const told = async (what: string, enough: number | ((lines: ReturnType<typeof refusals>) => boolean)) => {
@@ -156,6 +161,10 @@ describe('strangers at the control plane', { timeout: 240_000 }, () => {
       ['an old signature', stolen, (hello) => ({ ...hello, signature: 'A'.repeat(88) })],
       ['a hello that is none', stolen, () => ({ hello: true })],
       ['a protocol of the future', stolen, (hello) => ({ ...hello, protocol: 999 })],
+      ['a version that a terminal would obey', stolen, (hello) => ({ ...hello, version: '1\u001b]52;c;ZXZpbA==\u0007' })],
+      ['a platform as long as a book', stolen, (hello) => ({ ...hello, platform: 'x'.repeat(megabyte) })],
+      ['an instance of many lines', stolen, (hello) => ({ ...hello, instance: 'x\nweb1' })],
+      ['a time that is none', stolen, (hello) => ({ ...hello, clock: null })],
     ]
     for (const [what, claim, change] of cases) {
       const peer = await arrive(team.url, claim, change)
@@ -245,6 +254,91 @@ describe('strangers at the control plane', { timeout: 240_000 }, () => {
     await told('an agent was refused', 4)
   })
 
+  test('twenty who keep a large message half sent before they say who they are get no memory for it', async () => {
+    const memory = memoryOf(team.controlPid)
+    const half = Buffer.alloc(15 * megabyte)
+    const sockets = await Promise.all(Array.from({ length: 20 }, () => openSocket(team.url)))
+    for (const { socket } of sockets) socket.send(half, { fin: false, binary: true }, () => {})
+    for (const { ended } of sockets) assert.equal((await ended).code, 1006)
+    assert.ok(memoryOf(team.controlPid) - memory < 100 * megabyte)
+    await told('an agent was refused', 20)
+  })
+
+  test('calls whose answers nobody takes are cut off, before the hello and after it', async () => {
+    const memory = memoryOf(team.controlPid)
+    const began = performance.now()
+    const stranger = await openSocket(team.url)
+    const known = await welcomed(team.url, stolen)
+    const { artifact } = JSON.parse(readFileSync(join(team.root('web3'), 'srv/files/.dploy/releases/1.json'), 'utf8')) as { artifact: string }
+    for (const { socket } of [stranger, known]) {
+      socket.pause()
+      for (let id = 1_000; id < 60_000; id++) socket.send(encodeFrame({ kind: 'call', id, method: 'manifest', params: { release: own, artifact } }), () => {})
+    }
+    // What it would read now is that it was shown out.
+    for (const { socket } of [stranger, known]) socket.resume()
+    await Promise.all([stranger.ended, known.closed])
+    assert.ok(performance.now() - began < 10_000)
+    assert.ok(memoryOf(team.controlPid) - memory < 150 * megabyte)
+    await told('an agent was refused', 1)
+    await told('agent gone', (lines) => lines.some(({ server, reason }) => server === 'web3' && /more at once than is answered/.test(reason ?? '')))
+  })
+
+  test("a server leaves notes in the log of its own environment alone, and no more than a hundred", async () => {
+    const peer = await welcomed(team.url, stolen)
+    try {
+      await assert.rejects(peer.call('note', { application: 'files', environment: 'other', text: 'lies' }), { code: 'environment.unknown' })
+      const answers = await Promise.allSettled(Array.from({ length: 120 }, (_, index) => peer.call('note', { application: 'files', environment: 'one', text: `note ${index}` })))
+      assert.equal(answers.filter(({ status }) => status === 'fulfilled').length, 99)
+      await told('an agent was refused what it asked for', (lines) => lines.some(({ code }) => code === 'protocol.invalid'))
+    } finally {
+      peer.close('enough')
+      await peer.closed
+    }
+  })
+
+  test('an agent that answers a command with output that does not end, whatever it may send, is shown out; the log of one is cut', async () => {
+    const memory = memoryOf(team.controlPid)
+    let sent = 0
+    const peer = await welcomed(team.url, stolen, async (params, { emit, signal }) => {
+      const { method } = JSON.parse((params as { text: string }).text) as { method: string }
+      const body = Buffer.alloc(64 * 1024, 'x')
+      while (!signal.aborted) {
+        if (method === 'exec') await emit({ stream: 'stdout' }, body)
+        else await emit({ at: Date.now(), text: 'x'.repeat(2 * megabyte) })
+        sent += body.length
+      }
+    })
+    // Nobody reads what comes.
+    const stop = new AbortController()
+    const place = { application: 'files', environment: 'one' }
+    const output = team.client.stream('exec', { params: place, body: { command: { line: 'true' }, on: { servers: [], tags: {} }, batch: null, timeout: null, sudo: false } }, { signal: stop.signal })[Symbol.asyncIterator]()
+    await output.next()
+    await peer.closed
+    await told('agent gone', (lines) => lines.some(({ server, reason }) => server === 'web3' && /more than the \d+ bytes that may be on their way/.test(reason ?? '')))
+    assert.ok(sent < 20 * megabyte)
+    await output.return?.(undefined)
+    const again = await welcomed(team.url, stolen, async (_params, { emit, signal }) => {
+      while (!signal.aborted) await emit({ at: 1, text: `${'x'.repeat(2 * megabyte)}` })
+    })
+    const lines = team.client.stream('logs', { params: place, query: { lines: '10', follow: 'true' } }, { signal: stop.signal })[Symbol.asyncIterator]()
+    const first = (await lines.next()) as IteratorYieldResult<{ text: string }>
+    assert.equal(first.value.text.length, 64 * 1024 + 1)
+    await delay(500)
+    assert.ok(memoryOf(team.controlPid) - memory < 300 * megabyte)
+    stop.abort()
+    again.close('enough')
+    await Promise.all([again.closed, lines.return?.(undefined).catch(() => {})])
+  })
+
+  test('of a hook that prints without end the log of the deployment keeps a part', async () => {
+    const file = join(team.directory, 'loud.yml')
+    writeFileSync(file, JSON.stringify({ application: 'loud', hooks: { after_stage: { command: 'head -c 40000000 /dev/zero | tr "\\0" x' } }, environments: { one: { servers: ['web1'] } } }))
+    const { code, stderr, stdout } = await team.dploy('--config', file, 'deploy', 'one', '--directory', 'payload', '--json')
+    assert.equal(code, 0, stderr)
+    assert.ok(stdout.length < 18 * megabyte, `${stdout.length} bytes`)
+    assert.match(stdout.toString().slice(-20_000), /what this step prints is left out from here on/)
+  })
+
   test('many fragments that never end are one frame too, and cut off', async () => {
     const { socket, ended } = await openSocket(team.url)
     let open = true
@@ -268,6 +362,10 @@ describe('strangers at the control plane', { timeout: 240_000 }, () => {
     try {
       const began = performance.now()
       assert.equal((await fetch(`${team.url}/healthz`)).status, 200)
+      // A deployment meanwhile, with its files through the same door.
+      writeFileSync(join(team.directory, 'payload/secret.txt'), `once more ${'x'.repeat(100_000)}`)
+      const { code, stderr } = await team.dploy('--config', 'files.yml', 'deploy', 'other', '--directory', 'payload', '--json')
+      assert.equal(code, 0, stderr)
       const peer = await welcomed(team.url, stolen)
       await peer.call('manifest', { release: own, artifact: JSON.parse(readFileSync(join(team.root('web3'), 'srv/files/.dploy/releases/1.json'), 'utf8')).artifact as string })
       peer.close('enough')

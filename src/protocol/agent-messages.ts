@@ -198,6 +198,9 @@ export const controlMethods = {
   ...machineMethods,
 } as const satisfies Record<string, { params: z.ZodType; result: z.ZodType; event: z.ZodType }>
 
+/** What an agent says of itself is stored, and shown to people: short, and nothing that a terminal obeys. */
+const label = z.string().max(200).regex(/^[\x20-\x7E]*$/, 'has to be printable ASCII')
+
 /** First call on a connection, from control plane to agent. The agent proves that it holds its server's key. */
 export const helloParams = z.object({
   protocol: z.number(),
@@ -210,20 +213,20 @@ export const helloParams = z.object({
 })
 export const helloResult = z.object({
   protocol: z.number(),
-  server: z.string(),
+  server: label,
   /** Ed25519 over `dploy hello\n` + nonce + `\n` + server, base64; empty where ssh carries the connection. */
-  signature: z.string(),
+  signature: label,
   /** The same by the key that is to replace it. */
-  nextSignature: z.string().optional(),
-  version: z.string(),
-  platform: z.string(),
+  nextSignature: label.optional(),
+  version: label,
+  platform: label,
   /** Differs at each start of the agent. */
-  instance: z.string(),
+  instance: label,
   clock: z.number(),
   /** What the server keeps for the place that the introduction named. */
   held: sharedMethods.hold.result.optional(),
   /** The version of an agent that upgrades itself: SHA-256 of its program; and whether it is new there and not yet told to stay. */
-  bundle: z.object({ digest: z.string(), trial: z.boolean() }).optional(),
+  bundle: z.object({ digest, trial: z.boolean() }).optional(),
   /** The EC2 instance that the agent runs on, where it runs on one. */
   instanceId: z.string().regex(/^i-[0-9a-f]{8,17}$/).optional(),
 })

@@ -24,6 +24,10 @@ export interface CallContext {
   emit(event: unknown, body?: Uint8Array): Promise<void>
 }
 
+/** What an error from the other end says, is stored and shown: no more of it than a person reads. Characters. */
+const longestMessage = 20_000
+const longestWord = 2_000
+
 export type Handler = (params: unknown, context: CallContext) => Promise<unknown>
 
 export interface CallOptions {
@@ -66,12 +70,15 @@ export class Peer {
   readonly #handlers: ReadonlyMap<string, Handler>
   readonly #pending = new Map<number, PendingCall>()
   readonly #running = new Map<number, AbortController>()
+  readonly #most: number
   readonly #closed = Promise.withResolvers<string>()
   #nextId = 1
   #closeReason: string | null = null
 
-  constructor(carrier: Carrier, handlers: ReadonlyMap<string, Handler> | Record<string, Handler>) {
+  /** `mostCalls`: that many may be under way, with those whose answers are not taken; who asks for more is shown out. */
+  constructor(carrier: Carrier, handlers: ReadonlyMap<string, Handler> | Record<string, Handler>, mostCalls = Infinity) {
     this.#carrier = carrier
+    this.#most = mostCalls
     this.#handlers = handlers instanceof Map ? handlers : new Map(Object.entries(handlers as Record<string, Handler>))
     carrier.onFrame = (head, body) => this.#receive(head, body)
     carrier.onClose = (reason) => this.#end(reason)
@@ -123,6 +130,7 @@ export class Peer {
     const head = parsed.data
     switch (head.kind) {
       case 'call':
+        if (this.#running.size >= this.#most) return this.close('it asks for more at once than is answered')
         void this.#handle(head.id, head.method, head.params, body)
         return
       case 'event': {
@@ -134,7 +142,7 @@ export class Peer {
         this.#take(head.id)?.resolve(head.result)
         return
       case 'error':
-        this.#take(head.id)?.reject(DployError.from(head.error))
+        this.#take(head.id)?.reject(DployError.from(shortened(head.error)))
         return
       case 'cancel':
         this.#running.get(head.id)?.abort(new DployError('deployment.cancelled', 'The caller cancelled'))
@@ -152,6 +160,7 @@ export class Peer {
 
   async #handle(id: number, method: string, params: unknown, body: Uint8Array): Promise<void> {
     const controller = new AbortController()
+    if (this.#running.has(id)) return this.close('it used the id of a call that is under way')
     this.#running.set(id, controller)
     try {
       const handler = this.#handlers.get(method)
@@ -182,4 +191,9 @@ export class Peer {
   #closedError(): DployError {
     return new DployError('connection.closed', `The connection ended: ${this.#closeReason ?? 'unknown'}`)
   }
+}
+
+function shortened(error: z.infer<typeof errorReportSchema>): z.infer<typeof errorReportSchema> {
+  const cut = (text: string, most: number) => (text.length > most ? `${text.slice(0, most)}…` : text)
+  return { ...error, message: cut(error.message, longestMessage), fix: cut(error.fix, longestWord), ...(error.where === undefined ? {} : { where: cut(error.where, longestWord) }) }
 }

@@ -15,6 +15,10 @@ const beginning = 1_000
 const reorderWindow = 150
 /** More lines than this wait for a slow reader; then the oldest are dropped, and the reader is told. */
 const maxWaiting = 50_000
+/** The same for their characters. */
+const maxCharacters = 32 * 1024 * 1024
+/** More than this of a line nobody reads; agents cut them too. Characters. */
+const longestLine = 64 * 1024
 
 /** The application's log from all connected servers, merged by time. */
 export async function* logLines(context: ApiContext, environment: Environment, options: { lines: number; follow: boolean; server: string | null; since: number | null; grep: string | null; signal: AbortSignal }): AsyncGenerator<LogLine> {
@@ -24,6 +28,7 @@ export async function* logLines(context: ApiContext, environment: Environment, o
   let wake: () => void = () => {}
   let open = servers.length
   let dropped = 0
+  let characters = 0
   const begun = Date.now()
   const silent = new Set(servers.map((server) => server.name))
   const stop = new AbortController()
@@ -31,12 +36,14 @@ export async function* logLines(context: ApiContext, environment: Environment, o
   const place = { application: environment.application, environment: environment.name, directory: directoryOf(environment.config) }
   for (const server of servers) {
     const push = (at: number | null, text: string) => {
-      if (waiting.length >= maxWaiting) {
-        waiting.shift()
+      const line = { server: server.name, at, text: text.length > longestLine ? `${text.slice(0, longestLine)}…` : text, arrived: Date.now() }
+      while (waiting.length >= maxWaiting || (waiting.length > 0 && characters + line.text.length > maxCharacters)) {
+        characters -= waiting.shift()!.text.length
         dropped++
       }
       silent.delete(server.name)
-      waiting.push({ server: server.name, at, text, arrived: Date.now() })
+      characters += line.text.length
+      waiting.push(line)
       wake()
     }
     const link = context.gateway.link(server.id)
@@ -58,6 +65,7 @@ export async function* logLines(context: ApiContext, environment: Environment, o
       dropped = 0
       // Before all that was asked for is here, nothing is known about the order.
       const ready = open === 0 ? waiting.splice(0) : options.follow && (silent.size === 0 || now - begun > beginning) ? takeOld(waiting, now - reorderWindow) : []
+      for (const { text } of ready) characters -= text.length
       ready.sort((a, b) => timeOf(a) - timeOf(b))
       for (const { arrived: _, ...line } of ready) yield line
       if (open === 0 && waiting.length === 0) return

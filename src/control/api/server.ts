@@ -210,7 +210,7 @@ function acceptAgents(context: ApiContext, server: FastifyInstance): void {
       socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n')
       return
     }
-    sockets.handleUpgrade(request, socket, head, (webSocket) => context.gateway.accept(webSocket, `${request.socket.remoteAddress}:${request.socket.remotePort}`))
+    sockets.handleUpgrade(request, socket, head, (webSocket) => context.gateway.accept(webSocket, `${request.socket.remoteAddress}:${request.socket.remotePort}`, socket))
   })
   server.addHook('preClose', async () => {
     for (const client of sockets.clients) client.terminate()

@@ -5,6 +5,8 @@ import type { AgentLink } from '../gateway/agent-link.ts'
 
 /** Credit is given back in pieces of this part of the window. */
 const part = 4
+/** An agent sends the piece that it has read whole, also where less may go: that of each stream. Bytes, with much to spare. */
+const overrun = 1024 * 1024
 /** Input that may be on its way to the server. Bytes. */
 const inputWindow = 1024 * 1024
 
@@ -41,7 +43,17 @@ export class ServerSession<M extends SessionMethod = SessionMethod> {
     this.#window = window
     this.#place = { application: params.application, environment: params.environment, epoch: 0 }
     const whole = { ...params, session: this.#name, window } as unknown as AgentParams<M>
-    this.result = link.command(method, whole, { ...this.#place, signal, onEvent: (event, bytes) => options.onOutput(event, bytes, () => this.#taken(bytes.length)) })
+    let unread = 0
+    const onEvent = (event: AgentEvent<M>, bytes: Uint8Array) => {
+      unread += bytes.length
+      // Whoever does not keep to the window would fill our memory.
+      if (unread > window + overrun) return link.close(`its agent sent more than the ${window} bytes that may be on their way`)
+      options.onOutput(event, bytes, () => {
+        unread -= bytes.length
+        this.#taken(bytes.length)
+      })
+    }
+    this.result = link.command(method, whole, { ...this.#place, signal, onEvent })
     this.result.catch(() => {})
   }
 

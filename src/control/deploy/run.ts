@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 import type { Balancer } from '../../balancers/contract.ts'
 import type { AgentEvent, AgentMethod, AgentParams, AgentResult, Ended, Span } from '../../protocol/agent-messages.ts'
+import { formatBytes } from '../../protocol/bytes.ts'
 import type { Config, EnvironmentConfig } from '../../protocol/config.ts'
 import type { DeploymentEventData, DeploymentState, StepState } from '../../protocol/deployment.ts'
 import { DployError, type ErrorReport } from '../../protocol/errors.ts'
@@ -14,6 +15,10 @@ import { Redactor } from '../secrets/redactor.ts'
 import type { AgentLink } from '../gateway/agent-link.ts'
 import type { Ahead } from './ahead.ts'
 import type { SharedLock, SharedLocks } from './shared-lock.ts'
+
+/** So much of what one step prints is kept, and so much else that it tells: a server that never ends fills no disk here. Bytes, events. */
+const mostOutput = 16 * 1024 * 1024
+const mostOthers = 10_000
 
 type Output = Extract<DeploymentEventData, { kind: 'output' }>
 
@@ -197,6 +202,7 @@ export class Run {
     const deadline = Date.now() + options.timeout
     const signal = AbortSignal.any([options.signal, AbortSignal.timeout(options.timeout)])
     const streams = new Map<string, Output>()
+    const room = { output: mostOutput, others: mostOthers }
     const asked = options.id ?? `${this.id}:${this.fence}:${method}:${server.id}`
     const failures = this.#failures.get(asked) ?? 0
     const id = failures === 0 ? asked : `${asked}:${failures + 1}`
@@ -211,7 +217,7 @@ export class Run {
           id,
           signal,
           body: options.body,
-          onEvent: (event) => this.#forward(server, event, streams),
+          onEvent: (event) => this.#forward(server, event, streams, room),
         })
       } catch (caught) {
         const error = this.#redacted(caught)
@@ -235,8 +241,14 @@ export class Run {
     }
   }
 
-  #forward<M extends AgentMethod>(server: EnvironmentServer, event: AgentEvent<M>, streams: Map<string, Output>): void {
-    const step = event as { kind?: string }
+  /** `room`: so much more of what this step says is kept. */
+  #forward<M extends AgentMethod>(server: EnvironmentServer, event: AgentEvent<M>, streams: Map<string, Output>, room: { output: number; others: number }): void {
+    const step = event as { kind?: string; text?: string }
+    if (step.kind === 'output') {
+      if (room.output <= 0) return
+      room.output -= 100 + (step.text?.length ?? 0)
+      if (room.output <= 0) return this.note(server, `what this step prints is left out from here on: it was more than ${formatBytes(mostOutput)}`)
+    } else if (room.others-- <= 0) return
     if (step.kind === 'progress') this.event(server, event as DeploymentEventData)
     else if (step.kind === 'note') {
       const { text, ended } = event as { text: string; ended?: Ended }

@@ -1,4 +1,5 @@
 import { randomBytes, type KeyObject } from 'node:crypto'
+import type { Duplex } from 'node:stream'
 import type { Logger } from 'pino'
 import type { WebSocket } from 'ws'
 import type * as z from 'zod'
@@ -16,6 +17,13 @@ import { keepNewKey, provenKey } from './keys.ts'
 
 /** How long an agent has to answer the hello. Milliseconds. */
 const helloTimeout = 10_000
+/** What may come on a connection before its hello is answered. Bytes. */
+const unknownBytes = 64 * 1024
+/** Calls of one agent that may be under way. A stage has one or two at a time, for each environment. */
+const mostCalls = 256
+/** Notes that one server may leave in the logs of deployments, and in what time. Milliseconds. */
+const mostNotes = 100
+const notesFor = 10 * 60_000
 
 /** Where an agent's objects and manifests come from. */
 export interface ObjectSource {
@@ -51,6 +59,8 @@ export class Gateway {
   /** Why servers could not be reached the last time it was tried. */
   readonly #problems = new Map<string, DployError>()
   readonly #clones: CloneWatch
+  /** When each server left its last notes. */
+  readonly #notes = new Map<string, number[]>()
   /** Called when a server has become a member of an environment. */
   onMember: (serverId: string) => void = () => {}
   /** Called when an agent has connected and is known. */
@@ -110,9 +120,17 @@ export class Gateway {
     })
   }
 
-  /** Takes over a WebSocket on which an agent is expected. */
-  accept(socket: WebSocket, remote: string): void {
-    void this.welcome(socketCarrier(socket), remote).catch((error: unknown) => {
+  /**
+   * Takes over a WebSocket on which an agent is expected. `raw` carries it: until it is known who is there, no more is taken
+   * in than a hello, or many strangers with a large message each would fill the memory.
+   */
+  accept(socket: WebSocket, remote: string, raw: Duplex & { bytesRead?: number }): void {
+    const before = raw.bytesRead ?? 0
+    const limit = () => {
+      if ((raw.bytesRead ?? 0) - before > unknownBytes) raw.destroy()
+    }
+    raw.on('data', limit)
+    void this.welcome(socketCarrier(socket), remote).finally(() => raw.off('data', limit)).catch((error: unknown) => {
       this.#options.refusals.note('an agent was refused', { remote, code: reportOf(error).code, err: error })
       socket.close(1008, error instanceof Error ? error.message.slice(0, 100) : 'refused')
     })
@@ -141,7 +159,7 @@ export class Gateway {
       manifest: known((params, context, id) => this.#sendManifest(params, context, id)),
       note: known((params, _context, id) => this.#takeNote(params, id)),
       report: known(async (params, _, id) => (this.onReport(id, parsed(controlMethods.report.params, params)), {})),
-    })
+    }, mostCalls)
     const nonce = randomBytes(24).toString('base64')
     const asked = performance.now()
     const introduction = introduced && { server: introduced.id, name: introduced.name, controlKey: this.#options.key.publicKey, look: introduced.look }
@@ -221,6 +239,10 @@ export class Gateway {
   async #takeNote(params: unknown, serverId: string): Promise<unknown> {
     const { application, environment, text } = parsed(controlMethods.note.params, params)
     const { store, log } = this.#options
+    const now = Date.now()
+    const notes = (this.#notes.get(serverId) ?? []).filter((at) => now - at < notesFor)
+    if (notes.length >= mostNotes) throw new DployError('protocol.invalid', `More than ${mostNotes} notes came from this server within ${notesFor / 60_000} minutes`)
+    this.#notes.set(serverId, [...notes, now])
     const found = (await store.applications.environmentsOf(serverId)).find((one) => one.application === application && one.name === environment)
     if (!found) throw new DployError('environment.unknown', 'There is no such environment of this server')
     log.info({ server: serverId, application, environment }, text)
