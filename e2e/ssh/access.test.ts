@@ -120,6 +120,44 @@ describe('two bare servers, as a person reaches and uses them over plain ssh', {
     writeFileSync(known, before)
   })
 
+  test('two environments on the same servers, each with a port and a directory of its own, do not know of each other', async () => {
+    const servers = (port: number) => world.servers.map(({ name }) => ({ name, address: `deploy@${name}`, port }))
+    const place = { branch: 'main', strategy: { bake: '0s' } }
+    const config = (directory?: string) => ({
+      application: 'shop',
+      service: { command: '/opt/dploy/node server.mjs', port: 3000, health: { path: '/healthz' } },
+      environments: { production: { ...place, servers: servers(3000) }, staging: { ...place, ...(directory !== undefined && { directory }), servers: servers(3200) } },
+    })
+    const answers = async (port: number) => (await Promise.all(world.servers.map(async ({ address }) => (await fetch(`http://${address}:${port}/`)).text()))).map((text) => text.trim())
+    const run = async (...args: string[]) => {
+      const { result } = await world.dploy(...args)
+      assert.equal(result.state, 'succeeded', result.failure?.message)
+    }
+    // In one directory each would take the other's releases for its own.
+    await world.commit({ 'dploy.yml': JSON.stringify(config()), 'version.txt': 'live\n' }, 'Two environments')
+    const { failure } = (await world.dploy('deploy', 'staging')).result
+    assert.equal(failure?.code, 'config.invalid')
+    assert.match(failure.message, /both would use the directory \/srv\/shop\. .*environments\.staging\.directory, such as \/srv\/shop-staging/)
+    await world.commit({ 'dploy.yml': JSON.stringify(config('/srv/shop-staging')) }, 'A directory of its own')
+    await run('deploy', 'production')
+    await world.commit({ 'version.txt': 'tried\n' }, 'Tried')
+    await run('deploy', 'staging')
+    assert.deepEqual(await answers(3200), world.servers.map(({ name }) => `tried release 1 on ${name}`))
+    const live = await answers(3000)
+    assert.ok(live.every((text) => text.startsWith('live ')), live.join())
+    await world.commit({ 'version.txt': 'tried more\n' }, 'Tried more')
+    await run('deploy', 'staging')
+    await run('rollback', 'staging')
+    assert.deepEqual(await answers(3200), world.servers.map(({ name }) => `tried release 1 on ${name}`))
+    assert.deepEqual(await answers(3000), live)
+    for (const environment of ['production', 'staging']) {
+      const { code, stdout } = await dploy('status', environment)
+      assert.equal(code, 0, stdout)
+      const where = await dploy('exec', environment, '--', 'pwd -P')
+      assert.match(where.stdout, environment === 'staging' ? /^2 servers: \/srv\/shop-staging\/releases\/1 / : /^2 servers: \/srv\/shop\/releases\/\d+ /)
+    }
+  })
+
   test('a user without sudo: --sudo is refused with what to do; what sudo allows is done', async () => {
     await asUser('plain', { extra: { release: { directory: '/home/plain/shop' } }, service: { manager: 'process', port: 3100 } })
     const own = await dploy('exec', 'production', '--', 'id', '-un')

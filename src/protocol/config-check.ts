@@ -1,4 +1,4 @@
-import type { BalancerConfig, Config, EnvironmentConfig, ServerConfig, ServiceConfig } from './config.ts'
+import { releaseDirectory, type BalancerConfig, type Config, type EnvironmentConfig, type ServerConfig, type ServiceConfig } from './config.ts'
 import { formatPath } from './config-problem.ts'
 import type { Path } from './config-schema.ts'
 
@@ -30,10 +30,12 @@ export function findingsOf(config: Config): ConfigFinding[] {
 const systemDirectories = new Set(['/', '/bin', '/boot', '/dev', '/etc', '/home', '/lib', '/lib64', '/opt', '/proc', '/root', '/run', '/sbin', '/srv', '/sys', '/tmp', '/usr', '/usr/bin', '/usr/lib', '/usr/local', '/var', '/var/lib', '/var/www'])
 
 function checkRelease(config: Config): ConfigFinding[] {
-  const { directory, shared } = config.release
+  const { shared } = config.release
   const findings: ConfigFinding[] = []
-  if (directory !== undefined && systemDirectories.has(directory)) {
-    findings.push(error(['release', 'directory'], `${directory} belongs to the system; use a directory of its own, such as ${directory === '/' ? '' : directory}/${config.application}`))
+  const own = Object.entries(config.environments).map(([name, environment]): [Path, string | undefined] => [['environments', name, 'directory'], environment.directory])
+  for (const [path, directory] of [[['release', 'directory'], config.release.directory] as [Path, string | undefined], ...own]) {
+    if (directory === undefined || !systemDirectories.has(directory)) continue
+    findings.push(error(path, `${directory} belongs to the system; use a directory of its own, such as ${directory === '/' ? '' : directory}/${config.application}`))
   }
   shared.forEach((path, index) => {
     if (path === '.') findings.push(error(['release', 'shared', index], 'the whole release cannot be shared; name the paths in it that outlive a release'))
@@ -131,6 +133,7 @@ interface Place {
   server: ServerConfig
   first: number | undefined
   last: number | undefined
+  directory: string
 }
 
 /** One machine that stands twice: two releases would take turns on one port, or in one directory. */
@@ -140,29 +143,26 @@ function checkSharedServers(config: Config): ConfigFinding[] {
   for (const [environment, { servers }] of Object.entries(config.environments)) {
     servers.forEach((server, index) => {
       const first = server.port ?? config.service?.port
-      const place: Place = { environment, index, server, first, last: first === undefined ? undefined : first + (config.service?.instances ?? 1) - 1 }
+      const place: Place = { environment, index, server, first, last: first === undefined ? undefined : first + (config.service?.instances ?? 1) - 1, directory: releaseDirectory(config, environment) }
       const host = hostOf(server)
       const others = byHost.get(host) ?? []
       if (others.length === 0) byHost.set(host, others)
-      const clash = others.find((one) => overlap(one, place))
       const loopback = isLoopback(host)
-      if (clash !== undefined && !(loopback && place.first === undefined)) findings.push(sameMachine(config, host, place, clash))
-      else if (others[0] !== undefined && !loopback) findings.push(sameMachine(config, host, place, others[0]))
+      const clash = others.find((one) => portsOverlap(one, place)) ?? (loopback ? undefined : others.find((one) => isOneDirectory(one.directory, place.directory)))
+      if (clash !== undefined) findings.push(sameMachine(host, place, clash, loopback))
       others.push(place)
     })
   }
   return findings
 }
 
-function sameMachine(config: Config, host: string, place: Place, other: Place): ConfigFinding {
-  const path: Path = ['environments', place.environment, 'servers', place.index]
-  const directory = config.release.directory ?? `/srv/${config.application}`
-  const twin = `"${other.server.name}" of ${other.environment}`
-  if (overlap(place, other)) {
-    const what = place.first === undefined ? `the directory ${directory}` : `port ${place.first}, and the directory ${directory}`
-    return error(path, `is the same machine as ${twin} (${host}): both would use ${what}. Name another machine${place.first === undefined ? '' : ', or give it a port of its own'}`)
-  }
-  return warning(path, `is the same machine as ${twin} (${host}): they need agents with different directories, or both use ${directory}`)
+function sameMachine(host: string, place: Place, other: Place, loopback: boolean): ConfigFinding {
+  const { environment, index, first, directory } = place
+  const port = portsOverlap(place, other)
+  const sameDirectory = !loopback && isOneDirectory(directory, other.directory)
+  const what = [...(port ? [`port ${first}`] : []), ...(sameDirectory ? [`the directory ${directory.length < other.directory.length ? directory : other.directory}`] : [])].join(', and ')
+  const own = [...(port ? ['a port of its own'] : []), ...(sameDirectory && environment !== other.environment ? [`a directory of its own (environments.${environment}.directory, such as ${other.directory}-${environment})`] : [])].join(' and ')
+  return error(['environments', environment, 'servers', index], `is the same machine as "${other.server.name}" of ${other.environment} (${host}): both would use ${what}. Name another machine${own === '' ? '' : `, or give it ${own}`}`)
 }
 
 /** On one's own machine several agents, each with its own directory, are how one tries things out. */
@@ -170,9 +170,13 @@ function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || host.startsWith('127.')
 }
 
-function overlap(a: Place, b: Place): boolean {
-  if (a.first === undefined || b.first === undefined) return a.first === b.first
-  return a.first <= b.last! && b.first <= a.last!
+/** The same, or one in the other. */
+function isOneDirectory(a: string, b: string): boolean {
+  return a === b || a.startsWith(`${b}/`) || b.startsWith(`${a}/`)
+}
+
+function portsOverlap(a: Place, b: Place): boolean {
+  return a.first !== undefined && b.first !== undefined && a.first <= b.last! && b.first <= a.last!
 }
 
 /** The machine of an address: without user and ssh port. */

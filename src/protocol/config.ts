@@ -265,6 +265,7 @@ const environment = z
       .transform((value) => (typeof value === 'string' ? [value] : value))
       .meta({ title: 'true, false, or names or globs of branches', description: 'Which pushes start a deployment where a webhook tells of them: true: those to its branch; false: none; or branches by name or glob.', examples: [['main', 'release/*']] }),
     servers: z.array(server).default([]).meta({ title: 'a list of servers', description: 'The servers: names, or their details.', examples: [['web1', 'web2']] }),
+    directory: absolutePath.optional().meta({ description: 'Where releases of this environment live on its servers; by default release.directory. Two environments on one machine need two.', examples: ['/srv/shop-staging'] }),
     badge: z.enum(['none', 'token', 'public']).default('none').describe('Who may see the status badge: nobody, who has its address with a token, or everybody.'),
     protected: z.boolean().default(false).describe('A deployment waits until another person approves it. Rollbacks do not wait.'),
     balancer: balancer
@@ -316,3 +317,8 @@ export type BalancerConfig = EnvironmentConfig['balancer']
 export type BuildConfig = Config['build']
 export type ServiceConfig = NonNullable<Config['service']>
 export type HealthConfig = ServiceConfig['health']
+
+/** Where the releases of an environment live on its servers. */
+export function releaseDirectory(config: Pick<Config, 'application' | 'release' | 'environments'>, environment: string): string {
+  return config.environments[environment]?.directory ?? config.release.directory ?? `/srv/${config.application}`
+}

@@ -1,6 +1,6 @@
+import { releaseDirectory } from '../../protocol/config.ts'
 import type { ServiceState } from '../../protocol/agent-messages.ts'
 import type { ServerHealth } from '../../protocol/api/vitals.ts'
-import { directoryOf } from '../deploy/observe.ts'
 import type { Environment, EnvironmentServer } from '../store/applications.ts'
 import type { Release } from '../store/releases.ts'
 import type { ApiContext } from './context.ts'
@@ -31,7 +31,7 @@ export async function checkHealth(context: ApiContext, environment: Environment,
 /** Every server of an environment, asked now; each release is read once. */
 export async function healthOf(context: ApiContext, environment: Environment, servers: readonly EnvironmentServer[], signal: AbortSignal): Promise<ServerHealth[]> {
   const { application, name } = environment
-  const place = { application, environment: name, directory: directoryOf(environment.config) }
+  const place = { application, environment: name, directory: releaseDirectory(environment.config, environment.name) }
   const releases = new Map<number, Promise<Release | null>>()
   const releaseOf = (number: number) => {
     const found = releases.get(number) ?? context.store.releases.byNumber(environment.id, number).catch(() => null)

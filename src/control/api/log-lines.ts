@@ -1,4 +1,4 @@
-import { directoryOf } from '../deploy/observe.ts'
+import { releaseDirectory } from '../../protocol/config.ts'
 import { DployError } from '../../protocol/errors.ts'
 import type { Environment } from '../store/applications.ts'
 import type { ApiContext } from './context.ts'
@@ -33,7 +33,7 @@ export async function* logLines(context: ApiContext, environment: Environment, o
   const silent = new Set(servers.map((server) => server.name))
   const stop = new AbortController()
   const signal = AbortSignal.any([options.signal, stop.signal])
-  const place = { application: environment.application, environment: environment.name, directory: directoryOf(environment.config) }
+  const place = { application: environment.application, environment: environment.name, directory: releaseDirectory(environment.config, environment.name) }
   for (const server of servers) {
     const push = (at: number | null, text: string) => {
       const line = { server: server.name, at, text: text.length > longestLine ? `${text.slice(0, longestLine)}…` : text, arrived: Date.now() }

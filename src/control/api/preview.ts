@@ -1,9 +1,10 @@
+import { releaseDirectory } from '../../protocol/config.ts'
 import { handoverOf } from '../../protocol/release-spec.ts'
 import type * as z from 'zod'
 import type { routes } from '../../protocol/api/contract.ts'
 import { DployError, reportOf, type ErrorReport } from '../../protocol/errors.ts'
 import { loadNow } from '../deploy/load.ts'
-import { directoryOf, forPlan, type Observation } from '../deploy/observe.ts'
+import { forPlan, type Observation } from '../deploy/observe.ts'
 import { plan, obstacle, type Desired } from '../deploy/plan.ts'
 import type { Environment } from '../store/applications.ts'
 import type { ApiContext } from './context.ts'
@@ -27,7 +28,7 @@ export async function preview(context: ApiContext, environment: Environment, wan
   const from = environment.wantedRelease === null ? null : await store.releases.get(environment.wantedRelease)
   const problems: ErrorReport[] = []
   const limit = AbortSignal.any([signal, AbortSignal.timeout(askTimeout)])
-  const place = { application: environment.application, environment: environment.name, directory: directoryOf(config) }
+  const place = { application: environment.application, environment: environment.name, directory: releaseDirectory(config, environment.name) }
   const observed = new Map<string, Observation | DployError>()
   await Promise.all(
     servers.map(async (server) => {

@@ -1,6 +1,6 @@
 import type * as z from 'zod'
+import { releaseDirectory } from '../../protocol/config.ts'
 import type { routes } from '../../protocol/api/contract.ts'
-import { directoryOf } from '../deploy/observe.ts'
 import { readinessOf } from '../deploy/readiness.ts'
 import type { Environment } from '../store/applications.ts'
 import type { ApiContext } from './context.ts'
@@ -13,7 +13,7 @@ export async function releaseReadiness(context: ApiContext, environment: Environ
   const { store, artifacts, gateway } = context
   const [servers, releases] = await Promise.all([store.applications.servers(environment.id), store.releases.list(environment.id, limit)])
   const { application, name } = environment
-  const place = { application, environment: name, directory: directoryOf(environment.config) }
+  const place = { application, environment: name, directory: releaseDirectory(environment.config, environment.name) }
   const soon = AbortSignal.any([signal, AbortSignal.timeout(askTimeout)])
   const kept = await Promise.all(
     servers.map(async (server) => {

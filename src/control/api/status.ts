@@ -1,9 +1,9 @@
+import { releaseDirectory } from '../../protocol/config.ts'
 import type { EnvironmentSummary, ServerStatus, Status } from '../../protocol/api/environments.ts'
 import type { ServerTraffic } from '../../balancers/contract.ts'
 import { DployError, reportOf, type ErrorReport } from '../../protocol/errors.ts'
 import { driftOf } from '../deploy/drift.ts'
 import { isIdle, liveGroupOf } from '../deploy/groups.ts'
-import { directoryOf } from '../deploy/observe.ts'
 import { cloned } from '../gateway/keys.ts'
 import type { Environment, EnvironmentServer } from '../store/applications.ts'
 import type { Sighting } from '../store/sightings.ts'
@@ -76,7 +76,7 @@ export async function serverStatus(context: ApiContext, environment: Environment
     return { ...base, lastSeenAt: stored?.lastSeenAt ?? null, ...(await lastSeen()), problem: problem.toJSON() }
   }
   try {
-    const place = { application: environment.application, environment: environment.name, directory: directoryOf(environment.config) }
+    const place = { application: environment.application, environment: environment.name, directory: releaseDirectory(environment.config, environment.name) }
     const seen = await link.command('observe', place, { application: place.application, environment: place.environment, epoch: 0, signal })
     if (seen.machine) context.vitals.add(server.id, seen.machine, Date.now())
     const sighting = { seenAt: Date.now(), release: seen.current, service: seen.service }

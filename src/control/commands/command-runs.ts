@@ -1,8 +1,8 @@
+import { releaseDirectory } from '../../protocol/config.ts'
 import { commandText } from '../../protocol/command-line.ts'
 import type { CommandOutcome, ExecEvent } from '../../protocol/api/commands.ts'
 import type { PersonCommand, TerminalSize } from '../../protocol/command-messages.ts'
 import { DployError, reportOf } from '../../protocol/errors.ts'
-import { directoryOf } from '../deploy/observe.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import type { Environment, EnvironmentServer } from '../store/applications.ts'
 import type { Store } from '../store/store.ts'
@@ -129,7 +129,7 @@ export class CommandRuns {
         params: {
           application: environment.application,
           environment: environment.name,
-          directory: directoryOf(environment.config),
+          directory: releaseDirectory(environment.config, environment.name),
           command: request.command,
           ...(request.user === undefined ? {} : { user: request.user }),
           sudo: request.sudo,

@@ -1,7 +1,7 @@
+import { releaseDirectory } from '../../protocol/config.ts'
 import type { AgentParams } from '../../protocol/agent-messages.ts'
 import type { CommandOutcome, CopyEvent } from '../../protocol/api/commands.ts'
 import { DployError, reportOf } from '../../protocol/errors.ts'
-import { directoryOf } from '../deploy/observe.ts'
 import type { AgentLink } from '../gateway/agent-link.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import type { Environment, EnvironmentServer } from '../store/applications.ts'
@@ -111,7 +111,7 @@ export class FileCopies {
 }
 
 function placeOf({ environment }: Copy) {
-  return { application: environment.application, environment: environment.name, directory: directoryOf(environment.config) }
+  return { application: environment.application, environment: environment.name, directory: releaseDirectory(environment.config, environment.name) }
 }
 
 async function outcomeOf<T>(server: EnvironmentServer, began: number, work: () => Promise<T>): Promise<{ outcome: CommandOutcome; value?: T }> {

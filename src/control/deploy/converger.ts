@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
+import { releaseDirectory } from '../../protocol/config.ts'
 import type { StepState } from '../../protocol/deployment.ts'
 import { DployError, reportOf } from '../../protocol/errors.ts'
 import type { Gateway } from '../gateway/gateway.ts'
@@ -7,7 +8,6 @@ import type { Store } from '../store/store.ts'
 import type { Deployer } from './deployer.ts'
 import { driftOf } from './drift.ts'
 import { isIdle } from './groups.ts'
-import { directoryOf } from './observe.ts'
 
 /** Servers that connect within this time converge together. Milliseconds. */
 const gather = 500
@@ -120,7 +120,7 @@ export class Converger implements Disposable {
   async #drifted(environmentId: string, wanted: number): Promise<{ id: string; name: string }[]> {
     const { store, gateway } = this.#options
     const environment = await store.applications.environmentById(environmentId)
-    const place = { application: environment.application, environment: environment.name, directory: directoryOf(environment.config) }
+    const place = { application: environment.application, environment: environment.name, directory: releaseDirectory(environment.config, environment.name) }
     const config = environment.config.environments[environment.name]
     // Those of the group that does not serve keep the release before.
     const servers = (await store.applications.servers(environmentId)).filter((server) => !isIdle(server, config, environment.liveGroup))
@@ -157,7 +157,7 @@ export class Converger implements Disposable {
     if (this.#options.stays) await delay(rest, undefined, { signal: this.#ending.signal }).catch(() => {})
     // Another one has begun: it is cleaned up after that.
     if ((await store.deployments.unfinished(environment.id)).length > 0) return
-    const place = { application: environment.application, environment: environment.name, directory: directoryOf(row.config) }
+    const place = { application: environment.application, environment: environment.name, directory: releaseDirectory(row.config, environment.name) }
     const protect = [row.releaseId, row.fromReleaseId].filter((id) => id !== null)
     const numbers = await Promise.all(protect.map(async (id) => (await store.releases.get(id)).number))
     for (const server of await store.applications.servers(environment.id)) {

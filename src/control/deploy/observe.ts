@@ -1,5 +1,5 @@
 import type { AgentResult } from '../../protocol/agent-messages.ts'
-import type { Config } from '../../protocol/config.ts'
+import { releaseDirectory } from '../../protocol/config.ts'
 import { DployError } from '../../protocol/errors.ts'
 import type { ObservedServer } from './plan.ts'
 import type { Run } from './run.ts'
@@ -25,12 +25,7 @@ export async function observeServers(run: Run, signal: AbortSignal): Promise<Map
 
 /** The place on a server where this application's environment lives. */
 export function placeOf(run: Run): { application: string; environment: string; directory: string } {
-  return { application: run.row.config.application, environment: run.environmentName, directory: directoryOf(run.row.config) }
-}
-
-/** Where releases live on a server. */
-export function directoryOf(config: Config): string {
-  return config.release.directory ?? `/srv/${config.application}`
+  return { application: run.row.config.application, environment: run.environmentName, directory: releaseDirectory(run.row.config, run.environmentName) }
 }
 
 /** What the plan needs of an observation. */

@@ -1,12 +1,11 @@
 import type { Logger } from 'pino'
 import type { Balancer } from '../../balancers/contract.ts'
-import type { BalancerConfig } from '../../protocol/config.ts'
+import { releaseDirectory, type BalancerConfig } from '../../protocol/config.ts'
 import { handoverOf } from '../../protocol/release-spec.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import type { Environment } from '../store/applications.ts'
 import type { Store } from '../store/store.ts'
 import { EnvironmentWatch } from './environment-watch.ts'
-import { directoryOf } from './observe.ts'
 
 /** Milliseconds. */
 const askTimeout = 2_000
@@ -37,7 +36,7 @@ export class PortKeeper implements AsyncDisposable {
     await using balancer = this.#options.openBalancer(config.balancer)
     if (!balancer.readdress || (await store.deployments.unfinished(environment.id)).length > 0) return
     const signal = AbortSignal.any([stop, AbortSignal.timeout(askTimeout)])
-    const place = { application: environment.application, environment: environment.name, directory: directoryOf(environment.config) }
+    const place = { application: environment.application, environment: environment.name, directory: releaseDirectory(environment.config, environment.name) }
     const ports = await Promise.all(
       (await store.applications.servers(environment.id)).map(async ({ id, name }) => {
         const seen = await gateway.link(id)?.command('observe', place, { application: place.application, environment: place.environment, epoch: 0, signal }).catch(() => null)

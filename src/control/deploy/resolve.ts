@@ -1,6 +1,6 @@
+import { releaseDirectory } from '../../protocol/config.ts'
 import { DployError } from '../../protocol/errors.ts'
 import type { ReleaseSpec, Revision } from '../../protocol/release-spec.ts'
-import { directoryOf } from './observe.ts'
 import type { Run } from './run.ts'
 
 /** Finds the commit that was asked for. */
@@ -48,7 +48,7 @@ function specOf(run: Run, artifact: string, revision: Revision, secrets: Record<
     environment: run.environmentName,
     artifact,
     revision,
-    directory: directoryOf(config),
+    directory: releaseDirectory(config, run.environmentName),
     keep: config.release.keep,
     shared: config.release.shared,
     assets: config.release.assets,

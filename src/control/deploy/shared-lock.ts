@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { releaseDirectory } from '../../protocol/config.ts'
 import type { AgentParams, AgentResult } from '../../protocol/agent-messages.ts'
 import type { DeploymentState, LockHolder } from '../../protocol/deployment.ts'
 import { formatDuration } from '../../protocol/duration.ts'
@@ -10,7 +11,7 @@ import type { DeploymentRow } from '../store/deployments.ts'
 import type { Store } from '../store/store.ts'
 import { isDeadHolder } from './holder.ts'
 import type { Patience } from './lease.ts'
-import { directoryOf, type Observation } from './observe.ts'
+import type { Observation } from './observe.ts'
 import { isCommitted } from './states.ts'
 
 /** How long a lock on servers lives without being prolonged, how often it is, and how often who waits looks. Milliseconds. */
@@ -131,7 +132,7 @@ export class SharedLocks {
 
   async #ask(environment: Environment, links: readonly AgentLink[], params: Ask, signal: AbortSignal, ignores: (error: unknown) => boolean = isClosed): Promise<Map<AgentLink, Held>> {
     const { application, name } = environment
-    const place = { application, environment: name, directory: directoryOf(environment.config) }
+    const place = { application, environment: name, directory: releaseDirectory(environment.config, environment.name) }
     const answers = new Map<AgentLink, Held>()
     const limit = AbortSignal.any([signal, AbortSignal.timeout(answerWithin)])
     await Promise.all(
@@ -231,7 +232,7 @@ export class SharedLock implements AsyncDisposable {
 /** What cannot be asked here is asked again, and told, by the deployment. */
 async function observeAll(environment: Environment, links: readonly AgentLink[], seen: Map<string, Seen>, signal: AbortSignal): Promise<void> {
   const { application, name } = environment
-  const place = { application, environment: name, directory: directoryOf(environment.config) }
+  const place = { application, environment: name, directory: releaseDirectory(environment.config, environment.name) }
   const limit = AbortSignal.any([signal, AbortSignal.timeout(answerWithin)])
   await Promise.allSettled(
     links.map(async (link) => {

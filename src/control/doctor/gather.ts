@@ -1,7 +1,7 @@
+import { releaseDirectory } from '../../protocol/config.ts'
 import { DployError, reportOf, type ErrorReport } from '../../protocol/errors.ts'
 import type { ApiContext } from '../api/context.ts'
 import { isIdle } from '../deploy/groups.ts'
-import { directoryOf } from '../deploy/observe.ts'
 import type { Environment, EnvironmentServer } from '../store/applications.ts'
 import { keepAlivePatience } from './checks/keep-alive.ts'
 import type { EnvironmentFacts, ServerFacts } from './facts.ts'
@@ -50,7 +50,7 @@ async function serverFacts(context: ApiContext, environment: Environment, server
   }
   if (!link) return { ...base, problem: context.gateway.problem(server).toJSON() }
   const { service } = environment.config
-  const place = { application: environment.application, environment: environment.name, directory: directoryOf(environment.config) }
+  const place = { application: environment.application, environment: environment.name, directory: releaseDirectory(environment.config, environment.name) }
   const options = { application: place.application, environment: place.environment, epoch: 0, signal }
   const port = server.port ?? service?.port
   const ports = port === undefined || !service ? [] : Array.from({ length: service.instances }, (_, index) => port + index)

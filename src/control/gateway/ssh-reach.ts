@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { releaseDirectory } from '../../protocol/config.ts'
 import { DployError, reportOf } from '../../protocol/errors.ts'
 import type { Ssh } from '../../ssh/ssh.ts'
-import { directoryOf } from '../deploy/observe.ts'
 import type { Reach } from '../deploy/run.ts'
 import type { Environment } from '../store/applications.ts'
 import type { Store } from '../store/store.ts'
@@ -39,7 +39,7 @@ export class SshReach implements Reach, Disposable {
   /** The connections to all servers of an environment, made where there are none. One that cannot be reached is remembered with its reason. */
   async links(environment: Environment, signal: AbortSignal): Promise<AgentLink[]> {
     const servers = await this.#options.store.applications.servers(environment.id)
-    const look = { application: environment.application, environment: environment.name, directory: directoryOf(environment.config) }
+    const look = { application: environment.application, environment: environment.name, directory: releaseDirectory(environment.config, environment.name) }
     const links = await Promise.allSettled(
       servers.map(async (server) => {
         this.#believeFailure(server)
@@ -60,7 +60,7 @@ export class SshReach implements Reach, Disposable {
     const id = await applications.environmentId(application, name)
     if (id === null) return
     const [{ config }, known] = await Promise.all([applications.environmentById(id), applications.servers(id)])
-    const look = { application, environment: name, directory: directoryOf(config) }
+    const look = { application, environment: name, directory: releaseDirectory(config, name) }
     for (const server of known) {
       // What stands in the way is told to whoever asks for it.
       if (servers.some((one) => one.name === server.name && one.address === server.address)) this.#link(server, undefined, look).catch(() => {})
