@@ -48,8 +48,8 @@ class Scene implements Disposable {
     ;[this.#journal, this.#peer] = this.#begin()
   }
 
-  sign(method: AgentMethod, params: object, { epoch = 0, body = Buffer.alloc(0) }: { epoch?: number; body?: Buffer } = {}): Recorded {
-    const text = JSON.stringify({ id: randomUUID(), server: 'srv_1', application: 'shop', environment: 'production', epoch, expires: Date.now() + 60_000, method, params, body: sha256(body) })
+  sign(method: AgentMethod, params: object, { epoch = 0, body = Buffer.alloc(0), server = 'srv_1', expires = Date.now() + 60_000, text: whole }: { epoch?: number; body?: Buffer; server?: string; expires?: number; text?: string } = {}): Recorded {
+    const text = whole ?? JSON.stringify({ id: randomUUID(), server, application: 'shop', environment: 'production', epoch, expires, method, params, body: sha256(body) })
     return { method, command: { text, signature: signText(createPrivateKey(this.#control.privateKey), text) }, body }
   }
 
@@ -98,6 +98,41 @@ function release(scene: Scene, number: number, changes: Partial<ReleaseSpec> = {
     delta: zstdCompressSync(encodeDelta(diffManifests(null, manifest))),
   }
 }
+
+describe('a command that is not what the control plane signed for this server', { timeout: 60_000 }, () => {
+  test('is refused and logged, changes nothing, and the right one after it is obeyed', async () => {
+    using scene = new Scene()
+    using other = new Scene()
+    const { release: one, delta } = release(scene, 1)
+    const params = { release: one, local: {}, from: null }
+    const right = scene.sign('stage', params, { epoch: 7, body: delta })
+    const said = JSON.parse(right.command.text) as Record<string, unknown>
+    const altered = (changes: object) => ({ ...right, command: { ...right.command, text: JSON.stringify({ ...said, ...changes }) } })
+    const cases: [string, Recorded | { method: AgentMethod; command: unknown; body: Buffer }, RegExp][] = [
+      ['unsigned', { ...right, command: { ...right.command, signature: '' } }, /not signed/],
+      ['without a place for a signature', { ...right, command: { text: right.command.text } }, /cannot be read/],
+      ['signed by somebody else', other.sign('stage', params, { epoch: 7, body: delta }), /not signed/],
+      ['with another hook', altered({ params: { ...params, release: { ...one, hooks: { after_stage: { command: `echo evil >> ${join(scene.directory, 'effects')}`, timeout: 1_000 } } } } }), /not signed/],
+      ['with a later end', altered({ expires: Date.now() + 3_600_000 }), /not signed/],
+      ['with a higher token', altered({ epoch: 8 }), /not signed/],
+      ['for another server', scene.sign('stage', params, { epoch: 7, body: delta, server: 'srv_2' }), /meant for another server/],
+      ['that has expired', scene.sign('stage', params, { epoch: 7, body: delta, expires: Date.now() - 1 }), /expired/],
+      ['with another body', { ...right, body: zstdCompressSync(Buffer.from('f\t1\tx\0')) }, /its body is not the one/],
+      ['whose text is no JSON', scene.sign('stage', params, { epoch: 7, body: delta, text: '{' }), /./],
+      ['without a token for what changes', scene.sign('stage', params, { body: delta }), /needs a fencing token/],
+    ]
+    for (const [what, sent, why] of cases) {
+      scene.logged.length = 0
+      await assert.rejects(scene.send(sent as Recorded), { code: 'command.refused', message: why }, what)
+      assert.match(scene.logged.join('\n'), why, what)
+      assert.deepEqual(scene.effects(), [], what)
+    }
+    // None of them raised the token, nor used up the id.
+    await scene.send(right)
+    assert.deepEqual(scene.effects(), ['staged 1'])
+    await assert.rejects(scene.send(scene.sign('stage', params, { epoch: 6, body: delta })), { code: 'command.refused', message: /fencing token 6 is older than 7/ })
+  })
+})
 
 describe('a command that comes again', { timeout: 60_000 }, () => {
   test('of every method: what changes is done once, answered as before or refused, also by the next agent; what only reads may be asked again', async () => {

@@ -21,7 +21,7 @@ export interface GateOptions {
 export function admitCommand(params: unknown, body: Uint8Array, options: GateOptions): CommandText {
   const { text, signature } = parse(signedCommand, params)
   if (!verifyText(options.controlKey, text, signature)) throw refused('it is not signed by the control plane that this agent joined')
-  const command = parse(commandText, JSON.parse(text))
+  const command = parse(commandText, jsonOf(text))
   if (command.server !== options.server) throw refused('it is meant for another server')
   if (command.expires < options.now()) throw refused(`it expired ${Math.round((options.now() - command.expires) / 1000)} s ago; check the clocks of server and control plane`)
   if (command.body !== sha256(body)) throw refused('its body is not the one that was signed')
@@ -37,6 +37,14 @@ function parse<T>(schema: { safeParse(value: unknown): { success: true; data: T 
   const parsed = schema.safeParse(value)
   if (!parsed.success) throw refused('it cannot be read')
   return parsed.data
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw refused('it cannot be read')
+  }
 }
 
 function refused(why: string): DployError {
