@@ -139,7 +139,7 @@ const beforeTheFirstDeployment: Fault[] = [
       await world.configure({ environment: { balancer: { kind: 'haproxy', address: 'unix:/nonexistent/haproxy.sock', backend: 'shop' } } })
       return () => world.configure()
     },
-    code: 'balancer.unreachable', on: null, says: /\/nonexistent\/haproxy\.sock/, next: /socat stdio \/nonexistent\/haproxy\.sock$/,
+    code: 'balancer.unreachable', on: null, says: /\/nonexistent\/haproxy\.sock/, next: /^ls -l \/nonexistent\/haproxy\.sock$/, shows: /No such file/,
   },
   {
     what: 'a secret without a value',

@@ -67,6 +67,18 @@ const sshd = (lines: string): Fault['make'] => async (_world, server) => {
   }
 }
 
+/** sudo asks the user for a password, and what is there is root's. */
+const asks: Fault['make'] = async (_world, server) => {
+  await hasPassword(server)
+  await server.mustExec('mv', ['/etc/sudoers.d/deploy', '/root/sudoers'])
+  await server.write('/etc/sudoers.d/asks', 'deploy ALL=(ALL) ALL\n', 0o440)
+  return async () => {
+    await server.mustExec('rm', ['-f', '/etc/sudoers.d/asks', '/etc/sudoers.d/dploy'])
+    await server.mustExec('mv', ['/root/sudoers', '/etc/sudoers.d/deploy'])
+    await server.mustExec('chown', ['-R', 'root', '/srv/shop'])
+  }
+}
+
 /** A program of the server that answers something else. */
 const standIn = (name: string, script: string): Fault['make'] => async (_world, server) => {
   await server.write(`/usr/local/bin/${name}`, `#!/bin/sh\n${script}\n`, 0o755)
@@ -182,16 +194,17 @@ const faults: Fault[] = [
     code: 'server.clock_skew', says: /40 min 0 s ahead .* refuses commands/, next: /^ssh -t -F \S+ deploy@web2 sudo timedatectl set-ntp true$/,
   },
   {
-    what: 'sudo with a password alone',
+    what: 'a full disk, where the agent cannot be placed',
     async make(_world, server) {
-      await hasPassword(server)
-      await server.mustExec('mv', ['/etc/sudoers.d/deploy', '/root/sudoers'])
-      await server.write('/etc/sudoers.d/asks', 'deploy ALL=(ALL) ALL\n', 0o440)
-      return async () => {
-        await server.mustExec('rm', ['-f', '/etc/sudoers.d/asks', '/etc/sudoers.d/dploy'])
-        await server.mustExec('mv', ['/root/sudoers', '/etc/sudoers.d/deploy'])
-      }
+      await server.mustExec('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', '/var/lib/dploy'])
+      return () => server.mustExec('umount', ['--lazy', '/var/lib/dploy'])
     },
+    code: 'server.disk_full', says: /disk of \S+ is full/, next: /^ssh -F \S+ deploy@web2 df -h \/var\/lib\/dploy \/var\/lib \.$/, shows: { text: /64K .*\/var\/lib\/dploy/ },
+  },
+  { what: 'a directory of somebody else, for a user whose sudo asks for a password', make: asks, code: 'server.not_writable', says: /cannot be written by deploy/, next: /^ssh -t -F \S+ deploy@web2 sudo chown -R deploy \/srv\/shop$/, mends: password, deploys: false },
+  {
+    what: 'sudo with a password alone',
+    make: asks,
     code: 'server.no_sudo', says: /runs as deploy.* \/srv\/shop is not theirs to write/, next: /^ssh -t -F \S+ deploy@web2 'echo .*deploy ALL=\(ALL:ALL\) NOPASSWD: ALL.* \| sudo install -m 440 \/dev\/stdin \/etc\/sudoers\.d\/dploy'$/, mends: password,
   },
 ]
@@ -254,8 +267,10 @@ describe('dploy doctor says why ssh does not reach a server, and a deployment sa
           let left = findings
           for (let typed = 0; left.length > 0; typed++) {
             assert.ok(typed < 3, JSON.stringify(left, null, 2))
-            const { code, shown } = await typeLine(left[0]!.next, place, fault.mends)
-            assert.equal(code, 0, `${left[0]!.next}\n${shown}`)
+            // Of two that each mend it, the one that this is about.
+            const { next } = left.find((finding) => finding.code === fault.code) ?? left[0]!
+            const { code, shown } = await typeLine(next, place, fault.mends)
+            assert.equal(code, 0, `${next}\n${shown}`)
             left = (await doctor()).findings
           }
         }

@@ -50,7 +50,7 @@ const user = { name: 'deploy', uid: 1000, sudo: false }
 const cases: { what: string; given: Parameters<typeof facts>[0]; code: keyof typeof errorTable; severity?: 'warning'; says: RegExp; next: RegExp }[] = [
   { what: 'no agent ever joined', given: { server: { joined: false, connected: false, diagnosis: null, clockSkew: null } }, code: 'server.unreachable', says: /No agent has joined/, next: /^dploy server add web2$/ },
   { what: 'two machines with its key', given: { server: { connected: false, diagnosis: null, clockSkew: null, lockedAt: now - 60_000 } }, code: 'agent.key_cloned', says: /Two machines hold its key/, next: /^dploy server rotate-key web2$/ },
-  { what: 'a full disk, which keeps the agent from being placed', given: { server: { connected: false, diagnosis: null, clockSkew: null, problem: { code: 'server.disk_full', message: 'The disk of web2 is full', fix: '' } } }, code: 'server.disk_full', says: /full/, next: /^ssh web2 df -h \/var\/lib \.$/ },
+  { what: 'a full disk, which keeps the agent from being placed', given: { server: { connected: false, diagnosis: null, clockSkew: null, problem: { code: 'server.disk_full', message: 'The disk of web2 is full', fix: '' } } }, code: 'server.disk_full', says: /full/, next: /^ssh web2 df -h \/var\/lib\/dploy \/var\/lib \.$/ },
   { what: 'its agent is gone', given: { server: { connected: false, diagnosis: null, clockSkew: null, lastSeenAt: now - 200_000, address: 'deploy@10.0.0.5:2222' } }, code: 'server.unreachable', says: /3 min 20 s ago/, next: /^ssh -p 2222 deploy@10\.0\.0\.5 systemctl status dploy-agent$/ },
   {
     what: 'a changed host key',
@@ -69,6 +69,7 @@ const cases: { what: string; given: Parameters<typeof facts>[0]; code: keyof typ
   { what: 'no inodes', given: { diagnosis: { disks: [{ ...healthy.disks[0]!, freeInodes: 20 }] } }, code: 'server.inodes_full', says: /20 more files/, next: /du --inodes/ },
   { what: 'a read-only file system', given: { diagnosis: { directory: { path: '/srv/shop', nearest: '/srv', problem: 'EROFS' } } }, code: 'server.not_writable', says: /read-only/, next: /findmnt -T \/srv$/ },
   { what: 'a directory of somebody else', given: { diagnosis: { user: { ...user, sudo: true }, directory: { path: '/srv/shop', nearest: '/srv', problem: 'EACCES' } } }, code: 'server.not_writable', says: /cannot be written by deploy/, next: /^ssh -t web2 sudo install -d -o deploy \/srv\/shop$/ },
+  { what: 'what somebody else deployed before', given: { diagnosis: { user: { ...user, sudo: true }, directory: { path: '/srv/shop', nearest: '/srv/shop', problem: 'EACCES' } } }, code: 'server.not_writable', says: /cannot be written by deploy/, next: /^ssh -t web2 sudo chown -R deploy \/srv\/shop$/ },
   { what: 'a file in the way', given: { diagnosis: { directory: { path: '/srv/shop', nearest: '/srv/shop', problem: 'ENOTDIR' } } }, code: 'server.not_writable', says: /no directory/, next: /ls -ld/ },
   { what: 'an immutable directory', given: { diagnosis: { directory: { path: '/srv/shop', nearest: '/srv/shop', problem: 'EPERM' } } }, code: 'server.not_writable', says: /not even by root/, next: /lsattr/ },
   { what: 'a taken port', given: { diagnosis: { ports: [{ port: 3000, owner: { pid: 9, command: 'apache2', user: 'root', ours: false } }] } }, code: 'server.port_taken', says: /Port 3000 is taken by process 9 of root: apache2/, next: /ps -fp 9$/ },
@@ -131,10 +132,12 @@ describe('the next command', () => {
   })
 
   test('asks the balancer at the address that the problem is with, however it is reached', () => {
-    const unreachable = (balancer: object, where: string) => next({ environment: { balancerProblem: { code: 'balancer.unreachable', message: '', fix: '', where } }, asks: { balancer: balancer as EnvironmentFacts['asks']['balancer'] } })
-    assert.equal(unreachable({ kind: 'haproxy', address: ['unix:/run/one.sock', 'tcp:10.0.0.2:9999'] }, 'tcp:10.0.0.2:9999'), 'echo "show servers state" | socat stdio tcp-connect:10.0.0.2:9999')
-    assert.equal(unreachable({ kind: 'caddy', address: ['tcp:10.0.0.2:2020'] }, 'tcp:10.0.0.2:2020'), 'curl -sS http://10.0.0.2:2020/config/')
-    assert.equal(unreachable({ kind: 'caddy', address: ['unix:/run/caddy/admin.sock'] }, 'somewhere'), 'curl -sS --unix-socket /run/caddy/admin.sock http://localhost/config/')
+    const at = (balancer: object, where: string, code: 'balancer.unreachable' | 'balancer.unknown_server' = 'balancer.unknown_server') => next({ environment: { balancerProblem: { code, message: '', fix: '', where } }, asks: { balancer: balancer as EnvironmentFacts['asks']['balancer'] } })
+    assert.equal(at({ kind: 'haproxy', address: ['unix:/run/one.sock', 'tcp:10.0.0.2:9999'] }, 'tcp:10.0.0.2:9999', 'balancer.unreachable'), "bash -c 'exec 3<>/dev/tcp/10.0.0.2/9999 && echo open'")
+    assert.equal(at({ kind: 'haproxy', address: ['unix:/run/one.sock', 'tcp:10.0.0.2:9999'] }, 'unix:/run/one.sock', 'balancer.unreachable'), 'ls -l /run/one.sock')
+    assert.equal(at({ kind: 'haproxy', address: ['unix:/run/one.sock', 'tcp:10.0.0.2:9999'] }, 'tcp:10.0.0.2:9999'), 'echo "show servers state" | socat stdio tcp-connect:10.0.0.2:9999')
+    assert.equal(at({ kind: 'caddy', address: ['tcp:10.0.0.2:2020'] }, 'tcp:10.0.0.2:2020'), 'curl -sS http://10.0.0.2:2020/config/')
+    assert.equal(at({ kind: 'caddy', address: ['unix:/run/caddy/admin.sock'] }, 'somewhere'), 'curl -sS --unix-socket /run/caddy/admin.sock http://localhost/config/')
   })
 
   test('is one command, whatever a server says of itself', () => {

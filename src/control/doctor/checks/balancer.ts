@@ -1,4 +1,5 @@
 import type { BalancerConfig } from '../../../protocol/config.ts'
+import type { ErrorReport } from '../../../protocol/errors.ts'
 import { typed } from '../../../protocol/typed.ts'
 import type { Check } from '../facts.ts'
 
@@ -6,20 +7,22 @@ import type { Check } from '../facts.ts'
 export const balancer: Check = ({ balancerProblem, asks, environment }) => {
   if (!balancerProblem) return []
   const { code, message, where } = balancerProblem
-  return [{ server: null, severity: 'error', code, message: where === undefined || message.includes(where) ? message : `${where}: ${message}`, next: next(asks.balancer, environment, where) }]
+  return [{ server: null, severity: 'error', code, message: where === undefined || message.includes(where) ? message : `${where}: ${message}`, next: next(asks.balancer, environment, balancerProblem) }]
 }
 
 /** What shows a person the same that dploy saw. */
-function next(config: BalancerConfig, environment: string, where: string | undefined): string {
+function next(config: BalancerConfig, environment: string, { code, where }: ErrorReport): string {
   switch (config.kind) {
     case 'haproxy': {
       const { socket, host, port } = placeOf(config.address, where)
+      if (code === 'balancer.unreachable') return reaches({ socket, host, port })
       return `echo "show servers state" | ${typed(['socat', 'stdio', socket ?? `tcp-connect:${host}:${port}`])}`
     }
     case 'nginx':
       return 'sudo nginx -T'
     case 'caddy': {
       const { socket, host, port } = placeOf(config.address, where)
+      if (code === 'balancer.unreachable') return reaches({ socket, host, port })
       return typed(['curl', '-sS', ...(socket === null ? [`http://${host}:${port}/config/`] : ['--unix-socket', socket, 'http://localhost/config/'])])
     }
     case 'aws':
@@ -31,6 +34,11 @@ function next(config: BalancerConfig, environment: string, where: string | undef
     default:
       return config satisfies never
   }
+}
+
+/** Whether anything is there, and who may use it, with nothing that would have to be installed first. */
+function reaches({ socket, host, port }: ReturnType<typeof placeOf>): string {
+  return socket === null ? typed(['bash', '-c', `exec 3<>/dev/tcp/${host}/${port} && echo open`]) : typed(['ls', '-l', socket])
 }
 
 /** Of several, the one that the problem is with. */

@@ -32,7 +32,7 @@ function nextOf(facts: EnvironmentFacts, server: ServerFacts, { code, fix, messa
       return allowSudo(facts, server, readDestination(server.address ?? server.name).user)
     case 'server.disk_full':
       // Where the agent's files are depends on the user: below one of these.
-      return bySsh(facts, server, ['df', '-h', '/var/lib', '.'])
+      return bySsh(facts, server, ['df', '-h', '/var/lib/dploy', '/var/lib', '.'])
     default:
       return bySsh(facts, server, ['true'])
   }

@@ -15,6 +15,6 @@ export const directory = perServer((server, facts) => {
     default:
       return user.uid === 0
         ? [{ severity: 'error', code: 'server.not_writable', message: `${at} cannot be written, not even by root (${problem})`, next: onServer(facts, server, ['lsattr', '-d', nearest]) }]
-        : [{ severity: 'error', code: 'server.not_writable', message: `${at} cannot be written by ${user.name}, as whom the agent runs`, next: bySsh(facts, server, ['sudo', 'install', '-d', '-o', user.name, path]) }]
+        : [{ severity: 'error', code: 'server.not_writable', message: `${at} cannot be written by ${user.name}, as whom the agent runs`, next: bySsh(facts, server, nearest === path ? ['sudo', 'chown', '-R', user.name, path] : ['sudo', 'install', '-d', '-o', user.name, path]) }]
   }
 })
