@@ -81,6 +81,7 @@ const cases: { what: string; given: Parameters<typeof facts>[0]; code: keyof typ
   { what: 'an old libc', given: { diagnosis: { glibc: '2.17' } }, code: 'server.libc_too_old', says: /glibc 2\.17.*2\.28/, next: /os-release/ },
   { what: 'a short keep-alive', given: { diagnosis: { keepAlive: { port: 3000, ms: 5_000, announced: false } } }, code: 'service.keep_alive_short', says: /closes connections that are idle for 5\.0 s; haproxy keeps them for 10\.0 s/, next: /^dploy exec production --on web2 -- bash -c 'exec 3<>\/dev\/tcp\/127\.0\.0\.1\/3000;.* time cat <&3'$/ },
   { what: 'a keep-alive that is short for nginx', given: { diagnosis: { keepAlive: { port: 3000, ms: 20_000, announced: true } }, asks: { balancer: { kind: 'nginx' } as EnvironmentFacts['asks']['balancer'] } }, code: 'service.keep_alive_short', says: /announces that it closes .* nginx keeps them for 60\.0 s/, next: /time cat/ },
+  { what: 'a keep-alive that is short for AWS', given: { diagnosis: { keepAlive: { port: 3000, ms: 30_000, announced: true } }, asks: { balancer: { kind: 'aws' } as EnvironmentFacts['asks']['balancer'] } }, code: 'service.keep_alive_short', says: /aws keeps them for 60\.0 s/, next: /time cat/ },
   { what: 'another release', given: { diagnosis: { current: 6 } }, code: 'server.drifted', says: /Release 6 serves, and release 7 is wanted/, next: /^dploy converge production$/ },
   { what: 'no release', given: { diagnosis: { current: null, service: null } }, code: 'server.drifted', says: /No release serves/, next: /^dploy converge production$/ },
   { what: 'a stopped service', given: { diagnosis: { service: { state: 'stopped', release: null } } }, code: 'server.drifted', says: /its service is stopped/, next: /^dploy logs production --on web2$/ },
@@ -114,6 +115,13 @@ test('the balancer and the secrets are of the whole environment', () => {
 test('who may not write the directory and may not become root either is told both: one of them mends it', () => {
   const findings = examine(facts({ diagnosis: { user, directory: { path: '/srv/shop', nearest: '/srv', problem: 'EACCES' } } }))
   assert.deepEqual(findings.map(({ code }) => code), ['server.no_sudo', 'server.not_writable'])
+})
+
+test('what is long enough for the others is short for Caddy', () => {
+  const behind = (kind: string) => examine(facts({ asks: { balancer: { kind } as EnvironmentFacts['asks']['balancer'] } })).map(({ server, code }) => [server, code])
+  assert.deepEqual(behind('caddy'), [['web1', 'service.keep_alive_short'], ['web2', 'service.keep_alive_short']])
+  // Nobody knows of these, or they keep none.
+  for (const kind of ['haproxy', 'nginx', 'aws', 'builtin', 'command', 'none']) assert.deepEqual(behind(kind), [], kind)
 })
 
 test('two paths on one full disk are one finding', () => {

@@ -1,4 +1,5 @@
 import { randomBytes, type KeyObject } from 'node:crypto'
+import type * as z from 'zod'
 import { agentMethods, helloResult, type AgentEvent, type AgentMethod, type AgentParams, type AgentResult, type CommandText } from '../../protocol/agent-messages.ts'
 import { formatDuration } from '../../protocol/duration.ts'
 import { DployError, reportOf } from '../../protocol/errors.ts'
@@ -71,7 +72,7 @@ export class AgentLink {
    */
   async readClock(signal: AbortSignal): Promise<{ clockSkew: number; roundTrip: number }> {
     const asked = performance.now()
-    const { clock } = helloResult.parse(await this.#peer.call('hello', { protocol: protocolNumber, nonce: randomBytes(24).toString('base64') }, { signal }))
+    const { clock } = this.#parsed('hello', helloResult, await this.#peer.call('hello', { protocol: protocolNumber, nonce: randomBytes(24).toString('base64') }, { signal }))
     const roundTrip = performance.now() - asked
     return Object.assign(this.facts, { clockSkew: clock - (Date.now() - roundTrip / 2), roundTrip })
   }
@@ -100,7 +101,7 @@ export class AgentLink {
           if (parsed.success) options.onEvent?.(parsed.data as AgentEvent<M>, eventBody)
         },
       })
-      return schema.result.parse(result) as AgentResult<M>
+      return this.#parsed(method, schema.result, result) as AgentResult<M>
     } catch (error) {
       if (error instanceof DployError) {
         // The reason is the clock, and that is mended in another way than a wrong signature.
@@ -109,5 +110,13 @@ export class AgentLink {
       }
       throw error
     }
+  }
+
+  /** What an agent answers is from outside. Throws `protocol.invalid`, naming the first field that is wrong. */
+  #parsed<T extends z.ZodType>(method: string, schema: T, value: unknown): z.output<T> {
+    const { success, data, error } = schema.safeParse(value)
+    if (success) return data
+    const issue = error.issues[0]!
+    throw new DployError('protocol.invalid', `What the agent answered to ${method} is not valid: ${issue.path.join('.')} ${issue.message}`, { where: this.server.name })
   }
 }
