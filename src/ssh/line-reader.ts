@@ -17,7 +17,12 @@ export class LineReader {
     source.once('error', this.#end)
   }
 
-  /** The next line without its end; null at the end of the stream. */
+  /** Whether what comes is no line, however long it is waited for its end. */
+  get overlong(): boolean {
+    return this.#buffer.length > longest && !this.#buffer.includes(10)
+  }
+
+  /** The next line without its end; null at the end of the stream, and where a line has none. */
   async next(): Promise<string | null> {
     for (;;) {
       const end = this.#buffer.indexOf(10)
@@ -26,7 +31,11 @@ export class LineReader {
         this.#buffer = this.#buffer.subarray(end + 1)
         return line
       }
-      if (this.#ended || this.#buffer.length > longest) return null
+      if (this.#ended) return null
+      if (this.overlong) {
+        this.#source.off('data', this.#take).resume()
+        return null
+      }
       await new Promise<void>((resolve) => (this.#wake = resolve))
     }
   }

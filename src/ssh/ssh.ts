@@ -8,9 +8,10 @@ import type { Carrier } from '../protocol/peer.ts'
 import { streamCarrier } from '../protocol/stream-carrier.ts'
 import { agentBundle } from './agent-bundle.ts'
 import { bootstrapCommand, readBootstrapLine, type Access } from './bootstrap.ts'
-import { destinationArguments, readDestination, type Destination } from './destination.ts'
+import { destinationArguments, readDestination, typedDestination, type Destination } from './destination.ts'
 import { EarlyStream } from './early-stream.ts'
 import { needsPerson, needsVerbose, sshFailure } from './failure.ts'
+import { Greeting } from './greeting.ts'
 import { LineReader } from './line-reader.ts'
 import { Limiter } from './limiter.ts'
 import { Placing, type PlacingOptions } from './placing.ts'
@@ -19,6 +20,8 @@ import { personConfig, type PersonConfig } from './person-config.ts'
 export interface SshOptions extends PlacingOptions {
   /** Instead of the person's ~/.ssh/config. */
   configFile?: string | null
+  /** How long a server may say nothing, its login included. Milliseconds; by default a minute. */
+  silence?: number
   /** Whether a person at a terminal can answer ssh's questions. */
   interactive?: boolean | undefined
   /** Told before ssh may ask something there, and once it was answered. */
@@ -232,17 +235,21 @@ export class Ssh implements AsyncDisposable {
     let refusal: string | null = null
     let placed = false
     try {
+      using greeting = new Greeting(child, this.#options.silence)
       const lines = new LineReader(child.stdout)
       for (;;) {
         const text = await lines.next()
         if (text === null) {
+          if (lines.overlong) greeting.take(null, false)
           await ended
           signal.throwIfAborted()
+          if (greeting.problem !== null) throw new DployError('ssh.failed', `${config.hostname} ${greeting.problem}`, { where: server.name, fix: `Try by hand: ssh ${typedDestination(destination, this.#configFile)} true` })
           const code = child.exitCode ?? child.signalCode
           throw sshFailure({ stderr: code === 255 ? await this.#explain(destination, stderr) : stderr, code, destination, server: server.name, resolved: config })
         }
         onLogin()
         const line = readBootstrapLine(text)
+        greeting.take(text, line !== null)
         if (line?.kind === 'ready') {
           streams.outgoing.settle(placed)
           lines.rest().pipe(streams.incoming)
