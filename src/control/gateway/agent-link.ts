@@ -106,6 +106,7 @@ export class AgentLink {
       if (error instanceof DployError) {
         // The reason is the clock, and that is mended in another way than a wrong signature.
         if (error.code === 'command.refused' && this.facts.clockSkew > commandLifetime / 2 && error.message.includes('it expired')) throw new DployError('server.clock_skew', `The clock of ${this.server.name} is ${formatDuration(this.facts.clockSkew)} ahead of the control plane's, so that it refuses commands as expired`, { where: this.server.name, cause: error })
+        if (isTooNew(error)) throw new DployError('protocol.mismatch', `The agent of ${this.server.name} is older than this control plane and does not know ${method} yet`, { where: this.server.name, fix: `It is upgraded by itself where dploy installed it; elsewhere: dploy server add ${this.server.name}`, cause: error })
         throw DployError.from({ ...reportOf(error, this.server.name) })
       }
       throw error
@@ -119,4 +120,9 @@ export class AgentLink {
     const issue = error.issues[0]!
     throw new DployError('protocol.invalid', `What the agent answered to ${method} is not valid: ${issue.path.join('.')} ${issue.message}`, { where: this.server.name })
   }
+}
+
+/** Whether a command is of a version after the agent's own (agent/command-gate.ts): what is sent here is signed, and valid by this version. */
+function isTooNew(error: DployError): boolean {
+  return error.code === 'command.refused' && error.message.endsWith('it cannot be read')
 }

@@ -7,7 +7,7 @@ import { allowSudo, bySsh, perServer, type EnvironmentFacts, type ServerFacts } 
 /** Whether the server's agent is there and answers. */
 export const connection = perServer((server, facts) => {
   if (server.lockedAt !== null) return [{ severity: 'error', code: 'agent.key_cloned', message: `Two machines hold its key since ${formatDuration(Math.max(0, facts.now - server.lockedAt))}; both are refused until somebody decides which it is`, next: `dploy server rotate-key ${server.name}` }]
-  if (server.connected) return server.problem && !tooFar(server.clockSkew) ? [{ severity: 'error', code: server.problem.code, message: server.problem.message, next: bySsh(facts, server, ['journalctl', '-u', 'dploy-agent', '-n', '50']) }] : []
+  if (server.connected) return server.problem && !tooFar(server.clockSkew) ? [{ severity: 'error', code: server.problem.code, message: server.problem.message, next: server.problem.code === 'protocol.mismatch' ? `dploy server add ${server.name}` : bySsh(facts, server, ['journalctl', '-u', 'dploy-agent', '-n', '50']) }] : []
   // What ssh said, in plain words, where it was to reach the server.
   if (server.problem && server.problem.code !== 'server.unreachable') return [{ severity: 'error', code: server.problem.code, message: server.problem.message, next: nextOf(facts, server, server.problem) }]
   if (!server.joined) return [{ severity: 'error', code: 'server.unreachable', message: 'No agent has joined under this name', next: `dploy server add ${server.name}` }]
