@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { unavailable } from '../fleet/fleet.ts'
@@ -16,7 +17,8 @@ for (const [user, count] of [['root', 2], ['deploy', 8]] as const) {
   describe(`${count} bare servers that ssh reaches as ${user === 'root' ? 'root' : 'a user with sudo -n'}, and that get agents of their own`, { skip: missing === null ? false : missing, timeout: 240_000, concurrency: 1 }, () => {
     let world: World
     let config: string
-    const say = (...args: string[]) => promisify(execFile)(program, args, { cwd: world.repository, env: { ...world.environment, NO_COLOR: '1' } }).then(({ stdout }) => ({ code: 0, stdout, stderr: '' }), (error: { code: number; stdout: string; stderr: string }) => error)
+    const say = (...args: string[]) => sayWith({}, ...args)
+    const sayWith = (env: NodeJS.ProcessEnv, ...args: string[]) => promisify(execFile)(program, args, { cwd: world.repository, env: { ...world.environment, NO_COLOR: '1', ...env } }).then(({ stdout }) => ({ code: 0, stdout, stderr: '' }), (error: { code: number; stdout: string; stderr: string }) => error)
 
     before(async () => {
       world = await World.up({ servers: count, ssh: user, strategy: { batch: '50%' } })
@@ -57,6 +59,27 @@ for (const [user, count] of [['root', 2], ['deploy', 8]] as const) {
       const before = JSON.parse((await say('server', 'show', 'web1', '--json')).stdout) as { id: string }
       assert.equal((await say('server', 'add', 'web1')).code, 0)
       assert.equal((JSON.parse((await say('server', 'show', 'web1', '--json')).stdout) as { id: string }).id, before.id)
+    })
+
+    // The same for every user.
+    if (user === 'root') test('by a dploy of another version than the control plane, on a server that downloads nothing, it gets that agent and follows the control plane', async () => {
+      const server = world.servers[0]!
+      assert.notEqual((await server.exec('sh', ['-c', 'command -v curl || command -v wget'])).code, 0)
+      const here = async () => ((JSON.parse((await say('server', 'show', 'web1', '--json')).stdout) as { connected: boolean; agent: { program: string } | null }))
+      const before = (await here()).agent!.program
+      const other = join(world.directory, 'other.mjs')
+      writeFileSync(other, `${readFileSync(fileURLToPath(new URL('../../dist/agent.mjs', import.meta.url)), 'utf8')}\n// of another version\n`)
+      await server.mustExec('sh', ['-c', 'systemctl stop dploy-agent && rm -r /var/lib/dploy/agent'])
+      const { code, stderr } = await sayWith({ DPLOY_AGENT: other }, 'server', 'add', 'web1')
+      assert.equal(code, 0, stderr)
+      for (const deadline = Date.now() + 30_000; ; await delay(200)) {
+        const { connected, agent } = await here()
+        if (connected && agent?.program === before && (await server.exec('test', ['-e', '/var/lib/dploy/agent/trial'])).code !== 0) break
+        assert.ok(Date.now() < deadline, JSON.stringify(agent))
+      }
+      await world.commit({ 'version.txt': 'three\n' }, 'Three')
+      const { result } = await world.dploy('deploy', 'production')
+      assert.equal(result.state, 'succeeded', result.failure?.message)
     })
 
     test('one that ssh does not reach is told, and keeps no other from being added', async () => {
