@@ -70,13 +70,14 @@ describe('what ssh asks a person, at the terminal of dploy', { skip: reason ?? f
     for (const said of await world.answers()) assert.match(said, /^one /)
   })
 
-  test('the passphrase of a key, before the terminal is that of a server', async () => {
+  test('the passphrase of a key, for the server alone that is meant, before the terminal is its own', async () => {
     const locked = join(world.directory, 'locked')
     copyFileSync(key(), locked)
     await mustRun('ssh-keygen', ['-q', '-p', '-P', '', '-N', 'open sesame', '-f', locked])
     await using person = await atTerminal('passphrase', [`IdentityFile ${locked}`, `UserKnownHostsFile ${world.servers[0]!.ssh.knownHostsFile}`], 'shell', 'web1')
-    await answer(person, /Enter passphrase for key '[^']+': /, [1, 2, 3], 'open sesame\r')
+    await answer(person, /Enter passphrase for key '[^']+': /, [1], 'open sesame\r')
     await person.sees(/[#$] $/)
+    assert.equal(count(person, /Enter passphrase/), 1)
     assert.doesNotMatch(person.shown, /sesame/)
     person.type('stty size; hostname; id -un\r')
     await person.sees(/30 90\s+web1\s+root/)

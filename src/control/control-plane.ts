@@ -95,7 +95,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const reach = options.ssh ? cleanup.use(new SshReach({ ssh: cleanup.use(options.ssh), store, gateway })) : null
   if (reach && options.expected) void reach.ahead(options.expected).catch((error: unknown) => log.warn({ err: error }, 'nothing was connected ahead'))
   const holder = holderOfThisProcess()
-  const shared = reach && new SharedLocks({ store, links: (environment, signal) => reach.links(environment, signal), holder })
+  const shared = reach && new SharedLocks({ store, links: (environment, signal, only) => reach.links(environment, signal, only), holder })
   const deployer = new Deployer({ store, servers: reach ?? gateway, shared, artifacts, openBalancer, log, holder }, measure)
   const converger = cleanup.use(new Converger({ store, gateway, deployer, log, stays: !reach }))
   // Through ssh, what a person did not ask for is not done.

@@ -9,6 +9,7 @@ import type { Route } from '../../protocol/api/route.ts'
 import { DployError, reportOf } from '../../protocol/errors.ts'
 import { maxBodyBytes, maxHeadBytes } from '../../protocol/frame.ts'
 import { admit } from './access.ts'
+import { askedServers } from './asked-servers.ts'
 import { localCaller, type Caller } from './caller.ts'
 import type { ApiContext } from './context.ts'
 import { streamEvents, streamText } from './event-stream.ts'
@@ -159,7 +160,8 @@ function addRoute(server: FastifyInstance, name: RouteName, route: Route, handle
       reply.raw.on('close', () => gone.abort(new DployError('connection.closed', 'The client went away')))
       const { application, environment } = (request.params ?? {}) as { application?: string; environment?: string }
       if (context.shared && application !== undefined && environment !== undefined) {
-        await context.shared.look(await context.store.applications.environment(application, environment), gone.signal)
+        const found = await context.store.applications.environment(application, environment)
+        await context.shared.look(found, gone.signal, await askedServers(name, request, found, context.store))
       }
       const last = Number(request.headers['last-event-id'])
       const caller = callers.get(request)!

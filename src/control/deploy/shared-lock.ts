@@ -33,8 +33,8 @@ const nothing = { take: null, give: null, force: false, record: null } as const
 
 export interface SharedLocksOptions {
   store: Store
-  /** The open connections to an environment's servers, in the order of dploy.yml. Opens those that are missing. */
-  links(environment: Environment, signal: AbortSignal): Promise<AgentLink[]>
+  /** The open connections to an environment's servers, or to those of them that are named, in the order of dploy.yml. Opens those that are missing. */
+  links(environment: Environment, signal: AbortSignal, only?: readonly string[] | null): Promise<AgentLink[]>
   holder: string
 }
 
@@ -57,9 +57,9 @@ export class SharedLocks {
     return other && other.expires > Date.now() ? other : null
   }
 
-  /** Asks the servers what is deployed and who deploys, and takes over what is not known here. */
-  async look(environment: Environment, signal: AbortSignal): Promise<void> {
-    const links = await this.#options.links(environment, signal)
+  /** Asks the servers, or those that are named, what is deployed and who deploys, and takes over what is not known here. */
+  async look(environment: Environment, signal: AbortSignal, only: readonly string[] | null = null): Promise<void> {
+    const links = await this.#options.links(environment, signal, only)
     // What stands in the way there is for the command itself to find, and to tell.
     const said = links.flatMap(({ held }) => held ?? [])
     for (const link of links) link.held = null

@@ -36,9 +36,9 @@ export class SshReach implements Reach, Disposable {
     this.#options = options
   }
 
-  /** The connections to all servers of an environment, made where there are none. One that cannot be reached is remembered with its reason. */
-  async links(environment: Environment, signal: AbortSignal): Promise<AgentLink[]> {
-    const servers = await this.#options.store.applications.servers(environment.id)
+  /** The connections to all servers of an environment, or to those that are named, made where there are none. One that cannot be reached is remembered with its reason. */
+  async links(environment: Environment, signal: AbortSignal, only: readonly string[] | null = null): Promise<AgentLink[]> {
+    const servers = (await this.#options.store.applications.servers(environment.id)).filter(({ name }) => only === null || only.includes(name))
     const look = { application: environment.application, environment: environment.name, directory: releaseDirectory(environment.config, environment.name) }
     const links = await Promise.allSettled(
       servers.map(async (server) => {
