@@ -120,6 +120,7 @@ export class Ssh implements AsyncDisposable {
     const destination = readDestination(server.address ?? server.name)
     const config = await personConfig(destination, this.#configFile)
     const bundle = (this.#bundle ??= agentBundle())
+    let asked = false
     for (let attempt = 0; ; attempt++) {
       const open = await isOpen(config.controlPath)
       if (!open) onUnderWay()
@@ -132,7 +133,8 @@ export class Ssh implements AsyncDisposable {
         signal.throwIfAborted()
         if (!(error instanceof DployError)) throw error
         if (error.code === 'ssh.closed_early' && attempt < patience.length) await delay(patience[attempt]! * (1 + Math.random()), undefined, { signal })
-        else if (!this.#options.interactive || !needsPerson(error) || attempt > 0 || this.#declined.has(config.controlPath) || !(await this.#logIn(destination, config))) throw error
+        else if (!this.#options.interactive || !needsPerson(error) || asked || this.#declined.has(config.controlPath) || !(await this.#logIn(destination, config))) throw error
+        else asked = true
       } finally {
         endTurn()
       }
