@@ -2,7 +2,9 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import { after, before, describe, test } from 'node:test'
-import { unavailable } from '../fleet/fleet.ts'
+import type { ReleaseSpec } from '../../src/protocol/release-spec.ts'
+import type { SharedRecord } from '../../src/protocol/shared-record.ts'
+import { unavailable, type Server } from '../fleet/fleet.ts'
 import { World } from '../world.ts'
 
 const reason = unavailable()
@@ -126,5 +128,35 @@ describe('two laptops that deploy to the same 2 servers', { skip: reason ?? fals
       assert.ok(tries < 50, left.join('\n'))
       await delay(100)
     }
+  })
+
+  test('who is root on one server brings nothing to the others by what stands in its history', async () => {
+    const file = '/srv/shop/.dploy/environments/production.json'
+    const [honest, liar] = world.servers as [Server, Server]
+    const record = JSON.parse(await liar.mustExec('cat', [file])) as SharedRecord
+    const wanted = record.releases.find(({ spec }) => spec.id === record.wanted)!
+    const leave = { command: 'touch /root/evil', timeout: 10_000 }
+    // One of its own; and one that is known, with another content.
+    const lies: [string, ReleaseSpec][] = [
+      ['a release that nobody made', { ...wanted.spec, id: 'rel_evil', number: wanted.spec.number + 1, hooks: { after_stage: leave, before_activate: leave } }],
+      ['a release that was changed', { ...wanted.spec, hooks: { after_stage: leave, before_activate: leave } }],
+    ]
+    for (const [index, [what, spec]] of lies.entries()) {
+      const { id, number } = record.deployments[0]!
+      const evil: SharedRecord = { ...record, fence: record.fence + 1_000 * (index + 1), wanted: spec.id, deployments: [{ ...record.deployments[0]!, id: `${id}-evil${index}`, number: number + 1 + index, release: spec.id }, ...record.deployments], releases: [{ ...wanted, spec }, ...record.releases.filter((one) => one.spec.id !== spec.id)] }
+      await liar.write(file, JSON.stringify(evil))
+      await honest.mustExec('systemctl', ['stop', 'dploy-shop-production'])
+      const fresh = await world.clone(`fresh-${spec.id}`)
+      const { result } = await fresh.start('converge', 'production').outcome
+      assert.equal(result.state, 'failed', what)
+      assert.match(JSON.stringify(result.failure), /release\.unknown|was made on another machine/, what)
+      // On its own server root may do what it likes.
+      assert.notEqual((await honest.exec('test', ['-e', '/root/evil'])).code, 0, what)
+      await liar.write(file, JSON.stringify(record))
+    }
+    // A new deployment is what mends it, by whoever it is.
+    const mended = await other.start('deploy', 'production').outcome
+    assert.equal(mended.result.state, 'succeeded', mended.result.failure?.message)
+    await allRun('two')
   })
 })

@@ -6,7 +6,7 @@ import type { Config, EnvironmentConfig } from '../../protocol/config.ts'
 import type { DeploymentEventData, DeploymentState, StepState } from '../../protocol/deployment.ts'
 import { DployError, type ErrorReport } from '../../protocol/errors.ts'
 import type { Digest } from '../../protocol/manifest.ts'
-import type { Revision } from '../../protocol/release-spec.ts'
+import type { ReleaseSpec, Revision } from '../../protocol/release-spec.ts'
 import type { EnvironmentServer } from '../store/applications.ts'
 import type { DeploymentRow } from '../store/deployments.ts'
 import type { Release } from '../store/releases.ts'
@@ -199,6 +199,8 @@ export class Run {
     params: AgentParams<M>,
     options: { timeout: number; signal: AbortSignal; id?: string; body?: Uint8Array },
   ): Promise<AgentResult<M>> {
+    const { release } = params as { release?: ReleaseSpec | number }
+    if (this.shared && typeof release === 'object') await this.#mustKnow(server, release)
     const deadline = Date.now() + options.timeout
     const signal = AbortSignal.any([options.signal, AbortSignal.timeout(options.timeout)])
     const streams = new Map<string, Output>()
@@ -265,6 +267,13 @@ export class Run {
       const text = this.redactor.piece(stream, output.text)
       if (text !== '') this.event(server, { ...output, text })
     }
+  }
+
+  /** Throws `release.unknown` for a release that another laptop made, of which this server knows nothing or something else. */
+  async #mustKnow(server: EnvironmentServer, spec: ReleaseSpec): Promise<void> {
+    const ours = spec.id === this.release?.id && this.row.kind === 'deploy'
+    if (ours || this.shared!.knows(server.name, spec) || (await this.store.releases.isMadeHere(spec.id))) return
+    throw new DployError('release.unknown', `Release ${spec.number} was made on another machine, and ${server.name} does not know it as the servers that told of it do`, { where: server.name, fix: `Deploy its revision: dploy deploy ${this.environmentName}${spec.revision.commit === null ? '' : ` --revision ${spec.revision.commit.slice(0, 12)}`}` })
   }
 
   #redacted(error: unknown): unknown {

@@ -1,9 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
 import { releaseDirectory } from '../../protocol/config.ts'
 import type { AgentParams, AgentResult } from '../../protocol/agent-messages.ts'
 import type { DeploymentState, LockHolder } from '../../protocol/deployment.ts'
 import { formatDuration } from '../../protocol/duration.ts'
 import { DployError } from '../../protocol/errors.ts'
+import type { ReleaseSpec } from '../../protocol/release-spec.ts'
 import type { SharedHolder, SharedRecord } from '../../protocol/shared-record.ts'
 import type { AgentLink } from '../gateway/agent-link.ts'
 import type { Environment } from '../store/applications.ts'
@@ -25,6 +27,8 @@ const answerWithin = 10_000
 const fresh = 3_000
 
 type Held = AgentResult<'hold'>
+/** The releases that each server has in its own record, by server and id. */
+type Known = Map<string, ReadonlyMap<string, ReleaseSpec>>
 interface Seen {
   at: number
   observation: Observation
@@ -77,10 +81,11 @@ export class SharedLocks {
       control.signal.throwIfAborted()
       const links = await this.#options.links(environment, control.signal)
       const seen = new Map<string, Seen>()
-      const took = await this.#takeAll(environment, links, mine(row.state), seen, control.signal)
+      const known: Known = new Map()
+      const took = await this.#takeAll(environment, links, mine(row.state), seen, known, control.signal)
       if (took) {
         const overtaken = row.fence > 0 && took.some(({ epoch }) => epoch > row.fence)
-        const lock = new SharedLock({ links, seen, ask: (links, params) => this.#ask(environment, links, params, AbortSignal.timeout(answerWithin)), mine, make: () => store.sharedRecords.make(environment.id, Date.now()) })
+        const lock = new SharedLock({ links, seen, known, ask: (links, params) => this.#ask(environment, links, params, AbortSignal.timeout(answerWithin)), mine, make: () => store.sharedRecords.make(environment.id, Date.now()) })
         if (!overtaken) return lock
         await lock.giveUp()
         throw new DployError('lock.lost', `Deployment ${row.number} was overtaken by another one while it was interrupted`)
@@ -100,7 +105,7 @@ export class SharedLocks {
   }
 
   /** Null if somebody else holds it; what was taken until then is given back. */
-  async #takeAll(environment: Environment, links: AgentLink[], mine: SharedHolder, seen: Map<string, Seen>, signal: AbortSignal): Promise<Held[] | null> {
+  async #takeAll(environment: Environment, links: AgentLink[], mine: SharedHolder, seen: Map<string, Seen>, known: Known, signal: AbortSignal): Promise<Held[] | null> {
     const taken: AgentLink[] = []
     const all: Held[] = []
     // The first one decides; the others follow together. What there is on the servers is asked for at the same time.
@@ -108,6 +113,7 @@ export class SharedLocks {
       const [answers] = await Promise.all([this.#takeOver(environment, some, mine, signal), taken.length > 0 || links.length === 1 ? observeAll(environment, links, seen, signal) : null])
       for (const [link, held] of answers) {
         if (held.granted) taken.push(link)
+        if (held.record) known.set(link.server.name, new Map(held.record.releases.map(({ spec }) => [spec.id, spec])))
         all.push(held)
       }
       if (all.some(({ granted }) => !granted)) {
@@ -139,7 +145,7 @@ export class SharedLocks {
       links.map(async (link) => {
         const asked = performance.now()
         try {
-          answers.set(link, await link.command('hold', { ...place, ...params }, { application, environment: name, epoch: 0, signal: limit }))
+          answers.set(link, await link.command('hold', { ...place, ...params, record: params.record?.(link.server.name) ?? null }, { application, environment: name, epoch: 0, signal: limit }))
           link.facts.roundTrip = Math.min(link.facts.roundTrip || Infinity, performance.now() - asked)
         } catch (error) {
           signal.throwIfAborted()
@@ -161,13 +167,15 @@ export class SharedLocks {
   }
 }
 
-type Ask = Pick<AgentParams<'hold'>, 'take' | 'give' | 'force' | 'record'>
+/** `record`: what a server is to keep, by its name. */
+type Ask = Pick<AgentParams<'hold'>, 'take' | 'give' | 'force'> & { record: ((server: string) => SharedRecord) | null }
 interface SharedLockOptions {
   seen: Map<string, Seen>
+  known: Known
   links: readonly AgentLink[]
   ask(links: readonly AgentLink[], params: Ask): Promise<Map<AgentLink, Held>>
   mine(state: DeploymentState): SharedHolder
-  make(): Promise<SharedRecord>
+  make(): Promise<{ record: SharedRecord; made: ReadonlySet<string> }>
 }
 
 /** The lock of an environment on its servers, held: prolonged all the time, with a signal that aborts when it is lost. */
@@ -195,11 +203,19 @@ export class SharedLock implements AsyncDisposable {
     return seen && performance.now() - seen.at < fresh ? seen.observation : null
   }
 
+  /**
+   * Whether a server knows this very release, by the record that it keeps itself. What another laptop made is given to no server on the word of
+   * another one: who is root on one of them would decide what the others run.
+   */
+  knows(server: string, spec: ReleaseSpec): boolean {
+    return isDeepStrictEqual(this.#options.known.get(server)?.get(spec.id), spec)
+  }
+
   /** Notes where the deployment stands. From the commit point on the servers are told at once which release is wanted. */
   note(state: DeploymentState): void {
     this.#state = state
     // What is wanted is the same when it bakes.
-    if (isCommitted(state) && state !== 'baking') void this.#options.make().then((record) => this.#prolong(record)).catch(() => {})
+    if (isCommitted(state) && state !== 'baking') void this.#record().then((record) => this.#prolong(record)).catch(() => {})
   }
 
   /** Gives it up without writing anything. */
@@ -214,7 +230,7 @@ export class SharedLock implements AsyncDisposable {
     clearInterval(this.#timer)
     if (this.#over || this.#lost.signal.aborted) return
     this.#over = true
-    const record = await this.#options.make()
+    const record = await this.#record()
     // Sent, and done before anything that comes after it on these connections, their end too.
     void this.#options.ask(this.#open(), { ...nothing, give: this.#options.mine(this.#state).deployment, record }).catch(() => {})
   }
@@ -223,7 +239,13 @@ export class SharedLock implements AsyncDisposable {
     return this.#options.links.filter((link) => link.open)
   }
 
-  async #prolong(record: SharedRecord | null): Promise<void> {
+  /** What each server is to keep: all that was made here, and of what others made what it has already. Nobody's word is passed on to another. */
+  async #record(): Promise<(server: string) => SharedRecord> {
+    const { record, made } = await this.#options.make()
+    return (server) => ({ ...record, releases: record.releases.filter(({ spec }) => made.has(spec.id) || this.knows(server, spec)) })
+  }
+
+  async #prolong(record: Ask['record']): Promise<void> {
     const answers = await this.#options.ask(this.#open(), { ...nothing, take: { holder: this.#options.mine(this.#state), lease, over: null }, record })
     if ([...answers.values()].some(({ granted }) => !granted)) this.#lost.abort(new DployError('lock.lost'))
   }

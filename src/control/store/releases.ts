@@ -55,6 +55,11 @@ export class Releases {
     return releaseOf(row)
   }
 
+  /** Whether a deployment of this control plane made it; else it stands in what servers keep of others. */
+  async isMadeHere(id: string): Promise<boolean> {
+    return (await this.#db.selectFrom('deployments').select('id').where('release_id', '=', id).where('kind', '=', 'deploy').where('fence', '>', 0).executeTakeFirst()) !== undefined
+  }
+
   /** The newest first; those before number `before`. */
   async list(environmentId: string, limit: number, before?: number): Promise<Release[]> {
     const rows = await this.#db.selectFrom('releases').selectAll().where('environment_id', '=', environmentId).$if(before !== undefined, (query) => query.where('number', '<', before!)).orderBy('number', 'desc').limit(limit).execute()

@@ -21,13 +21,15 @@ export class SharedRecords {
     this.#db = db
   }
 
-  /** What is to be kept on the servers now. */
-  async make(environmentId: string, now: number): Promise<SharedRecord> {
+  /** What is to be kept on the servers now, and the ids of the releases that were made here. */
+  async make(environmentId: string, now: number): Promise<{ record: SharedRecord; made: ReadonlySet<string> }> {
     const environment = await this.#db.selectFrom('environments').select(['wanted_release_id', 'live_group', 'fence']).where('id', '=', environmentId).executeTakeFirstOrThrow()
     const rows = await this.#db.selectFrom('deployments').selectAll().where('environment_id', '=', environmentId).orderBy('number', 'desc').limit(kept).execute()
     const ids = [environment.wanted_release_id, ...rows.flatMap((row) => [row.release_id, row.from_release_id])].filter((id) => id !== null)
     const releases = ids.length === 0 ? [] : await this.#db.selectFrom('releases').select(['spec', 'created_at']).where('id', 'in', [...new Set(ids)]).execute()
-    return {
+    // What was read from servers has no token of ours.
+    const made = new Set(rows.flatMap((row) => (row.kind === 'deploy' && row.fence > 0 && row.release_id !== null ? [row.release_id] : [])))
+    const record: SharedRecord = {
       fence: environment.fence,
       writtenAt: now,
       wanted: environment.wanted_release_id,
@@ -50,6 +52,7 @@ export class SharedRecords {
       ),
       releases: releases.map((row) => ({ createdAt: row.created_at, spec: JSON.parse(row.spec) as ReleaseSpec })),
     }
+    return { record, made }
   }
 
   /**

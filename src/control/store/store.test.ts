@@ -195,7 +195,7 @@ test('a server that lies in its record ends no deployments, and brings no releas
   const fence = async (id: string) => store.locks.acquire(environmentId, id, 'host:1:1', 10_000, () => true)
   const honest = await fence(await deployment())
   await store.locks.release(environmentId, honest)
-  const record = await store.sharedRecords.make(environmentId, 1)
+  const { record } = await store.sharedRecords.make(environmentId, 1)
   const spec = {
     id: 'rel_evil', number: 1, application: 'other', environment: 'production', artifact: '0'.repeat(64), revision: { commit: null, ref: null, subject: '', author: '', time: 0 }, directory: '/srv/shop', keep: 5, shared: [], assets: [],
     service: null, hooks: {}, release_command: null, variables: {}, secrets: {},
