@@ -96,4 +96,5 @@ function wrongArguments(error: CommanderError): ErrorReport {
   return new DployError('request.invalid', error.message.replace(/^error: /, ''), { fix: 'Run: dploy --help' }).toJSON()
 }
 
-if (import.meta.main) await main()
+/** The command that this process was started for; null where it was not started for one. Who starts it waits for it, so that one that never ends is an error. */
+export const command: Promise<void> | null = import.meta.main ? main() : null
