@@ -2,6 +2,7 @@ import type { Kysely, Selectable } from 'kysely'
 import { DployError } from '../../protocol/errors.ts'
 import { newId } from '../../protocol/ids.ts'
 import type { Tables } from './schema.ts'
+import { Together } from './together.ts'
 import type { JoinLimits } from './tokens.ts'
 
 export interface Server {
@@ -21,9 +22,11 @@ export interface Server {
 /** Queries over servers and their agents' keys. */
 export class Servers {
   readonly #db: Kysely<Tables>
+  readonly #together: Together
 
   constructor(db: Kysely<Tables>) {
     this.#db = db
+    this.#together = new Together(db)
   }
 
   async all(): Promise<Server[]> {
@@ -86,12 +89,17 @@ export class Servers {
   }
 
   async seen(id: string, facts: Record<string, unknown>, now: number): Promise<void> {
-    await this.#db.updateTable('servers').set({ facts: JSON.stringify(facts), last_seen_at: now }).where('id', '=', id).execute()
+    await this.#together.write((trx) => trx.updateTable('servers').set({ facts: JSON.stringify(facts), last_seen_at: now }).where('id', '=', id).execute())
+  }
+
+  /** Resolves once it is stored who was seen, and until when. */
+  settled(): Promise<void> {
+    return this.#together.settled()
   }
 
   /** Its agent was connected until now. */
   async gone(id: string, now: number): Promise<void> {
-    await this.#db.updateTable('servers').set({ last_seen_at: now }).where('id', '=', id).execute()
+    await this.#together.write((trx) => trx.updateTable('servers').set({ last_seen_at: now }).where('id', '=', id).execute())
   }
 
   /** Refuses its agents from now on; `now` null: no longer. */

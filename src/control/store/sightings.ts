@@ -1,6 +1,7 @@
 import type { Kysely } from 'kysely'
 import { serviceStateSchema, type ServiceState } from '../../protocol/agent-messages.ts'
 import type { Tables } from './schema.ts'
+import { Together } from './together.ts'
 
 /** What a server was seen to run in an environment. `seenAt`: epoch milliseconds. */
 export interface Sighting {
@@ -16,10 +17,12 @@ const keptEvery = 60_000
 /** What servers were last seen to run. */
 export class Sightings {
   readonly #db: Kysely<Tables>
+  readonly #together: Together
   readonly #kept = new Map<string, Sighting>()
 
   constructor(db: Kysely<Tables>) {
     this.#db = db
+    this.#together = new Together(db)
   }
 
   /** It was seen now. What is as it was is stored once a minute. */
@@ -29,11 +32,13 @@ export class Sightings {
     if (kept && sighting.seenAt - kept.seenAt < keptEvery && kept.release === sighting.release && JSON.stringify(kept.service) === JSON.stringify(sighting.service)) return
     this.#kept.set(key, sighting)
     const row = { seen_at: sighting.seenAt, release_number: sighting.release, service: JSON.stringify(sighting.service) }
-    await this.#db
-      .insertInto('sightings')
-      .values({ environment_id: environmentId, server_id: serverId, ...row })
-      .onConflict((oc) => oc.columns(['environment_id', 'server_id']).doUpdateSet(row))
-      .execute()
+    await this.#together.write((trx) =>
+      trx
+        .insertInto('sightings')
+        .values({ environment_id: environmentId, server_id: serverId, ...row })
+        .onConflict((oc) => oc.columns(['environment_id', 'server_id']).doUpdateSet(row))
+        .execute(),
+    )
   }
 
   /** Null: it was never seen there. */
