@@ -31,7 +31,8 @@ export const measure: Measure = {
     const before = await counters(run)
     return {
       async finish() {
-        const samples = prober ? await prober.stop() : []
+        // Neither waits for the other.
+        const [samples, after] = await Promise.all([prober?.stop() ?? [], counters(run)])
         await following?.[Symbol.asyncDispose]()
         const failure = prober?.failure()
         if (failure) run.note(null, `the probe ended early: ${failure.message}`)
@@ -55,7 +56,7 @@ export const measure: Measure = {
           servers: deployment.steps.map((step) => ({ ...step, roundTripMs: run.roundTrips.get(step.server) })),
           samples,
           logged: logged?.requests ?? [],
-          counters: { before, after: await counters(run) },
+          counters: { before, after },
           facts: factsOf(run),
         })
         await run.store.deployments.saveReceipt(run.id, receipt, Date.now())

@@ -71,7 +71,8 @@ export function startProber(options: ProberOptions): Prober {
     const timer = setTimeout(over.resolve, work.grace + 5_000)
     await over.promise
     clearTimeout(timer)
-    await worker.terminate()
+    // It has said all: nobody has to wait until it is gone.
+    void worker.terminate()
     return samples
   }
   return {
