@@ -285,11 +285,27 @@ ${this.#options.haproxy?.(this.servers) ?? ''}`)
     rmSync(this.directory, { recursive: true, force: true })
   }
 
-  /** Closes the ssh connections that are kept open for the next command. */
+  /** Closes the ssh connections that are kept open for the next command, and ends the agents that wait for it. */
   async closeConnections(): Promise<void> {
     const sockets = join(this.directory, 'dploy')
     if (!existsSync(sockets)) return
-    for (const name of readdirSync(sockets)) await run('ssh', ['-F', this.fleet.sshConfig, '-o', `ControlPath=${join(sockets, name)}`, '-O', 'exit', 'web1']).catch(() => {})
+    for (const { holder, path } of this.waitingAgents()) {
+      // One whose time is up has ended by itself.
+      if (existsSync(`/proc/${holder}`)) process.kill(holder)
+      rmSync(path, { recursive: true })
+    }
+    for (const name of readdirSync(sockets).filter((name) => name !== 'agents')) await run('ssh', ['-F', this.fleet.sshConfig, '-o', `ControlPath=${join(sockets, name)}`, '-O', 'exit', 'web1']).catch(() => {})
+  }
+
+  /** Groups of agents that wait for the next command: what keeps each, and where it is. */
+  waitingAgents(): { holder: number; path: string; agents: unknown[] }[] {
+    const directory = join(this.directory, 'dploy/agents')
+    const groups = existsSync(directory) ? readdirSync(directory).filter((name) => name.startsWith('free-')) : []
+    return groups.flatMap((name) => {
+      const path = join(directory, name)
+      const group = JSON.parse(readFileSync(join(path, 'agents.json'), 'utf8')) as { holder: number; until: number; agents: unknown[] }
+      return group.until > Date.now() ? [{ path, ...group }] : []
+    })
   }
 
   /** Writes dploy.yml with these changes and commits it. JSON is YAML. */

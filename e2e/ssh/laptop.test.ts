@@ -94,7 +94,12 @@ ${fleet.replaceAll(/^.*Identit.*$/gm, '')}`)
       }
     })
 
-    test('between deployments nothing of dploy runs on a server but the application', async () => {
+    test('between deployments nothing of dploy has to run on a server but the application', async () => {
+      await world.closeConnections()
+      await world.commit({ 'version.txt': 'three\n' }, 'Three')
+      await laptop.pull()
+      const { result } = await world.startIn(laptop.directory, ['deploy', 'production'], { DPLOY_SSH_WAIT: '0' }).outcome
+      assert.equal(result.state, 'succeeded', result.failure?.message)
       for (const server of world.servers) assert.deepEqual(await processesOf(server), [])
     })
   })

@@ -115,7 +115,9 @@ describe('two laptops that deploy to the same 2 servers', { skip: reason ?? fals
 
   test('Ctrl-C switches back what was switched, and leaves nothing running', async () => {
     await world.commit({ 'version.txt': 'six\n' }, 'Six')
-    const running = world.start('deploy', 'production')
+    // Agents of the commands before wait for another one.
+    await world.closeConnections()
+    const running = world.startIn(world.repository, ['deploy', 'production'], { DPLOY_SSH_WAIT: '0' })
     await running.until((event) => event.data.kind === 'step' && event.data.state === 'switched')
     running.process.kill('SIGINT')
     const { result, code } = await running.outcome

@@ -18,6 +18,7 @@ import { viewLogs } from './log-view.ts'
 import { Machine } from './machine/machine.ts'
 import { reportMachine } from './machine/reporter.ts'
 import { KeptServices, observeService, type Kept } from './kept-services.ts'
+import { onlyCancelled } from './only-cancelled.ts'
 import type { ManagerOptions } from './services/registry.ts'
 import { isChanging, replayOf } from './replay.ts'
 import { holdShared } from './shared-record.ts'
@@ -39,6 +40,8 @@ export interface AgentOptions {
   root: string
   version: string
   keeper: ManagerOptions['keeper']
+  /** Resolves when nobody waits for this server any more: what can wait is done then. Left out: at once. */
+  quiet?: () => Promise<void>
   /** Tells what failed in better words, where it knows more. */
   explain?: (error: unknown) => unknown
   log(text: string): void
@@ -83,7 +86,7 @@ export class Agent {
     const greeted = Promise.withResolvers<void>()
     const peer: Peer = new Peer(carrier, {
       hello: async (params) => {
-        const answer = this.#hello(helloParams.parse(params))
+        const answer = await this.#hello(helloParams.parse(params))
         greeted.resolve()
         return answer
       },
@@ -100,6 +103,11 @@ export class Agent {
     return Promise.allSettled([...this.#turns.values(), this.commandsEnded()])
   }
 
+  /** Whether something of what it keeps goes on in this process, and is to end with it. */
+  get isBound(): boolean {
+    return this.#services.isBound
+  }
+
   /** Resolves once no command of a person runs any more; they end with their connection. */
   commandsEnded(): Promise<void> {
     return this.#person.ended()
@@ -112,7 +120,7 @@ export class Agent {
     await this.#services.stopAll()
   }
 
-  #hello({ nonce, introduction }: z.infer<typeof helloParams>) {
+  async #hello({ nonce, introduction }: z.infer<typeof helloParams>) {
     if (this.#options.identity === null && introduction) this.#identity ??= { ...introduction, control: 'ssh', privateKey: '' }
     const identity = this.#who()
     const look = this.#options.identity === null ? introduction?.look : undefined
@@ -125,18 +133,22 @@ export class Agent {
       platform: `${process.platform}-${process.arch}`,
       instance: this.#instance,
       clock: Date.now(),
-      ...(look && { held: this.#look(look) }),
+      ...(look && (await this.#look(look))),
       ...(this.#options.installed && { bundle: { digest: this.#options.installed.digest, trial: onTrial(this.#options.installed) } }),
       ...(this.#options.instanceId && { instanceId: this.#options.instanceId }),
     }
   }
 
-  /** What this server keeps for a place; undefined where that cannot be read, which whoever asks again is told. */
-  #look(place: Place): AgentResult<'hold'> | undefined {
+  /** What this server keeps for a place and what there is, for who has not asked for it yet: nothing is started by that. Empty where it cannot be read, which whoever asks is told. */
+  async #look(place: Place): Promise<{ held?: AgentResult<'hold'>; observed?: AgentResult<'observe'> }> {
     try {
-      return this.#hold({ ...place, take: null, give: null, force: false, record: null })
+      // In this order: who deploys in between has raised the fencing token.
+      const held = this.#hold({ ...place, take: null, give: null, force: false, record: null })
+      const kind = this.#directory(place.directory).currentSpec()?.service?.manager
+      const seen = kind === undefined || this.#services.mayLook(kind) ? await this.#observe(place).catch(() => null) : null
+      return { held, ...(seen && { observed: seen }) }
     } catch {
-      return undefined
+      return {}
     }
   }
 
@@ -184,7 +196,12 @@ export class Agent {
     const call: Call = { ...context, signal, peer, step: (event) => void context.emit(event).catch(() => {}) }
     const handle = this.#methods[method] as (params: unknown, call: Call) => Promise<unknown>
     if (changing) return this.#once(command, () => handle(parsed.data, call))
-    if (replayOf(method, parsed.data) === 'refused' && !journal.claim(command.id, method)) throw new DployError('command.refused', `The command is refused: this ${method} came before`)
+    const claim = () => {
+      if (replayOf(method, parsed.data) === 'refused' && !journal.claim(command.id, method)) throw new DployError('command.refused', `The command is refused: this ${method} came before`)
+    }
+    // That it came, and the lock that it takes or gives, are stored in one flush.
+    if (method === 'hold') return journal.exclusively(() => (claim(), this.#hold(parsed.data as AgentParams<'hold'>)))
+    claim()
     return handle(parsed.data, call)
   }
 
@@ -267,6 +284,7 @@ export class Agent {
     check_health: ({ release, local, timeout }, call) => checkRelease(this.#context(release, local, call), timeout),
 
     collect: async ({ keep, protect, ...place }) => {
+      await this.#options.quiet?.()
       const directory = this.#directory(place.directory)
       const collected = directory.collect(keep, protect)
       directory.prepareSpare()
@@ -369,9 +387,7 @@ export class Agent {
 
   /** The manager that keeps what runs now; null if the current release has no service. */
   #keptOf(place: Place): Kept | null {
-    const directory = this.#directory(place.directory)
-    const current = directory.current()
-    const spec = current === null ? null : directory.spec(current)
+    const spec = this.#directory(place.directory).currentSpec()
     if (spec?.service == null) return null
     return this.#services.of(spec, spec.service.manager)
   }
@@ -379,14 +395,4 @@ export class Agent {
   #checkStaged(release: ReleaseSpec): void {
     if (!this.#directory(release.directory).numbers().includes(release.number)) throw new DployError('release.unknown', `The release ${release.number} is not staged on this server`)
   }
-}
-
-/** Aborts when the caller cancels, but not when the connection ends. */
-function onlyCancelled(signal: AbortSignal): AbortSignal {
-  const controller = new AbortController()
-  signal.addEventListener('abort', () => {
-    const reason: unknown = signal.reason
-    if (!(reason instanceof DployError) || reason.code !== 'connection.closed') controller.abort(reason)
-  })
-  return controller.signal
 }

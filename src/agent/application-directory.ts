@@ -58,6 +58,12 @@ export class ApplicationDirectory {
       .sort((a, b) => a - b)
   }
 
+  /** What the release in place was made from; null if there is none. */
+  currentSpec(): ReleaseSpec | null {
+    const current = this.current()
+    return current === null ? null : this.spec(current)
+  }
+
   /** What a release was made from; null if it is not here. */
   spec(number: number): ReleaseSpec | null {
     try {

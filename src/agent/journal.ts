@@ -6,6 +6,8 @@ import { sharedHolderSchema, type SharedHolder } from '../protocol/shared-record
 
 /** How many commands are remembered; older ones have expired long before. */
 const remembered = 2_000
+/** After how many new ones the older ones are forgotten: each time costs a flush of the disk. */
+const forgetEvery = 64
 
 /** `superseded`: it was cut off, and something else was begun in its place since. */
 export type Past = { state: 'new' } | { state: 'done'; result: unknown } | { state: 'failed'; failure: ErrorReport } | { state: 'interrupted' } | { state: 'superseded' }
@@ -17,6 +19,7 @@ export type Past = { state: 'new' } | { state: 'done'; result: unknown } | { sta
  */
 export class Journal implements Disposable {
   readonly #database: DatabaseSync
+  #exclusive = false
 
   constructor(stateDirectory: string) {
     mkdirSync(stateDirectory, { recursive: true, mode: 0o700 })
@@ -68,9 +71,11 @@ export class Journal implements Disposable {
     this.#database.prepare('INSERT INTO epochs (place, epoch) VALUES (?, ?) ON CONFLICT (place) DO UPDATE SET epoch = max(epoch, excluded.epoch)').run(`${application}/${environment}`, epoch)
   }
 
-  /** Does something while no other agent on this server does such a thing. */
+  /** Does something while no other agent on this server does such a thing. What it writes is stored together, also within another such work. */
   exclusively<T>(work: () => T): T {
+    if (this.#exclusive) return work()
     this.#database.exec('BEGIN IMMEDIATE')
+    this.#exclusive = true
     try {
       const result = work()
       this.#database.exec('COMMIT')
@@ -78,6 +83,8 @@ export class Journal implements Disposable {
     } catch (error) {
       this.#database.exec('ROLLBACK')
       throw error
+    } finally {
+      this.#exclusive = false
     }
   }
 
@@ -95,8 +102,8 @@ export class Journal implements Disposable {
   }
 
   #note(id: string, method: string, place: string | null, result: string | null): void {
-    this.#database.prepare('INSERT INTO commands (id, method, place, result) VALUES (?, ?, ?, ?)').run(id, method, place, result)
-    this.#database.prepare('DELETE FROM commands WHERE seq <= (SELECT max(seq) FROM commands) - ?').run(remembered)
+    const { lastInsertRowid } = this.#database.prepare('INSERT INTO commands (id, method, place, result) VALUES (?, ?, ?, ?)').run(id, method, place, result)
+    if (Number(lastInsertRowid) % forgetEvery === 0) this.#database.prepare('DELETE FROM commands WHERE seq <= (SELECT max(seq) FROM commands) - ?').run(remembered)
   }
 
   #addColumn(name: string): void {

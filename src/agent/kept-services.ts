@@ -2,8 +2,9 @@ import { join } from 'node:path'
 import type { ServiceState } from '../protocol/agent-messages.ts'
 import type { ServiceSpec } from '../protocol/release-spec.ts'
 import { Handover } from './handover/handover.ts'
+import { StateFile } from './handover/state.ts'
 import type { ServiceManager } from './services/contract.ts'
-import { openManager, type ManagerOptions } from './services/registry.ts'
+import { openManager, startsWhenSeen, type ManagerOptions } from './services/registry.ts'
 
 /** What keeps a service's processes. */
 export interface Kept {
@@ -11,6 +12,8 @@ export interface Kept {
   manager: ServiceManager
   /** Null: the manager cannot keep releases beside each other. */
   handover: Handover | null
+  /** Whether something of it goes on in this process, and is to end with it: a connection to its process keeper, a release that waits for its end. */
+  isBound(): boolean
 }
 
 export interface KeptServicesOptions {
@@ -49,13 +52,23 @@ export class KeptServices {
     const log = (text: string) => this.#options.log(`${key}: ${text}`)
     const { beside } = manager
     const handover = beside && new Handover({ ...place, beside, stopService: () => manager.stop(), note: (text, heard) => (log(text), heard || this.#options.tell(spec, text)) })
-    const kept = { kind, manager, handover }
+    const kept = { kind, manager, handover, isBound: () => manager.kind === 'process' || (handover !== null && new StateFile(place.stateDirectory).read() !== null) }
     this.#open.set(key, kept)
     void manager
       .ensure()
       .then(() => handover?.resume())
       .catch((error: unknown) => log((error as Error).message))
     return kept
+  }
+
+  /** Whether a service can be looked at without anything being started by that. */
+  mayLook(kind: ServiceSpec['manager']): boolean {
+    return !startsWhenSeen(kind, { ownsMachine: this.#options.root === '/' })
+  }
+
+  /** Whether something of them goes on in this process, and is to end with it. */
+  get isBound(): boolean {
+    return [...this.#open.values()].some((kept) => kept.isBound())
   }
 
   /** Ends every service that this agent's process keepers keep. */

@@ -48,6 +48,7 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
     configFile: options.sshConfig ?? process.env.DPLOY_SSH_CONFIG ?? null,
     runtimeAddress: process.env.DPLOY_RUNTIME_URL,
     interactive: process.stdin.isTTY && process.stderr.isTTY,
+    wait: waitOfAgents(process.env.DPLOY_SSH_WAIT),
     onProgress: showProgress(),
     onQuestion,
   })
@@ -66,6 +67,14 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
       await plane[Symbol.asyncDispose]()
     },
   }
+}
+
+/** How long agents wait for the next command. Seconds; undefined where nobody said. Throws `request.invalid`. */
+function waitOfAgents(text: string | undefined): number | undefined {
+  if (text === undefined || text === '') return undefined
+  const seconds = Number(text)
+  if (!Number.isInteger(seconds) || seconds < 0 || seconds > 600) throw new DployError('request.invalid', `DPLOY_SSH_WAIT is ${JSON.stringify(text)}, not seconds from 0 to 600`, { fix: 'Leave it out, or set it to 0, so that agents end with the command' })
+  return seconds
 }
 
 /** Ends this process in order at Ctrl-C, unless the command listens for it itself. */

@@ -118,6 +118,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   if (options.exclusive && !reach) cleanup.use(new OutKeeper({ store, openBalancer, log }))
   if (options.exclusive && !reach) cleanup.use(new GoneServers({ store, gateway, notifier, log }))
   cleanup.defer(() => gateway.close())
+  cleanup.defer(() => options.ssh?.part())
   cleanup.defer(() => converger.settled())
   cleanup.defer(() => deployer.stop())
   const receiver = cleanup.use(new Receiver({ store, deployer, log }))

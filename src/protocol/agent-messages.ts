@@ -225,6 +225,8 @@ export const helloResult = z.object({
   clock: z.number(),
   /** What the server keeps for the place that the introduction named. */
   held: sharedMethods.hold.result.optional(),
+  /** What there is in that place, seen after `held` was read. */
+  observed: agentMethods.observe.result.optional(),
   /** The version of an agent that upgrades itself: SHA-256 of its program; and whether it is new there and not yet told to stay. */
   bundle: z.object({ digest, trial: z.boolean() }).optional(),
   /** The EC2 instance that the agent runs on, where it runs on one. */

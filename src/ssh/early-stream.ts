@@ -9,6 +9,13 @@ export class EarlyStream extends Writable {
   #kept: Buffer[] | null = []
   #held = false
   #pending: ((error?: Error | null) => void) | null = null
+  readonly #finish: (target: Writable | null) => void
+
+  /** `finish` is what happens to the target at the end; by default it ends too. */
+  constructor(finish: (target: Writable | null) => void = (target) => target?.end()) {
+    super()
+    this.#finish = finish
+  }
 
   /** Writes to this from now on, beginning with all that came so far. */
   attach(target: Writable): void {
@@ -41,7 +48,7 @@ export class EarlyStream extends Writable {
   }
 
   override _final(done: (error?: Error | null) => void): void {
-    this.#target?.end()
+    this.#finish(this.#target)
     done()
   }
 }

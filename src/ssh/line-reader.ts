@@ -13,8 +13,8 @@ export class LineReader {
   constructor(source: Readable) {
     this.#source = source
     source.on('data', this.#take)
-    source.once('end', this.#end)
-    source.once('error', this.#end)
+    // One that is given up is closed, and has no end.
+    for (const event of ['end', 'error', 'close']) source.once(event, this.#end)
   }
 
   /** Whether what comes is no line, however long it is waited for its end. */
@@ -40,14 +40,28 @@ export class LineReader {
     }
   }
 
+  /** Throws away all that comes up to these bytes, and them. False if the stream ended before. */
+  async skipPast(bytes: Buffer): Promise<boolean> {
+    for (;;) {
+      const at = this.#buffer.indexOf(bytes)
+      if (at >= 0) {
+        this.#buffer = this.#buffer.subarray(at + bytes.length)
+        return true
+      }
+      if (this.#ended) return false
+      this.#buffer = this.#buffer.subarray(Math.max(0, this.#buffer.length - bytes.length + 1))
+      await new Promise<void>((resolve) => (this.#wake = resolve))
+    }
+  }
+
   /** What comes after the lines that were read. Nothing may be read here any more. */
   rest(): Readable {
-    this.#source.off('data', this.#take).off('end', this.#end).off('error', this.#end)
+    this.#source.off('data', this.#take).off('end', this.#end).off('error', this.#end).off('close', this.#end)
     this.#source.on('error', () => {})
     const rest = new PassThrough()
     if (this.#buffer.length > 0) rest.write(this.#buffer)
     if (this.#ended) rest.end()
-    else this.#source.pipe(rest)
+    else this.#source.once('close', () => rest.end()).pipe(rest)
     return rest
   }
 

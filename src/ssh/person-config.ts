@@ -19,6 +19,8 @@ export interface PersonConfig {
   identityFiles: string[]
   /** The socket of a connection that is open or will be kept open. */
   controlPath: string
+  /** Tells apart whatever the configuration tells apart. */
+  digest: string
   /** The options that make ssh share that connection; none where the person's configuration does so itself. */
   sharing: string[]
 }
@@ -36,7 +38,7 @@ export async function personConfig(destination: Destination, configFile: string 
   const lines = text.trim().split('\n').map((line): [string, string] => [line.slice(0, line.indexOf(' ')), line.slice(line.indexOf(' ') + 1)])
   const values = new Map(lines)
   const get = (key: string, other = '') => values.get(key) ?? other
-  const common = { user: get('user'), hostname: get('hostname'), port: get('port', '22'), configFile, identityFiles: lines.flatMap(([key, file]) => (key === 'identityfile' ? [file.replace(/^~(?=\/)/, homedir())] : [])).filter((file) => existsSync(file)) }
+  const common = { user: get('user'), hostname: get('hostname'), port: get('port', '22'), configFile, digest: createHash('sha256').update(text).digest('hex'), identityFiles: lines.flatMap(([key, file]) => (key === 'identityfile' ? [file.replace(/^~(?=\/)/, homedir())] : [])).filter((file) => existsSync(file)) }
   // A connection of the person's own serves as well, if it outlives the command that opened it.
   if (get('controlpath', 'none') !== 'none' && !/^(no|false|)$/.test(get('controlpersist', 'no'))) {
     const master = /^(no|false)$/.test(get('controlmaster', 'no')) ? ['-o', 'ControlMaster=auto'] : []
@@ -44,12 +46,12 @@ export async function personConfig(destination: Destination, configFile: string 
   }
   // Whatever the configuration says differently is another connection. Short: a socket's path has 104 bytes at most, and
   // ssh puts 17 behind it while it makes the socket.
-  const controlPath = join(socketDirectory(), createHash('sha256').update(text).digest('hex').slice(0, 20))
+  const controlPath = join(socketDirectory(), common.digest.slice(0, 20))
   return { ...common, controlPath, sharing: ['-o', 'ControlMaster=auto', '-o', `ControlPath=${controlPath}`, '-o', `ControlPersist=${persist}`] }
 }
 
-/** A directory for sockets that only this user can enter. Throws `path.unsafe` if somebody else made it. */
-function socketDirectory(): string {
+/** A directory for sockets and pipes that only this user can enter. Throws `path.unsafe` if somebody else made it. */
+export function socketDirectory(): string {
   const uid = process.getuid?.() ?? 0
   const path = process.env.XDG_RUNTIME_DIR ? join(process.env.XDG_RUNTIME_DIR, 'dploy') : `/tmp/dploy-${uid}`
   const directory = path.length > 60 ? `/tmp/dploy-${uid}` : path

@@ -14,6 +14,8 @@ import { needsPerson, needsVerbose, sshFailure } from './failure.ts'
 import { Greeting } from './greeting.ts'
 import { LineReader } from './line-reader.ts'
 import { Limiter } from './limiter.ts'
+import { environment, startSsh } from './running.ts'
+import { WaitingAgents, type AgentStreams } from './waiting-agents.ts'
 import { Placing, type PlacingOptions } from './placing.ts'
 import { personConfig, type PersonConfig } from './person-config.ts'
 
@@ -26,6 +28,8 @@ export interface SshOptions extends PlacingOptions {
   interactive?: boolean | undefined
   /** Told before ssh may ask something there, and once it was answered. */
   onQuestion?: ((open: boolean) => void) | undefined
+  /** How long agents wait for the next command of this machine. Seconds; 0: they end with this one. */
+  wait?: number | undefined
 }
 
 /** A server as dploy.yml names it. */
@@ -40,8 +44,8 @@ export interface SshAgent {
   access: Access
   /** What sudo said when it refused; null where it was not needed, or granted. */
   refusal: string | null
-  /** Resolves once ssh has ended. */
-  ended: Promise<void>
+  /** Resolves once its streams have ended. */
+  ended: Promise<unknown>
 }
 
 /** How long sshd may take to answer. Seconds; the person's own ConnectTimeout wins. */
@@ -59,17 +63,12 @@ interface Begun {
   agent: Promise<SshAgent>
 }
 
-interface Streams {
-  incoming: PassThrough
-  outgoing: EarlyStream
-}
-
 interface Attempt {
   server: SshServer
   destination: Destination
   config: PersonConfig
   bundle: ReturnType<typeof agentBundle>
-  streams: Streams
+  streams: AgentStreams
 }
 
 /** Reaches servers with the person's own ssh program, so that whatever works by hand works here. */
@@ -79,10 +78,12 @@ export class Ssh implements AsyncDisposable {
   readonly #ahead = new Map<string, Begun & { stop: AbortController }>()
   /** Connections about which a person was asked in vain: one command asks for a server several times, and a person answers once. */
   readonly #declined = new Set<string>()
+  readonly #waiting: WaitingAgents
   #bundle: ReturnType<typeof agentBundle> | null = null
 
   constructor(options: SshOptions = {}) {
     this.#options = options
+    this.#waiting = new WaitingAgents(options.wait)
   }
 
   /**
@@ -108,18 +109,34 @@ export class Ssh implements AsyncDisposable {
     await Promise.all(begun)
   }
 
+  /** The command is over: agents whose carriers end from now on may wait for the next one. */
+  part(): void {
+    this.#waiting.part()
+  }
+
   #begin(server: SshServer, signal: AbortSignal): Begun & { underWay: Promise<void> } {
-    const streams = { incoming: new PassThrough(), outgoing: new EarlyStream() }
+    const streams: AgentStreams = { incoming: new PassThrough(), outgoing: new EarlyStream((target) => this.#waiting.end(streams, target)), kept: null }
     const underWay = Promise.withResolvers<void>()
     const agent = this.#start(server, streams, signal, underWay.resolve)
     agent.catch(() => streams.incoming.end()).finally(underWay.resolve)
     return { carrier: streamCarrier(streams.incoming, streams.outgoing), agent, underWay: underWay.promise }
   }
 
-  async #start(server: SshServer, streams: Streams, signal: AbortSignal, onUnderWay: () => void): Promise<SshAgent> {
+  async #start(server: SshServer, streams: AgentStreams, signal: AbortSignal, onUnderWay: () => void): Promise<SshAgent> {
     const destination = readDestination(server.address ?? server.name)
-    const config = await personConfig(destination, this.#configFile)
+    const waiting = this.#waiting.find(this.#aliasOf(server))
+    // What is asked of ssh is whether the configuration still leads there, while the agent is spoken to.
+    const resuming = waiting && this.#waiting.speak(waiting, streams, signal)
+    if (waiting) onUnderWay()
+    const config = await personConfig(destination, this.#configFile).catch((error: unknown) => {
+      waiting?.streams.close()
+      throw error
+    })
     const bundle = (this.#bundle ??= agentBundle())
+    if (waiting && resuming && (await this.#waiting.settle(waiting, resuming, keyOf(config, (await bundle).sha256), streams))) {
+      return { user: waiting.user, access: waiting.access, refusal: waiting.refusal, ended: once(waiting.streams.stdout, 'close') }
+    }
+    signal.throwIfAborted()
     let asked = false
     for (let attempt = 0; ; attempt++) {
       const open = await isOpen(config.controlPath)
@@ -163,8 +180,12 @@ export class Ssh implements AsyncDisposable {
     }
   }
 
-  /** Ends what it started, giving agents a moment to finish. */
+  /** Ends what it started, giving agents a moment to finish, or leaves them for the next command. */
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const child of await this.#waiting.leave()) {
+      child.unref()
+      this.#children.delete(child)
+    }
     for (const { stop } of this.#ahead.values()) stop.abort(new DployError('connection.closed', 'Nobody asked for it'))
     const ends = [...this.#children].map((child) => once(child, 'exit'))
     const limit = setTimeout(() => this.kill(), 3_000)
@@ -180,6 +201,10 @@ export class Ssh implements AsyncDisposable {
   /** What it reads in place of ~/.ssh/config; null: nothing else. */
   get configFile(): string | null {
     return this.#configFile
+  }
+
+  #aliasOf(server: SshServer): string {
+    return `${this.#configFile ?? ''} ${server.address ?? server.name}`
   }
 
   get #configFile(): string | null {
@@ -220,25 +245,23 @@ export class Ssh implements AsyncDisposable {
 
   async #run({ server, destination, config, bundle, streams }: Attempt, signal: AbortSignal, onLogin: () => void): Promise<SshAgent> {
     const args = [...this.#arguments(destination, ['-o', 'BatchMode=yes', ...config.sharing]), bootstrapCommand((await bundle).sha256)]
-    // In a session of its own: Ctrl-C is for dploy, which may still need the connection to undo what it did.
-    const child = spawn('ssh', args, { stdio: ['pipe', 'pipe', 'pipe'], detached: true, env: environment() })
+    const running = startSsh(args, await this.#waiting.pipes())
+    const { child, stdin, stdout, lasting } = running
     this.#children.add(child)
     const ended = once(child, 'exit').then(
       () => void this.#children.delete(child),
       () => void this.#children.delete(child),
     )
-    let stderr = ''
-    child.stderr.on('data', (chunk: Buffer) => (stderr = (stderr + chunk.toString()).slice(-20_000)))
-    child.stdin.on('error', () => {})
-    streams.outgoing.attach(child.stdin)
+    stdin.on('error', () => {})
+    streams.outgoing.attach(stdin)
     const abort = () => child.kill()
     signal.addEventListener('abort', abort, { once: true })
-    const placing = new Placing({ server: server.name, destination, stdin: child.stdin, bundle: await bundle, signal, ...this.#options })
+    const placing = new Placing({ server: server.name, destination, stdin, bundle: await bundle, signal, ...this.#options })
     let refusal: string | null = null
     let placed = false
     try {
       using greeting = new Greeting(child, this.#options.silence)
-      const lines = new LineReader(child.stdout)
+      const lines = new LineReader(stdout)
       for (;;) {
         const text = await lines.next()
         if (text === null) {
@@ -247,6 +270,7 @@ export class Ssh implements AsyncDisposable {
           signal.throwIfAborted()
           if (greeting.problem !== null) throw new DployError('ssh.failed', `${config.hostname} ${greeting.problem}`, { where: server.name, fix: `Try by hand: ssh ${typedDestination(destination, this.#configFile)} true` })
           const code = child.exitCode ?? child.signalCode
+          const stderr = running.complaints()
           throw sshFailure({ stderr: code === 255 ? await this.#explain(destination, stderr) : stderr, code, destination, server: server.name, resolved: config })
         }
         onLogin()
@@ -255,15 +279,17 @@ export class Ssh implements AsyncDisposable {
         if (line?.kind === 'ready') {
           streams.outgoing.settle(placed)
           lines.rest().pipe(streams.incoming)
-          return { user: line.user, access: line.access, refusal, ended }
+          const agent = { user: line.user, access: line.access, refusal }
+          if (lasting) this.#waiting.started({ key: keyOf(config, (await bundle).sha256), alias: this.#aliasOf(server), streams: lasting, ...agent }, child, streams)
+          return { ...agent, ended }
         }
         if (line?.kind === 'sudo') refusal = line.why
         else if (line) {
           streams.outgoing.hold()
           // Ends what the script swallows of the agent's first frame.
-          if (!placed) child.stdin.write('\n')
+          if (!placed) stdin.write('\n')
           placed = true
-          await placing.answer(line, stderr)
+          await placing.answer(line, running.complaints())
         }
       }
     } catch (error) {
@@ -275,8 +301,8 @@ export class Ssh implements AsyncDisposable {
   }
 }
 
-function environment(): NodeJS.ProcessEnv {
-  return { ...process.env, LC_ALL: 'C' }
+function keyOf({ digest }: PersonConfig, bundle: string): string {
+  return `${digest} ${bundle}`
 }
 
 /** Whether a connection is open that others may share. */

@@ -19,6 +19,11 @@ const managers = {
   command: (place: ServicePlace) => new CommandManager(place),
 } satisfies Record<ServiceManager['kind'], (place: ServicePlace, options: ManagerOptions) => ServiceManager>
 
+/** Whether to look at a service of this kind may start it: its keeper is started by whoever asks first, after a reboot. */
+export function startsWhenSeen(kind: ServiceSpec['manager'], { ownsMachine }: Pick<ManagerOptions, 'ownsMachine'>): boolean {
+  return kind === 'process' || (kind === 'auto' && !(ownsMachine && systemdIsHere()))
+}
+
 /** The manager that a service asks for; `auto` is systemd where it is PID 1. Throws `service.manager_unavailable`. */
 export function openManager(kind: ServiceSpec['manager'], place: ServicePlace, options: ManagerOptions): ServiceManager {
   const systemd = options.ownsMachine && systemdIsHere()

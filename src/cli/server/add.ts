@@ -41,7 +41,7 @@ export function addCommand(): Command {
       const { url, script } = await client.call('installer')
       if (/^https?:\/\/(127\.|localhost|\[::1\])/.test(url)) throw new DployError('request.invalid', `The control plane is at ${url}, where no other machine reaches it`, { fix: 'Start it so that they do: dploy serve --listen 0.0.0.0:4800 --url http://ADDRESS:4800' })
       const { Ssh } = await import('../../ssh/ssh.ts')
-      await using ssh = new Ssh({ configFile: command.optsWithGlobals<{ sshConfig?: string }>().sshConfig ?? process.env.DPLOY_SSH_CONFIG ?? null, runtimeAddress: process.env.DPLOY_RUNTIME_URL, interactive: process.stdin.isTTY && process.stderr.isTTY, onProgress: showProgress(), onQuestion })
+      await using ssh = new Ssh({ configFile: command.optsWithGlobals<{ sshConfig?: string }>().sshConfig ?? process.env.DPLOY_SSH_CONFIG ?? null, runtimeAddress: process.env.DPLOY_RUNTIME_URL, interactive: process.stdin.isTTY && process.stderr.isTTY, wait: 0, onProgress: showProgress(), onQuestion })
       const add = async (name: string) => {
         const address = options.ssh ?? addressOf(project, name)
         const { installAgent } = await import('../../ssh/install.ts')

@@ -108,19 +108,26 @@ export class SharedLocks {
   async #takeAll(environment: Environment, links: AgentLink[], mine: SharedHolder, seen: Map<string, Seen>, known: Known, signal: AbortSignal): Promise<Held[] | null> {
     const taken: AgentLink[] = []
     const all: Held[] = []
-    // The first one decides; the others follow together. What there is on the servers is asked for at the same time.
+    // What there was on a server when it was connected still is there if no other deployment has begun since; else it is asked for.
+    const looked = new Map(links.flatMap((link) => (link.looked && performance.now() - link.looked.at < fresh ? [[link, link.looked] as const] : [])))
+    for (const link of links) link.looked = null
+    const unseen = links.filter((link) => !looked.has(link))
+    // The first one decides; the others follow together, and what is asked for with them.
     for (const some of [links.slice(0, 1), links.slice(1)]) {
-      const [answers] = await Promise.all([this.#takeOver(environment, some, mine, signal), taken.length > 0 || links.length === 1 ? observeAll(environment, links, seen, signal) : null])
+      const [answers] = await Promise.all([this.#takeOver(environment, some, mine, signal), taken.length > 0 || links.length === 1 ? observeAll(environment, unseen, seen, signal) : null])
       for (const [link, held] of answers) {
         if (held.granted) taken.push(link)
         if (held.record) known.set(link.server.name, new Map(held.record.releases.map(({ spec }) => [spec.id, spec])))
         all.push(held)
+        const before = looked.get(link)
+        if (before?.epoch === held.epoch) seen.set(link.server.name, before)
       }
       if (all.some(({ granted }) => !granted)) {
         await this.#ask(environment, taken, { ...nothing, give: mine.deployment }, signal)
         return null
       }
     }
+    await observeAll(environment, [...looked.keys()].filter(({ server }) => !seen.has(server.name)), seen, signal)
     this.#others.delete(environment.id)
     return all
   }

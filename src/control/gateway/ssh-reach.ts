@@ -49,7 +49,7 @@ export class SshReach implements Reach, Disposable {
     return links.flatMap((link) => {
       if (link.status === 'rejected') return []
       // It was connected before dploy.yml said another one.
-      if (this.#looked.get(link.value.server.id) !== look.directory) link.value.held = null
+      if (this.#looked.get(link.value.server.id) !== look.directory) link.value.held = link.value.looked = null
       return [link.value]
     })
   }
