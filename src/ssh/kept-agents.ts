@@ -91,12 +91,13 @@ export class KeptAgents {
         continue
       }
       this.#emptied.push(mine)
-      for (const { name: agent, ...rest } of agents) {
+      const open = agents.flatMap(({ name: agent, ...rest }) => {
         const streams = LastingStreams.reopen(join(mine, agent))
-        if (streams) this.#taken.push({ ...rest, streams })
-      }
+        return streams === null ? [] : [{ ...rest, streams }]
+      })
+      this.#taken.push(...open)
       // What is not open any more has no holder either, whose number may be another's by now.
-      if (this.#taken.length > 0) endHolder(holder)
+      if (open.length > 0) endHolder(holder)
       return
     }
   }

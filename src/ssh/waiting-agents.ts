@@ -30,6 +30,8 @@ export class WaitingAgents {
   /** Those to whom the last words were said; whether they have left. */
   readonly #left = new Map<KeptAgent, Promise<boolean>>()
   readonly #childOf = new Map<KeptAgent, ChildProcess>()
+  /** Those that waited for this command. */
+  readonly #resumed = new Set<KeptAgent>()
   #kept: KeptAgents | null = null
   #parting = false
 
@@ -78,6 +80,7 @@ export class WaitingAgents {
     }
     streams.outgoing.settle(false)
     streams.kept = agent
+    this.#resumed.add(agent)
     lines.rest().pipe(streams.incoming)
     return true
   }
@@ -106,7 +109,13 @@ export class WaitingAgents {
   async leave(): Promise<ChildProcess[]> {
     const said = await Promise.all([...this.#left].map(async ([agent, gone]) => ((await gone) ? agent : agent.streams.close())))
     const agents = said.filter((agent) => agent !== undefined)
-    this.#kept?.leave(agents, this.#seconds)
+    // Nobody waits for the end of an ssh that another command started.
+    for (const agent of this.#resumed) if (!agents.includes(agent)) agent.streams.close()
+    try {
+      this.#kept?.leave(agents, this.#seconds)
+    } catch {
+      // A full disk, say: they have ended then, and the next command starts others.
+    }
     return agents.flatMap((agent) => this.#childOf.get(agent) ?? [])
   }
 
