@@ -41,7 +41,7 @@ export async function bundleCli(directory: string): Promise<{ path: string }> {
   // Made beside and renamed: another command may start from it, or make it, at the same time.
   const part = `${directory}.part.${process.pid}`
   const [script] = await Promise.all([
-    build({ ...common, entryPoints: [entry], format: 'cjs', minifyWhitespace: true, write: false, define: { 'import.meta.filename': '__filename' } }),
+    build({ ...common, entryPoints: [entry], format: 'cjs', charset: 'ascii', write: false, define: { 'import.meta.filename': '__filename' } }),
     build({ ...common, entryPoints: workers, outdir: part, entryNames: '[name]', outExtension: { '.js': '.cjs' }, format: 'cjs', define: { 'import.meta.filename': '__filename' } }),
   ])
   const text = script.outputFiles[0]!.text
