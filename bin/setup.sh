@@ -7,7 +7,7 @@ dploy_setup() {
   # Packages that are a link belong to another checkout, whose own lock file says what they are.
   # A stamp of the very time of the lock file was compared with it.
   if [ ! -L "$dploy_root/node_modules" ] && { [ ! -f "$dploy_stamp" ] || [ "$dploy_stamp" -nt "$dploy_root/package-lock.json" ] || [ "$dploy_stamp" -ot "$dploy_root/package-lock.json" ]; } &&
-    ! { cmp -s "$dploy_root/package-lock.json" "$dploy_stamp" && touch -r "$dploy_root/package-lock.json" "$dploy_stamp"; }; then
+    ! { cmp -s "$dploy_root/package-lock.json" "$dploy_stamp" && { touch -r "$dploy_root/package-lock.json" "$dploy_stamp" 2>/dev/null || :; }; }; then
     command -v npm >/dev/null 2>&1 || { echo "dploy: npm is not installed. Install Node.js (any version) with npm, then run this again." >&2; return 1; }
     echo "dploy: installing npm packages (once)…" >&2
     # Several commands may be started at once in a fresh checkout: one of them installs.
@@ -30,7 +30,7 @@ dploy_setup() {
         return 1
       }
       cp "$dploy_root/package-lock.json" "$dploy_stamp"
-      touch -r "$dploy_root/package-lock.json" "$dploy_stamp"
+      touch -r "$dploy_root/package-lock.json" "$dploy_stamp" || :
     fi
     rm -rf "$dploy_lock"
     trap - EXIT INT TERM

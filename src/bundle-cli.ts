@@ -40,6 +40,21 @@ const common = {
 export async function bundleCli(directory: string): Promise<{ path: string }> {
   // Made beside and renamed: another command may start from it, or make it, at the same time.
   const part = `${directory}.part.${process.pid}`
+  try {
+    await makeFiles(part)
+  } catch (error) {
+    await rm(part, { recursive: true, force: true })
+    throw error
+  }
+  const old = `${directory}.old.${process.pid}`
+  await rename(directory, old).catch(() => {})
+  // Another process may have been first: then its files are as good.
+  await rename(part, directory).catch(() => rm(part, { recursive: true, force: true }))
+  await rm(old, { recursive: true, force: true }).catch(() => {})
+  return { path: join(directory, 'main.mjs') }
+}
+
+async function makeFiles(part: string): Promise<void> {
   const [script] = await Promise.all([
     build({ ...common, entryPoints: [entry], format: 'cjs', charset: 'ascii', write: false, define: { 'import.meta.filename': '__filename' } }),
     build({ ...common, entryPoints: workers, outdir: part, entryNames: '[name]', outExtension: { '.js': '.cjs' }, format: 'cjs', define: { 'import.meta.filename': '__filename' } }),
@@ -49,12 +64,6 @@ export async function bundleCli(directory: string): Promise<{ path: string }> {
   await writeFile(join(part, `${name}.cjs`), `(function (exports, require, module, __filename, __dirname) {${text}\n})`)
   const starter = await readFile(new URL('./bundle-start.mjs', import.meta.url), 'utf8')
   await writeFile(join(part, 'main.mjs'), starter.replace("'NAME'", JSON.stringify(name)))
-  const old = `${directory}.old.${process.pid}`
-  await rename(directory, old).catch(() => {})
-  // Another process may have been first: then its files are as good.
-  await rename(part, directory).catch(() => rm(part, { recursive: true, force: true }))
-  await rm(old, { recursive: true, force: true })
-  return { path: join(directory, 'main.mjs') }
 }
 
 if (import.meta.main) await bundleCli(fileURLToPath(new URL('../dist/cli', import.meta.url)))

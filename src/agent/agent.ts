@@ -18,6 +18,7 @@ import { viewLogs } from './log-view.ts'
 import { Machine } from './machine/machine.ts'
 import { reportMachine } from './machine/reporter.ts'
 import { KeptServices, observeService, type Kept } from './kept-services.ts'
+import { isQuiet } from './is-quiet.ts'
 import { onlyCancelled } from './only-cancelled.ts'
 import type { ManagerOptions } from './services/registry.ts'
 import { isChanging, replayOf } from './replay.ts'
@@ -40,8 +41,8 @@ export interface AgentOptions {
   root: string
   version: string
   keeper: ManagerOptions['keeper']
-  /** Resolves when nobody waits for this server any more: what can wait is done then. Left out: at once. */
-  quiet?: () => Promise<void>
+  /** Resolves when what can wait may be done; false: it may not, somebody else is about to do something. Left out: it may at once. */
+  quiet?: () => Promise<boolean>
   /** Tells what failed in better words, where it knows more. */
   explain?: (error: unknown) => unknown
   log(text: string): void
@@ -145,7 +146,7 @@ export class Agent {
       // In this order: who deploys in between has raised the fencing token.
       const held = this.#hold({ ...place, take: null, give: null, force: false, record: null })
       const kind = this.#directory(place.directory).currentSpec()?.service?.manager
-      const seen = kind === undefined || this.#services.mayLook(kind) ? await this.#observe(place).catch(() => null) : null
+      const seen = held.lock === null && (kind === undefined || this.#services.mayLook(kind)) ? await this.#observe(place).catch(() => null) : null
       return { held, ...(seen && { observed: seen }) }
     } catch {
       return {}
@@ -284,7 +285,7 @@ export class Agent {
     check_health: ({ release, local, timeout }, call) => checkRelease(this.#context(release, local, call), timeout),
 
     collect: async ({ keep, protect, ...place }) => {
-      await this.#options.quiet?.()
+      if (!(await isQuiet(place, this.#options))) return { removedReleases: [], removedObjects: 0, freedBytes: 0 }
       const directory = this.#directory(place.directory)
       const collected = directory.collect(keep, protect)
       directory.prepareSpare()

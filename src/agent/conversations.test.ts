@@ -72,7 +72,7 @@ test('when the streams end there is no other, and nobody waits', async () => {
   const next = conversations.next()
   end()
   assert.equal(await next, null)
-  await quiet
+  assert.equal(await quiet, true)
 })
 
 test('what can wait does so for a moment, or until another command comes', async (t) => {
@@ -80,11 +80,11 @@ test('what can wait does so for a moment, or until another command comes', async
   t.after(end)
   await conversations.next()
   const began = performance.now()
-  await conversations.quiet()
+  assert.equal(await conversations.quiet(), true)
   assert.ok(performance.now() - began >= 290)
   const again = performance.now()
   const quiet = conversations.quiet()
   await say({ kind: 'next', id: 'two' })
-  await quiet
+  assert.equal(await quiet, false)
   assert.ok(performance.now() - again < 250, 'another command had to wait')
 })

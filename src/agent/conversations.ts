@@ -35,9 +35,10 @@ export class Conversations {
     return conversation
   }
 
-  /** Resolves a moment after the command, whose last seconds are not to be disturbed; or as soon as another command waits, or nobody is there any more. */
-  quiet(): Promise<void> {
-    return this.#another(rest)
+  /** Resolves a moment after the command, whose last seconds are not to be disturbed, or when nobody is there any more. False, at once: another command waits. */
+  async quiet(): Promise<boolean> {
+    await this.#another(rest)
+    return this.#waiting.length === 0
   }
 
   /** Ends the streams. */

@@ -77,6 +77,9 @@ function inherit(command: Command, from: Command): Command {
 }
 
 async function main(): Promise<void> {
+  // What it waits for will never come.
+  const unsettled = () => void (process.exitCode ??= 13)
+  process.once('exit', unsettled)
   try {
     await (await program(wanted(process.argv.slice(2)))).parseAsync()
   } catch (error) {
@@ -89,6 +92,8 @@ async function main(): Promise<void> {
     if (error instanceof CommanderError) return
     complain(`dploy: ${errorText(report)}`)
     if (!(error instanceof DployError) && process.env.DPLOY_DEBUG) console.error(error)
+  } finally {
+    process.off('exit', unsettled)
   }
 }
 
@@ -96,5 +101,5 @@ function wrongArguments(error: CommanderError): ErrorReport {
   return new DployError('request.invalid', error.message.replace(/^error: /, ''), { fix: 'Run: dploy --help' }).toJSON()
 }
 
-/** The command that this process was started for; null where it was not started for one. Who starts it waits for it, so that one that never ends is an error. */
+/** The command that this process was started for; null where it was not started for one. */
 export const command: Promise<void> | null = import.meta.main ? main() : null

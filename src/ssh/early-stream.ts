@@ -22,6 +22,8 @@ export class EarlyStream extends Writable {
     this.#target = target
     this.#held = false
     for (const chunk of this.#kept ?? []) target.write(chunk)
+    // It was over before there was anything to write to.
+    if (this.writableFinished) return this.#finish(target)
     const go = () => {
       this.#pending?.()
       this.#pending = null

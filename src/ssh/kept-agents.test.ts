@@ -18,7 +18,7 @@ function place(t: TestContext): string {
 async function echo(kept: KeptAgents, name: string): Promise<{ agent: KeptAgent; child: ChildProcess }> {
   const path = await makePipes(kept.directory)
   assert.ok(path !== null)
-  const { streams, started } = LastingStreams.create(path, (stdio) => spawn('cat', [], { stdio, detached: true }))
+  const { streams, started } = LastingStreams.create(path, (stdio) => spawn('cat', [], { stdio, detached: true }))!
   return { agent: { key: `key of ${name}`, alias: name, streams, user: 'root', access: 'root', refusal: null }, child: started }
 }
 
@@ -97,7 +97,7 @@ test('what processes left that died is removed, and what is no description is no
 test('what ssh complains of is read while it lives', async (t) => {
   const kept = new KeptAgents(place(t))
   const path = (await makePipes(kept.directory))!
-  const { streams, started } = LastingStreams.create(path, (stdio) => spawn('sh', ['-c', 'echo no route >&2; echo said; cat'], { stdio }))
+  const { streams, started } = LastingStreams.create(path, (stdio) => spawn('sh', ['-c', 'echo no route >&2; echo said; cat'], { stdio }))!
   await once(streams.stdout, 'data')
   assert.equal(streams.complaints, 'no route\n')
   streams.close()

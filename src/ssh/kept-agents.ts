@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { closeSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -50,33 +50,36 @@ export class KeptAgents {
     return index < 0 ? null : this.#taken.splice(index, 1)[0]!
   }
 
-  /** Lets agents wait, with those that were taken along and not used, for so many seconds. What cannot be kept is ended. */
+  /** Lets agents wait, with those that were taken along and not used, for so many seconds. What cannot be kept is ended; that is no failure of the command. */
   leave(used: readonly KeptAgent[], seconds: number): void {
-    const groups = this.#groups()
-    const elsewhere = new Set(groups.flatMap(({ agents }) => agents.map(({ key }) => key)))
     const all = [...this.#taken.splice(0), ...used]
-    const agents = [...new Map(all.map((agent) => [agent.key, agent])).values()].filter(({ key }) => !elsewhere.has(key))
-    const group = mkdtempSync(join(this.directory, `new-${process.pid}-`))
     const ends: number[] = []
+    let holder: ChildProcess | null = null
     try {
+      const elsewhere = new Set(this.#groups().flatMap(({ agents }) => agents.map(({ key }) => key)))
+      const agents = [...new Map(all.map((agent) => [agent.key, agent])).values()].filter(({ key }) => !elsewhere.has(key))
+      if (agents.length === 0) return
+      const group = mkdtempSync(join(this.directory, `new-${process.pid}-`))
       const left = agents.flatMap((agent, index) => {
         agent.streams.move(join(group, String(index)))
         const own = agent.streams.ends()
         ends.push(...(own ?? []))
         return own === null ? [] : [{ key: agent.key, alias: agent.alias, name: String(index), user: agent.user, access: agent.access, refusal: agent.refusal }]
       })
-      if (left.length > 0) {
-        const holder = spawn('sleep', [String(seconds)], { detached: true, stdio: ['ignore', 'ignore', 'ignore', ...ends] })
-        holder.on('error', () => {}).unref()
-        if (holder.pid !== undefined) {
-          writeFileSync(join(group, description), JSON.stringify({ holder: holder.pid, until: Date.now() + seconds * 1000, agents: left } satisfies z.infer<typeof groupSchema>), { mode: 0o600 })
-          renameSync(group, join(this.#directory, `free-${randomUUID()}`))
-        }
-      }
+      if (left.length === 0) return
+      // Nothing of this command but the pipes: neither where it stands, nor what its environment knows.
+      holder = spawn('sleep', [String(seconds)], { cwd: '/', env: { PATH: process.env.PATH }, detached: true, stdio: ['ignore', 'ignore', 'ignore', ...ends] })
+      holder.on('error', () => {}).unref()
+      if (holder.pid === undefined) return
+      writeFileSync(join(group, description), JSON.stringify({ holder: holder.pid, until: Date.now() + seconds * 1000, agents: left } satisfies z.infer<typeof groupSchema>), { mode: 0o600 })
+      renameSync(group, join(this.#directory, `free-${randomUUID()}`))
+    } catch {
+      // A full disk, say. Nobody would find what it holds.
+      holder?.kill()
     } finally {
       for (const end of ends) closeSync(end)
       for (const { streams } of all) streams.close()
-      for (const directory of [group, ...this.#emptied.splice(0), ...this.#own()]) rmSync(directory, { recursive: true, force: true })
+      for (const directory of [...this.#emptied.splice(0), ...this.#own()]) remove(directory)
     }
   }
 
@@ -108,7 +111,7 @@ export class KeptAgents {
       const [, kind, pid] = /^(free|taken|new)-(\d+)?/.exec(name) ?? []
       const group = kind === 'free' ? readGroup(join(this.#directory, name, description)) : null
       if (group && group.until > Date.now()) return [{ ...group, name }]
-      if (kind === 'free' || (pid !== undefined && isDead(Number(pid)))) rmSync(join(this.#directory, name), { recursive: true, force: true })
+      if (kind === 'free' || (pid !== undefined && isDead(Number(pid)))) remove(join(this.#directory, name))
       return []
     })
   }
@@ -135,8 +138,19 @@ function readGroup(path: string): z.infer<typeof groupSchema> | null {
   }
 }
 
+/** Another command may remove the same at the same moment; what is left then is removed by a later one. */
+function remove(directory: string): void {
+  try {
+    rmSync(directory, { recursive: true, force: true })
+  } catch {
+    // A later one.
+  }
+}
+
+/** Its number may mean another process here: of another namespace of processes, with the same directory. Where that can be seen it is looked at. */
 function endHolder(pid: number): void {
   try {
+    if (process.platform === 'linux' && !readFileSync(`/proc/${pid}/cmdline`, 'latin1').startsWith('sleep\0')) return
     process.kill(pid)
   } catch {
     // It has ended by itself.

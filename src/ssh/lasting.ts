@@ -42,8 +42,8 @@ export class LastingStreams {
     return this.#open().stdout
   }
 
-  /** Opens pipes that nothing has at its other end yet, and gives that other end to `start` as a child's standard streams, which it only has to hand on. */
-  static create<T>(path: string, start: (stdio: [number, number, number]) => T): { streams: LastingStreams; started: T } {
+  /** Opens pipes that nothing has at its other end yet, and gives that other end to `start` as a child's standard streams, which it only has to hand on. Null: they cannot be opened. */
+  static create<T>(path: string, start: (stdio: [number, number, number]) => T): { streams: LastingStreams; started: T } | null {
     const opened: number[] = []
     const open = (ending: (typeof endings)[number], flags: number) => {
       const file = openSync(`${path}.${ending}`, flags | O_NONBLOCK)
@@ -59,6 +59,8 @@ export class LastingStreams {
       const streams = new LastingStreams(path, { stdin, stdout, stderr })
       streams.#open()
       return { streams, started }
+    } catch {
+      return null
     } finally {
       for (const file of opened) closeSync(file)
     }

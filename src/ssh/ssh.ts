@@ -245,7 +245,9 @@ export class Ssh implements AsyncDisposable {
 
   async #run({ server, destination, config, bundle, streams }: Attempt, signal: AbortSignal, onLogin: () => void): Promise<SshAgent> {
     const args = [...this.#arguments(destination, ['-o', 'BatchMode=yes', ...config.sharing]), bootstrapCommand((await bundle).sha256)]
-    const running = startSsh(args, await this.#waiting.pipes())
+    const pipes = await this.#waiting.pipes()
+    signal.throwIfAborted()
+    const running = startSsh(args, pipes)
     const { child, stdin, stdout, lasting } = running
     this.#children.add(child)
     const ended = once(child, 'exit').then(

@@ -30,8 +30,8 @@ export class WaitingAgents {
   /** Those to whom the last words were said; whether they have left. */
   readonly #left = new Map<KeptAgent, Promise<boolean>>()
   readonly #childOf = new Map<KeptAgent, ChildProcess>()
-  /** Those that waited for this command. */
-  readonly #resumed = new Set<KeptAgent>()
+  /** Those that waited for this command, and were spoken to. */
+  readonly #spoken = new Set<KeptAgent>()
   #kept: KeptAgents | null = null
   #parting = false
 
@@ -47,21 +47,23 @@ export class WaitingAgents {
 
   /** Named pipes for an agent that is about to be started; null: it ends with this command. */
   async pipes(): Promise<string | null> {
-    return this.#seconds === 0 ? null : makePipes(this.#agents().directory)
+    return this.#ifKept((kept) => makePipes(kept.directory))
   }
 
   /** One that was asked for as this; null if none waits. */
   find(alias: string): KeptAgent | null {
-    return this.#seconds === 0 ? null : this.#agents().take(alias)
+    return this.#ifKept((kept) => kept.take(alias))
   }
 
   /** Begins another conversation. Null: the agent does not answer. */
-  async speak({ streams: { stdin, stdout }, streams: ends }: KeptAgent, { outgoing }: AgentStreams, signal: AbortSignal): Promise<LineReader | null> {
+  async speak(agent: KeptAgent, { outgoing }: AgentStreams, signal: AbortSignal): Promise<LineReader | null> {
+    this.#spoken.add(agent)
+    const { stdin, stdout } = agent.streams
     const id = randomUUID()
     stdin.write(encodeFrame({ kind: 'next', id } satisfies Between))
     outgoing.attach(stdin)
     const lines = new LineReader(stdout)
-    const giveUp = () => ends.close()
+    const giveUp = () => agent.streams.close()
     const limit = setTimeout(giveUp, answerWithin)
     signal.addEventListener('abort', giveUp, { once: true })
     // What the command before did not read comes first; the end of that is known by its bytes.
@@ -80,7 +82,6 @@ export class WaitingAgents {
     }
     streams.outgoing.settle(false)
     streams.kept = agent
-    this.#resumed.add(agent)
     lines.rest().pipe(streams.incoming)
     return true
   }
@@ -109,17 +110,19 @@ export class WaitingAgents {
   async leave(): Promise<ChildProcess[]> {
     const said = await Promise.all([...this.#left].map(async ([agent, gone]) => ((await gone) ? agent : agent.streams.close())))
     const agents = said.filter((agent) => agent !== undefined)
-    // Nobody waits for the end of an ssh that another command started.
-    for (const agent of this.#resumed) if (!agents.includes(agent)) agent.streams.close()
-    try {
-      this.#kept?.leave(agents, this.#seconds)
-    } catch {
-      // A full disk, say: they have ended then, and the next command starts others.
-    }
+    this.#kept?.leave(agents, this.#seconds)
+    // Nobody waits for the end of an ssh that another command started: whatever became of it, it ends, or this process would not.
+    for (const agent of this.#spoken) if (!agents.includes(agent)) agent.streams.close()
     return agents.flatMap((agent) => this.#childOf.get(agent) ?? [])
   }
 
-  #agents(): KeptAgents {
-    return (this.#kept ??= new KeptAgents(socketDirectory()))
+  /** Null where agents do not wait, and where that cannot be: without it everything works as well. */
+  #ifKept<T>(work: (kept: KeptAgents) => T): T | null {
+    if (this.#seconds === 0) return null
+    try {
+      return work((this.#kept ??= new KeptAgents(socketDirectory())))
+    } catch {
+      return null
+    }
   }
 }

@@ -120,7 +120,7 @@ export class SharedLocks {
         if (held.record) known.set(link.server.name, new Map(held.record.releases.map(({ spec }) => [spec.id, spec])))
         all.push(held)
         const before = looked.get(link)
-        if (before?.epoch === held.epoch) seen.set(link.server.name, before)
+        if (before?.epoch === held.epoch && before.writtenAt === (held.record?.writtenAt ?? null)) seen.set(link.server.name, before)
       }
       if (all.some(({ granted }) => !granted)) {
         await this.#ask(environment, taken, { ...nothing, give: mine.deployment }, signal)

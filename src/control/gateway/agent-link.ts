@@ -32,8 +32,8 @@ export class AgentLink {
   readonly since = Date.now()
   /** What the server keeps for the environment for which ssh connected to it; taken once. */
   held: AgentResult<'hold'> | null = null
-  /** What there was in that place then, under which fencing token, if nobody held the lock; `at` by `performance.now()`. */
-  looked: { at: number; epoch: number; observation: AgentResult<'observe'> } | null = null
+  /** What there was in that place then, under which fencing token and record, if nobody held the lock; `at` by `performance.now()`. */
+  looked: { at: number; epoch: number; writtenAt: number | null; observation: AgentResult<'observe'> } | null = null
   /** The version of an agent that upgrades itself; null for another. */
   bundle: { digest: string; trial: boolean } | null = null
   /** What the agent said of itself. */

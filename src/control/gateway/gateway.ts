@@ -187,7 +187,7 @@ export class Gateway {
       throw error
     }
     link.held = hello.held ?? null
-    link.looked = hello.held?.lock === null && hello.observed ? { at: performance.now(), epoch: hello.held.epoch, observation: hello.observed } : null
+    link.looked = hello.held?.lock === null && hello.observed ? { at: performance.now(), epoch: hello.held.epoch, writtenAt: hello.held.record?.writtenAt ?? null, observation: hello.observed } : null
     link.bundle = hello.bundle ?? null
     this.#links.get(found.id)?.close('the agent has connected again')
     this.#links.set(found.id, link)

@@ -31,8 +31,7 @@ export const measure: Measure = {
     const before = await counters(run)
     return {
       async finish() {
-        // Neither waits for the other.
-        const [samples, after] = await Promise.all([prober?.stop() ?? [], counters(run)])
+        const samples = prober ? await prober.stop() : []
         await following?.[Symbol.asyncDispose]()
         const failure = prober?.failure()
         if (failure) run.note(null, `the probe ended early: ${failure.message}`)
@@ -56,7 +55,7 @@ export const measure: Measure = {
           servers: deployment.steps.map((step) => ({ ...step, roundTripMs: run.roundTrips.get(step.server) })),
           samples,
           logged: logged?.requests ?? [],
-          counters: { before, after },
+          counters: { before, after: await counters(run) },
           facts: factsOf(run),
         })
         await run.store.deployments.saveReceipt(run.id, receipt, Date.now())

@@ -41,6 +41,11 @@ export class Sightings {
     )
   }
 
+  /** Resolves once it is stored what was seen. */
+  settled(): Promise<void> {
+    return this.#together.settled()
+  }
+
   /** Null: it was never seen there. */
   async last(environmentId: string, serverId: string): Promise<Sighting | null> {
     const row = await this.#db.selectFrom('sightings').selectAll().where('environment_id', '=', environmentId).where('server_id', '=', serverId).executeTakeFirst()

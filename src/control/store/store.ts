@@ -88,7 +88,7 @@ export async function openStore(database: Kysely<Tables>, box: SecretBox): Promi
     changes: new Changes(),
     async [Symbol.asyncDispose]() {
       await events.flush()
-      await store.servers.settled()
+      await Promise.all([store.servers.settled(), store.sightings.settled()])
       await database.destroy()
     },
   }

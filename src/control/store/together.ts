@@ -6,12 +6,12 @@ const atOnce = 250
 
 /**
  * Small writes of the same moment in one transaction: each of its own would cost a flush of the disk, and agents come and
- * go together. One fails with all of its transaction.
+ * go together. Each succeeds or fails for itself.
  */
 export class Together {
   readonly #db: Kysely<Tables>
-  #waiting: ((trx: Transaction<Tables>) => Promise<unknown>)[] = []
-  /** The writing of those that wait. */
+  #waiting: { work: (trx: Transaction<Tables>) => Promise<unknown>; done: PromiseWithResolvers<void> }[] = []
+  /** The writing of those that wait; of those before too. */
   #soon: Promise<void> | null = null
   #written: Promise<unknown> = Promise.resolve()
 
@@ -21,10 +21,13 @@ export class Together {
 
   /** Resolves once it is stored. */
   write(work: (trx: Transaction<Tables>) => Promise<unknown>): Promise<void> {
-    this.#waiting.push(work)
-    this.#soon ??= this.#writeSoon()
-    this.#written = Promise.allSettled([this.#written, this.#soon])
-    return this.#soon
+    const done = Promise.withResolvers<void>()
+    this.#waiting.push({ work, done })
+    if (!this.#soon) {
+      this.#soon = this.#writeSoon()
+      this.#written = Promise.allSettled([this.#written, this.#soon])
+    }
+    return done.promise
   }
 
   /** Resolves once all is stored that was written until now. */
@@ -38,9 +41,16 @@ export class Together {
     this.#waiting = []
     this.#soon = null
     for (let start = 0; start < works.length; start += atOnce) {
-      await this.#db.transaction().execute(async (trx) => {
-        for (const work of works.slice(start, start + atOnce)) await work(trx)
-      })
+      const some = works.slice(start, start + atOnce)
+      try {
+        await this.#db.transaction().execute(async (trx) => {
+          for (const { work } of some) await work(trx)
+        })
+        for (const { done } of some) done.resolve()
+      } catch {
+        // One of them cannot be stored, and the others are not to blame.
+        for (const { work, done } of some) await this.#db.transaction().execute(work).then(() => done.resolve(), done.reject)
+      }
     }
   }
 }
