@@ -160,7 +160,8 @@ const faults: Fault[] = [
       await server.cutNetwork()
       return () => server.restoreNetwork()
     },
-    code: 'ssh.no_route', says: /does not answer \((No route to host|Connection timed out)\)/, next: /^ssh -F \S+ deploy@web2$/,
+    // What a deployment says then, e2e/ssh/failures.test.ts has: each takes ssh ten seconds.
+    code: 'ssh.no_route', says: /does not answer \((No route to host|Connection timed out)\)/, next: /^ssh -F \S+ deploy@web2$/, deploys: false,
   },
   {
     what: 'an architecture that no runtime is for',

@@ -167,7 +167,8 @@ async function reach(address: string): Promise<'reached' | 'nothing'> {
 async function leftOf(number: number): Promise<string[]> {
   const run = `dpf${number}`
   const isOf = (name: string): boolean => new RegExp(`\\b${run}(\\b|-|\\.)`).test(name)
-  const processes = readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && ownerOf(Number(pid)) && isOf(readIfThere(`/proc/${pid}/cgroup`)))
+  // One that has ended, and is only not forgotten yet, has no command line any more.
+  const processes = readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && ownerOf(Number(pid)) && isOf(readIfThere(`/proc/${pid}/cgroup`)) && readIfThere(`/proc/${pid}/cmdline`) !== '')
   return [
     ...readFileSync('/proc/self/mountinfo', 'utf8').split('\n').filter((mount) => isOf(mount) || mount.includes(`${diskDirectory(number)}/`)),
     ...(existsSync('/run/netns') ? readdirSync('/run/netns') : []).filter(isOf),
