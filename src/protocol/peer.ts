@@ -125,6 +125,7 @@ export class Peer {
   }
 
   #receive(raw: unknown, body: Uint8Array): void {
+    if (this.#closeReason !== null) return
     const parsed = headSchema.safeParse(raw)
     if (!parsed.success) return this.close('a frame with an unknown head came')
     const head = parsed.data

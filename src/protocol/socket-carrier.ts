@@ -13,6 +13,8 @@ const highWaterBytes = 1024 * 1024
 export function socketCarrier(socket: WebSocket, options: { pingEvery?: number } = {}): Carrier {
   const pingEvery = options.pingEvery ?? 5_000
   let heard = true
+  // What comes after this end has closed it is for nobody: not even to be read.
+  let closing = false
   const waiting: (() => void)[] = []
   let paused = 0
   // The first frames may come with the answer to the handshake, before anybody listens.
@@ -37,6 +39,7 @@ export function socketCarrier(socket: WebSocket, options: { pingEvery?: number }
       })
     },
     close(reason) {
+      closing = true
       socket.close(1000, reason.slice(0, 100))
       endSoon()
     },
@@ -58,12 +61,14 @@ export function socketCarrier(socket: WebSocket, options: { pingEvery?: number }
   socket.on('pong', () => (heard = true))
   socket.on('message', (data: Buffer, binary: boolean) => {
     heard = true
+    if (closing) return
     try {
       if (!binary) throw new DployError('protocol.invalid', 'A text message came where frames are expected')
       const frame = decodeFrame(data)
       if (onFrame) onFrame(frame.head, frame.body)
       else early.push(frame)
     } catch (error) {
+      closing = true
       socket.close(1002, error instanceof Error ? error.message.slice(0, 100) : 'invalid frame')
       endSoon()
     }
