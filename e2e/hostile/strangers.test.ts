@@ -315,7 +315,8 @@ describe('strangers at the control plane', { timeout: 240_000 }, () => {
     await output.next()
     await peer.closed
     await told('agent gone', (lines) => lines.some(({ server, reason }) => server === 'web3' && /more than the \d+ bytes that may be on their way/.test(reason ?? '')))
-    assert.ok(sent < 20 * megabyte, `${sent} bytes`)
+    // Counted where it is sent: beside what was taken, what the kernel's buffers of both ends held when it was shown out.
+    assert.ok(sent < 40 * megabyte, `${sent} bytes`)
     await output.return?.(undefined)
     const again = await welcomed(team.url, stolen, async (_params, { emit, signal }) => {
       while (!signal.aborted) await emit({ at: 1, text: `${'x'.repeat(2 * megabyte)}` })
