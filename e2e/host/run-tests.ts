@@ -5,6 +5,7 @@ import { relative } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { run } from 'node:test'
 import { spec, type TestEvent } from 'node:test/reporters'
+import { inspect } from 'node:util'
 
 /** All of it has to be over by then. Milliseconds. */
 const bound = 40 * 60_000
@@ -20,6 +21,8 @@ function testsOf(event: { name: string; file?: string | undefined; line?: number
 
 /** So many files are named by how long they took. */
 const slowest = 25
+/** So many lines are told again at the end of why a test failed. */
+const told = 30
 
 interface Count {
   passed: number
@@ -119,15 +122,21 @@ async function tests(files: string[], concurrency: number): Promise<void> {
 
 function counted(event: TestEvent): void {
   if (event.type === 'test:pass') {
-    const why = typeof event.data.skip === 'string' && event.data.skip !== '' ? ` (${event.data.skip})` : ''
-    if (event.data.skip !== undefined) count.skipped.push(...testsOf(event.data).map((name) => `${name}${why}`))
+    const reason = typeof event.data.skip === 'string' && event.data.skip !== '' ? ` (${event.data.skip})` : ''
+    if (event.data.skip !== undefined) count.skipped.push(...testsOf(event.data).map((name) => `${name}${reason}`))
     else if (event.data.details.type !== 'suite') count.passed++
   } else if (event.type === 'test:fail') {
     if (event.data.details.type === 'suite' && (event.data.details.error as { failureType?: string }).failureType === 'subtestsFailed') return
-    count.failed.push(`${event.data.file ?? ''}: ${event.data.name}`)
+    count.failed.push(`${relative(process.cwd(), event.data.file ?? '')}: ${event.data.name}${why(event.data.details.error)}`)
   } else if (event.type === 'test:summary' && event.data.file !== undefined) {
     times.push({ file: relative(process.cwd(), event.data.file), ms: event.data.duration_ms })
   }
+}
+
+/** Why a test failed, told again at the end: the reporter tells it at the end of each part. */
+function why({ cause, message }: Error): string {
+  const lines = inspect(cause ?? message, { depth: 3, breakLength: 160 }).split('\n').filter((line) => !/^\s+at .*[( ]node:internal/.test(line))
+  return lines.slice(0, told).map((line) => `\n      ${line.length > 400 ? `${line.slice(0, 400)}…` : line}`).join('')
 }
 
 function finish(): never {
