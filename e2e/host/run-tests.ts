@@ -81,28 +81,30 @@ async function program(name: string, file: string, args: string[]): Promise<void
   else count.failed.push(name)
 }
 
-/** Runs so many files at a time, of which no two need the same, and prints each when it is over. */
+/** Runs so many files at a time, of which no two have a browser, and two a fleet only where nothing else is left; prints each when it is over. */
 async function tests(files: string[], concurrency: number): Promise<void> {
   if (files.length === 0 || abort.signal.aborted) return
   // What most wait for begins first.
   const waiting = (['fleet', 'browser', null, 'machine'] as const).flatMap((need) => files.filter((file) => needs(file) === need))
-  const taken = new Set<string>()
+  const taken: string[] = []
   const report = new PassThrough({ objectMode: true })
   let last: TestEvent | undefined
   const work = async () => {
     for (;;) {
-      const at = waiting.findIndex((file) => !taken.has(needs(file) ?? ''))
+      const free = waiting.findIndex((file) => !taken.includes(needs(file) ?? ''))
+      // Where nothing else is left to run beside a fleet, another: they wait more than they work.
+      const at = free >= 0 || taken.filter((need) => need === 'fleet').length > 1 ? free : waiting.findIndex((file) => needs(file) === 'fleet')
       const [file] = at < 0 || abort.signal.aborted ? [] : waiting.splice(at, 1)
       if (file === undefined) return
-      const need = needs(file)
-      if (need !== null) taken.add(need)
+      const need = needs(file) ?? 'nothing'
+      taken.push(need)
       const events: TestEvent[] = []
       try {
         for await (const event of run({ files: [file], signal: abort.signal, timeout: 600_000 }) as AsyncIterable<TestEvent>) events.push(event)
       } catch (error) {
         count.failed.push(`${file}: it could not be run: ${(error as Error).message}`)
       }
-      if (need !== null) taken.delete(need)
+      taken.splice(taken.indexOf(need), 1)
       for (const event of events) {
         counted(event)
         // The sums of each file are left out; what failed is told once, at the end.
@@ -126,7 +128,7 @@ function counted(event: TestEvent): void {
     if (event.data.skip !== undefined) count.skipped.push(...testsOf(event.data).map((name) => `${name}${reason}`))
     else if (event.data.details.type !== 'suite') count.passed++
   } else if (event.type === 'test:fail') {
-    if (event.data.details.type === 'suite' && (event.data.details.error as { failureType?: string }).failureType === 'subtestsFailed') return
+    if ((event.data.details.error as { failureType?: string }).failureType === 'subtestsFailed') return
     count.failed.push(`${relative(process.cwd(), event.data.file ?? '')}: ${event.data.name}${why(event.data.details.error)}`)
   } else if (event.type === 'test:summary' && event.data.file !== undefined) {
     times.push({ file: relative(process.cwd(), event.data.file), ms: event.data.duration_ms })

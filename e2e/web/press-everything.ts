@@ -23,16 +23,24 @@ const pressable = 'main button:enabled, main [role="button"]:not([aria-disabled=
 export async function pressEverything(page: Page, path: string): Promise<{ changes: string[]; pressed: string[] }> {
   const changes: string[] = []
   const pressed: string[] = []
-  await page.route('**/*', (route) => {
+  // No more than that: what the pages are made of need not wait for it.
+  const calls = ({ pathname }: URL) => all.some(({ path }) => path.test(pathname))
+  await page.route(calls, (route) => {
     const change = changeOf(route.request())
     if (change === null) return route.continue()
     changes.push(change)
     return route.abort()
   })
+  const asked = new Set<string>()
+  const ask = (request: Request) => void asked.add(request.url())
+  const answered = (request: Request) => void asked.delete(request.url())
+  page.on('request', ask).on('requestfinished', answered).on('requestfailed', answered)
   try {
     const open = async () => {
       await page.goto(path)
-      await page.locator('main').locator('h1, h2, p, [role="alert"]').first().waitFor()
+      await page.locator('main').locator('h1, h2, p, [role="alert"]').first().waitFor().catch(async (error: Error) => {
+        throw new Error(`${path} shows nothing: ${(await page.locator('body').innerHTML()).slice(0, 2_000)}; not answered: ${[...asked].join(', ')}`, { cause: error })
+      })
       // The stream of changes stays open: a network that is idle there never is.
       await page.locator('main .skeleton').first().waitFor({ state: 'detached' })
     }
@@ -58,7 +66,8 @@ export async function pressEverything(page: Page, path: string): Promise<{ chang
     }
     return { changes, pressed }
   } finally {
-    await page.unroute('**/*')
+    await page.unroute(calls)
+    page.off('request', ask).off('requestfinished', answered).off('requestfailed', answered)
   }
 }
 
