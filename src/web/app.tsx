@@ -1,33 +1,35 @@
 import { CSPProvider } from '@base-ui/react/csp-provider'
 import { QueryClientProvider } from '@tanstack/react-query'
-import { StrictMode, Suspense, lazy, useEffect, useSyncExternalStore } from 'react'
+import { StrictMode, Suspense, useEffect, useSyncExternalStore } from 'react'
 import { BrowserRouter, Navigate, Route, Routes } from 'react-router'
 import { queryClient } from './api/queries.ts'
 import { session } from './api/session.ts'
 import { Empty, Skeleton } from './components/empty.tsx'
 import { Toasts } from './components/toasts.tsx'
 import { Overview } from './overview/overview.tsx'
+import { Fault } from './shell/fault.tsx'
+import { part } from './shell/part.ts'
 import { Shell } from './shell/shell.tsx'
 import { OneUseLink } from './sign-in/one-use-link.tsx'
 import { SignIn } from './sign-in/sign-in.tsx'
 
-const DeploymentPage = lazy(() => import('./deployment/deployment-page.tsx'))
-const DeployPage = lazy(() => import('./deploy/deploy-page.tsx'))
-const EnvironmentPage = lazy(() => import('./environment/environment-page.tsx'))
-const Servers = lazy(() => import('./environment/servers.tsx'))
-const Releases = lazy(() => import('./environment/releases.tsx'))
-const DeploymentsOf = lazy(() => import('./environment/deployments-of.tsx'))
-const Logs = lazy(() => import('./environment/logs.tsx'))
-const EnvironmentSettings = lazy(() => import('./environment/settings.tsx'))
-const TerminalPage = lazy(() => import('./terminal/terminal-page.tsx'))
-const Console = lazy(() => import('./console/console.tsx'))
-const SettingsPage = lazy(() => import('./settings/settings-page.tsx'))
-const Account = lazy(() => import('./settings/account.tsx'))
-const People = lazy(() => import('./settings/people.tsx'))
-const Tokens = lazy(() => import('./settings/tokens.tsx'))
-const Webhooks = lazy(() => import('./settings/webhooks.tsx'))
-const Audit = lazy(() => import('./settings/audit.tsx'))
-const Deployments = lazy(() => import('./deployment/deployments.tsx'))
+const DeploymentPage = part(() => import('./deployment/deployment-page.tsx'))
+const DeployPage = part(() => import('./deploy/deploy-page.tsx'))
+const EnvironmentPage = part(() => import('./environment/environment-page.tsx'))
+const Servers = part(() => import('./environment/servers.tsx'))
+const Releases = part(() => import('./environment/releases.tsx'))
+const DeploymentsOf = part(() => import('./environment/deployments-of.tsx'))
+const Logs = part(() => import('./environment/logs.tsx'))
+const EnvironmentSettings = part(() => import('./environment/settings.tsx'))
+const TerminalPage = part(() => import('./terminal/terminal-page.tsx'))
+const Console = part(() => import('./console/console.tsx'))
+const SettingsPage = part(() => import('./settings/settings-page.tsx'))
+const Account = part(() => import('./settings/account.tsx'))
+const People = part(() => import('./settings/people.tsx'))
+const Tokens = part(() => import('./settings/tokens.tsx'))
+const Webhooks = part(() => import('./settings/webhooks.tsx'))
+const Audit = part(() => import('./settings/audit.tsx'))
+const Deployments = part(() => import('./deployment/deployments.tsx'))
 
 /** All pages by their addresses. What the first page does not need is loaded when it is opened. */
 export function App() {
@@ -35,7 +37,9 @@ export function App() {
     <StrictMode>
       <CSPProvider disableStyleElements>
         <QueryClientProvider client={queryClient}>
-          <Pages />
+          <Fault at="">
+            <Pages />
+          </Fault>
           <Toasts />
         </QueryClientProvider>
       </CSPProvider>

@@ -1,8 +1,10 @@
-import { lazy, Suspense, useEffect, useState } from 'react'
+import { Suspense, useEffect, useState } from 'react'
 import { Icon } from '../components/icon.tsx'
+import { Fault } from '../shell/fault.tsx'
+import { part } from '../shell/part.ts'
 
-const Palette = lazy(() => import('./palette.tsx'))
-const KeysHelp = lazy(() => import('./keys-help.tsx'))
+const Palette = part(() => import('./palette.tsx'))
+const KeysHelp = part(() => import('./keys-help.tsx'))
 
 /** What is opened by keys; each page marks what `d`, `r` and `/` are about (data-deploy, data-rollback, data-search). */
 export function Keys() {
@@ -30,7 +32,9 @@ export function Keys() {
   return (
     <>
       <button type="button" className="find" aria-label="Go to… Ctrl K" onClick={() => setOpen('palette')}><Icon name="search" size={14} /><span>Go to…</span><kbd>Ctrl K</kbd></button>
-      <Suspense>{open === 'palette' ? <Palette onClose={close} /> : open === 'help' ? <KeysHelp onClose={close} /> : null}</Suspense>
+      <Fault at={open ?? ''} above>
+        <Suspense>{open === 'palette' ? <Palette onClose={close} /> : open === 'help' ? <KeysHelp onClose={close} /> : null}</Suspense>
+      </Fault>
     </>
   )
 }

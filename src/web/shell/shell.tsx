@@ -1,14 +1,16 @@
 import { Menu } from '@base-ui/react/menu'
-import { useEffect, useSyncExternalStore } from 'react'
-import { Link, NavLink, Outlet } from 'react-router'
+import { Suspense, useEffect, useSyncExternalStore } from 'react'
+import { Link, NavLink, Outlet, useLocation } from 'react-router'
 import { followChanges } from '../api/changes.ts'
 import { connection } from '../api/connection.ts'
 import { queryClient } from '../api/queries.ts'
 import { session } from '../api/session.ts'
+import { Skeleton } from '../components/empty.tsx'
 import { Icon } from '../components/icon.tsx'
 import { State } from '../components/state.tsx'
 import { ago, useNow } from '../components/time.tsx'
 import { Keys } from '../palette/keys.tsx'
+import { Fault } from './fault.tsx'
 import { setTheme, useTheme, type Theme } from './theme.ts'
 import './shell.css'
 
@@ -21,6 +23,7 @@ const places = [
 /** What stands around every page: where one can go, whether the control plane answers, light or dark, who one is. */
 export function Shell() {
   useEffect(() => followChanges(queryClient), [])
+  const { pathname } = useLocation()
   const lostSince = useSyncExternalStore(connection.subscribe, () => connection.lostSince)
   return (
     <div className={lostSince === null ? '' : 'is-lost'}>
@@ -44,7 +47,11 @@ export function Shell() {
       </header>
       {lostSince === null ? null : <Lost since={lostSince} />}
       <main id="content" tabIndex={-1}>
-        <Outlet />
+        <Fault at={pathname}>
+          <Suspense fallback={<Skeleton lines={4} />}>
+            <Outlet />
+          </Suspense>
+        </Fault>
       </main>
     </div>
   )
