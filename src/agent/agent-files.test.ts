@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { appendFileSync, chmodSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -234,6 +235,18 @@ test('what a killed agent left in the middle is not taken for a release', async 
   assert.equal(existsSync(join(directory.path, 'releases/.staging-2')), false)
   await source.stage(again, 3, manifest, { from: manifest })
   assert.deepEqual(again.numbers(), [1, 3])
+})
+
+test('what another agent on this server is in the middle of stays when one begins', async (context) => {
+  const { root, directory } = fixture(context)
+  const other = spawn('sleep', ['60'])
+  context.after(() => other.kill())
+  const gone = spawnSync('true').pid
+  const names = (pid: number) => [`releases/.staging-2.${pid}`, `.dploy/objects/new/half.${pid}`]
+  for (const name of [...names(other.pid!), ...names(gone)]) writeFileSync(join(directory.path, name), 'x')
+  assert.ok(new ApplicationDirectory(root, '/srv/shop'))
+  assert.deepEqual(names(other.pid!).filter((name) => !existsSync(join(directory.path, name))), [])
+  assert.deepEqual(names(gone).filter((name) => existsSync(join(directory.path, name))), [])
 })
 
 test('while two releases run, both have the assets of both; a third has those of the second alone', async (context) => {

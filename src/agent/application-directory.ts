@@ -9,6 +9,7 @@ import { releaseSpecSchema, type ReleaseSpec } from '../protocol/release-spec.ts
 import { addFiles, missingAssets } from './assets.ts'
 import { ObjectStore, objectKey } from './object-store.ts'
 import { makeTree, seedShared } from './release-tree.ts'
+import { isLeft, unfinishedName } from './unfinished.ts'
 
 const run = promisify(execFile)
 /** Parsed manifests that are kept: what runs, what came before, what is staged, and the spare tree's. */
@@ -35,7 +36,7 @@ export class ApplicationDirectory {
     for (const part of ['releases', 'shared', '.dploy/manifests', '.dploy/releases']) mkdirSync(join(this.path, part), { recursive: true, mode: 0o755 })
     this.store = new ObjectStore(join(this.path, '.dploy/objects'))
     for (const name of readdirSync(join(this.path, 'releases'))) {
-      if (name.startsWith('.')) rmSync(join(this.path, 'releases', name), { recursive: true, force: true })
+      if (name.startsWith('.') && isLeft(name)) rmSync(join(this.path, 'releases', name), { recursive: true, force: true })
     }
   }
 
@@ -109,7 +110,7 @@ export class ApplicationDirectory {
    * objects came, and the file system is to be flushed as a whole.
    */
   async place(spec: ReleaseSpec, manifest: Manifest, objectsNeedSync: boolean): Promise<void> {
-    const staging = join(this.path, 'releases', `.staging-${spec.number}`)
+    const staging = join(this.path, 'releases', unfinishedName(`.staging-${spec.number}`))
     rmSync(staging, { recursive: true, force: true })
     const before = this.#takeSpare(staging)
     const options = { store: this.store, manifest, shared: spec.shared, sharedDirectory: join(this.path, 'shared'), before, also: this.#assetsOfCurrent(spec, manifest) }
@@ -247,8 +248,15 @@ export class ApplicationDirectory {
   /** Moves the spare tree to `path`; answers what it was made from, or null if there is none that can be trusted. */
   #takeSpare(path: string): Manifest | null {
     const manifest = this.spareManifest()
-    if (manifest !== null) renameSync(join(this.path, '.dploy/spare', manifest.digest), path)
-    return manifest
+    if (manifest === null) return null
+    try {
+      renameSync(join(this.path, '.dploy/spare', manifest.digest), path)
+      return manifest
+    } catch (error) {
+      // Another agent has cleaned up since.
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
+      throw error
+    }
   }
 
   /**

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { DployError } from '../protocol/errors.ts'
 import type { Digest, Entry, FileEntry } from '../protocol/manifest.ts'
 import type { PackedObject, PackSink } from '../protocol/pack.ts'
+import { isLeft, unfinishedName } from './unfinished.ts'
 
 /** Up to so many new objects are flushed one by one; more are flushed with the whole file system. */
 const flushSingly = 64
@@ -20,7 +21,7 @@ export class ObjectStore {
   constructor(directory: string) {
     this.#directory = directory
     mkdirSync(join(directory, 'new'), { recursive: true })
-    for (const left of readdirSync(join(directory, 'new'))) rmSync(join(directory, 'new', left))
+    for (const name of readdirSync(join(directory, 'new'))) if (isLeft(name)) rmSync(join(directory, 'new', name), { force: true })
   }
 
   /** Of the objects of entries, those that are not here, with their sizes in bytes, and how many of them were but had been changed. */
@@ -157,7 +158,7 @@ export class ObjectStore {
   }
 
   #temporary(): string {
-    return join(this.#directory, 'new', randomBytes(8).toString('hex'))
+    return join(this.#directory, 'new', unfinishedName(randomBytes(8).toString('hex')))
   }
 }
 
