@@ -243,6 +243,22 @@ describe('dploy doctor names each failure that is made, and only where it is', {
     assert.equal(result.state, 'succeeded', result.failure?.message)
     await nothing()
   })
+  test('a directory that is another application\'s, to which nothing is deployed then', async () => {
+    const before = await world.answers()
+    await world.configure({ extra: { application: 'blog', release: { directory: '/srv/shop' } } })
+    try {
+      const { findings } = await doctor(world)
+      assert.deepEqual(findings.filter(({ code }) => code === 'server.directory_taken').map(({ server }) => server), ['web1', 'web2'], JSON.stringify(findings))
+      assert.match(findings.find(({ code }) => code === 'server.directory_taken')!.message, /\/srv\/shop holds release 1 of shop in production; give blog a directory of its own/)
+      assert.match((await type(findings.find(({ code }) => code === 'server.directory_taken')!.next)).shown, /current -> releases\/1/)
+      const { result } = await world.dploy('deploy', 'production')
+      assert.equal(result.failure?.code, 'server.directory_taken', JSON.stringify(result))
+      assert.deepEqual(await world.answers(), before)
+    } finally {
+      await world.configure()
+    }
+    await nothing()
+  })
   for (const fault of afterADeployment) test(fault.what, finds(fault))
 
   test('an application that closes idle connections too early', async () => {

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { after, before, describe, test } from 'node:test'
 import type { ReleaseSpec } from '../../src/protocol/release-spec.ts'
 import type { SharedRecord } from '../../src/protocol/shared-record.ts'
+import { mustRun } from '../fleet/command.ts'
 import { unavailable, type Server } from '../fleet/fleet.ts'
 import { World } from '../world.ts'
 
@@ -130,6 +133,18 @@ describe('two laptops that deploy to the same 2 servers', { skip: reason ?? fals
       assert.ok(tries < 50, left.join('\n'))
       await delay(100)
     }
+  })
+
+  test('another application that names the same directory is refused, and sees nothing of this one', async () => {
+    const { directory, start } = await world.clone('stranger')
+    const file = join(directory, 'dploy.yml')
+    writeFileSync(file, readFileSync(file, 'utf8').replace('"application": "shop"', '"application": "blog", "release": { "directory": "/srv/shop" }'))
+    await mustRun('git', ['-C', directory, '-c', 'user.name=Anna', '-c', 'user.email=anna@example.org', 'commit', '--quiet', '--all', '--message', 'Another application'])
+    const { result, code } = await start('deploy', 'production').outcome
+    assert.equal(code, 1)
+    assert.equal(result.failure!.code, 'server.directory_taken', JSON.stringify(result.failure))
+    assert.match(result.failure!.message, /\/srv\/shop holds release \d+ of shop in production, and is not used for blog in production/)
+    await allRun('five')
   })
 
   test('who is root on one server brings nothing to the others by what stands in its history', async () => {

@@ -104,6 +104,22 @@ test('only what is missing travels; staging again moves nothing', async (context
   assert.deepEqual([again.already, again.objects, again.bytes], [true, 0, 0])
 })
 
+test('what another application, or another environment, has in the directory is seen', async (context) => {
+  const { directory, source } = fixture(context)
+  const [ours, blog, staging] = [{ application: 'shop', environment: 'production' }, { application: 'blog', environment: 'production' }, { application: 'shop', environment: 'staging' }]
+  for (const place of [ours, blog, staging]) assert.equal(directory.foreign(place), null)
+  await source.stage(directory, 1, source.manifest({ a: '1' }))
+  // Staged or serving.
+  for (const serve of [() => {}, () => directory.switchTo(1)]) {
+    serve()
+    assert.equal(directory.foreign(ours), null)
+    for (const place of [blog, staging]) {
+      assert.equal(directory.foreign(place)?.number, 1)
+      assert.throws(() => directory.mustNotBeForeign(place), { code: 'server.directory_taken' })
+    }
+  }
+})
+
 test('current is switched by a link, and only to what is staged', async (context) => {
   const { directory, source } = fixture(context)
   await source.stage(directory, 1, source.manifest({ a: '1' }))

@@ -7,7 +7,7 @@ import { handoverOf, type ReleaseSpec } from '../protocol/release-spec.ts'
 import { helloText, readPrivateKey, signText } from '../protocol/signature.ts'
 import { protocolNumber } from '../protocol/version.ts'
 import { activateRelease, bootRelease, checkRelease, runHook, runReleaseCommand, watchRelease, type ReleaseContext } from './activate.ts'
-import { ApplicationDirectory } from './application-directory.ts'
+import { ApplicationDirectory, isForeign } from './application-directory.ts'
 import { admitCommand } from './command-gate.ts'
 import { PersonCommands } from './commands/person-commands.ts'
 import { fetchManifest, fetchObjects } from './fetch.ts'
@@ -154,7 +154,7 @@ export class Agent {
   }
 
   #hold(params: AgentParams<'hold'>): AgentResult<'hold'> {
-    return holdShared(params, { directory: this.#directory(params.directory).path, journal: this.#options.journal, now: Date.now() })
+    return holdShared(params, { directory: this.#directory(params.directory), journal: this.#options.journal, now: Date.now() })
   }
 
   #who(): Identity {
@@ -243,6 +243,7 @@ export class Agent {
 
     stage: async ({ release, local, from }, call) => {
       const directory = this.#directory(release.directory)
+      directory.mustNotBeForeign(release)
       const staged = await stageRelease({
         directory,
         spec: release,
@@ -330,14 +331,10 @@ export class Agent {
 
   async #observe(place: Place): Promise<AgentResult<'observe'>> {
     const directory = this.#directory(place.directory)
-    const current = directory.current()
     const kept = this.#keptOf(place)
     return {
-      current,
-      releases: directory.numbers().map((number) => {
-        const { id, artifact } = directory.spec(number)!
-        return { number, id, artifact }
-      }),
+      current: directory.foreign(place) === null ? directory.current() : null,
+      releases: directory.numbers().map((number) => directory.spec(number)!).filter((spec) => !isForeign(spec, place)).map(({ number, id, artifact }) => ({ number, id, artifact })),
       service: kept ? await observeService(kept) : { state: 'none', release: null, since: null, pids: [], restarts: 0 },
       freeBytes: directory.freeBytes(),
       machine: this.#machine.read([directory.path]),
@@ -389,7 +386,7 @@ export class Agent {
   /** The manager that keeps what runs now; null if the current release has no service. */
   #keptOf(place: Place): Kept | null {
     const spec = this.#directory(place.directory).currentSpec()
-    if (spec?.service == null) return null
+    if (spec?.service == null || isForeign(spec, place)) return null
     return this.#services.of(spec, spec.service.manager)
   }
 

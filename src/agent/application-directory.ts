@@ -65,6 +65,19 @@ export class ApplicationDirectory {
     return current === null ? null : this.spec(current)
   }
 
+  /** A release here that is another application's or another environment's; null: there is none. A directory is for one environment of one application. */
+  foreign({ application, environment }: { application: string; environment: string }): ReleaseSpec | null {
+    const spec = this.currentSpec() ?? this.spec(this.numbers().at(-1) ?? 0)
+    return spec !== null && isForeign(spec, { application, environment }) ? spec : null
+  }
+
+  /** Throws `server.directory_taken` where `foreign` finds one. */
+  mustNotBeForeign(place: { application: string; environment: string }): void {
+    const spec = this.foreign(place)
+    if (spec === null) return
+    throw new DployError('server.directory_taken', `${this.path} holds release ${spec.number} of ${spec.application} in ${spec.environment}, and is not used for ${place.application} in ${place.environment}`)
+  }
+
   /** What a release was made from; null if it is not here. */
   spec(number: number): ReleaseSpec | null {
     try {
@@ -273,6 +286,11 @@ export class ApplicationDirectory {
     this.#manifests.set(manifest.digest, manifest)
     if (this.#manifests.size > keepParsed) this.#manifests.delete(this.#manifests.keys().next().value!)
   }
+}
+
+/** Whether a release is another application's, or another environment's. */
+export function isForeign(spec: ReleaseSpec, { application, environment }: { application: string; environment: string }): boolean {
+  return spec.application !== application || spec.environment !== environment
 }
 
 /** The path that `directory` means below `root`. Throws `path.unsafe`. */

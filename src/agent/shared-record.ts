@@ -2,16 +2,19 @@ import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, wr
 import { join } from 'node:path'
 import type { AgentParams, AgentResult } from '../protocol/agent-messages.ts'
 import { sharedRecordSchema, type SharedRecord } from '../protocol/shared-record.ts'
+import type { ApplicationDirectory } from './application-directory.ts'
 import type { Journal } from './journal.ts'
 
 /**
  * The lock and the record of an environment, for control planes that know nothing of each other. The lock is in the
- * journal, which several agents on one server share; the record stands beside the application.
+ * journal, which several agents on one server share; the record stands beside the application. Another application's is
+ * not given. Throws `server.directory_taken` where the lock is wanted of a directory that is another application's.
  */
-export function holdShared(params: AgentParams<'hold'>, options: { directory: string; journal: Journal; now: number }): AgentResult<'hold'> {
+export function holdShared(params: AgentParams<'hold'>, options: { directory: ApplicationDirectory; journal: Journal; now: number }): AgentResult<'hold'> {
   const { application, environment, take, give, force, record } = params
   const { journal, now } = options
-  const directory = join(options.directory, '.dploy/environments')
+  if (take) options.directory.mustNotBeForeign(params)
+  const directory = join(options.directory.path, '.dploy/environments')
   const path = join(directory, `${environment}.json`)
   return journal.exclusively(() => {
     const before = journal.lock(application, environment, now)
@@ -25,7 +28,7 @@ export function holdShared(params: AgentParams<'hold'>, options: { directory: st
     else if (granted && (give !== null || force)) journal.setLock(application, environment, null, 0)
     // Who holds it already, or gives it up, knows what stands here: thirty deployments with their releases, each time.
     const known = deployment !== null && before?.deployment === deployment
-    return { granted, lock: journal.lock(application, environment, now), epoch: journal.epoch(application, environment), record: known ? null : readRecord(path) }
+    return { granted, lock: journal.lock(application, environment, now), epoch: journal.epoch(application, environment), record: known || options.directory.foreign(params) !== null ? null : readRecord(path) }
   })
 }
 

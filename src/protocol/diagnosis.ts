@@ -11,6 +11,8 @@ export const diagnosisSchema = z.object({
     nearest: z.string(),
     /** Why it cannot be written, as the kernel names it (EACCES, EROFS, ENOTDIR); null if it can. */
     problem: z.string().nullable(),
+    /** The release that serves there, if it is another application's or another environment's. Agents from before do not say. */
+    foreign: z.object({ application: z.string(), environment: z.string(), release: z.number() }).nullable().optional(),
   }),
   /** The file systems of the release directory and of the agent's state. `totalInodes` 0: it has no limit. */
   disks: z.array(z.object({ path: z.string(), freeBytes: z.number(), totalBytes: z.number(), freeInodes: z.number(), totalInodes: z.number() })),

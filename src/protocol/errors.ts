@@ -54,6 +54,7 @@ export const errorTable = {
   'server.inodes_full': { status: 507, title: 'The disk of a server has no room for more files', fix: 'Remove files there, or lower release.keep' },
   'server.clock_skew': { status: 502, title: 'The clock of a server is wrong', fix: 'Let it be set by the network: timedatectl set-ntp true' },
   'server.not_writable': { status: 502, title: 'Releases cannot be written where dploy.yml says', fix: 'Make release.directory writable for the user that the agent runs as' },
+  'server.directory_taken': { status: 409, title: 'Another application, or another environment, is in the directory on a server', fix: 'Give this one a directory of its own in dploy.yml: release.directory, or environments.NAME.directory' },
   'server.port_taken': { status: 502, title: 'Another program listens on the port of the service', fix: 'End it, or choose another service.port' },
   'agent.busy': { status: 409, title: 'The agent works', fix: 'Try again when it is done' },
   'server.install_failed': { status: 502, title: 'The agent could not be installed', fix: 'Do what the message says, then run dploy server add again: it goes on where it stopped' },

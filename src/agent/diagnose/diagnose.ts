@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path'
 import type { AgentParams, ServiceState } from '../../protocol/agent-messages.ts'
 import type { Diagnosis } from '../../protocol/diagnosis.ts'
 import { decodeManifest } from '../../protocol/manifest.ts'
+import { isForeign } from '../application-directory.ts'
 import { accountOf } from '../commands/as-user.ts'
 import { currentRelease, type CurrentRelease } from '../commands/current-release.ts'
 import { measureKeepAlive } from './keep-alive.ts'
@@ -39,7 +40,7 @@ export async function diagnose(options: DiagnoseOptions): Promise<Diagnosis> {
   return {
     current: current.spec?.number ?? null,
     service: service && { state: service.state, release: service.release },
-    directory: { path: current.directory, nearest, problem: writeProblem(nearest) },
+    directory: { path: current.directory, nearest, problem: writeProblem(nearest), foreign: foreignRelease(current, params) },
     disks: [nearest, stateDirectory].map(diskOf),
     release: sizeOf(current),
     user: { name: accountOf(uid)?.name ?? String(uid), uid, sudo },
@@ -52,6 +53,11 @@ export async function diagnose(options: DiagnoseOptions): Promise<Diagnosis> {
 
 function nearestExisting(path: string): string {
   for (let at = path; ; at = dirname(at)) if (existsSync(at) || at === dirname(at)) return at
+}
+
+/** What serves in the directory, if it is another application's or another environment's. */
+function foreignRelease({ spec }: CurrentRelease, place: { application: string; environment: string }): Diagnosis['directory']['foreign'] {
+  return spec !== null && isForeign(spec, place) ? { application: spec.application, environment: spec.environment, release: spec.number } : null
 }
 
 /** Why nothing can be made in a directory: access(2) says so for permissions, read-only file systems and the immutable flag. */

@@ -3,6 +3,11 @@ import { bySsh, onServer, perServer } from '../facts.ts'
 /** Whether releases can be put where dploy.yml says. */
 export const directory = perServer((server, facts) => {
   const { diagnosis } = server
+  const foreign = diagnosis?.directory.foreign
+  if (foreign) {
+    const { path } = diagnosis.directory
+    return [{ severity: 'error', code: 'server.directory_taken', message: `${path} holds release ${foreign.release} of ${foreign.application} in ${foreign.environment}; give ${facts.application} a directory of its own in dploy.yml`, next: onServer(facts, server, ['ls', '-l', path]) }]
+  }
   if (!diagnosis?.directory.problem) return []
   const { path, nearest, problem } = diagnosis.directory
   const { user } = diagnosis
