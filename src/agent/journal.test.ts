@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -71,4 +73,17 @@ test('the journal of an agent before this one is taken over, and that agent can 
   }
   using journal = new Journal(directory)
   assert.deepEqual(journal.begin('c', 'activate', shop), { state: 'interrupted' })
+})
+
+test('agents that begin and end at the same moment on one server do not keep each other from it', async (context) => {
+  const directory = place(context)
+  const agent = `import { Journal } from ${JSON.stringify(new URL('journal.ts', import.meta.url).href)}
+    for (const id of ['a', 'b', 'c', 'd', 'e']) {
+      using journal = new Journal(process.argv[1])
+      journal.claim(process.pid + id, 'exec')
+    }`
+  for (let round = 0; round < 5; round++) {
+    const agents = Array.from({ length: 6 }, () => spawn(process.execPath, ['--input-type=module', '--eval', agent, directory], { stdio: ['ignore', 'ignore', 'inherit'] }))
+    assert.deepEqual(await Promise.all(agents.map(async (child) => (await once(child, 'exit'))[0] as number)), [0, 0, 0, 0, 0, 0])
+  }
 })

@@ -4,6 +4,8 @@ import { DatabaseSync } from 'node:sqlite'
 import type { ErrorReport } from '../protocol/errors.ts'
 import { sharedHolderSchema, type SharedHolder } from '../protocol/shared-record.ts'
 
+/** How long another agent on this server may have it to itself, from the first statement on. Milliseconds. */
+const patience = 3_000
 /** How many commands are remembered; older ones have expired long before. */
 const remembered = 2_000
 /** After how many new ones the older ones are forgotten: each time costs a flush of the disk. */
@@ -23,9 +25,9 @@ export class Journal implements Disposable {
 
   constructor(stateDirectory: string) {
     mkdirSync(stateDirectory, { recursive: true, mode: 0o700 })
-    this.#database = new DatabaseSync(join(stateDirectory, 'journal.db'))
+    this.#database = new DatabaseSync(join(stateDirectory, 'journal.db'), { timeout: patience })
     this.#database.exec(`
-      PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 3000;
+      PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
       CREATE TABLE IF NOT EXISTS commands (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, method TEXT NOT NULL, result TEXT);
       CREATE TABLE IF NOT EXISTS epochs (place TEXT PRIMARY KEY, epoch INTEGER NOT NULL);
       CREATE TABLE IF NOT EXISTS locks (place TEXT PRIMARY KEY, holder TEXT NOT NULL, expires INTEGER NOT NULL);

@@ -1,6 +1,8 @@
 import { DatabaseSync } from 'node:sqlite'
 import type { Digest } from '../../protocol/manifest.ts'
 
+/** How long another process may have it to itself, from the first statement on. Milliseconds. */
+const patience = 5_000
 /** Rows that one statement asks for. */
 const batch = 500
 
@@ -9,8 +11,8 @@ export class BlobIndex implements Disposable {
   readonly #database: DatabaseSync
 
   constructor(path: string) {
-    this.#database = new DatabaseSync(path)
-    this.#database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 5000; CREATE TABLE IF NOT EXISTS blobs (oid TEXT PRIMARY KEY, digest TEXT NOT NULL) WITHOUT ROWID;')
+    this.#database = new DatabaseSync(path, { timeout: patience })
+    this.#database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; CREATE TABLE IF NOT EXISTS blobs (oid TEXT PRIMARY KEY, digest TEXT NOT NULL) WITHOUT ROWID;')
   }
 
   /** The digests of those blobs that are known. */

@@ -4,6 +4,8 @@ import type { Tables } from './schema.ts'
 
 /** How long writes may follow each other before the process may do something else. Milliseconds. */
 const slice = 10
+/** How long another process may have the database to itself, from the first statement on. Milliseconds. */
+const patience = 5_000
 
 /**
  * Opens (or makes) the embedded database: write-ahead log, every commit on disk before it is answered.
@@ -24,8 +26,8 @@ class SqliteDriver implements Driver {
   readonly #turns = new Turns()
 
   constructor(path: string) {
-    this.#writer = new Opened(path, 'PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000;')
-    this.#reader = path === ':memory:' ? null : new Opened(path, 'PRAGMA query_only = ON; PRAGMA busy_timeout = 5000;')
+    this.#writer = new Opened(path, 'PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON')
+    this.#reader = path === ':memory:' ? null : new Opened(path, 'PRAGMA query_only = ON')
   }
 
   async init(): Promise<void> {}
@@ -122,7 +124,7 @@ class Opened {
   readonly #statements = new Map<string, StatementSync>()
 
   constructor(path: string, pragmas: string) {
-    this.#database = new DatabaseSync(path)
+    this.#database = new DatabaseSync(path, { timeout: patience })
     this.#database.exec(pragmas)
   }
 
