@@ -54,6 +54,16 @@ describe('agents that wait for the next command of a laptop', { skip: reason ?? 
     assert.deepEqual(await allAgents(), before)
   })
 
+  test('deploy anew into a directory that a person has moved away meanwhile', async () => {
+    const before = await allAgents()
+    for (const server of world.servers) await server.mustExec('mv', ['/srv/shop', '/srv/shop.before'])
+    await world.commit({ 'version.txt': 'three\n' }, 'Three')
+    const { result } = await world.dploy('deploy', 'production')
+    assert.equal(result.state, 'succeeded', JSON.stringify(result.failure))
+    for (const answer of await world.answers()) assert.match(answer, /^three /)
+    assert.deepEqual(await allAgents(), before)
+  })
+
   test('end with the command that speaks to them, when it is killed', async () => {
     const before = await allAgents()
     const running = start(['exec', 'production', '--', 'sleep', '300'])
@@ -70,7 +80,7 @@ describe('agents that wait for the next command of a laptop', { skip: reason ?? 
     const answers = await Promise.all([names(), names(), names()])
     assert.deepEqual(answers, [both, both, both])
     const waiting = world.waitingAgents().flatMap(({ agents }) => agents)
-    assert.equal(waiting.length, 2, 'one for each server waits, the others have ended')
+    assert.ok(waiting.length <= 2, 'at most one for each server waits, the others have ended')
   })
 
   test('are not taken for those of another server, when the name leads elsewhere now', async () => {

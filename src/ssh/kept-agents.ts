@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { closeSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as z from 'zod'
 import { LastingStreams } from './lasting.ts'
@@ -72,7 +72,9 @@ export class KeptAgents {
       holder.on('error', () => {}).unref()
       if (holder.pid === undefined) return
       writeFileSync(join(group, description), JSON.stringify({ holder: holder.pid, until: Date.now() + seconds * 1000, agents: left } satisfies z.infer<typeof groupSchema>), { mode: 0o600 })
-      renameSync(group, join(this.#directory, `free-${randomUUID()}`))
+      const name = `free-${randomUUID()}`
+      renameSync(group, join(this.#directory, name))
+      if (this.#isSecond(name)) this.#withdraw(name, holder)
     } catch {
       // A full disk, say. Nobody would find what it holds.
       holder?.kill()
@@ -81,6 +83,25 @@ export class KeptAgents {
       for (const { streams } of all) streams.close()
       for (const directory of [...this.#emptied.splice(0), ...this.#own()]) remove(directory)
     }
+  }
+
+  /** Whether another command had left agents for the same before: both had looked whether there are any, and there were none. By when they were renamed, which nobody sees before. */
+  #isSecond(name: string): boolean {
+    const groups = this.#groups()
+    const keys = groups.find((group) => group.name === name)?.agents.map(({ key }) => key) ?? []
+    const since = (group: string) => statSync(join(this.#directory, group), { bigint: true, throwIfNoEntry: false })?.ctimeNs
+    const mine = since(name)
+    return groups.some((other) => other.name !== name && other.agents.some(({ key }) => keys.includes(key)) && mine !== undefined && (since(other.name) ?? mine + 1n) <= mine)
+  }
+
+  /** Ends a group that this command has left, unless another one was fast. */
+  #withdraw(name: string, holder: ChildProcess): void {
+    try {
+      renameSync(join(this.#directory, name), join(this.#directory, `new-${process.pid}-${name}`))
+    } catch {
+      return
+    }
+    holder.kill()
   }
 
   #takeGroupOf(alias: string): void {
