@@ -348,7 +348,8 @@ export class Agent {
 
   #directory(path: string): ApplicationDirectory {
     let directory = this.#directories.get(path)
-    if (!directory) this.#directories.set(path, (directory = new ApplicationDirectory(this.#options.root, path)))
+    // A person may have moved it away.
+    if (!directory?.isThere) this.#directories.set(path, (directory = new ApplicationDirectory(this.#options.root, path)))
     return directory
   }
 

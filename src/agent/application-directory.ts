@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { closeSync, fsyncSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, statfsSync, symlinkSync, writeSync } from 'node:fs'
+import { closeSync, existsSync, fsyncSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, statfsSync, symlinkSync, writeSync } from 'node:fs'
 import { join, resolve, sep } from 'node:path'
 import { promisify } from 'node:util'
 import { DployError } from '../protocol/errors.ts'
@@ -38,6 +38,11 @@ export class ApplicationDirectory {
     for (const name of readdirSync(join(this.path, 'releases'))) {
       if (name.startsWith('.') && isLeft(name)) rmSync(join(this.path, 'releases', name), { recursive: true, force: true })
     }
+  }
+
+  /** Whether what the constructor made still stands. */
+  get isThere(): boolean {
+    return existsSync(join(this.path, '.dploy/objects/new'))
   }
 
   /** Number of the release that `current` points at; null if there is none. */
