@@ -50,6 +50,28 @@ test('signing in on the pages', { skip, timeout: 180_000 }, async (t) => {
     await page.getByRole('heading', { name: 'Sign in to dploy' }).waitFor()
   })
 
+  await t.test('what did not come, because the network changed while the page was loaded, is asked for again; then it says so', async () => {
+    const { page: another, context } = await browser.open()
+    const refuse = async (what: RegExp, atMost: number) => {
+      let refused = 0
+      await another.route(what, (route) => (refused++ < atMost ? route.abort('failed') : route.continue()))
+      await another.goto(plane.url)
+      return () => refused
+    }
+    await refuse(/\/assets\/main-.*\.js$/, 2)
+    await another.getByRole('heading', { name: 'Sign in to dploy' }).waitFor()
+    await another.unroute(/\/assets\/main-.*\.js$/)
+    const asked = await refuse(/\/api\/v1\/session$/, 2)
+    await another.getByRole('heading', { name: 'Sign in to dploy' }).waitFor()
+    assert.equal(asked(), 3)
+    await refuse(/\/assets\/main-.*\.js$/, Infinity)
+    await another.getByText('This page could not be loaded: not all of it came. Load it again').waitFor()
+    await another.unroute(/\/assets\/main-.*\.js$/)
+    await another.getByRole('link', { name: 'Load it again' }).click()
+    await another.getByRole('heading', { name: 'Sign in to dploy' }).waitFor()
+    await context.close()
+  })
+
   await t.test('a part of the pages that an upgrade took away: the page is loaded anew once, then says what it cannot show', async () => {
     await signIn(anna.email, anna.password)
     await inside(page)

@@ -22,14 +22,17 @@ export const session = {
     return who
   },
   /** Asks the control plane who is signed in. */
-  async look(): Promise<void> {
+  async look(tries = 5): Promise<void> {
     try {
       const found = await client().call('session')
       become(found.kind === null ? null : found)
     } catch (error) {
       if (isSignedOut(error)) return session.ended()
-      // Without an answer the pages open and say that the connection is lost.
-      if (who === undefined) become(null)
+      if (who !== undefined) return
+      // Nothing is shown yet. A network that changes in this moment is there again in the next.
+      if (tries === 1) return become(null)
+      await new Promise((resolve) => setTimeout(resolve, 500))
+      await session.look(tries - 1)
     }
   },
   signedIn(found: Session, token: string | null): void {
