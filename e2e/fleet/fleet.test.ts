@@ -10,7 +10,7 @@ import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { runCommand } from './command.ts'
 import { Fleet, unavailable } from './fleet.ts'
-import { isFleetAddress } from './network.ts'
+import { interfaces, isFleetAddress } from './network.ts'
 import { ownerOf } from './owner.ts'
 import { diskDirectory, runDirectory } from './run.ts'
 
@@ -172,7 +172,7 @@ async function leftOf(number: number): Promise<string[]> {
   return [
     ...readFileSync('/proc/self/mountinfo', 'utf8').split('\n').filter((mount) => isOf(mount) || mount.includes(`${diskDirectory(number)}/`)),
     ...(existsSync('/run/netns') ? readdirSync('/run/netns') : []).filter(isOf),
-    ...readdirSync('/sys/class/net').filter(isOf),
+    ...interfaces().filter(isOf),
     ...globSync(`/sys/fs/cgroup/{,*/}${run}`),
     ...globSync(`/run/systemd/nspawn/*/${run}-*`),
     ...processes.map((pid) => `process ${pid}: ${readIfThere(`/proc/${pid}/cmdline`).replaceAll('\0', ' ')}`),

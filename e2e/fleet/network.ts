@@ -1,5 +1,5 @@
 import { networkInterfaces } from 'node:os'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { mustRun, runCommand } from './command.ts'
 import { bridgeOf, machineOf, type Run, type RunServer } from './run.ts'
 
@@ -52,15 +52,20 @@ export async function plug(run: Run, server: RunServer): Promise<void> {
   await mustRun('ip', ['link', 'set', portOf(run, server), 'master', bridgeOf(run)])
 }
 
+/** Names of the interfaces in the network namespace of this process. That of /sys is the one in which it was mounted. */
+export function interfaces(): string[] {
+  return [...readFileSync('/proc/self/net/dev', 'utf8').matchAll(/^ *([^\s:]+):/gm)].map(([, name]) => name!)
+}
+
 /** Removes what there is of a run's network. What is not there is no error. */
 export async function removeNetwork(run: Run): Promise<void> {
   for (const server of run.servers) {
     const namespace = machineOf(run, server.name)
     // With the namespace both ends of the cable go, unless a process still lives in it.
-    if (existsSync(`/sys/class/net/${portOf(run, server)}`)) await runCommand('ip', ['link', 'del', portOf(run, server)])
+    if (interfaces().includes(portOf(run, server))) await runCommand('ip', ['link', 'del', portOf(run, server)])
     if (existsSync(`/run/netns/${namespace}`)) await mustRun('ip', ['netns', 'del', namespace])
   }
-  if (existsSync(`/sys/class/net/${bridgeOf(run)}`)) await mustRun('ip', ['link', 'del', bridgeOf(run)])
+  if (interfaces().includes(bridgeOf(run))) await mustRun('ip', ['link', 'del', bridgeOf(run)])
 }
 
 /** The processes in a server's network namespace: all of the server's, and those that were sent into it. */

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { globSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { relative } from 'node:path'
@@ -6,6 +7,8 @@ import { PassThrough } from 'node:stream'
 import { run } from 'node:test'
 import { spec, type TestEvent } from 'node:test/reporters'
 import { inspect } from 'node:util'
+import { unavailable } from '../fleet/fleet.ts'
+import { baseRoot } from '../fleet/root.ts'
 
 /** All of it has to be over by then. Milliseconds. */
 const bound = 40 * 60_000
@@ -32,7 +35,9 @@ interface Count {
 
 const count: Count = { passed: 0, failed: [], skipped: [] }
 const times: { file: string; ms: number }[] = []
-const words = process.argv.slice(2)
+/** In the process for the files with a fleet, which are named after this. */
+const isApart = process.argv[2] === '--apart'
+const words = process.argv.slice(isApart ? 3 : 2)
 const began = performance.now()
 const abort = new AbortController()
 const timer = setTimeout(() => {
@@ -43,10 +48,14 @@ const timer = setTimeout(() => {
   setTimeout(() => finish(), 15_000)
 }, bound)
 
-await main()
+if (isApart) await fleets()
+else await main()
 finish()
 
-/** Type check, lint and unit tests; then whole systems, two at a time as far as they leave each other alone; last what measures, one file at a time. */
+/**
+ * Type check, lint and unit tests; then whole systems, those with a fleet beside the others; last what measures, one file at a time.
+ * Fleets have a network namespace: a browser gives up what it is loading whenever an address of the machine comes or goes.
+ */
 async function main(): Promise<void> {
   if (words.length === 0) {
     await program('type check', 'node_modules/.bin/tsc', ['--noEmit'])
@@ -57,8 +66,48 @@ async function main(): Promise<void> {
   const cores = Math.max(2, availableParallelism())
   await tests(files.filter((file) => !isWhole(file)), cores)
   const whole = files.filter(isWhole)
-  await tests(whole.filter((file) => needs(file) !== 'machine'), cores)
+  const apart = unavailable() === null ? whole.filter((file) => needs(file) === 'fleet') : []
+  if (apart.length > 0) {
+    // With the network of this machine.
+    await baseRoot((line) => process.stdout.write(`${line}\n`))
+    const { more, over } = startApart(apart)
+    await tests(whole.filter((file) => needs(file) !== 'machine' && !apart.includes(file)), cores - 1)
+    more()
+    await over
+  } else await tests(whole.filter((file) => needs(file) !== 'machine'), cores)
   await tests(whole.filter((file) => needs(file) === 'machine'), 1)
+}
+
+/** Runs files in a process with a network of its own, one at a time; with `more` two. */
+function startApart(files: string[]): { more(): void; over: Promise<void> } {
+  const again = [process.execPath, import.meta.filename, '--apart', ...files]
+  const child = spawn('unshare', ['--net', '--', 'sh', '-c', 'ip link set lo up && exec "$@"', 'sh', ...again], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], signal: abort.signal })
+  let told = false
+  child.on('message', (message) => {
+    told = true
+    const { count: theirs, times: long } = message as { count: Count; times: typeof times }
+    count.passed += theirs.passed
+    count.failed.push(...theirs.failed)
+    count.skipped.push(...theirs.skipped)
+    times.push(...long)
+  })
+  child.on('error', () => {})
+  const over = once(child, 'close').then(
+    () => void (told || count.failed.push('the tests with a fleet: their process ended early')),
+    (error: Error) => void count.failed.push(`the tests with a fleet: ${error.message}`),
+  )
+  return { more: () => child.connected && child.send('more'), over }
+}
+
+/** The other end of startApart. */
+async function fleets(): Promise<void> {
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => abort.abort())
+  process.on('disconnect', () => abort.abort())
+  const more = Promise.withResolvers<void>()
+  process.once('message', () => more.resolve())
+  await tests(words, 1, more.promise)
+  await new Promise<void>((resolve) => process.send!({ count, times }, () => resolve()))
+  process.exit()
 }
 
 /** What a file of tests has for itself alone while it runs. One that measures says so, in these words. */
@@ -81,8 +130,8 @@ async function program(name: string, file: string, args: string[]): Promise<void
   else count.failed.push(name)
 }
 
-/** Runs so many files at a time, of which no two have a browser, and two a fleet only where nothing else is left; prints each when it is over. */
-async function tests(files: string[], concurrency: number): Promise<void> {
+/** Runs so many files at a time, and one more after `more`: no two with a browser, and two with a fleet only where nothing else is left. Prints each when it is over. */
+async function tests(files: string[], concurrency: number, more?: Promise<void>): Promise<void> {
   if (files.length === 0 || abort.signal.aborted) return
   // What most wait for begins first.
   const waiting = (['fleet', 'browser', null, 'machine'] as const).flatMap((need) => files.filter((file) => needs(file) === need))
@@ -92,7 +141,7 @@ async function tests(files: string[], concurrency: number): Promise<void> {
   const work = async () => {
     for (;;) {
       const free = waiting.findIndex((file) => !taken.includes(needs(file) ?? ''))
-      // Where nothing else is left to run beside a fleet, another: they wait more than they work.
+      // Where nothing else is left to run beside a fleet, another one: they wait more than they work.
       const at = free >= 0 || taken.filter((need) => need === 'fleet').length > 1 ? free : waiting.findIndex((file) => needs(file) === 'fleet')
       const [file] = at < 0 || abort.signal.aborted ? [] : waiting.splice(at, 1)
       if (file === undefined) return
@@ -116,7 +165,10 @@ async function tests(files: string[], concurrency: number): Promise<void> {
   const printed = (async () => {
     for await (const chunk of report.compose(new spec())) process.stdout.write(chunk as string)
   })()
-  await Promise.all(Array.from({ length: concurrency }, work))
+  const workers = Array.from({ length: concurrency }, work)
+  void more?.then(() => workers.push(work()))
+  // One may come while the others are awaited.
+  for (let index = 0; index < workers.length; index++) await workers[index]
   if (last !== undefined) report.write(last)
   report.end()
   await printed
