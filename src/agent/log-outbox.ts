@@ -1,3 +1,4 @@
+import { cutText } from '../protocol/cut-text.ts'
 import type { LogLine } from './services/contract.ts'
 
 /** More of one line is cut off: a frame has room for no more than some, and nobody reads it. Characters. */
@@ -22,7 +23,7 @@ export class LogOutbox {
     }
     if (this.#leftOut > 0) this.#send({ at, text: `(dploy) ${this.#leftOut} lines were left out: they come faster than they are sent` })
     this.#leftOut = 0
-    this.#send({ at, text: text.length > longestLine ? `${text.slice(0, longestLine)}…` : text })
+    this.#send({ at, text: cutText(text, longestLine) })
   }
 
   #send(line: LogLine): void {

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { cutText } from './cut-text.ts'
 import { DployError, errorTable, reportOf, type ErrorCode } from './errors.ts'
 
 /**
@@ -195,6 +196,5 @@ export class Peer {
 }
 
 function shortened(error: z.infer<typeof errorReportSchema>): z.infer<typeof errorReportSchema> {
-  const cut = (text: string, most: number) => (text.length > most ? `${text.slice(0, most)}…` : text)
-  return { ...error, message: cut(error.message, longestMessage), fix: cut(error.fix, longestWord), ...(error.where === undefined ? {} : { where: cut(error.where, longestWord) }) }
+  return { ...error, message: cutText(error.message, longestMessage), fix: cutText(error.fix, longestWord), ...(error.where === undefined ? {} : { where: cutText(error.where, longestWord) }) }
 }

@@ -6,6 +6,9 @@ import type { Carrier } from './peer.ts'
 /** Above this many unsent bytes, `send` waits. */
 const highWaterBytes = 1024 * 1024
 
+/** Whoever goes on to send so much after this end has closed the connection is not waited for. Bytes. */
+const mostAfter = 8 * 1024 * 1024
+
 /**
  * Carries frames over an open WebSocket: one frame a binary message. Sends a ping every `pingEvery` milliseconds and
  * ends the connection when nothing at all came back within two of them.
@@ -15,6 +18,7 @@ export function socketCarrier(socket: WebSocket, options: { pingEvery?: number }
   let heard = true
   // What comes after this end has closed it is for nobody: not even to be read.
   let closing = false
+  let after = 0
   const waiting: (() => void)[] = []
   let paused = 0
   // The first frames may come with the answer to the handshake, before anybody listens.
@@ -50,6 +54,9 @@ export function socketCarrier(socket: WebSocket, options: { pingEvery?: number }
       }
     },
   }
+  const dropped = ({ length }: Buffer) => {
+    if ((after += length) > mostAfter) socket.terminate()
+  }
   // Who sent what is no frame may not answer the end of the connection either.
   const endSoon = () => void setTimeout(() => socket.terminate(), 1_000).unref()
   const timer = setInterval(() => {
@@ -61,7 +68,7 @@ export function socketCarrier(socket: WebSocket, options: { pingEvery?: number }
   socket.on('pong', () => (heard = true))
   socket.on('message', (data: Buffer, binary: boolean) => {
     heard = true
-    if (closing) return
+    if (closing) return dropped(data)
     try {
       if (!binary) throw new DployError('protocol.invalid', 'A text message came where frames are expected')
       const frame = decodeFrame(data)

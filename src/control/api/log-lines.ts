@@ -1,4 +1,5 @@
 import { releaseDirectory } from '../../protocol/config.ts'
+import { cutText } from '../../protocol/cut-text.ts'
 import { DployError } from '../../protocol/errors.ts'
 import type { Environment } from '../store/applications.ts'
 import type { ApiContext } from './context.ts'
@@ -36,7 +37,7 @@ export async function* logLines(context: ApiContext, environment: Environment, o
   const place = { application: environment.application, environment: environment.name, directory: releaseDirectory(environment.config, environment.name) }
   for (const server of servers) {
     const push = (at: number | null, text: string) => {
-      const line = { server: server.name, at, text: text.length > longestLine ? `${text.slice(0, longestLine)}…` : text, arrived: Date.now() }
+      const line = { server: server.name, at, text: cutText(text, longestLine), arrived: Date.now() }
       while (waiting.length >= maxWaiting || (waiting.length > 0 && characters + line.text.length > maxCharacters)) {
         characters -= waiting.shift()!.text.length
         dropped++
