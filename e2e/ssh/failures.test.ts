@@ -28,7 +28,8 @@ describe('a server that ssh does not reach, or a user who may not become root', 
   }
 
   const table: { name: string; lines: (directory: string) => Promise<string[]> | string[]; code: string; message: RegExp; fix: RegExp }[] = [
-    { name: 'a name that does not resolve', lines: () => ['HostName nosuch.invalid'], code: 'ssh.name_unknown', message: /nosuch\.invalid/, fix: /dploy\.yml/ },
+    // No name server is asked about it: it is no name.
+    { name: 'a name that does not resolve', lines: () => ['HostName nosuch..invalid'], code: 'ssh.name_unknown', message: /nosuch\.\.invalid/, fix: /dploy\.yml/ },
     { name: 'a closed port', lines: () => ['Port 2'], code: 'ssh.refused', message: /Nothing listens on port 2/, fix: /ssh -F \S+ plain@web1$/ },
     { name: 'an address where nothing is', lines: () => [`HostName ${world.fleet.hostAddress.replace(/\.1$/, '.250')}`], code: 'ssh.no_route', message: /does not answer/, fix: /firewall/ },
     { name: 'an unknown host key', lines: () => ['UserKnownHostsFile /dev/null', 'StrictHostKeyChecking yes'], code: 'ssh.host_key_unknown', message: /not known/, fix: /by hand.*ssh -F \S+ plain@web1$/ },
