@@ -17,6 +17,9 @@ const keeperEnded = 'The process keeper ended'
 /** How long a keeper has to answer after it was started. Milliseconds. */
 const startTimeout = 10_000
 
+/** How long one that was killed may still take connections, which end with its last thread. Milliseconds. */
+const endingFor = 2_000
+
 type Request = KeeperRequest extends infer R ? (R extends KeeperRequest ? Omit<R, 'id'> : never) : never
 type Exit = { pid: number; code: number | null; signal: string | null }
 type Answer = Extract<KeeperAnswer, { ok: true }>
@@ -182,11 +185,12 @@ export class ProcessManager implements ServiceManager {
 
   /** What only looks is asked again of the next keeper, where the one that was asked ended; what changes something may have been done. */
   async #ask(request: Request): Promise<Answer> {
-    try {
-      return await this.#askOnce(request)
-    } catch (error) {
-      if (request.op !== 'observe' || !(error instanceof DployError) || error.message !== keeperEnded) throw error
-      return await this.#askOnce(request)
+    for (const deadline = Date.now() + endingFor; ; await delay(10)) {
+      try {
+        return await this.#askOnce(request)
+      } catch (error) {
+        if (request.op !== 'observe' || !(error instanceof DployError) || error.message !== keeperEnded || Date.now() > deadline) throw error
+      }
     }
   }
 
