@@ -122,7 +122,7 @@ describe('what the API answers', { timeout: 120_000 }, () => {
 
   test('/readyz is 503 while the database cannot be read; /healthz is 200 as long as somebody answers', async () => {
     assert.deepEqual((await plane.ask('GET', '/readyz')).json, { status: 'ready' })
-    using database = new DatabaseSync(join(plane.directory, 'dploy.db'))
+    using database = new DatabaseSync(join(plane.directory, 'dploy.db'), { timeout: 5_000 })
     database.exec('ALTER TABLE environments RENAME TO environments_aside')
     try {
       const answer = await plane.ask('GET', '/readyz')

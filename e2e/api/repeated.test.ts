@@ -130,7 +130,7 @@ describe('what is sent twice with an Idempotency-Key is done once', { timeout: 1
 
   /** Waits until the control plane has stored a key: it has begun, and may not have ended. */
   async function untilKept(key: string): Promise<void> {
-    using database = new DatabaseSync(join(plane.directory, 'dploy.db'), { readOnly: true })
+    using database = new DatabaseSync(join(plane.directory, 'dploy.db'), { readOnly: true, timeout: 5_000 })
     const found = database.prepare('SELECT 1 FROM answers WHERE key = ?')
     for (const deadline = Date.now() + 10_000; found.get(key) === undefined; await delay(0)) assert.ok(Date.now() < deadline, `${key} is not stored`)
   }

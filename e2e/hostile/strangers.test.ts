@@ -94,7 +94,7 @@ describe('strangers at the control plane', { timeout: 240_000 }, () => {
 
   test('a join token that has expired, was guessed, or is none, is refused', async () => {
     const token = await newToken()
-    const database = new DatabaseSync(join(team.directory, '.dploy/dploy.db'))
+    const database = new DatabaseSync(join(team.directory, '.dploy/dploy.db'), { timeout: 5_000 })
     database.exec('update tokens set expires_at = 1000 where uses_left = 1')
     database.close()
     for (const one of [token, `dploy_join_${randomBytes(24).toString('base64url')}`, '', 'x'.repeat(200)]) {

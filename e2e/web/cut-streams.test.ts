@@ -76,7 +76,7 @@ describe('an event stream that is cut 20 times at random while a deployment runs
 
   /** As they stand in the database of the control plane, read past it. */
   function storedOf(number: number): DeploymentEvent[] {
-    using database = new DatabaseSync(demo.database, { readOnly: true })
+    using database = new DatabaseSync(demo.database, { readOnly: true, timeout: 5_000 })
     const rows = database.prepare('SELECT events.seq, events.deployment_id AS deployment, events.at, events.stored_at AS stored, servers.name AS server, events.data FROM events JOIN deployments ON deployments.id = events.deployment_id LEFT JOIN servers ON servers.id = events.server_id WHERE deployments.number = ? ORDER BY events.seq').all(number)
     return rows.map((row) => deploymentEventSchema.parse({ ...row, data: JSON.parse(String(row.data)) }))
   }
