@@ -8,7 +8,16 @@ import { seeded, simulate, type Simulation } from '../src/control/judging/simula
 
 const { values } = parseArgs({ options: { deployments: { type: 'string', default: '5000' } } })
 const deployments = Number(values.deployments)
-const base: Simulation = { requests: 2_000, oldShare: 3, newFails: 0.001, oldFails: 0.001, slower: 1, slowerFrom: 0, looks: 30, times: 500 }
+const base: Simulation = {
+  requests: 2_000,
+  oldShare: 3,
+  newFails: 0.001,
+  oldFails: 0.001,
+  slower: 1,
+  slowerFrom: 0,
+  looks: 30,
+  times: 500,
+}
 const wrong: string[] = []
 
 function line(what: string, change: Partial<Simulation>, holds: (stopped: number) => boolean): void {
@@ -25,21 +34,53 @@ function print(what: string, deploy: (random: () => number) => Judgement, holds:
 }
 
 for (const fails of [0, 0.0001, 0.001, 0.01, 0.05]) {
-  for (const oldShare of [1, 3, 9]) line(`no difference: ${fails * 100} % fail, the old release has ${oldShare} times the traffic`, { newFails: fails, oldFails: fails, oldShare }, (share) => share < 0.02)
+  for (const oldShare of [1, 3, 9])
+    line(
+      `no difference: ${fails * 100} % fail, the old release has ${oldShare} times the traffic`,
+      { newFails: fails, oldFails: fails, oldShare },
+      (share) => share < 0.02,
+    )
 }
-for (const [requests, oldShare] of [[1_200, 9], [1_500, 3], [2_500, 1]] as const) {
-  line(`0.1 % to 1 % fail: ${requests} requests to the new release, ${oldShare} times as many to the old`, { requests, oldShare, newFails: 0.01 }, (share) => share >= 0.9)
+for (const [requests, oldShare] of [
+  [1_200, 9],
+  [1_500, 3],
+  [2_500, 1],
+] as const) {
+  line(
+    `0.1 % to 1 % fail: ${requests} requests to the new release, ${oldShare} times as many to the old`,
+    { requests, oldShare, newFails: 0.01 },
+    (share) => share >= 0.9,
+  )
 }
-line('every answer takes half as long again: 150 measured of each', { times: 150, slower: 1.5 }, (share) => share >= 0.9)
-line('the slowest tenth takes half as long again: 500 measured of each', { slower: 1.5, slowerFrom: 0.9 }, (share) => share >= 0.9)
+line(
+  'every answer takes half as long again: 150 measured of each',
+  { times: 150, slower: 1.5 },
+  (share) => share >= 0.9,
+)
+line(
+  'the slowest tenth takes half as long again: 500 measured of each',
+  { slower: 1.5, slowerFrom: 0.9 },
+  (share) => share >= 0.9,
+)
 
 const servers = recorded()
 const others = ['web2', 'web3', 'web4'].flatMap((name) => servers.get(name)!)
 const web1 = servers.get('web1')!
-const again = (what: string, fresh: readonly Recorded[], requests: number, times: boolean, holds: (stopped: number) => boolean) =>
-  print(`recorded: ${what}`, (random) => replay(fresh, others, { requests, looks: 12, times }, random), holds)
+const again = (
+  what: string,
+  fresh: readonly Recorded[],
+  requests: number,
+  times: boolean,
+  holds: (stopped: number) => boolean,
+) => print(`recorded: ${what}`, (random) => replay(fresh, others, { requests, looks: 12, times }, random), holds)
 again('servers that are alike, 1,500 requests', others, 1_500, true, (share) => share < 0.02)
 again('web1 fails ten times as often, 1,500 requests, by failures alone', web1, 1_500, false, (share) => share >= 0.9)
-again('web1 takes half as long again, 150 requests', web1.map((one) => ({ ...one, failed: false })), 150, true, (share) => share >= 0.9)
+again(
+  'web1 takes half as long again, 150 requests',
+  web1.map((one) => ({ ...one, failed: false })),
+  150,
+  true,
+  (share) => share >= 0.9,
+)
 for (const what of wrong) process.stdout.write(`NOT REACHED: ${what}\n`)
 process.exitCode = wrong.length === 0 ? 0 : 1

@@ -27,9 +27,22 @@ export class DelayedLink implements AsyncDisposable {
     const link = new DelayedLink(server)
     server.on('connection', (client) => {
       const far = connect({ host, port, noDelay: true })
-      for (const socket of [client, far]) link.#sockets.add(socket.on('error', () => {}).once('close', () => link.#sockets.delete(socket)))
-      hold(client, far, roundTrip / 2, () => link.passed.push({ at: Date.now(), to: 'server' }), () => {})
-      hold(far, client, roundTrip / 2, () => {}, () => link.passed.push({ at: Date.now(), to: 'client' }))
+      for (const socket of [client, far])
+        link.#sockets.add(socket.on('error', () => {}).once('close', () => link.#sockets.delete(socket)))
+      hold(
+        client,
+        far,
+        roundTrip / 2,
+        () => link.passed.push({ at: Date.now(), to: 'server' }),
+        () => {},
+      )
+      hold(
+        far,
+        client,
+        roundTrip / 2,
+        () => {},
+        () => link.passed.push({ at: Date.now(), to: 'client' }),
+      )
     })
     return link
   }

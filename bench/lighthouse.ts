@@ -27,10 +27,15 @@ try {
 async function measure(): Promise<boolean> {
   const [port] = (await freePorts(1)) as [number]
   await using demo = await startDemo(3)
-  const browser = await chromium.launchPersistentContext(profile, { executablePath: chromiumPath!, args: [`--remote-debugging-port=${port}`, ...(process.getuid?.() === 0 ? ['--no-sandbox'] : [])] })
+  const browser = await chromium.launchPersistentContext(profile, {
+    executablePath: chromiumPath!,
+    args: [`--remote-debugging-port=${port}`, ...(process.getuid?.() === 0 ? ['--no-sandbox'] : [])],
+  })
   try {
     // As a person, whose session is a cookie: a token would stay in the tab in which it was typed.
-    const { link } = await demo.client.call('addPerson', { body: { email: 'anna@example.org', name: 'Anna', grants: [{ role: 'administrator', place: null }] } })
+    const { link } = await demo.client.call('addPerson', {
+      body: { email: 'anna@example.org', name: 'Anna', grants: [{ role: 'administrator', place: null }] },
+    })
     const page = browser.pages()[0] ?? (await browser.newPage())
     await page.goto(link)
     await page.getByLabel('Password').fill('correct horse battery')
@@ -38,9 +43,16 @@ async function measure(): Promise<boolean> {
     await page.getByRole('heading', { name: 'Overview' }).waitFor()
     await page.goto('about:blank')
     let enough = true
-    for (const [name, path] of [['the overview', '/'], ['the page of a deployment', '/deployments/2']] as const) {
+    for (const [name, path] of [
+      ['the overview', '/'],
+      ['the page of a deployment', '/deployments/2'],
+    ] as const) {
       const { scores, faults } = await ask(demo.url + path, port)
-      process.stdout.write(`${name}: ${Object.entries(scores).map(([category, score]) => `${category} ${score}`).join(', ')}\n`)
+      process.stdout.write(
+        `${name}: ${Object.entries(scores)
+          .map(([category, score]) => `${category} ${score}`)
+          .join(', ')}\n`,
+      )
       if (Object.values(scores).every((score) => score >= least)) continue
       enough = false
       process.stdout.write(`NOT REACHED: ${least} each\n${faults.join('\n')}\n`)
@@ -52,14 +64,23 @@ async function measure(): Promise<boolean> {
 }
 
 async function ask(url: string, port: number): Promise<{ scores: Record<string, number>; faults: string[] }> {
-  const result = await lighthouse(url, { port, output: 'json', logLevel: 'error', disableStorageReset: true, onlyCategories: [...categories] }, values.mobile ? undefined : desktopConfig)
+  const result = await lighthouse(
+    url,
+    { port, output: 'json', logLevel: 'error', disableStorageReset: true, onlyCategories: [...categories] },
+    values.mobile ? undefined : desktopConfig,
+  )
   const { lhr } = result!
-  if (lhr.runtimeError !== undefined || new URL(lhr.finalDisplayedUrl).pathname !== new URL(url).pathname) throw new Error(`Lighthouse did not see ${url}: ${lhr.runtimeError?.message ?? lhr.finalDisplayedUrl}`)
-  const scores = Object.fromEntries(categories.map((category) => [category, Math.round((lhr.categories[category]!.score ?? 0) * 100)]))
+  if (lhr.runtimeError !== undefined || new URL(lhr.finalDisplayedUrl).pathname !== new URL(url).pathname)
+    throw new Error(`Lighthouse did not see ${url}: ${lhr.runtimeError?.message ?? lhr.finalDisplayedUrl}`)
+  const scores = Object.fromEntries(
+    categories.map((category) => [category, Math.round((lhr.categories[category]!.score ?? 0) * 100)]),
+  )
   const faults = categories.flatMap((category) =>
     lhr.categories[category]!.auditRefs.filter(({ weight }) => weight > 0).flatMap(({ id }) => {
       const audit = lhr.audits[id]!
-      return audit.score !== null && audit.score < 0.9 ? [`  ${category}: ${id} ${audit.score} ${audit.displayValue ?? ''}`] : []
+      return audit.score !== null && audit.score < 0.9
+        ? [`  ${category}: ${id} ${audit.score} ${audit.displayValue ?? ''}`]
+        : []
     }),
   )
   return { scores, faults }

@@ -36,14 +36,27 @@ const directory = mkdtempSync(join(tmpdir(), 'dploy-record-'))
 const lines: string[] = []
 const log = createSocket('udp4').bind(0, '127.0.0.1')
 await once(log, 'listening')
-log.on('message', (message) => lines.push(message.toString().trimEnd().replace(/^<\d+>/, '')))
+log.on('message', (message) =>
+  lines.push(
+    message
+      .toString()
+      .trimEnd()
+      .replace(/^<\d+>/, ''),
+  ),
+)
 const free = await application(1, 2)
 const bind = `127.0.0.1:${port(free)}`
 free.close()
 const haproxy = await startHaproxy({
-  directory, bind, backend: 'web', healthPath: '/healthz',
+  directory,
+  bind,
+  backend: 'web',
+  healthPath: '/healthz',
   servers: servers.map((server, index) => ({ name: `web${index + 1}`, address: '127.0.0.1', port: port(server) })),
-  configure: (text) => text.replace('global\n', `global\n  log 127.0.0.1:${log.address().port} len 1024 local0\n`).replace('mode http\n', 'mode http\n  log global\n  option httplog\n'),
+  configure: (text) =>
+    text
+      .replace('global\n', `global\n  log 127.0.0.1:${log.address().port} len 1024 local0\n`)
+      .replace('mode http\n', 'mode http\n  log global\n  option httplog\n'),
 })
 const agent = new Agent({ keepAlive: true })
 const end = Date.now() + seconds * 1000

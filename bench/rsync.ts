@@ -48,14 +48,17 @@ export class Rsync {
     writeFileSync(join(rsync.#directory, 'server.mjs'), readFileSync(join(world.repository, 'server.mjs')))
     await Promise.all(
       world.servers.map(async (server) => {
-        await server.write('/etc/systemd/system/rsync-shop.service', `[Service]
+        await server.write(
+          '/etc/systemd/system/rsync-shop.service',
+          `[Service]
 WorkingDirectory=/srv/rsync
 ExecStart=/opt/dploy/node server.mjs
 Environment=PORT=${port} DPLOY_RELEASE=rsync DPLOY_SERVER=${server.name}
 Restart=always
 [Unit]
 StartLimitIntervalSec=0
-`)
+`,
+        )
         await server.mustExec('mkdir', ['-p', '/srv/rsync'])
       }),
     )
@@ -67,16 +70,29 @@ StartLimitIntervalSec=0
   async deploy(version: string, options: { connections: 'new' | 'open' }): Promise<RsyncTimes> {
     writeFileSync(join(this.#directory, 'version.txt'), `${version}\n`)
     const ssh = options.connections === 'new' ? ['-F', this.#config, '-o', 'ControlPath=none'] : this.#multiplexed()
-    if (options.connections === 'open') await this.#each((server) => program('ssh', [...ssh, '-o', 'ControlMaster=auto', '-o', 'ControlPersist=60', server.name, 'true']))
+    if (options.connections === 'open')
+      await this.#each((server) =>
+        program('ssh', [...ssh, '-o', 'ControlMaster=auto', '-o', 'ControlPersist=60', server.name, 'true']),
+      )
     const began = performance.now()
     await this.#each(async (server) => {
-      await program('rsync', ['--archive', '--delete', '--rsh', ['ssh', ...ssh].join(' '), `${this.#directory}/`, `${server.name}:/srv/rsync/`])
+      await program('rsync', [
+        '--archive',
+        '--delete',
+        '--rsh',
+        ['ssh', ...ssh].join(' '),
+        `${this.#directory}/`,
+        `${server.name}:/srv/rsync/`,
+      ])
       await program('ssh', [...ssh, server.name, 'systemctl', 'restart', 'rsync-shop'])
     })
     const commands = (performance.now() - began) / 1000
-    await this.#each((server) => until(async () => (await answer(server)).startsWith(version), `${server.name} to serve ${version}`))
+    await this.#each((server) =>
+      until(async () => (await answer(server)).startsWith(version), `${server.name} to serve ${version}`),
+    )
     const serving = (performance.now() - began) / 1000
-    if (options.connections === 'open') await this.#each((server) => program('ssh', [...ssh, '-O', 'exit', server.name]))
+    if (options.connections === 'open')
+      await this.#each((server) => program('ssh', [...ssh, '-O', 'exit', server.name]))
     return { commands, serving }
   }
 
@@ -98,7 +114,10 @@ async function program(file: string, args: string[]): Promise<void> {
 }
 
 async function answer(server: Server): Promise<string> {
-  const response = await fetch(`http://${server.address}:${port}/`, { signal: AbortSignal.timeout(2_000), headers: { connection: 'close' } }).catch(() => null)
+  const response = await fetch(`http://${server.address}:${port}/`, {
+    signal: AbortSignal.timeout(2_000),
+    headers: { connection: 'close' },
+  }).catch(() => null)
   return response === null ? '' : response.text()
 }
 

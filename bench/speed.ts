@@ -10,7 +10,10 @@ import { freePorts, World, type Outcome } from '../e2e/world.ts'
 import { startUsers, type Seen } from '../e2e/traffic/users.ts'
 import { Rsync, rsyncSections, type RsyncTimes } from './rsync.ts'
 
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { rounds: { type: 'string', default: '3' } } })
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { rounds: { type: 'string', default: '3' } },
+})
 const rounds = Number(values.rounds)
 const missing = unavailable()
 if (missing !== null) throw new Error(`The fleet cannot run here: ${missing}`)
@@ -44,20 +47,33 @@ async function small(): Promise<void> {
   const cost = (samples: Sample[]) => median(samples, 'servers') + median(samples, 'control')
   say(`\n32 servers over 4: ${(many / few).toFixed(2)} times the time (${many.toFixed(2)} s, ${few.toFixed(2)} s)`)
   const perServer = median(thirtyTwo.dploy, 'servers') / 32
-  say(`The servers share this machine's ${cores()} cores. A deployment to 32 costs them ${median(thirtyTwo.dploy, 'servers').toFixed(2)} s of processor time (${(perServer * 1000).toFixed(0)} ms each: agent, systemd,`)
-  say(`the application's end and start), to 4 ${median(four.dploy, 'servers').toFixed(2)} s; the control plane ${median(thirtyTwo.dploy, 'control').toFixed(2)} and ${median(four.dploy, 'control').toFixed(2)} s. On ${cores()} cores that alone takes`)
+  say(
+    `The servers share this machine's ${cores()} cores. A deployment to 32 costs them ${median(thirtyTwo.dploy, 'servers').toFixed(2)} s of processor time (${(perServer * 1000).toFixed(0)} ms each: agent, systemd,`,
+  )
+  say(
+    `the application's end and start), to 4 ${median(four.dploy, 'servers').toFixed(2)} s; the control plane ${median(thirtyTwo.dploy, 'control').toFixed(2)} and ${median(four.dploy, 'control').toFixed(2)} s. On ${cores()} cores that alone takes`,
+  )
   const [floorFew, floorMany] = [cost(four.dploy) / cores(), cost(thirtyTwo.dploy) / cores()]
-  say(`${floorMany.toFixed(2)} s and ${floorFew.toFixed(2)} s. Over it: ${(many - floorMany).toFixed(2)} s and ${(few - floorFew).toFixed(2)} s, which is what would be left if every server had processors of its own.`)
+  say(
+    `${floorMany.toFixed(2)} s and ${floorFew.toFixed(2)} s. Over it: ${(many - floorMany).toFixed(2)} s and ${(few - floorFew).toFixed(2)} s, which is what would be left if every server had processors of its own.`,
+  )
   const slowest = Math.max(...thirtyTwo.dploy.map(({ command }) => command))
   const fastest = Math.min(...thirtyTwo.rsync.new.map(({ commands }) => commands))
   const command = median(thirtyTwo.dploy, 'command')
   say(`\ndploy, rolling with drain, the whole command: ${command.toFixed(2)} s. rsync and restart of all at once:`)
-  const against = (what: string, samples: RsyncTimes[]) => say(`  ${what}: ${median(samples, 'commands').toFixed(2)} s, all serving after ${median(samples, 'serving').toFixed(2)} s; dploy takes ${(command / median(samples, 'commands')).toFixed(2)} times as long`)
+  const against = (what: string, samples: RsyncTimes[]) =>
+    say(
+      `  ${what}: ${median(samples, 'commands').toFixed(2)} s, all serving after ${median(samples, 'serving').toFixed(2)} s; dploy takes ${(command / median(samples, 'commands')).toFixed(2)} times as long`,
+    )
   against('over new connections, as a person types it (this is what is judged)', thirtyTwo.rsync.new)
   against('over connections that are open already (ControlMaster)', thirtyTwo.rsync.open)
-  if (command >= median(thirtyTwo.rsync.new, 'commands')) failures.push('32 servers, rolling: slower than rsync and restart of all at once')
-  say(`slowest of dploy ${slowest.toFixed(2)} s, fastest of rsync over new connections ${fastest.toFixed(2)} s; ${(median(thirtyTwo.dploy, 'others') * 100).toFixed(0)} % of the processor time during a deployment was used by what is not part of this`)
-  for (const { seen } of thirtyTwo.dploy) if (seen.failed.length > 0) failures.push(`a deployment to 32 servers failed ${seen.failed.length} requests`)
+  if (command >= median(thirtyTwo.rsync.new, 'commands'))
+    failures.push('32 servers, rolling: slower than rsync and restart of all at once')
+  say(
+    `slowest of dploy ${slowest.toFixed(2)} s, fastest of rsync over new connections ${fastest.toFixed(2)} s; ${(median(thirtyTwo.dploy, 'others') * 100).toFixed(0)} % of the processor time during a deployment was used by what is not part of this`,
+  )
+  for (const { seen } of thirtyTwo.dploy)
+    if (seen.failed.length > 0) failures.push(`a deployment to 32 servers failed ${seen.failed.length} requests`)
 }
 
 async function smallOn(count: number) {
@@ -77,7 +93,9 @@ async function smallOn(count: number) {
       const times = await rsync.deploy(`${connections}${round}`, { connections })
       const seen = await users.stop()
       result.rsync[connections].push(times)
-      say(`rsync ${round}, ${connections} connections: commands ${times.commands.toFixed(2)} s, all serving ${times.serving.toFixed(2)} s; users: ${noticed(seen)}`)
+      say(
+        `rsync ${round}, ${connections} connections: commands ${times.commands.toFixed(2)} s, all serving ${times.serving.toFixed(2)} s; users: ${noticed(seen)}`,
+      )
     }
   }
   return result
@@ -87,7 +105,9 @@ async function smallOn(count: number) {
 async function large(): Promise<void> {
   await using world = await World.up({ servers: 8 })
   const files: Record<string, string> = {}
-  for (let index = 0; index < 20_000; index++) files[`data/${Math.floor(index / 200)}/${index}.txt`] = `line ${index}\n${randomBytes(3_700).toString('hex')}\n`.padEnd(10_000, 'dploy ')
+  for (let index = 0; index < 20_000; index++)
+    files[`data/${Math.floor(index / 200)}/${index}.txt`] =
+      `line ${index}\n${randomBytes(3_700).toString('hex')}\n`.padEnd(10_000, 'dploy ')
   await world.commit(files, 'Large')
   const first = await succeed(world)
   say(`first: ${first.result.seconds.toFixed(2)} s, ${mega(first.result.receipt!.bytes / 8)} to each`)
@@ -97,7 +117,10 @@ async function large(): Promise<void> {
     await succeed(world)
     const samples: Sample[] = []
     for (let round = 1; round <= rounds; round++) {
-      await world.commit({ 'data/7/1400.txt': `${files['data/7/1400.txt']}round ${round}, ${batch}\n` }, `Round ${round}`)
+      await world.commit(
+        { 'data/7/1400.txt': `${files['data/7/1400.txt']}round ${round}, ${batch}\n` },
+        `Round ${round}`,
+      )
       const sample = await measured(world)
       samples.push(sample)
       report(`dploy ${round}`, sample)
@@ -107,14 +130,18 @@ async function large(): Promise<void> {
       if (sample.seen.failed.length > 0) failures.push(`20,000 files: ${sample.seen.failed.length} requests failed`)
     }
     const command = median(samples, 'command')
-    say(`median of the whole command ${command.toFixed(2)} s; of the deployment alone ${median(samples, 'deployment').toFixed(2)} s; ${(median(samples, 'others') * 100).toFixed(0)} % of the processor time meanwhile was used by what is not part of this`)
-    if (batch === judgedBatch && command >= 1.5) failures.push(`20,000 files, batches of ${batch}: the whole command took ${command.toFixed(2)} s, not under 1.5`)
+    say(
+      `median of the whole command ${command.toFixed(2)} s; of the deployment alone ${median(samples, 'deployment').toFixed(2)} s; ${(median(samples, 'others') * 100).toFixed(0)} % of the processor time meanwhile was used by what is not part of this`,
+    )
+    if (batch === judgedBatch && command >= 1.5)
+      failures.push(`20,000 files, batches of ${batch}: the whole command took ${command.toFixed(2)} s, not under 1.5`)
   }
 }
 
 async function succeed(world: World): Promise<Outcome> {
   const outcome = await world.dploy('deploy', 'production')
-  if (outcome.result.state !== 'succeeded') throw new Error(`The deployment ended as ${outcome.result.state}: ${outcome.result.failure?.message}`)
+  if (outcome.result.state !== 'succeeded')
+    throw new Error(`The deployment ended as ${outcome.result.state}: ${outcome.result.failure?.message}`)
   return outcome
 }
 
@@ -122,7 +149,8 @@ async function measured(world: World): Promise<Sample> {
   await quiet(world)
   await using users = startUsers({ url: world.url, rate: 100 })
   const cpu = () => world.servers.reduce((sum, server) => sum + server.cpuSeconds, 0)
-  const own = () => cpu() + processSeconds(world.controlPid) + processSeconds(world.haproxyPid) + processSeconds(process.pid)
+  const own = () =>
+    cpu() + processSeconds(world.controlPid) + processSeconds(world.haproxyPid) + processSeconds(process.pid)
   const before = { servers: cpu(), control: processSeconds(world.controlPid), own: own(), machine: machineSeconds() }
   const began = performance.now()
   const outcome = await succeed(world)
@@ -139,7 +167,7 @@ async function quiet(world: World): Promise<void> {
   // All servers' disks are one here, and what the last deployment wrote is still on its way to it.
   await new Promise((resolve) => spawn('sync').once('close', resolve))
   const end = performance.now() + 30_000
-  for (let before = Infinity; performance.now() < end; ) {
+  for (let before = Infinity; performance.now() < end;) {
     const now = world.servers.reduce((sum, server) => sum + server.cpuSeconds, 0)
     if (now - before >= 0 && now - before < 0.02 + world.servers.length * 0.002) return
     before = now
@@ -149,11 +177,18 @@ async function quiet(world: World): Promise<void> {
 
 function report(name: string, { command, deployment, outcome, servers, control, seen }: Sample): void {
   const receipt = outcome.result.receipt!
-  say(`${name}: ${deployment.toFixed(2)} s, whole command ${command.toFixed(2)} s; processor time: servers ${servers.toFixed(2)} s, control plane ${control.toFixed(2)} s; users: ${noticed(seen)}`)
-  say(`  phases: ${receipt.phases.map(({ name: phase, start, end }) => `${phase} ${Math.round(end - start)}`).join(', ')} ms; overhead over the floor ${Math.round(receipt.overheadMs)} ms`)
+  say(
+    `${name}: ${deployment.toFixed(2)} s, whole command ${command.toFixed(2)} s; processor time: servers ${servers.toFixed(2)} s, control plane ${control.toFixed(2)} s; users: ${noticed(seen)}`,
+  )
+  say(
+    `  phases: ${receipt.phases.map(({ name: phase, start, end }) => `${phase} ${Math.round(end - start)}`).join(', ')} ms; overhead over the floor ${Math.round(receipt.overheadMs)} ms`,
+  )
   const spans = new Map<string, number[]>()
-  for (const server of receipt.servers) for (const span of server.spans) spans.set(span.name, [...(spans.get(span.name) ?? []), span.end - span.start])
-  say(`  on a server (median, most): ${[...spans].map(([span, times]) => `${span} ${Math.round(middle(times))}/${Math.round(Math.max(...times))}`).join(', ')} ms`)
+  for (const server of receipt.servers)
+    for (const span of server.spans) spans.set(span.name, [...(spans.get(span.name) ?? []), span.end - span.start])
+  say(
+    `  on a server (median, most): ${[...spans].map(([span, times]) => `${span} ${Math.round(middle(times))}/${Math.round(Math.max(...times))}`).join(', ')} ms`,
+  )
 }
 
 function noticed(seen: Seen): string {

@@ -1,6 +1,15 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -35,7 +44,13 @@ export interface WorldOptions {
 /** The last line of `--json`, and all events before it. */
 export interface Outcome {
   code: number | null
-  result: { state: string; deployment?: number; seconds: number; failure: { code: string; message: string; fix: string; where?: string } | null; receipt: Receipt | null }
+  result: {
+    state: string
+    deployment?: number
+    seconds: number
+    failure: { code: string; message: string; fix: string; where?: string } | null
+    receipt: Receipt | null
+  }
   events: { data: { kind: string; state?: string; text?: string; phase?: string }; server: string | null; at: number }[]
   stderr: string
 }
@@ -48,8 +63,19 @@ interface Receipt {
   waiting: { ms: number; parts: Record<string, number> }
   bytes: number
   phases: { name: string; start: number; end: number }[]
-  servers: { name: string; outcome: string; bytes: number; objects: number; spans: { name: string; start: number; end: number }[] }[]
-  traffic: { seen: number; failed: number; stalled: number; balancer: { requests: number; serverErrors: number } | null }
+  servers: {
+    name: string
+    outcome: string
+    bytes: number
+    objects: number
+    spans: { name: string; start: number; end: number }[]
+  }[]
+  traffic: {
+    seen: number
+    failed: number
+    stalled: number
+    balancer: { requests: number; serverErrors: number } | null
+  }
 }
 
 /** Everything that a team has: servers with agents, HAProxy before them, a control plane, a repository with a dploy.yml. */
@@ -81,14 +107,23 @@ export class World implements AsyncDisposable {
     try {
       await run(process.execPath, [join(top, 'src/bundle.ts')])
       if (options.ssh) {
-        fleet = await Fleet.up({ servers: options.servers, name: 'world', bind: { '/opt/dploy/node': process.execPath } })
+        fleet = await Fleet.up({
+          servers: options.servers,
+          name: 'world',
+          bind: { '/opt/dploy/node': process.execPath },
+        })
         const world = new World(fleet, directory, await freePorts(2), options)
-        if (options.ssh !== 'root') await Promise.all(fleet.servers.map((server) => addUser(server, fleet!, options.ssh as 'deploy' | 'plain')))
+        if (options.ssh !== 'root')
+          await Promise.all(fleet.servers.map((server) => addUser(server, fleet!, options.ssh as 'deploy' | 'plain')))
         await world.#makeRepository()
         await world.startHaproxy()
         return world
       }
-      fleet = await Fleet.up({ servers: options.servers, name: 'world', bind: { '/opt/dploy/node': process.execPath, '/opt/dploy/agent.mjs': join(top, 'dist/agent.mjs') } })
+      fleet = await Fleet.up({
+        servers: options.servers,
+        name: 'world',
+        bind: { '/opt/dploy/node': process.execPath, '/opt/dploy/agent.mjs': join(top, 'dist/agent.mjs') },
+      })
       const world = new World(fleet, directory, await freePorts(2), options)
       await world.#makeRepository()
       await Promise.all([world.startHaproxy(), world.startControl()])
@@ -112,12 +147,24 @@ export class World implements AsyncDisposable {
       writeFileSync(join(this.repository, path), content)
     }
     await this.git('add', '--all')
-    await this.git('-c', 'user.name=Anna', '-c', 'user.email=anna@example.org', 'commit', '--quiet', '--allow-empty', '--message', message)
+    await this.git(
+      '-c',
+      'user.name=Anna',
+      '-c',
+      'user.email=anna@example.org',
+      'commit',
+      '--quiet',
+      '--allow-empty',
+      '--message',
+      message,
+    )
     return (await this.git('rev-parse', 'HEAD')).trim()
   }
 
   async git(...args: string[]): Promise<string> {
-    return (await run('git', ['-C', this.repository, ...args], { env: { ...process.env, GIT_CONFIG_GLOBAL: '/dev/null' } })).stdout
+    return (
+      await run('git', ['-C', this.repository, ...args], { env: { ...process.env, GIT_CONFIG_GLOBAL: '/dev/null' } })
+    ).stdout
   }
 
   /** Runs `dploy` in the repository and answers what came of it. */
@@ -127,15 +174,30 @@ export class World implements AsyncDisposable {
 
   /** The environment of everything that `dploy` runs; shared connections are in a directory of this world. */
   get environment(): NodeJS.ProcessEnv {
-    const ssh = { DPLOY_SSH_CONFIG: this.fleet.sshConfig, XDG_RUNTIME_DIR: this.directory, XDG_CACHE_HOME: cacheDirectory(), DPLOY_RUNTIME_URL: 'none' }
+    const ssh = {
+      DPLOY_SSH_CONFIG: this.fleet.sshConfig,
+      XDG_RUNTIME_DIR: this.directory,
+      XDG_CACHE_HOME: cacheDirectory(),
+      DPLOY_RUNTIME_URL: 'none',
+    }
     return { ...process.env, DPLOY_URL: '', ...(this.#options.ssh ? ssh : {}) }
   }
 
   /** Another person's clone of the repository, with a control plane of its own; a function that runs `dploy` there. */
-  async clone(name: string): Promise<{ directory: string; start: (...args: string[]) => ReturnType<World['startIn']>; pull: () => Promise<void> }> {
+  async clone(
+    name: string,
+  ): Promise<{
+    directory: string
+    start: (...args: string[]) => ReturnType<World['startIn']>
+    pull: () => Promise<void>
+  }> {
     const directory = join(this.directory, name)
     await run('git', ['clone', '--quiet', this.repository, directory])
-    return { directory, start: (...args) => this.startIn(directory, args), pull: async () => void (await run('git', ['-C', directory, 'pull', '--quiet', '--ff-only'])) }
+    return {
+      directory,
+      start: (...args) => this.startIn(directory, args),
+      pull: async () => void (await run('git', ['-C', directory, 'pull', '--quiet', '--ff-only'])),
+    }
   }
 
   /** Starts `dploy` with --json; its events can be waited for while it runs. */
@@ -143,8 +205,20 @@ export class World implements AsyncDisposable {
     return this.startIn(this.repository, args)
   }
 
-  startIn(directory: string, args: string[], env: NodeJS.ProcessEnv = {}): { outcome: Promise<Outcome>; until(match: (event: Outcome['events'][number]) => boolean): Promise<void>; process: ChildProcess } {
-    const child = spawn(program, [...args, '--json'], { cwd: directory, stdio: ['ignore', 'pipe', 'pipe'], env: { ...this.environment, ...env } })
+  startIn(
+    directory: string,
+    args: string[],
+    env: NodeJS.ProcessEnv = {},
+  ): {
+    outcome: Promise<Outcome>
+    until(match: (event: Outcome['events'][number]) => boolean): Promise<void>
+    process: ChildProcess
+  } {
+    const child = spawn(program, [...args, '--json'], {
+      cwd: directory,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...this.environment, ...env },
+    })
     const events: Outcome['events'] = []
     const waiting: { match: (event: Outcome['events'][number]) => boolean; resolve(): void }[] = []
     let result: Outcome['result'] | null = null
@@ -172,7 +246,11 @@ export class World implements AsyncDisposable {
       until: (match) =>
         Promise.race([
           new Promise<void>((resolve) => (events.some(match) ? resolve() : waiting.push({ match, resolve }))),
-          outcome.then(({ stderr, result }) => Promise.reject(new Error(`dploy ended before what was waited for: ${JSON.stringify(result?.failure)} ${stderr}`))),
+          outcome.then(({ stderr, result }) =>
+            Promise.reject(
+              new Error(`dploy ended before what was waited for: ${JSON.stringify(result?.failure)} ${stderr}`),
+            ),
+          ),
         ]),
     }
   }
@@ -188,7 +266,12 @@ export class World implements AsyncDisposable {
     return Promise.all(
       this.servers.map(async (server) => {
         try {
-          return await (await fetch(`http://${server.address}:${this.port}${path}`, { signal: AbortSignal.timeout(5_000), headers: { connection: 'close' } })).text()
+          return await (
+            await fetch(`http://${server.address}:${this.port}${path}`, {
+              signal: AbortSignal.timeout(5_000),
+              headers: { connection: 'close' },
+            })
+          ).text()
         } catch (error) {
           return `no answer: ${(error as Error).message}`
         }
@@ -213,7 +296,19 @@ export class World implements AsyncDisposable {
   /** `more`: further options of dploy serve; `env`: further variables. */
   async startControl(more: readonly string[] = [], env: NodeJS.ProcessEnv = {}): Promise<void> {
     const log = join(this.directory, 'control.log')
-    const child = spawn(program, ['serve', '--listen', `${this.fleet.hostAddress}:${this.#controlPort}`, '--data', join(this.repository, '.dploy'), '--json', ...more], { cwd: this.directory, stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } })
+    const child = spawn(
+      program,
+      [
+        'serve',
+        '--listen',
+        `${this.fleet.hostAddress}:${this.#controlPort}`,
+        '--data',
+        join(this.repository, '.dploy'),
+        '--json',
+        ...more,
+      ],
+      { cwd: this.directory, stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } },
+    )
     this.#control = child
     child.stderr.on('data', (chunk: Buffer) => appendFileSync(log, chunk))
     await Promise.race([
@@ -243,8 +338,12 @@ export class World implements AsyncDisposable {
   async startHaproxy(): Promise<void> {
     const config = join(this.directory, 'haproxy.cfg')
     const socket = join(this.directory, 'haproxy.sock')
-    const servers = this.servers.map((server) => `  server ${server.name} ${server.address}:${this.port} check`).join('\n')
-    writeFileSync(config, `global
+    const servers = this.servers
+      .map((server) => `  server ${server.name} ${server.address}:${this.port} check`)
+      .join('\n')
+    writeFileSync(
+      config,
+      `global
   stats socket ${socket} mode 600 level admin
 ${this.#options.log === undefined ? '' : `  log 127.0.0.1:${this.#options.log} len 4096 local0\n`}defaults
   mode http
@@ -264,10 +363,17 @@ backend shop
   option httpchk GET /healthz
   default-server inter 1s fall 2 rise 1
 ${servers}
-${this.#options.haproxy?.(this.servers) ?? ''}`)
+${this.#options.haproxy?.(this.servers) ?? ''}`,
+    )
     this.#haproxy = spawn('/usr/sbin/haproxy', ['-db', '-f', config], { stdio: 'ignore' })
     for (let tries = 0; tries < 500; tries++) {
-      if (await run('test', ['-S', socket]).then(() => true, () => false)) return
+      if (
+        await run('test', ['-S', socket]).then(
+          () => true,
+          () => false,
+        )
+      )
+        return
       await new Promise((resolve) => setTimeout(resolve, 10))
     }
     throw new Error('HAProxy did not start')
@@ -294,7 +400,16 @@ ${this.#options.haproxy?.(this.servers) ?? ''}`)
       if (existsSync(`/proc/${holder}`)) process.kill(holder)
       rmSync(path, { recursive: true })
     }
-    for (const name of readdirSync(sockets).filter((name) => name !== 'agents')) await run('ssh', ['-F', this.fleet.sshConfig, '-o', `ControlPath=${join(sockets, name)}`, '-O', 'exit', 'web1']).catch(() => {})
+    for (const name of readdirSync(sockets).filter((name) => name !== 'agents'))
+      await run('ssh', [
+        '-F',
+        this.fleet.sshConfig,
+        '-o',
+        `ControlPath=${join(sockets, name)}`,
+        '-O',
+        'exit',
+        'web1',
+      ]).catch(() => {})
   }
 
   /** Groups of agents that wait for the next command: what keeps each, and where it is. */
@@ -303,7 +418,11 @@ ${this.#options.haproxy?.(this.servers) ?? ''}`)
     const groups = existsSync(directory) ? readdirSync(directory).filter((name) => name.startsWith('free-')) : []
     return groups.flatMap((name) => {
       const path = join(directory, name)
-      const group = JSON.parse(readFileSync(join(path, 'agents.json'), 'utf8')) as { holder: number; until: number; agents: unknown[] }
+      const group = JSON.parse(readFileSync(join(path, 'agents.json'), 'utf8')) as {
+        holder: number
+        until: number
+        agents: unknown[]
+      }
       return group.until > Date.now() ? [{ path, ...group }] : []
     })
   }
@@ -312,14 +431,28 @@ ${this.#options.haproxy?.(this.servers) ?? ''}`)
   async configure(changes: Pick<WorldOptions, 'strategy' | 'service' | 'extra' | 'environment'> = {}): Promise<void> {
     const config = {
       application: 'shop',
-      service: { command: '/opt/dploy/node server.mjs', port: this.port, health: { path: '/healthz', timeout: '10s' }, ...this.#options.service, ...changes.service },
+      service: {
+        command: '/opt/dploy/node server.mjs',
+        port: this.port,
+        health: { path: '/healthz', timeout: '10s' },
+        ...this.#options.service,
+        ...changes.service,
+      },
       ...this.#options.extra,
       ...changes.extra,
       environments: {
         production: {
           branch: 'main',
-          servers: this.servers.map(({ name, address }) => ({ name, address: this.#options.ssh ? `${this.#options.ssh}@${name}` : address })),
-          balancer: { kind: 'haproxy', address: `unix:${join(this.directory, 'haproxy.sock')}`, backend: 'shop', ...(this.#options.log === undefined ? {} : { log: `udp:127.0.0.1:${this.#options.log}` }) },
+          servers: this.servers.map(({ name, address }) => ({
+            name,
+            address: this.#options.ssh ? `${this.#options.ssh}@${name}` : address,
+          })),
+          balancer: {
+            kind: 'haproxy',
+            address: `unix:${join(this.directory, 'haproxy.sock')}`,
+            backend: 'shop',
+            ...(this.#options.log === undefined ? {} : { log: `udp:127.0.0.1:${this.#options.log}` }),
+          },
           probe: this.url,
           ...this.#options.environment,
           ...changes.environment,
@@ -333,15 +466,22 @@ ${this.#options.haproxy?.(this.servers) ?? ''}`)
   async #makeRepository(): Promise<void> {
     mkdirSync(this.repository)
     await this.git('init', '--quiet', '--initial-branch=main')
-    await this.commit({ 'server.mjs': readFileSync(join(top, 'e2e/applications/sample/server.mjs'), 'utf8'), 'version.txt': 'one\n' }, 'Begin')
+    await this.commit(
+      { 'server.mjs': readFileSync(join(top, 'e2e/applications/sample/server.mjs'), 'utf8'), 'version.txt': 'one\n' },
+      'Begin',
+    )
     await this.configure()
   }
 
   async #installAgents(): Promise<void> {
-    const { token } = (await this.api('POST', '/api/v1/join-tokens', { uses: this.servers.length })) as { token: string }
+    const { token } = (await this.api('POST', '/api/v1/join-tokens', { uses: this.servers.length })) as {
+      token: string
+    }
     await Promise.all(
       this.servers.map(async (server) => {
-        await server.write('/etc/systemd/system/dploy-agent.service', `[Unit]
+        await server.write(
+          '/etc/systemd/system/dploy-agent.service',
+          `[Unit]
 Description=dploy agent
 After=network.target
 [Service]
@@ -352,7 +492,8 @@ RestartSec=200ms
 KillMode=process
 [Install]
 WantedBy=multi-user.target
-`)
+`,
+        )
         const { code, stderr } = await server.exec('systemctl', ['enable', '--now', '--quiet', 'dploy-agent'])
         if (code !== 0) throw new Error(`the agent of ${server.name} does not start: ${stderr}`)
       }),
@@ -363,11 +504,19 @@ WantedBy=multi-user.target
   async api(method: string, path: string, body?: unknown): Promise<unknown> {
     const { request } = await import('node:http')
     return new Promise((resolve, reject) => {
-      const asked = request({ socketPath: join(this.repository, '.dploy/control.sock'), method, path, headers: { 'content-type': 'application/json' } }, (response) => {
-        let text = ''
-        response.on('data', (chunk: Buffer) => (text += chunk.toString()))
-        response.on('end', () => (response.statusCode! < 300 ? resolve(JSON.parse(text)) : reject(new Error(text))))
-      })
+      const asked = request(
+        {
+          socketPath: join(this.repository, '.dploy/control.sock'),
+          method,
+          path,
+          headers: { 'content-type': 'application/json' },
+        },
+        (response) => {
+          let text = ''
+          response.on('data', (chunk: Buffer) => (text += chunk.toString()))
+          response.on('end', () => (response.statusCode! < 300 ? resolve(JSON.parse(text)) : reject(new Error(text))))
+        },
+      )
       asked.on('error', reject)
       asked.end(body === undefined ? undefined : JSON.stringify(body))
     })
@@ -378,7 +527,10 @@ WantedBy=multi-user.target
 async function addUser(server: Server, fleet: Fleet, user: 'deploy' | 'plain'): Promise<void> {
   await server.mustExec('useradd', ['--create-home', '--shell', '/bin/bash', user])
   if (user === 'deploy') await server.write('/etc/sudoers.d/deploy', 'deploy ALL=(ALL) NOPASSWD: ALL\n', 0o440)
-  await server.write(`/home/${user}/.ssh/authorized_keys`, readFileSync(`${fleet.servers[0]!.ssh.identityFile}.pub`, 'utf8'))
+  await server.write(
+    `/home/${user}/.ssh/authorized_keys`,
+    readFileSync(`${fleet.servers[0]!.ssh.identityFile}.pub`, 'utf8'),
+  )
   await server.mustExec('chown', ['-R', `${user}:${user}`, `/home/${user}`])
 }
 

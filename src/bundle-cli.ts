@@ -7,7 +7,9 @@ import { builtinsWhenUsed } from './bundle-builtins.ts'
 
 const entry = fileURLToPath(new URL('./cli/main.ts', import.meta.url))
 /** What runs in threads of its own: found beside what starts it, as in the sources. */
-const workers = ['control/receipt/prober-worker.ts', 'control/artifacts/scan-worker.ts'].map((path) => fileURLToPath(new URL(path, import.meta.url)))
+const workers = ['control/receipt/prober-worker.ts', 'control/artifacts/scan-worker.ts'].map((path) =>
+  fileURLToPath(new URL(path, import.meta.url)),
+)
 
 const addresses: Plugin = {
   name: 'addresses of the sources',
@@ -16,7 +18,11 @@ const addresses: Plugin = {
       const text = await readFile(path, 'utf8')
       if (!/import\.meta\.(main|dirname|url)/.test(text)) return null
       // As an expression only: in a text, such as the demo's own application, it stays as it is.
-      const define = { 'import.meta.main': String(path === entry), 'import.meta.dirname': JSON.stringify(dirname(path)), 'import.meta.url': JSON.stringify(pathToFileURL(path).href) }
+      const define = {
+        'import.meta.main': String(path === entry),
+        'import.meta.dirname': JSON.stringify(dirname(path)),
+        'import.meta.url': JSON.stringify(pathToFileURL(path).href),
+      }
       const { code } = await transform(text, { loader: 'ts', format: 'esm', target: 'node24', define })
       return { loader: 'js', contents: code }
     })
@@ -56,8 +62,23 @@ export async function bundleCli(directory: string): Promise<{ path: string }> {
 
 async function makeFiles(part: string): Promise<void> {
   const [script] = await Promise.all([
-    build({ ...common, entryPoints: [entry], format: 'cjs', charset: 'ascii', write: false, define: { 'import.meta.filename': '__filename' } }),
-    build({ ...common, entryPoints: workers, outdir: part, entryNames: '[name]', outExtension: { '.js': '.cjs' }, format: 'cjs', define: { 'import.meta.filename': '__filename' } }),
+    build({
+      ...common,
+      entryPoints: [entry],
+      format: 'cjs',
+      charset: 'ascii',
+      write: false,
+      define: { 'import.meta.filename': '__filename' },
+    }),
+    build({
+      ...common,
+      entryPoints: workers,
+      outdir: part,
+      entryNames: '[name]',
+      outExtension: { '.js': '.cjs' },
+      format: 'cjs',
+      define: { 'import.meta.filename': '__filename' },
+    }),
   ])
   const text = script.outputFiles[0]!.text
   const name = `main-${createHash('sha256').update(text).digest('hex').slice(0, 16)}`

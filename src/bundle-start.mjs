@@ -21,7 +21,11 @@ try {
 } catch {
   // It is made at the end of this run.
 }
-const script = new Script(readFileSync(filename, 'latin1'), { filename, importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER, ...(kept && { cachedData: kept.subarray(header) }) })
+const script = new Script(readFileSync(filename, 'latin1'), {
+  filename,
+  importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
+  ...(kept && { cachedData: kept.subarray(header) }),
+})
 const before = kept && !script.cachedDataRejected ? kept.readDoubleBE(0) : 0
 process.once('exit', () => {
   const { bytecode_and_metadata_size: size } = getHeapCodeStatistics()

@@ -47,7 +47,10 @@ export async function bundlePages(target: string): Promise<PagesBuild> {
     const icon = readFileSync(join(source, 'icon.svg'))
     writeFileSync(join(made, 'icon.svg'), icon)
     const files = compress(made)
-    const initialScript = outputs.initial.reduce((sum, file) => sum + gzipSync(readFileSync(join(made, 'assets', file))).length, 0)
+    const initialScript = outputs.initial.reduce(
+      (sum, file) => sum + gzipSync(readFileSync(join(made, 'assets', file))).length,
+      0,
+    )
     const result = { initialScript, files }
     writeFileSync(join(made, 'built.json'), JSON.stringify(result))
     rmSync(target, { recursive: true, force: true })
@@ -85,7 +88,10 @@ const withoutInlineStyles: Plugin = {
       let contents = readFileSync(path, 'utf8')
       for (const { from, to, times } of inlineStyles) {
         const parts = contents.split(from)
-        if (parts.length !== times + 1) throw new Error(`xterm.js has ${from} ${parts.length - 1} times, not ${times}: see inlineStyles in bundle-web.ts`)
+        if (parts.length !== times + 1)
+          throw new Error(
+            `xterm.js has ${from} ${parts.length - 1} times, not ${times}: see inlineStyles in bundle-web.ts`,
+          )
         contents = parts.join(to)
       }
       return { contents, loader: 'js' }
@@ -107,16 +113,27 @@ function outputsOf(metafile: Metafile): Outputs {
   const entry = (end: string) => all.find(([, output]) => output.entryPoint?.endsWith(end))!
   const [main, { cssBundle }] = entry('web/main.tsx')
   const initial = new Set([main])
-  for (const file of initial) for (const { path, kind } of metafile.outputs[file]!.imports) if (kind === 'import-statement') initial.add(path)
-  const fonts = all.map(([file]) => basename(file)).filter((file) => /^(?:inter|jetbrains-mono)-latin-wght-normal-.*woff2$/.test(file))
-  return { main: basename(main), theme: basename(entry('theme-first.ts')[0]), style: basename(cssBundle!), initial: [...initial].map((file) => basename(file)), fonts }
+  for (const file of initial)
+    for (const { path, kind } of metafile.outputs[file]!.imports) if (kind === 'import-statement') initial.add(path)
+  const fonts = all
+    .map(([file]) => basename(file))
+    .filter((file) => /^(?:inter|jetbrains-mono)-latin-wght-normal-.*woff2$/.test(file))
+  return {
+    main: basename(main),
+    theme: basename(entry('theme-first.ts')[0]),
+    style: basename(cssBundle!),
+    initial: [...initial].map((file) => basename(file)),
+    fonts,
+  }
 }
 
 function page(template: string, outputs: Outputs): string {
   const head = [
     `<script src="/assets/${outputs.theme}"></script>`,
     `<link rel="stylesheet" href="/assets/${outputs.style}">`,
-    ...outputs.fonts.map((file) => `<link rel="preload" href="/assets/${file}" as="font" type="font/woff2" crossorigin>`),
+    ...outputs.fonts.map(
+      (file) => `<link rel="preload" href="/assets/${file}" as="font" type="font/woff2" crossorigin>`,
+    ),
     ...outputs.initial.slice(1).map((file) => `<link rel="modulepreload" href="/assets/${file}">`),
     `<script type="module" src="/assets/${outputs.main}"></script>`,
   ]
@@ -130,7 +147,12 @@ function compress(directory: string): number {
     if (!compressible.test(name)) continue
     const path = join(parentPath, name)
     const data = readFileSync(path)
-    writeFileSync(`${path}.br`, brotliCompressSync(data, { params: { [constants.BROTLI_PARAM_QUALITY]: 9, [constants.BROTLI_PARAM_SIZE_HINT]: data.length } }))
+    writeFileSync(
+      `${path}.br`,
+      brotliCompressSync(data, {
+        params: { [constants.BROTLI_PARAM_QUALITY]: 9, [constants.BROTLI_PARAM_SIZE_HINT]: data.length },
+      }),
+    )
     writeFileSync(`${path}.gz`, gzipSync(data, { level: 9 }))
   }
   return files.length
@@ -139,5 +161,7 @@ function compress(directory: string): number {
 if (import.meta.main) {
   const target = process.argv[2] ?? fileURLToPath(new URL('../dist/web', import.meta.url))
   const { files, initialScript } = await bundlePages(target)
-  console.log(`${target}: ${files} files; the first page loads ${(initialScript / 1024).toFixed(0)} KB of JavaScript, compressed`)
+  console.log(
+    `${target}: ${files} files; the first page loads ${(initialScript / 1024).toFixed(0)} KB of JavaScript, compressed`,
+  )
 }

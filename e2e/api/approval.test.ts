@@ -14,7 +14,15 @@ const config = (changes: object = {}) =>
   JSON.stringify({
     application: 'shop',
     build: { leave_out: ['dploy.yml'] },
-    environments: { production: { branch: 'main', protected: true, servers: [{ name: 'web1' }, { name: 'web2' }], strategy: { kind: 'all-at-once', bake: '100ms' }, ...changes } },
+    environments: {
+      production: {
+        branch: 'main',
+        protected: true,
+        servers: [{ name: 'web1' }, { name: 'web2' }],
+        strategy: { kind: 'all-at-once', bake: '100ms' },
+        ...changes,
+      },
+    },
   })
 
 describe('a protected environment', { timeout: 180_000 }, () => {
@@ -28,11 +36,26 @@ describe('a protected environment', { timeout: 180_000 }, () => {
     await git('init', '--quiet', '--initial-branch=main')
     await commit('one')
     await team.client.call('apply', { body: { text: config(), base: team.directory } })
-    for (const [name, role] of [['Bert', 'deployer'], ['Carl', 'deployer'], ['Vera', 'viewer']] as const) {
-      const { token: invitation } = await team.client.call('addPerson', { body: { email: `${name}@example.org`, name, grants: [{ role, place: params }] } })
-      const post = (path: string, body: unknown, cookie = '') => fetch(`${team.url}${path}`, { method: 'POST', headers: { 'content-type': 'application/json', cookie, origin: team.url }, body: JSON.stringify(body) })
+    for (const [name, role] of [
+      ['Bert', 'deployer'],
+      ['Carl', 'deployer'],
+      ['Vera', 'viewer'],
+    ] as const) {
+      const { token: invitation } = await team.client.call('addPerson', {
+        body: { email: `${name}@example.org`, name, grants: [{ role, place: params }] },
+      })
+      const post = (path: string, body: unknown, cookie = '') =>
+        fetch(`${team.url}${path}`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json', cookie, origin: team.url },
+          body: JSON.stringify(body),
+        })
       const accepted = await post('/api/v1/invitation', { token: invitation, password: 'correct horse battery' })
-      const made = await post('/api/v1/tokens', { note: 'laptop', right: role === 'viewer' ? 'read' : 'deploy', places: [params] }, accepted.headers.getSetCookie()[0]!.split(';')[0])
+      const made = await post(
+        '/api/v1/tokens',
+        { note: 'laptop', right: role === 'viewer' ? 'read' : 'deploy', places: [params] },
+        accepted.headers.getSetCookie()[0]!.split(';')[0],
+      )
       tokens[name] = ((await made.json()) as { token: string }).token
     }
   })
@@ -47,19 +70,34 @@ describe('a protected environment', { timeout: 180_000 }, () => {
     assert.match(own.stderr, /Bert.* asked for deployment 1; another person has to approve it/)
     assert.match((await dploy('Vera', 'approve', String(number))).stderr, /forbidden/)
     const before = await team.client.call('deployment', { params: { number } })
-    assert.deepEqual([before.state, before.approval?.decision, before.revision?.commit, before.release], ['waiting_for_approval', 'waiting', asked, null])
+    assert.deepEqual(
+      [before.state, before.approval?.decision, before.revision?.commit, before.release],
+      ['waiting_for_approval', 'waiting', asked, null],
+    )
     await commit('two')
     await team.killControl()
     await team.startControl()
     await team.untilConnected(30_000)
     const approved = await dploy('Carl', 'approve', String(number), '--note', 'looks good')
     assert.equal(approved.code, 0, approved.stderr)
-    assert.match(approved.stdout.toString(), new RegExp(`Approved: deployment 1 of shop to production by Bert.*${asked.slice(0, 7)}`))
+    assert.match(
+      approved.stdout.toString(),
+      new RegExp(`Approved: deployment 1 of shop to production by Bert.*${asked.slice(0, 7)}`),
+    )
     const { result, events } = await deploying.outcome
     assert.equal(result.state, 'succeeded', JSON.stringify(result.failure))
-    assert.deepEqual(events.filter(({ data }) => data.kind === 'state').map(({ data }) => data.state).slice(0, 3), ['waiting_for_approval', 'queued', 'resolving'])
+    assert.deepEqual(
+      events
+        .filter(({ data }) => data.kind === 'state')
+        .map(({ data }) => data.state)
+        .slice(0, 3),
+      ['waiting_for_approval', 'queued', 'resolving'],
+    )
     const after = await team.client.call('deployment', { params: { number } })
-    assert.deepEqual([after.revision?.commit, after.revision?.ref, after.approval?.decision, after.approval?.note], [asked, before.revision?.ref, 'approve', 'looks good'])
+    assert.deepEqual(
+      [after.revision?.commit, after.revision?.ref, after.approval?.decision, after.approval?.note],
+      [asked, before.revision?.ref, 'approve', 'looks good'],
+    )
     assert.match(after.approval!.by!, /^Carl/)
     assert.equal(served('web1'), 'one\n')
     assert.match((await dploy('Carl', 'approve', String(number))).stderr, /does not wait for approval: it is succeeded/)
@@ -67,7 +105,10 @@ describe('a protected environment', { timeout: 180_000 }, () => {
 
   test('refused, nothing is changed, and who asked is told why; who asked may withdraw it', async () => {
     const refused = start('Bert', 'deploy', 'production')
-    assert.equal((await dploy('Carl', 'approve', String(await refused.waits), '--refuse', '--note', 'not on a Friday')).code, 0)
+    assert.equal(
+      (await dploy('Carl', 'approve', String(await refused.waits), '--refuse', '--note', 'not on a Friday')).code,
+      0,
+    )
     const { result, code } = await refused.outcome
     assert.deepEqual([code, result.failure?.code], [1, 'approval.refused'])
     assert.match(result.failure!.message, /Carl.*not on a Friday/)
@@ -84,7 +125,9 @@ describe('a protected environment', { timeout: 180_000 }, () => {
     assert.equal((await ended(left.process)).code, 130)
     assert.equal((await team.client.call('deployment', { params: { number } })).state, 'waiting_for_approval')
     const client = new Client({ url: team.url, token: tokens.Carl, fetch })
-    const both = await Promise.allSettled([1, 2].map(() => client.call('decide', { params: { number }, body: { decision: 'approve' } })))
+    const both = await Promise.allSettled(
+      [1, 2].map(() => client.call('decide', { params: { number }, body: { decision: 'approve' } })),
+    )
     assert.deepEqual(both.map(({ status }) => status).sort(), ['fulfilled', 'rejected'])
     for await (const _ of client.stream('deploymentEvents', { params: { number }, query: {} })) continue
     assert.equal((await client.call('deployment', { params: { number } })).state, 'succeeded')
@@ -103,17 +146,31 @@ describe('a protected environment', { timeout: 180_000 }, () => {
     const client = new Client({ url: team.url, token: tokens.Bert, fetch })
     await assert.rejects(client.call('apply', { body: { text: config({ protected: false }) } }), { code: 'forbidden' })
     const { token } = await team.client.call('createToken', { body: { note: 'everywhere', right: 'deploy' } })
-    const aside = JSON.stringify({ application: 'aside', environments: { production: { servers: [{ name: 'web1' }] } } })
-    await assert.rejects(new Client({ url: team.url, token, fetch }).call('apply', { body: { text: aside } }), { code: 'forbidden' })
+    const aside = JSON.stringify({
+      application: 'aside',
+      environments: { production: { servers: [{ name: 'web1' }] } },
+    })
+    await assert.rejects(new Client({ url: team.url, token, fetch }).call('apply', { body: { text: aside } }), {
+      code: 'forbidden',
+    })
     // A token of nobody is no second person.
     const waiting = await client.call('deploy', { params, body: {} })
-    await assert.rejects(new Client({ url: team.url, token, fetch }).call('decide', { params: { number: waiting.number }, body: { decision: 'approve' } }), { code: 'forbidden' })
+    await assert.rejects(
+      new Client({ url: team.url, token, fetch }).call('decide', {
+        params: { number: waiting.number },
+        body: { decision: 'approve' },
+      }),
+      { code: 'forbidden' },
+    )
   })
 
   test('the audit log says who approved what', async () => {
     const { entries } = await team.client.call('audit', { query: { action: 'decide', limit: 100 } })
     const first = entries.findLast(({ outcome, who }) => outcome === 'done' && who.startsWith('Carl'))!
-    assert.deepEqual([first.subject, first.application, (first.after as { decision: string }).decision], ['deployment 1', 'shop', 'approve'])
+    assert.deepEqual(
+      [first.subject, first.application, (first.after as { decision: string }).decision],
+      ['deployment 1', 'shop', 'approve'],
+    )
     assert.equal(entries.filter(({ problem }) => problem === 'approval.own').length, 1)
     const { stdout } = await team.dploy('audit', '--action', 'decide')
     assert.match(stdout.toString(), /Bert.*decide.*refused: approval/)
@@ -126,7 +183,11 @@ describe('a protected environment', { timeout: 180_000 }, () => {
   }
 
   async function git(...args: string[]): Promise<string> {
-    return (await run('git', ['-C', team.directory, '-c', 'user.name=Anna', '-c', 'user.email=anna@example.org', ...args], { env: { ...process.env, GIT_CONFIG_GLOBAL: '/dev/null' } })).stdout
+    return (
+      await run('git', ['-C', team.directory, '-c', 'user.name=Anna', '-c', 'user.email=anna@example.org', ...args], {
+        env: { ...process.env, GIT_CONFIG_GLOBAL: '/dev/null' },
+      })
+    ).stdout
   }
 
   async function commit(version: string): Promise<void> {
@@ -140,13 +201,28 @@ describe('a protected environment', { timeout: 180_000 }, () => {
   }
 
   function dploy(person: string, ...args: string[]) {
-    return ended(spawn(process.execPath, [program, ...args], { cwd: team.directory, stdio: ['ignore', 'pipe', 'pipe'], env: environmentOf(person) }))
+    return ended(
+      spawn(process.execPath, [program, ...args], {
+        cwd: team.directory,
+        stdio: ['ignore', 'pipe', 'pipe'],
+        env: environmentOf(person),
+      }),
+    )
   }
 
   /** `dploy … --json` of a person; `waits`: the number of its deployment, once it waits. */
   function start(person: string, ...args: string[]) {
-    type Line = { type: string; state?: string; failure?: { code: string; message: string }; data?: { kind: string; state?: string } }
-    const child = spawn(process.execPath, [program, ...args, '--json'], { cwd: team.directory, stdio: ['ignore', 'pipe', 'pipe'], env: environmentOf(person) })
+    type Line = {
+      type: string
+      state?: string
+      failure?: { code: string; message: string }
+      data?: { kind: string; state?: string }
+    }
+    const child = spawn(process.execPath, [program, ...args, '--json'], {
+      cwd: team.directory,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: environmentOf(person),
+    })
     const events: { data: { kind: string; state?: string } }[] = []
     let result: Line | null = null
     const waits = Promise.withResolvers<number>()
@@ -157,10 +233,17 @@ describe('a protected environment', { timeout: 180_000 }, () => {
       if (value.type === 'result') result = value
       if (value.type !== 'event' || !value.data) return
       events.push({ data: value.data })
-      if (value.data.state === 'waiting_for_approval') void team.client.call('deployments', { query: { ...params, limit: 1 } }).then(({ deployments }) => waits.resolve(deployments[0]!.number), waits.reject)
+      if (value.data.state === 'waiting_for_approval')
+        void team.client
+          .call('deployments', { query: { ...params, limit: 1 } })
+          .then(({ deployments }) => waits.resolve(deployments[0]!.number), waits.reject)
     })
     const outcome = new Promise<{ code: number | null; result: Line; events: typeof events }>((resolve, reject) => {
-      child.once('close', (code) => (result ? resolve({ code, result, events }) : reject(new Error(`dploy ${args.join(' ')} ended with ${code} and no result: ${said}`))))
+      child.once('close', (code) =>
+        result
+          ? resolve({ code, result, events })
+          : reject(new Error(`dploy ${args.join(' ')} ended with ${code} and no result: ${said}`)),
+      )
     })
     outcome.catch((error: unknown) => waits.reject(error))
     waits.promise.catch(() => {})

@@ -45,13 +45,31 @@ export class Plane implements AsyncDisposable {
   async start(): Promise<void> {
     const log = openSync(join(this.directory, 'log'), 'a')
     // Tethered, so that nothing is left when the tests are killed.
-    const args = [join(top, 'src/cli/demo/tether.ts'), process.execPath, join(top, 'src/cli/main.ts'), 'serve', '--listen', new URL(this.url).host, '--data', this.directory, '--json', ...this.#args]
-    const child = spawn(process.execPath, args, { cwd: this.directory, stdio: ['pipe', 'pipe', log], detached: true, env: { ...process.env, DPLOY_URL: '' } })
+    const args = [
+      join(top, 'src/cli/demo/tether.ts'),
+      process.execPath,
+      join(top, 'src/cli/main.ts'),
+      'serve',
+      '--listen',
+      new URL(this.url).host,
+      '--data',
+      this.directory,
+      '--json',
+      ...this.#args,
+    ]
+    const child = spawn(process.execPath, args, {
+      cwd: this.directory,
+      stdio: ['pipe', 'pipe', log],
+      detached: true,
+      env: { ...process.env, DPLOY_URL: '' },
+    })
     closeSync(log)
     this.#process = child
     const [line] = (await Promise.race([
       once(createInterface({ input: child.stdout! }), 'line'),
-      once(child, 'exit').then(() => Promise.reject(new Error(`dploy serve ended:\n${readFileSync(join(this.directory, 'log'), 'utf8')}`))),
+      once(child, 'exit').then(() =>
+        Promise.reject(new Error(`dploy serve ended:\n${readFileSync(join(this.directory, 'log'), 'utf8')}`)),
+      ),
     ])) as [string]
     this.said = JSON.parse(line) as { url: string; setup?: string }
   }
@@ -85,17 +103,38 @@ export class Plane implements AsyncDisposable {
   }
 
   /** Asks as a browser does on a page of dploy; `cookie` as an answer set it. */
-  async ask(method: string, path: string, options: { body?: unknown; cookie?: string | undefined; token?: string | undefined; headers?: Record<string, string> } = {}): Promise<Answer> {
+  async ask(
+    method: string,
+    path: string,
+    options: {
+      body?: unknown
+      cookie?: string | undefined
+      token?: string | undefined
+      headers?: Record<string, string>
+    } = {},
+  ): Promise<Answer> {
     const headers = {
       ...(options.body === undefined ? {} : { 'content-type': 'application/json' }),
       ...(options.cookie === undefined ? {} : { cookie: options.cookie, origin: this.url }),
       ...(options.token === undefined ? {} : { authorization: `Bearer ${options.token}` }),
       ...options.headers,
     }
-    const response = await fetch(new URL(path, this.url), { method, headers, ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }), redirect: 'manual' })
+    const response = await fetch(new URL(path, this.url), {
+      method,
+      headers,
+      ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
+      redirect: 'manual',
+    })
     const text = await response.text()
     const [set] = response.headers.getSetCookie()
-    return { status: response.status, headers: response.headers, text, cookie: set?.split(';')[0], set, json: parsed(text) }
+    return {
+      status: response.status,
+      headers: response.headers,
+      text,
+      cookie: set?.split(';')[0],
+      set,
+      json: parsed(text),
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -21,7 +21,11 @@ export class SampleRepository {
   }
 
   /** Makes it at `path`, with `files` (a dploy.yml, say) beside the application, and a first revision of this behaviour. */
-  static async create(path: string, behaviour: Behaviour = { version: '1' }, files: Record<string, string> = {}): Promise<SampleRepository> {
+  static async create(
+    path: string,
+    behaviour: Behaviour = { version: '1' },
+    files: Record<string, string> = {},
+  ): Promise<SampleRepository> {
     await cp(join(import.meta.dirname, 'sample'), path, { recursive: true })
     await git(path, 'init', '--quiet', '--initial-branch=main')
     const repository = new SampleRepository(path)
@@ -40,6 +44,17 @@ export class SampleRepository {
 }
 
 async function git(directory: string, ...args: string[]): Promise<string> {
-  const identity = ['-c', 'user.name=Sample', '-c', 'user.email=sample@localhost', '-c', 'commit.gpgsign=false', '-c', 'core.hooksPath=/dev/null']
-  return await mustRun('git', ['-C', directory, ...identity, ...args], { env: { ...process.env, GIT_CONFIG_GLOBAL: '/dev/null', GIT_CONFIG_SYSTEM: '/dev/null' } })
+  const identity = [
+    '-c',
+    'user.name=Sample',
+    '-c',
+    'user.email=sample@localhost',
+    '-c',
+    'commit.gpgsign=false',
+    '-c',
+    'core.hooksPath=/dev/null',
+  ]
+  return await mustRun('git', ['-C', directory, ...identity, ...args], {
+    env: { ...process.env, GIT_CONFIG_GLOBAL: '/dev/null', GIT_CONFIG_SYSTEM: '/dev/null' },
+  })
 }

@@ -13,7 +13,14 @@ import { QueryError } from './query.ts'
 type Config = Extract<BalancerConfig, { kind: 'aws' }>
 
 /** The SDK reads its credentials where it always does. */
-const environment = { AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE', AWS_SECRET_ACCESS_KEY: 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY', AWS_SESSION_TOKEN: 'session/token+example==', AWS_EC2_METADATA_DISABLED: 'true', AWS_CONFIG_FILE: '/dev/null', AWS_SHARED_CREDENTIALS_FILE: '/dev/null' }
+const environment = {
+  AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE',
+  AWS_SECRET_ACCESS_KEY: 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY',
+  AWS_SESSION_TOKEN: 'session/token+example==',
+  AWS_EC2_METADATA_DISABLED: 'true',
+  AWS_CONFIG_FILE: '/dev/null',
+  AWS_SHARED_CREDENTIALS_FILE: '/dev/null',
+}
 const former = new Map(Object.keys(environment).map((name) => [name, process.env[name]]))
 before(() => void Object.assign(process.env, environment))
 after(() => {
@@ -32,7 +39,9 @@ interface Place extends AsyncDisposable {
   balancer: Balancer
 }
 
-async function place(options: Partial<PoolOptions> & { count?: number; server?: ElbServerOptions; registered?: boolean } = {}): Promise<Place> {
+async function place(
+  options: Partial<PoolOptions> & { count?: number; server?: ElbServerOptions; registered?: boolean } = {},
+): Promise<Place> {
   await using stack = new AsyncDisposableStack()
   const { count = 2, server: serverOptions, registered = true, ...poolOptions } = options
   const backends: Backend[] = []
@@ -45,11 +54,21 @@ async function place(options: Partial<PoolOptions> & { count?: number; server?: 
   return { ...made, backends, balancer, [Symbol.asyncDispose]: () => all.disposeAsync() }
 }
 
-async function elb(backends: readonly Backend[], options: Partial<PoolOptions> & { registered?: boolean }, serverOptions: ElbServerOptions = {}): Promise<{ server: ElbServer; pool: Pool; config: Config }> {
+async function elb(
+  backends: readonly Backend[],
+  options: Partial<PoolOptions> & { registered?: boolean },
+  serverOptions: ElbServerOptions = {},
+): Promise<{ server: ElbServer; pool: Pool; config: Config }> {
   const { registered = true, ...poolOptions } = options
   const byAddress = options.targetType === 'ip'
-  const targets = Object.fromEntries(backends.map(({ name, port }, index) => [name, { id: byAddress ? '127.0.0.1' : instance(index + 1), port }]))
-  const server = await ElbServer.start({ second: 100, ...serverOptions, instances: Object.fromEntries(backends.map((_, index) => [instance(index + 1), '127.0.0.1'])) })
+  const targets = Object.fromEntries(
+    backends.map(({ name, port }, index) => [name, { id: byAddress ? '127.0.0.1' : instance(index + 1), port }]),
+  )
+  const server = await ElbServer.start({
+    second: 100,
+    ...serverOptions,
+    instances: Object.fromEntries(backends.map((_, index) => [instance(index + 1), '127.0.0.1'])),
+  })
   const pool = server.pool({ name: 'shop', ...poolOptions })
   if (registered) pool.register(Object.values(targets))
   const classic = options.kind === 'classic'
@@ -57,13 +76,17 @@ async function elb(backends: readonly Backend[], options: Partial<PoolOptions> &
     kind: 'aws',
     endpoint: server.endpoint,
     ...(classic ? { classic: ['shop'], region: server.region } : { target_groups: [server.arn('shop')] }),
-    targets: Object.fromEntries(Object.entries(targets).map(([name, { id, port }]) => [name, [classic ? id : `${id}:${port}`]])),
+    targets: Object.fromEntries(
+      Object.entries(targets).map(([name, { id, port }]) => [name, [classic ? id : `${id}:${port}`]]),
+    ),
   }
   return { server, pool, config }
 }
 
 async function healthy(pool: Pool): Promise<void> {
-  await until(async () => assert.deepEqual(new Set(pool.targets.map((target) => pool.state(target).state)), new Set(['healthy'])))
+  await until(async () =>
+    assert.deepEqual(new Set(pool.targets.map((target) => pool.state(target).state)), new Set(['healthy'])),
+  )
 }
 
 function instance(number: number): string {
@@ -97,9 +120,25 @@ for (const [name, pool] of [
       }
     },
     mistakes: [
-      { what: 'a target group that does not exist', code: 'balancer.unknown_backend', names: /DescribeTarget\w+ of the target group shap: TargetGroupNotFound/, make: (config) => wrong({ target_groups: [(config as Config).target_groups![0]!.replace('/shop/', '/shap/')] })(config) },
-      { what: 'an endpoint where nothing listens', code: 'balancer.unreachable', names: /ECONNREFUSED/, make: wrong({ endpoint: 'http://127.0.0.1:1' }) },
-      { what: 'a region that is not the one of the API', code: 'balancer.refused', names: /region/, make: wrong({ region: 'us-east-1' }) },
+      {
+        what: 'a target group that does not exist',
+        code: 'balancer.unknown_backend',
+        names: /DescribeTarget\w+ of the target group shap: TargetGroupNotFound/,
+        make: (config) =>
+          wrong({ target_groups: [(config as Config).target_groups![0]!.replace('/shop/', '/shap/')] })(config),
+      },
+      {
+        what: 'an endpoint where nothing listens',
+        code: 'balancer.unreachable',
+        names: /ECONNREFUSED/,
+        make: wrong({ endpoint: 'http://127.0.0.1:1' }),
+      },
+      {
+        what: 'a region that is not the one of the API',
+        code: 'balancer.refused',
+        names: /region/,
+        make: wrong({ region: 'us-east-1' }),
+      },
     ],
   })
 }
@@ -128,8 +167,18 @@ balancerContract({
     }
   },
   mistakes: [
-    { what: 'a balancer that does not exist', code: 'balancer.unknown_backend', names: /Classic Load Balancer shap: AccessPointNotFound.*no ACTIVE Load Balancer named 'shap'/, make: wrong({ classic: ['shap'] }) },
-    { what: 'an address where an instance is wanted', code: 'balancer.unknown_server', names: /takes instance ids, not 10\.0\.0\.1/, make: wrong({ targets: { web1: ['10.0.0.1'] } }) },
+    {
+      what: 'a balancer that does not exist',
+      code: 'balancer.unknown_backend',
+      names: /Classic Load Balancer shap: AccessPointNotFound.*no ACTIVE Load Balancer named 'shap'/,
+      make: wrong({ classic: ['shap'] }),
+    },
+    {
+      what: 'an address where an instance is wanted',
+      code: 'balancer.unknown_server',
+      names: /takes instance ids, not 10\.0\.0\.1/,
+      make: wrong({ targets: { web1: ['10.0.0.1'] } }),
+    },
   ],
 })
 
@@ -145,22 +194,32 @@ describe('The AWS driver', () => {
     const [call] = here.server.calls.filter(({ action }) => action === 'RegisterTargets')
     assert.equal(Object.keys(call!.parameters).filter((name) => name.endsWith('.Id')).length, 4)
     assert.ok(here.server.count('DescribeTargetHealth') < 20, 'all wait for the same looks')
-    assert.deepEqual(here.server.calls.filter(({ answer }) => answer !== 'ok'), [])
+    assert.deepEqual(
+      here.server.calls.filter(({ answer }) => answer !== 'ok'),
+      [],
+    )
   })
 
   test('in a bundle, an instance that AWS does not know spoils only the server it was written for', async () => {
     await using here = await place({ count: 3 })
     here.server.instances.delete(instance(2))
-    const [one, two, three] = await Promise.allSettled(['web1', 'web2', 'web3'].map((name) => here.balancer.drain(name, options())))
+    const [one, two, three] = await Promise.allSettled(
+      ['web1', 'web2', 'web3'].map((name) => here.balancer.drain(name, options())),
+    )
     assert.deepEqual([one!.status, two!.status, three!.status], ['fulfilled', 'rejected', 'fulfilled'])
-    coded('balancer.unknown_server', new RegExp(`DeregisterTargets of the target group shop: InvalidTarget.*${instance(2)}`))((two as PromiseRejectedResult).reason)
+    coded(
+      'balancer.unknown_server',
+      new RegExp(`DeregisterTargets of the target group shop: InvalidTarget.*${instance(2)}`),
+    )((two as PromiseRejectedResult).reason)
   })
 
   test('a drain ends when AWS no longer shows the target as draining, and not before', async () => {
     await using here = await place({ delay: 12 })
     const progress: (number | null)[] = []
     const began = performance.now()
-    assert.deepEqual(await here.balancer.drain('web1', { ...options(), onProgress: (count) => progress.push(count) }), { inFlight: 0 })
+    assert.deepEqual(await here.balancer.drain('web1', { ...options(), onProgress: (count) => progress.push(count) }), {
+      inFlight: 0,
+    })
     const took = performance.now() - began
     assert.ok(took >= 1_200, `${took} ms`)
     assert.deepEqual(progress, [null, 0], 'AWS does not say how many are in flight')
@@ -172,7 +231,10 @@ describe('The AWS driver', () => {
     await using here = await place({ delay: 300 })
     assert.deepEqual(await here.balancer.drain('web1', options(500)), { inFlight: null })
     const [seen] = await here.balancer.read(['web1'], soon())
-    assert.deepEqual([seen!.admission, seen!.check], ['draining', 'draining (Target.DeregistrationInProgress: Target deregistration is in progress)'])
+    assert.deepEqual(
+      [seen!.admission, seen!.check],
+      ['draining', 'draining (Target.DeregistrationInProgress: Target deregistration is in progress)'],
+    )
     await here.balancer.register('web1', options())
     assert.equal((await here.balancer.read(['web1'], soon()))[0]!.admission, 'ready')
   })
@@ -199,14 +261,23 @@ describe('The AWS driver', () => {
     await using here = await place()
     await here.balancer.drain('web2', options())
     here.backends[1]!.healthy = false
-    await assert.rejects(here.balancer.register('web2', options(1_500)), coded('balancer.not_up', /target group shop does not see web2 as healthy after 1\.5 s: i-0598c7d356eba48d2:\d+ is unhealthy \(Target\.ResponseCodeMismatch: Health checks failed with these codes: \[503\]\)/))
+    await assert.rejects(
+      here.balancer.register('web2', options(1_500)),
+      coded(
+        'balancer.not_up',
+        /target group shop does not see web2 as healthy after 1\.5 s: i-0598c7d356eba48d2:\d+ is unhealthy \(Target\.ResponseCodeMismatch: Health checks failed with these codes: \[503\]\)/,
+      ),
+    )
   })
 
   test('throttled calls are repeated with growing pauses, and the looks become fewer', async () => {
     await using here = await place()
     here.server.throttle(3, 'DeregisterTargets')
     await here.balancer.drain('web1', options())
-    assert.deepEqual([here.server.count('DeregisterTargets', 'Throttling'), here.server.count('DeregisterTargets')], [3, 1])
+    assert.deepEqual(
+      [here.server.count('DeregisterTargets', 'Throttling'), here.server.count('DeregisterTargets')],
+      [3, 1],
+    )
     here.server.throttle(2, 'RegisterTargets')
     here.server.throttle(4, 'DescribeTargetHealth')
     await here.balancer.register('web1', options())
@@ -221,7 +292,13 @@ describe('The AWS driver', () => {
     const random = Math.random
     Math.random = () => 0.01
     try {
-      await assert.rejects(here.balancer.drain('web1', options()), coded('balancer.refused', /AWS throttles DeregisterTargets of the target group shop, 9 times in a row: Rate exceeded/))
+      await assert.rejects(
+        here.balancer.drain('web1', options()),
+        coded(
+          'balancer.refused',
+          /AWS throttles DeregisterTargets of the target group shop, 9 times in a row: Rate exceeded/,
+        ),
+      )
     } finally {
       Math.random = random
     }
@@ -230,7 +307,10 @@ describe('The AWS driver', () => {
   test('credentials that are too old are told as that, and what to do', async () => {
     await using here = await place()
     here.server.expire()
-    const expired = coded('balancer.refused', /AWS refuses \w+ of the target group shop: ExpiredToken: The security token included in the request is expired/)
+    const expired = coded(
+      'balancer.refused',
+      /AWS refuses \w+ of the target group shop: ExpiredToken: The security token included in the request is expired/,
+    )
     await assert.rejects(here.balancer.check(['web1'], soon()), expired)
     await assert.rejects(here.balancer.drain('web1', options()), expired)
     await assert.rejects(here.balancer.register('web1', options()), expired)
@@ -239,16 +319,26 @@ describe('The AWS driver', () => {
   test('credentials that become too old while a drain waits end the wait', async () => {
     await using here = await place({ delay: 300 })
     const drained = here.balancer.drain('web1', { ...options(), onProgress: () => here.server.expire() })
-    await assert.rejects(drained, coded('balancer.refused', /DescribeTargetHealth of the target group shop: ExpiredToken/))
+    await assert.rejects(
+      drained,
+      coded('balancer.refused', /DescribeTargetHealth of the target group shop: ExpiredToken/),
+    )
   })
 
   test('credentials that were renewed meanwhile are taken from the chain again', async () => {
     await using here = await place()
     await here.balancer.check(['web1'], soon())
     const renewed = { accessKeyId: 'AKIDRENEWED', secretAccessKey: 'renewed', sessionToken: 'renewed' }
-    here.server.fault = (_, __, key) => (key === 'AKIDEXAMPLE' ? new QueryError('ExpiredToken', 'The security token included in the request is expired', 403) : null)
+    here.server.fault = (_, __, key) =>
+      key === 'AKIDEXAMPLE'
+        ? new QueryError('ExpiredToken', 'The security token included in the request is expired', 403)
+        : null
     here.server.accepted.push(renewed)
-    Object.assign(process.env, { AWS_ACCESS_KEY_ID: renewed.accessKeyId, AWS_SECRET_ACCESS_KEY: renewed.secretAccessKey, AWS_SESSION_TOKEN: renewed.sessionToken })
+    Object.assign(process.env, {
+      AWS_ACCESS_KEY_ID: renewed.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: renewed.secretAccessKey,
+      AWS_SESSION_TOKEN: renewed.sessionToken,
+    })
     try {
       await here.balancer.drain('web1', options())
     } finally {
@@ -260,7 +350,13 @@ describe('The AWS driver', () => {
     await using here = await place()
     here.server.deny('DeregisterTargets')
     await here.balancer.check(['web1'], soon())
-    await assert.rejects(here.balancer.drain('web1', options()), coded('balancer.refused', /DeregisterTargets of the target group shop: AccessDenied: .*not authorized to perform: elasticloadbalancing:DeregisterTargets/))
+    await assert.rejects(
+      here.balancer.drain('web1', options()),
+      coded(
+        'balancer.refused',
+        /DeregisterTargets of the target group shop: AccessDenied: .*not authorized to perform: elasticloadbalancing:DeregisterTargets/,
+      ),
+    )
   })
 
   test('without any credentials it says where they may come from', async () => {
@@ -286,7 +382,10 @@ describe('The AWS driver', () => {
   test('an API that is away for a moment while a drain waits does not end the wait', async () => {
     await using here = await place({ delay: 10 })
     let failed = 0
-    here.server.fault = (action) => (action === 'DescribeTargetHealth' && failed++ < 5 ? new QueryError('ServiceUnavailable', 'Service Unavailable', 503) : null)
+    here.server.fault = (action) =>
+      action === 'DescribeTargetHealth' && failed++ < 5
+        ? new QueryError('ServiceUnavailable', 'Service Unavailable', 503)
+        : null
     assert.deepEqual(await here.balancer.drain('web1', options()), { inFlight: 0 })
     assert.equal(here.server.count('DescribeTargetHealth', 'ServiceUnavailable'), 5)
   })
@@ -303,39 +402,62 @@ describe('The AWS driver', () => {
   test('a check reports an instance that AWS does not know', async () => {
     await using here = await place()
     await using balancer = openBalancer({ ...here.config, targets: { web1: ['i-0123456789abcdef0'] } })
-    await assert.rejects(balancer.check(['web1'], soon()), coded('balancer.unknown_server', /InvalidTarget: .*'i-0123456789abcdef0'/))
+    await assert.rejects(
+      balancer.check(['web1'], soon()),
+      coded('balancer.unknown_server', /InvalidTarget: .*'i-0123456789abcdef0'/),
+    )
   })
 
   test('a check reports an address where the target group takes instances', async () => {
     await using here = await place()
     await using balancer = openBalancer({ ...here.config, targets: { web1: ['10.0.0.1'] } })
-    await assert.rejects(balancer.check(['web1'], soon()), coded('balancer.unknown_server', /target group shop takes instance ids, not 10\.0\.0\.1/))
+    await assert.rejects(
+      balancer.check(['web1'], soon()),
+      coded('balancer.unknown_server', /target group shop takes instance ids, not 10\.0\.0\.1/),
+    )
   })
 
   test('a check reports a port of the same instance that dploy.yml does not name', async () => {
     await using here = await place()
     here.pool.register([{ id: instance(1), port: 81 }])
-    await assert.rejects(here.balancer.check(['web1'], soon()), coded('balancer.unknown_server', /i-0598c7d356eba48d1 is in the target group shop on the port 81 too/))
+    await assert.rejects(
+      here.balancer.check(['web1'], soon()),
+      coded('balancer.unknown_server', /i-0598c7d356eba48d1 is in the target group shop on the port 81 too/),
+    )
   })
 
   test('a check reports two servers that are the same target', async () => {
     await using here = await place()
-    await using balancer = openBalancer({ ...here.config, targets: { web1: here.config.targets['web1']!, web2: here.config.targets['web1']! } })
-    await assert.rejects(balancer.check(['web1', 'web2'], soon()), coded('balancer.unknown_server', /web1 and web2 are the same target/))
+    await using balancer = openBalancer({
+      ...here.config,
+      targets: { web1: here.config.targets['web1']!, web2: here.config.targets['web1']! },
+    })
+    await assert.rejects(
+      balancer.check(['web1', 'web2'], soon()),
+      coded('balancer.unknown_server', /web1 and web2 are the same target/),
+    )
   })
 
   test('a check reports a target group that no load balancer uses', async () => {
     await using here = await place({ registered: false, used: false })
-    await assert.rejects(here.balancer.check(['web1'], soon()), coded('balancer.unknown_backend', /No load balancer uses the target group shop/))
+    await assert.rejects(
+      here.balancer.check(['web1'], soon()),
+      coded('balancer.unknown_backend', /No load balancer uses the target group shop/),
+    )
   })
 
   test('servers without a written target are found by the instance id that their agent read', async () => {
     await using here = await place({ registered: false, port: 80 })
     here.server.pool({ name: 'shop', port: here.backends[0]!.port })
-    await using balancer = openBalancer({ ...here.config, targets: {} }, async (name) => (name === 'web1' ? { instanceId: instance(1) } : null))
+    await using balancer = openBalancer({ ...here.config, targets: {} }, async (name) =>
+      name === 'web1' ? { instanceId: instance(1) } : null,
+    )
     await balancer.register('web1', options())
     assert.deepEqual(here.server.pools.get('shop')!.targets, [{ id: instance(1), port: here.backends[0]!.port }])
-    await assert.rejects(balancer.check(['web2'], soon()), coded('balancer.unknown_server', /not known which instance web2 is/))
+    await assert.rejects(
+      balancer.check(['web2'], soon()),
+      coded('balancer.unknown_server', /not known which instance web2 is/),
+    )
   })
 
   test('a server with several ports is drained and registered with all of them, in every target group', async () => {
@@ -343,12 +465,22 @@ describe('The AWS driver', () => {
     const [one, two] = here.backends.map(({ port }) => ({ id: instance(1), port }))
     const second = here.server.pool({ name: 'internal' })
     for (const pool of [here.pool, second]) pool.register([one!, two!])
-    await using balancer = openBalancer({ ...here.config, target_groups: [here.server.arn('shop'), here.server.arn('internal')], targets: { web1: [`${one!.id}:${one!.port}`, `${two!.id}:${two!.port}`] } })
+    await using balancer = openBalancer({
+      ...here.config,
+      target_groups: [here.server.arn('shop'), here.server.arn('internal')],
+      targets: { web1: [`${one!.id}:${one!.port}`, `${two!.id}:${two!.port}`] },
+    })
     await balancer.check(['web1'], soon())
     await balancer.drain('web1', options())
     assert.deepEqual([here.pool.targets, second.targets], [[], []])
     await balancer.register('web1', options())
-    assert.deepEqual([here.pool.targets, second.targets], [[one, two], [one, two]])
+    assert.deepEqual(
+      [here.pool.targets, second.targets],
+      [
+        [one, two],
+        [one, two],
+      ],
+    )
     assert.equal(here.server.count('DeregisterTargets'), 2)
   })
 
@@ -356,9 +488,17 @@ describe('The AWS driver', () => {
     await using here = await place({ delay: 60, interval: 5 })
     await here.balancer.check(['web1', 'web2'], soon())
     const minute = 60_000
-    assert.deepEqual(here.balancer.advice!({ batches: 4, drain: 6 * minute, register: minute }), ['AWS may take 260 s of this deployment, 65 s in each of 4 batches: 240 s of 260 s is the deregistration delay of the target group shop'])
-    assert.match(here.balancer.advice!({ batches: 1, drain: minute / 2, register: minute }).join('\n'), /deregistration delay of the target group shop is 60 s, and timeouts\.drain is 30 s: requests that last longer are cut/)
-    assert.match(here.balancer.advice!({ batches: 1, drain: 6 * minute, register: 5_000 }).join('\n'), /may take 10 s to call a server healthy .*timeouts\.register is 5 s/)
+    assert.deepEqual(here.balancer.advice!({ batches: 4, drain: 6 * minute, register: minute }), [
+      'AWS may take 260 s of this deployment, 65 s in each of 4 batches: 240 s of 260 s is the deregistration delay of the target group shop',
+    ])
+    assert.match(
+      here.balancer.advice!({ batches: 1, drain: minute / 2, register: minute }).join('\n'),
+      /deregistration delay of the target group shop is 60 s, and timeouts\.drain is 30 s: requests that last longer are cut/,
+    )
+    assert.match(
+      here.balancer.advice!({ batches: 1, drain: 6 * minute, register: 5_000 }).join('\n'),
+      /may take 10 s to call a server healthy .*timeouts\.register is 5 s/,
+    )
   })
 
   test('a deregistration delay that cuts requests, and a slow start that nobody waits for, are told', async () => {
@@ -371,7 +511,10 @@ describe('The AWS driver', () => {
 
   test('disposing of the driver ends what waits', async () => {
     await using here = await place({ delay: 300 })
-    const drained = here.balancer.drain('web1', { ...options(), onProgress: () => setImmediate(() => void here.balancer[Symbol.asyncDispose]()) })
+    const drained = here.balancer.drain('web1', {
+      ...options(),
+      onProgress: () => setImmediate(() => void here.balancer[Symbol.asyncDispose]()),
+    })
     await assert.rejects(drained, /no longer used/)
   })
 
@@ -393,7 +536,12 @@ describe('The AWS driver', () => {
 describe('The server of the tests is strict', () => {
   const call = async (server: ElbServer, input: Record<string, unknown>, credentials = server.credentials) => {
     const sdk = await import('@aws-sdk/client-elastic-load-balancing-v2')
-    const client = new sdk.ElasticLoadBalancingV2Client({ endpoint: server.endpoint, region: server.region, credentials, maxAttempts: 1 })
+    const client = new sdk.ElasticLoadBalancingV2Client({
+      endpoint: server.endpoint,
+      region: server.region,
+      credentials,
+      maxAttempts: 1,
+    })
     try {
       return await client.send(new sdk.DescribeTargetHealthCommand(input as never))
     } finally {
@@ -409,9 +557,19 @@ describe('The server of the tests is strict', () => {
     await assert.rejects(call(server, { TargetGroupArn, Include: ['All'] }), /Unknown parameters: Include\.member\.1/)
     await assert.rejects(call(server, { TargetGroupArn: 'shop' }), /is not a valid target group ARN/)
     await assert.rejects(call(server, { TargetGroupArn, Targets: [{ Id: 'i-0' }] }), { name: 'InvalidTargetException' })
-    await assert.rejects(call(server, { TargetGroupArn }, { ...server.credentials, secretAccessKey: 'another' }), { name: 'SignatureDoesNotMatch' })
-    await assert.rejects(call(server, { TargetGroupArn }, { ...server.credentials, accessKeyId: 'another' }), { name: 'InvalidClientTokenId' })
-    const unsigned = await fetch(server.endpoint, { method: 'POST', body: new URLSearchParams({ Action: 'DescribeTargetHealth', Version: '2015-12-01', TargetGroupArn }) })
-    assert.deepEqual([unsigned.status, /<Code>(.*)<\/Code>/.exec(await unsigned.text())![1]], [403, 'MissingAuthenticationToken'])
+    await assert.rejects(call(server, { TargetGroupArn }, { ...server.credentials, secretAccessKey: 'another' }), {
+      name: 'SignatureDoesNotMatch',
+    })
+    await assert.rejects(call(server, { TargetGroupArn }, { ...server.credentials, accessKeyId: 'another' }), {
+      name: 'InvalidClientTokenId',
+    })
+    const unsigned = await fetch(server.endpoint, {
+      method: 'POST',
+      body: new URLSearchParams({ Action: 'DescribeTargetHealth', Version: '2015-12-01', TargetGroupArn }),
+    })
+    assert.deepEqual(
+      [unsigned.status, /<Code>(.*)<\/Code>/.exec(await unsigned.text())![1]],
+      [403, 'MissingAuthenticationToken'],
+    )
   })
 })

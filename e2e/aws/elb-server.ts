@@ -57,7 +57,11 @@ export class ElbServer implements AsyncDisposable {
 
   private constructor(options: ElbServerOptions, server: Server) {
     this.region = options.region ?? 'eu-central-1'
-    this.credentials = options.credentials ?? { accessKeyId: 'AKIDEXAMPLE', secretAccessKey: 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY', sessionToken: 'session/token+example==' }
+    this.credentials = options.credentials ?? {
+      accessKeyId: 'AKIDEXAMPLE',
+      secretAccessKey: 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY',
+      sessionToken: 'session/token+example==',
+    }
     this.accepted = [this.credentials]
     this.instances = new Map(Object.entries(options.instances ?? {}))
     this.#second = options.second ?? 1000
@@ -81,7 +85,21 @@ export class ElbServer implements AsyncDisposable {
   /** Makes a target group, or a classic balancer. Defaults are AWS's own, but for a delay and checks that tests can wait for. */
   pool(options: Partial<PoolOptions> & { name: string }): Pool {
     const pool = new Pool(
-      { port: 80, kind: 'application', targetType: 'instance', delay: 1, interval: 1, timeout: 1, healthy: 2, unhealthy: 2, path: '/healthz', slowStart: 0, used: true, lag: 20, ...options },
+      {
+        port: 80,
+        kind: 'application',
+        targetType: 'instance',
+        delay: 1,
+        interval: 1,
+        timeout: 1,
+        healthy: 2,
+        unhealthy: 2,
+        path: '/healthz',
+        slowStart: 0,
+        used: true,
+        lag: 20,
+        ...options,
+      },
       this.#second,
       (id) => (options.targetType === 'ip' ? id : (this.instances.get(id) ?? null)),
     )
@@ -119,7 +137,13 @@ export class ElbServer implements AsyncDisposable {
   /** From now on these actions are not allowed. */
   deny(...actions: string[]): void {
     this.fault = (action) =>
-      actions.includes(action) ? new QueryError('AccessDenied', `User: arn:aws:sts::123456789012:assumed-role/deployer/i-0 is not authorized to perform: elasticloadbalancing:${action} because no identity-based policy allows the elasticloadbalancing:${action} action`, 403) : null
+      actions.includes(action)
+        ? new QueryError(
+            'AccessDenied',
+            `User: arn:aws:sts::123456789012:assumed-role/deployer/i-0 is not authorized to perform: elasticloadbalancing:${action} because no identity-based policy allows the elasticloadbalancing:${action} action`,
+            403,
+          )
+        : null
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -135,7 +159,13 @@ export class ElbServer implements AsyncDisposable {
     const plain = Object.fromEntries(new URLSearchParams(body))
     const version = plain['Version'] ?? ''
     const namespace = versions[version]?.namespace ?? versions['2015-12-01']!.namespace
-    const call: Call = { action: plain['Action'] ?? '', version, parameters: plain, at: performance.now(), answer: 'ok' }
+    const call: Call = {
+      action: plain['Action'] ?? '',
+      version,
+      parameters: plain,
+      at: performance.now(),
+      answer: 'ok',
+    }
     this.calls.push(call)
     const id = randomUUID()
     try {
@@ -143,22 +173,35 @@ export class ElbServer implements AsyncDisposable {
       const inner = `${xml(`${call.action}Result`, result) || `<${call.action}Result/>`}<ResponseMetadata><RequestId>${id}</RequestId></ResponseMetadata>`
       return { status: 200, text: `<${call.action}Response xmlns="${namespace}">${inner}</${call.action}Response>` }
     } catch (error) {
-      const known = error instanceof QueryError ? error : new QueryError('InternalFailure', `The test server failed: ${String(error)}`, 500)
+      const known =
+        error instanceof QueryError
+          ? error
+          : new QueryError('InternalFailure', `The test server failed: ${String(error)}`, 500)
       call.answer = known.code
-      return { status: known.status, text: `<ErrorResponse xmlns="${namespace}"><Error><Type>${known.status < 500 ? 'Sender' : 'Receiver'}</Type>${xml('Code', known.code)}${xml('Message', known.message)}</Error><RequestId>${id}</RequestId></ErrorResponse>` }
+      return {
+        status: known.status,
+        text: `<ErrorResponse xmlns="${namespace}"><Error><Type>${known.status < 500 ? 'Sender' : 'Receiver'}</Type>${xml('Code', known.code)}${xml('Message', known.message)}</Error><RequestId>${id}</RequestId></ErrorResponse>`,
+      }
     }
   }
 
   #perform(request: IncomingMessage, body: string, call: Call): XmlValue {
-    if (request.method !== 'POST' || request.url !== '/') throw new QueryError('InvalidAction', `The Query protocol is POST /, not ${request.method} ${request.url}`, 404)
-    if (!/^application\/x-www-form-urlencoded(;|$)/.test(request.headers['content-type'] ?? '')) throw new QueryError('ValidationError', 'The body is not form-urlencoded')
-    const accessKeyId = verifySignature({ method: request.method, path: request.url, headers: request.headers, body }, this.accepted, this.region)
+    if (request.method !== 'POST' || request.url !== '/')
+      throw new QueryError('InvalidAction', `The Query protocol is POST /, not ${request.method} ${request.url}`, 404)
+    if (!/^application\/x-www-form-urlencoded(;|$)/.test(request.headers['content-type'] ?? ''))
+      throw new QueryError('ValidationError', 'The body is not form-urlencoded')
+    const accessKeyId = verifySignature(
+      { method: request.method, path: request.url, headers: request.headers, body },
+      this.accepted,
+      this.region,
+    )
     const fault = this.fault(call.action, call.parameters, accessKeyId)
     if (fault) throw fault
     const parameters = new QueryParameters(body)
     const known = versions[parameters.text('Version')]
     const action = known?.actions[parameters.text('Action')]
-    if (!action) throw new QueryError('InvalidAction', `Could not find operation ${call.action} for version ${call.version}`)
+    if (!action)
+      throw new QueryError('InvalidAction', `Could not find operation ${call.action} for version ${call.version}`)
     return action(parameters, this)
   }
 }

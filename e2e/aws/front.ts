@@ -28,7 +28,14 @@ export class Front implements AsyncDisposable {
         else response.writeHead(status).end()
       }
       if (!entry) return fail(503)
-      const passed = httpRequest({ host: entry.host, port: entry.port, method: request.method, path: request.url, headers: { ...request.headers, connection: 'close' }, agent: false })
+      const passed = httpRequest({
+        host: entry.host,
+        port: entry.port,
+        method: request.method,
+        path: request.url,
+        headers: { ...request.headers, connection: 'close' },
+        agent: false,
+      })
       passed.once('socket', (socket) => {
         entry.sockets.add(socket)
         socket.once('close', () => entry.sockets.delete(socket))

@@ -29,7 +29,8 @@ export class Metadata implements AsyncDisposable {
       if (request.url === '/latest/api/token') {
         const seconds = Number(request.headers['x-aws-ec2-metadata-token-ttl-seconds'])
         if (request.method !== 'PUT') return void response.writeHead(405).end()
-        if (!(seconds >= 1 && seconds <= 21_600) || request.headers['x-forwarded-for'] !== undefined) return void response.writeHead(400).end()
+        if (!(seconds >= 1 && seconds <= 21_600) || request.headers['x-forwarded-for'] !== undefined)
+          return void response.writeHead(400).end()
         const token = randomUUID()
         tokens.add(token)
         return void response.end(token)

@@ -64,7 +64,10 @@ export class Pool implements Disposable {
       const present = this.#entries.get(keyOf(target))
       if (present && present.until === null) continue
       present?.end()
-      this.#entries.set(keyOf(target), new Entry(target, this.#hostOf(target.id)!, this.portOf(target), this.options, this.#second))
+      this.#entries.set(
+        keyOf(target),
+        new Entry(target, this.#hostOf(target.id)!, this.portOf(target), this.options, this.#second),
+      )
     }
   }
 
@@ -82,8 +85,18 @@ export class Pool implements Disposable {
 
   state(target: PoolTarget): TargetState {
     const entry = this.#entries.get(keyOf(target))
-    if (!entry) return { state: 'unused', reason: 'Target.NotRegistered', description: 'Target is not registered to the target group' }
-    if (!this.options.used && entry.until === null) return { state: 'unused', reason: 'Target.NotInUse', description: 'Target group is not configured to receive traffic from the load balancer' }
+    if (!entry)
+      return {
+        state: 'unused',
+        reason: 'Target.NotRegistered',
+        description: 'Target is not registered to the target group',
+      }
+    if (!this.options.used && entry.until === null)
+      return {
+        state: 'unused',
+        reason: 'Target.NotInUse',
+        description: 'Target group is not configured to receive traffic from the load balancer',
+      }
     return entry.state
   }
 
@@ -111,7 +124,11 @@ export class Entry {
   until: number | null = null
   /** By its last health checks; also while it drains. */
   healthy = false
-  state: TargetState = { state: 'initial', reason: 'Elb.RegistrationInProgress', description: 'Target registration is in progress' }
+  state: TargetState = {
+    state: 'initial',
+    reason: 'Elb.RegistrationInProgress',
+    description: 'Target registration is in progress',
+  }
   /** Connections with requests in flight. */
   readonly sockets = new Set<Socket>()
   readonly #options: PoolOptions
@@ -129,7 +146,11 @@ export class Entry {
     this.#options = options
     this.#second = second
     this.#after(options.lag, () => {
-      this.state = { state: 'initial', reason: 'Elb.InitialHealthChecking', description: 'Initial health checks in progress' }
+      this.state = {
+        state: 'initial',
+        reason: 'Elb.InitialHealthChecking',
+        description: 'Initial health checks in progress',
+      }
       void this.#check()
     })
   }
@@ -142,7 +163,11 @@ export class Entry {
     this.until = performance.now() + delay
     this.#stopsAt = performance.now() + this.#options.lag
     this.#stopTimers()
-    this.state = { state: 'draining', reason: 'Target.DeregistrationInProgress', description: 'Target deregistration is in progress' }
+    this.state = {
+      state: 'draining',
+      reason: 'Target.DeregistrationInProgress',
+      description: 'Target deregistration is in progress',
+    }
     this.#after(delay, () => {
       // "The load balancer forcibly closes connections" that are left when the delay is over.
       for (const socket of this.sockets) socket.destroy()
@@ -194,13 +219,25 @@ export class Entry {
 }
 
 /** One health check: null if it passed, else the reason. */
-function ask(host: string, port: number, path: string, timeout: number): Promise<{ reason: string; description: string } | null> {
+function ask(
+  host: string,
+  port: number,
+  path: string,
+  timeout: number,
+): Promise<{ reason: string; description: string } | null> {
   return new Promise((resolve) => {
     const asked = httpRequest({ host, port, path, agent: false, timeout })
     asked.once('response', (answer) => {
       answer.resume()
       const status = answer.statusCode!
-      resolve(status === 200 ? null : { reason: 'Target.ResponseCodeMismatch', description: `Health checks failed with these codes: [${status}]` })
+      resolve(
+        status === 200
+          ? null
+          : {
+              reason: 'Target.ResponseCodeMismatch',
+              description: `Health checks failed with these codes: [${status}]`,
+            },
+      )
     })
     asked.once('timeout', () => {
       resolve({ reason: 'Target.Timeout', description: 'Request timed out' })

@@ -21,12 +21,17 @@ export class QueryParameters {
   constructor(body: string) {
     const pairs = [...new URLSearchParams(body)]
     this.#values = new Map(pairs)
-    if (this.#values.size !== pairs.length) throw new QueryError('MalformedQueryString', 'A parameter stands twice', 404)
+    if (this.#values.size !== pairs.length)
+      throw new QueryError('MalformedQueryString', 'A parameter stands twice', 404)
   }
 
   text(name: string): string {
     const value = this.optional(name)
-    if (value === null || value === '') throw new QueryError('ValidationError', `1 validation error detected: Value null at '${name}' failed to satisfy constraint: Member must not be null`)
+    if (value === null || value === '')
+      throw new QueryError(
+        'ValidationError',
+        `1 validation error detected: Value null at '${name}' failed to satisfy constraint: Member must not be null`,
+      )
     return value
   }
 
@@ -57,13 +62,17 @@ export class QueryParameters {
   }
 }
 
-export type XmlValue = string | number | boolean | null | undefined | readonly XmlValue[] | { readonly [name: string]: XmlValue }
+export type XmlValue =
+  string | number | boolean | null | undefined | readonly XmlValue[] | { readonly [name: string]: XmlValue }
 
 /** A value as the Query protocol writes it: lists as `member` elements, null and undefined left out. */
 export function xml(name: string, value: XmlValue): string {
   if (value === null || value === undefined) return ''
   if (Array.isArray(value)) return `<${name}>${value.map((entry: XmlValue) => xml('member', entry)).join('')}</${name}>`
-  if (typeof value === 'object') return `<${name}>${Object.entries(value).map(([key, inner]) => xml(key, inner)).join('')}</${name}>`
+  if (typeof value === 'object')
+    return `<${name}>${Object.entries(value)
+      .map(([key, inner]) => xml(key, inner))
+      .join('')}</${name}>`
   return `<${name}>${escape(String(value))}</${name}>`
 }
 

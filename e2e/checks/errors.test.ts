@@ -5,7 +5,9 @@ import { test } from 'node:test'
 import { errorTable } from '../../src/protocol/errors.ts'
 
 const codes = Object.keys(errorTable)
-const headings = [...readFileSync(join(import.meta.dirname, '../../docs/errors.md'), 'utf8').matchAll(/^### (.+)$/gm)].map(([, heading]) => heading!)
+const headings = [
+  ...readFileSync(join(import.meta.dirname, '../../docs/errors.md'), 'utf8').matchAll(/^### (.+)$/gm),
+].map(([, heading]) => heading!)
 
 test('docs/errors.md explains every error', () => {
   const missing = codes.filter((code) => !headings.includes(`\`${code}\``))

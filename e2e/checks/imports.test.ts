@@ -36,7 +36,10 @@ test('every part imports only what it may', () => {
       const other = target.split('/')[1]!
       if (!target.startsWith('src/') || other === part) continue
       if (file === 'src/cli/embed.ts' && other === 'control') continue
-      assert.ok(allowed[part]!.includes(other), `${file} imports ${target}, but ${part}/ may import only ${allowed[part]!.join(', ') || 'nothing of ours'}. Instead: ${instead[other] ?? 'move it'}.`)
+      assert.ok(
+        allowed[part]!.includes(other),
+        `${file} imports ${target}, but ${part}/ may import only ${allowed[part]!.join(', ') || 'nothing of ours'}. Instead: ${instead[other] ?? 'move it'}.`,
+      )
     }
   }
 })

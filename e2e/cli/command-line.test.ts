@@ -22,7 +22,10 @@ describe('the command line', { timeout: 120_000 }, () => {
 
   before(() => {
     directory = mkdtempSync(join(tmpdir(), 'dploy-cli-test-'))
-    writeFileSync(join(directory, 'dploy.yml'), 'application: shop\nenvironments:\n  production:\n    servers: [web1]\n  staging:\n    servers: [web2]\n')
+    writeFileSync(
+      join(directory, 'dploy.yml'),
+      'application: shop\nenvironments:\n  production:\n    servers: [web1]\n  staging:\n    servers: [web2]\n',
+    )
   })
   after(() => rmSync(directory, { recursive: true, force: true }))
 
@@ -32,7 +35,8 @@ describe('the command line', { timeout: 120_000 }, () => {
     for (const args of [['deploy'], ['demo'], ['server', 'list'], ['secret', 'set']]) {
       const { code, stdout } = await dploy(...args, '--help')
       assert.equal(code, 0)
-      for (const option of ['--config <file>', '--server <url>', '--ssh-config <file>']) assert.ok(stdout.includes(option), `dploy ${args.join(' ')} --help has no ${option}`)
+      for (const option of ['--config <file>', '--server <url>', '--ssh-config <file>'])
+        assert.ok(stdout.includes(option), `dploy ${args.join(' ')} --help has no ${option}`)
     }
   })
 
@@ -64,49 +68,68 @@ describe('the command line', { timeout: 120_000 }, () => {
     assert.match(stderr, /unknown option '--unknown'/)
   })
 
-  test('the completion for bash is sound, and knows commands, options and environments', { skip: has('bash', '--version') ? false : 'bash is not installed' }, async () => {
-    const { code, stdout } = await dploy('completion', 'bash')
-    assert.equal(code, 0)
-    const file = join(directory, 'completion.bash')
-    writeFileSync(file, stdout)
-    assert.deepEqual(await run('bash', ['-n', file], directory), { code: 0, stdout: '', stderr: '' })
-    const words = async (...typed: string[]) => {
-      const script = 'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _dploy; printf "%s\\n" "${COMPREPLY[@]}"'
-      const printed = await run('bash', ['-c', script, 'bash', file, 'dploy', ...typed], directory)
-      assert.equal(printed.stderr, '')
-      return printed.stdout.trimEnd().split('\n')
-    }
-    assert.deepEqual(await words('deploy'), ['deploy', 'deployments'])
-    assert.deepEqual(await words('deploy', ''), ['production', 'staging'])
-    assert.deepEqual(await words('deploy', 'st'), ['staging'])
-    assert.deepEqual(await words('deploy', '--re'), ['--revision'])
-    assert.deepEqual(await words('rollback', '--re'), ['--release'])
-    assert.deepEqual(await words('deploy', '--con'), ['--config'])
-  })
+  test(
+    'the completion for bash is sound, and knows commands, options and environments',
+    { skip: has('bash', '--version') ? false : 'bash is not installed' },
+    async () => {
+      const { code, stdout } = await dploy('completion', 'bash')
+      assert.equal(code, 0)
+      const file = join(directory, 'completion.bash')
+      writeFileSync(file, stdout)
+      assert.deepEqual(await run('bash', ['-n', file], directory), { code: 0, stdout: '', stderr: '' })
+      const words = async (...typed: string[]) => {
+        const script =
+          'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _dploy; printf "%s\\n" "${COMPREPLY[@]}"'
+        const printed = await run('bash', ['-c', script, 'bash', file, 'dploy', ...typed], directory)
+        assert.equal(printed.stderr, '')
+        return printed.stdout.trimEnd().split('\n')
+      }
+      assert.deepEqual(await words('deploy'), ['deploy', 'deployments'])
+      assert.deepEqual(await words('deploy', ''), ['production', 'staging'])
+      assert.deepEqual(await words('deploy', 'st'), ['staging'])
+      assert.deepEqual(await words('deploy', '--re'), ['--revision'])
+      assert.deepEqual(await words('rollback', '--re'), ['--release'])
+      assert.deepEqual(await words('deploy', '--con'), ['--config'])
+    },
+  )
 })
 
-describe('on a terminal', { timeout: 120_000, skip: has('script', '--version') ? false : 'script(1) is not installed' }, () => {
-  test('a narrow one: everything is drawn in its width, with colours', async () => {
-    const shown = await onTerminal(44, {})
-    const lines = linesOf(shown)
-    assert.ok(lines.some((line) => line.startsWith('Deployment 1 · hello → demo')), shown)
-    assert.ok(lines.some((line) => line.startsWith('  ✓ web1')), shown)
-    for (const line of lines) if (/^(?:Deployment|resolve|traffic| {2}[✓▸•·✗] )/.test(line)) assert.ok([...line].length <= 44, line)
-    assert.match(shown, /\u001b\[32m/)
-    // Drawn over what was there, and the cursor is given back.
-    assert.match(shown, /\u001b\[(?:1A|\d*G|2K|0?J)/)
-    assert.ok(shown.lastIndexOf('\u001b[?25h') > shown.lastIndexOf('\u001b[?25l'), 'the cursor stays hidden')
-  })
+describe(
+  'on a terminal',
+  { timeout: 120_000, skip: has('script', '--version') ? false : 'script(1) is not installed' },
+  () => {
+    test('a narrow one: everything is drawn in its width, with colours', async () => {
+      const shown = await onTerminal(44, {})
+      const lines = linesOf(shown)
+      assert.ok(
+        lines.some((line) => line.startsWith('Deployment 1 · hello → demo')),
+        shown,
+      )
+      assert.ok(
+        lines.some((line) => line.startsWith('  ✓ web1')),
+        shown,
+      )
+      for (const line of lines)
+        if (/^(?:Deployment|resolve|traffic| {2}[✓▸•·✗] )/.test(line)) assert.ok([...line].length <= 44, line)
+      assert.match(shown, /\u001b\[32m/)
+      // Drawn over what was there, and the cursor is given back.
+      assert.match(shown, /\u001b\[(?:1A|\d*G|2K|0?J)/)
+      assert.ok(shown.lastIndexOf('\u001b[?25h') > shown.lastIndexOf('\u001b[?25l'), 'the cursor stays hidden')
+    })
 
-  test('a wide one with NO_COLOR: the same, without a colour', async () => {
-    const shown = await onTerminal(140, { NO_COLOR: '1' })
-    const lines = linesOf(shown)
-    assert.ok(lines.some((line) => /resolve ✓ .* → build ✓ .* → activate/.test(line)), shown)
-    assert.match(shown, /\d+ requests seen/)
-    // SGR (ECMA-48, 8.3.117) sets colours and weights.
-    assert.doesNotMatch(shown, /\u001b\[[\d;]*m/)
-  })
-})
+    test('a wide one with NO_COLOR: the same, without a colour', async () => {
+      const shown = await onTerminal(140, { NO_COLOR: '1' })
+      const lines = linesOf(shown)
+      assert.ok(
+        lines.some((line) => /resolve ✓ .* → build ✓ .* → activate/.test(line)),
+        shown,
+      )
+      assert.match(shown, /\d+ requests seen/)
+      // SGR (ECMA-48, 8.3.117) sets colours and weights.
+      assert.doesNotMatch(shown, /\u001b\[[\d;]*m/)
+    })
+  },
+)
 
 /** `dploy demo --once` with two servers on a pseudo-terminal of so many columns. Answers what came to it. */
 async function onTerminal(columns: number, env: Record<string, string>): Promise<string> {
@@ -114,7 +137,13 @@ async function onTerminal(columns: number, env: Record<string, string>): Promise
   try {
     const { NO_COLOR: _, FORCE_COLOR: __, ...own } = process.env
     const command = `stty cols ${columns} rows 40; exec "$DPLOY_PROGRAM" demo --once --servers 2 --balancer builtin`
-    const printed = await run('script', ['--quiet', '--return', '--command', command, '/dev/null'], directory, { ...own, TERM: 'xterm-256color', TMPDIR: directory, DPLOY_PROGRAM: program, ...env })
+    const printed = await run('script', ['--quiet', '--return', '--command', command, '/dev/null'], directory, {
+      ...own,
+      TERM: 'xterm-256color',
+      TMPDIR: directory,
+      DPLOY_PROGRAM: program,
+      ...env,
+    })
     assert.equal(printed.code, 0, printed.stdout)
     assert.ok(!existsSync(join(directory, 'hello')))
     return printed.stdout
@@ -127,8 +156,18 @@ function linesOf(shown: string): string[] {
   return stripVTControlCharacters(shown.replaceAll('\r', '')).split('\n')
 }
 
-async function run(file: string, args: readonly string[], cwd: string, env: NodeJS.ProcessEnv = process.env): Promise<Printed> {
-  const child = spawn(file, args, { cwd, env: { ...env, DPLOY_URL: '' }, stdio: ['ignore', 'pipe', 'pipe'], timeout: 100_000 })
+async function run(
+  file: string,
+  args: readonly string[],
+  cwd: string,
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<Printed> {
+  const child = spawn(file, args, {
+    cwd,
+    env: { ...env, DPLOY_URL: '' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: 100_000,
+  })
   let [stdout, stderr] = ['', '']
   child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()))
   child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()))

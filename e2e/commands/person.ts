@@ -19,10 +19,19 @@ export class Person implements AsyncDisposable {
   constructor(place: { directory: string; environment: NodeJS.ProcessEnv }, ...args: string[]) {
     this.#place = place
     // Notes how the terminal was set before and after.
-    writeFileSync(join(place.directory, 'person.sh'), 'stty cols 90 rows 30; stty -g > before; "$@" ; code=$?; stty -g > after; exit $code\n')
+    writeFileSync(
+      join(place.directory, 'person.sh'),
+      'stty cols 90 rows 30; stty -g > before; "$@" ; code=$?; stty -g > after; exit $code\n',
+    )
     this.child = spawn(script, ['-q', '-f', '-e', '-c', 'exec sh person.sh "$NODE" "$PROGRAM" $ARGS', '/dev/null'], {
       cwd: place.directory,
-      env: { ...place.environment, TERM: 'xterm-256color', NODE: process.execPath, PROGRAM: program, ARGS: args.join(' ') },
+      env: {
+        ...place.environment,
+        TERM: 'xterm-256color',
+        NODE: process.execPath,
+        PROGRAM: program,
+        ARGS: args.join(' '),
+      },
       stdio: ['pipe', 'pipe', 'inherit'],
       detached: true,
     })
@@ -35,25 +44,40 @@ export class Person implements AsyncDisposable {
 
   async sees(pattern: RegExp, patience = 20_000): Promise<void> {
     for (const deadline = Date.now() + patience; !pattern.test(this.shown); await delay(20)) {
-      if (Date.now() > deadline) assert.fail(`${String(pattern)} was not shown within ${patience} ms:\n${JSON.stringify(this.shown)}`)
+      if (Date.now() > deadline)
+        assert.fail(`${String(pattern)} was not shown within ${patience} ms:\n${JSON.stringify(this.shown)}`)
     }
   }
 
   /** The CLI's own process. */
   get dploy(): number {
-    const below = (pid: number): number[] => readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number).flatMap((child) => [child, ...below(child)])
-    return below(this.child.pid!).find((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith(process.execPath))!
+    const below = (pid: number): number[] =>
+      readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
+        .trim()
+        .split(' ')
+        .filter(Boolean)
+        .map(Number)
+        .flatMap((child) => [child, ...below(child)])
+    return below(this.child.pid!).find((pid) =>
+      readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith(process.execPath),
+    )!
   }
 
   async code(patience = 60_000): Promise<number> {
     const late = AbortSignal.timeout(patience)
-    if (this.child.exitCode === null) await once(this.child, 'exit', { signal: late }).catch(() => assert.fail(`it did not end within ${patience} ms:\n${JSON.stringify(this.shown)}`))
+    if (this.child.exitCode === null)
+      await once(this.child, 'exit', { signal: late }).catch(() =>
+        assert.fail(`it did not end within ${patience} ms:\n${JSON.stringify(this.shown)}`),
+      )
     return this.child.exitCode!
   }
 
   /** Whether the terminal is as it was. */
   restored(): void {
-    assert.equal(readFileSync(join(this.#place.directory, 'after'), 'utf8'), readFileSync(join(this.#place.directory, 'before'), 'utf8'))
+    assert.equal(
+      readFileSync(join(this.#place.directory, 'after'), 'utf8'),
+      readFileSync(join(this.#place.directory, 'before'), 'utf8'),
+    )
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

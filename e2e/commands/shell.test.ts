@@ -26,7 +26,8 @@ describe('dploy shell', { skip: reason, concurrency: 1, timeout: 120_000 }, () =
     await person.sees(/30 90\s+256\s+\/dev\/pts\/\d+\s+<web1>/)
     const local = terminalOf(person.child.pid!)!
     spawn('stty', ['-F', local, 'cols', '101', 'rows', '44'])
-    for (const deadline = Date.now() + 10_000; !/44 101/.test(person.shown) && Date.now() < deadline; await delay(200)) person.type('stty size\r')
+    for (const deadline = Date.now() + 10_000; !/44 101/.test(person.shown) && Date.now() < deadline; await delay(200))
+      person.type('stty size\r')
     await person.sees(/44 101/)
     person.type(`printf '\\033[31mred\\033[0m\\n'\r`)
     await person.sees(/\u001B\[31mred\u001B\[0m/)
@@ -73,7 +74,8 @@ describe('dploy shell', { skip: reason, concurrency: 1, timeout: 120_000 }, () =
       else person.type('\r~.')
       assert.equal(await person.code(), 255)
       person.restored()
-      for (const deadline = Date.now() + 10_000; existsSync(`/proc/${pid}/cmdline`); await delay(20)) assert.ok(Date.now() < deadline, 'the shell on the server still runs')
+      for (const deadline = Date.now() + 10_000; existsSync(`/proc/${pid}/cmdline`); await delay(20))
+        assert.ok(Date.now() < deadline, 'the shell on the server still runs')
       rmSync(file)
     }
   })
@@ -88,26 +90,36 @@ describe('dploy shell', { skip: reason, concurrency: 1, timeout: 120_000 }, () =
   })
 
   test('is in the record', async () => {
-    const { runs } = await team.client.call('runs', { params: { application: 'shop', environment: 'production' }, query: {} })
+    const { runs } = await team.client.call('runs', {
+      params: { application: 'shop', environment: 'production' },
+      query: {},
+    })
     assert.ok(runs.length > 0 && runs.every((run) => run.kind === 'shell' && run.finishedAt !== null))
     assert.equal(runs.at(-1)!.outcomes[0]!.code, 7)
   })
 })
 
-test('python3 makes the terminal where script(1) is not, and where neither is, that is said', { skip: existsSync('/usr/bin/python3') ? false : 'needs /usr/bin/python3' }, async () => {
-  const directory = mkdtempSync(join(tmpdir(), 'dploy-pty-'))
-  try {
-    symlinkSync('/usr/bin/python3', join(directory, 'python3'))
-    const { file, args } = terminalProgram([directory])
-    const child = spawn(file, args, { env: { PATH: '/usr/bin:/bin', DPLOY_COLUMNS: '77', DPLOY_ROWS: '11', DPLOY_SHELL: '/bin/sh', TERM: 'xterm' }, stdio: ['pipe', 'pipe', 'inherit'] })
-    let shown = ''
-    child.stdout.on('data', (chunk: Buffer) => (shown += chunk.toString()))
-    child.stdin.write('stty size; exit 5\n')
-    const [code] = (await once(child, 'exit')) as [number]
-    assert.match(shown, /11 77/)
-    assert.equal(code, 5)
-    assert.throws(() => terminalProgram(['/nonexistent']), { code: 'shell.no_terminal' })
-  } finally {
-    rmSync(directory, { recursive: true, force: true })
-  }
-})
+test(
+  'python3 makes the terminal where script(1) is not, and where neither is, that is said',
+  { skip: existsSync('/usr/bin/python3') ? false : 'needs /usr/bin/python3' },
+  async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'dploy-pty-'))
+    try {
+      symlinkSync('/usr/bin/python3', join(directory, 'python3'))
+      const { file, args } = terminalProgram([directory])
+      const child = spawn(file, args, {
+        env: { PATH: '/usr/bin:/bin', DPLOY_COLUMNS: '77', DPLOY_ROWS: '11', DPLOY_SHELL: '/bin/sh', TERM: 'xterm' },
+        stdio: ['pipe', 'pipe', 'inherit'],
+      })
+      let shown = ''
+      child.stdout.on('data', (chunk: Buffer) => (shown += chunk.toString()))
+      child.stdin.write('stty size; exit 5\n')
+      const [code] = (await once(child, 'exit')) as [number]
+      assert.match(shown, /11 77/)
+      assert.equal(code, 5)
+      assert.throws(() => terminalProgram(['/nonexistent']), { code: 'shell.no_terminal' })
+    } finally {
+      rmSync(directory, { recursive: true, force: true })
+    }
+  },
+)

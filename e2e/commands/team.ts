@@ -32,7 +32,13 @@ export class Team implements AsyncDisposable {
   readonly #serve: readonly string[]
   #control: ChildProcess | null = null
 
-  private constructor(directory: string, names: string[], port: number, connection: Connection, serve: readonly string[]) {
+  private constructor(
+    directory: string,
+    names: string[],
+    port: number,
+    connection: Connection,
+    serve: readonly string[],
+  ) {
     this.directory = directory
     this.names = names
     this.url = `http://127.0.0.1:${port}`
@@ -41,7 +47,11 @@ export class Team implements AsyncDisposable {
   }
 
   /** `tags` of each server by its index; `serve`: options of `dploy serve`. */
-  static async up(options: { servers: number; serve?: readonly string[]; tags?: (index: number) => Record<string, string> }): Promise<Team> {
+  static async up(options: {
+    servers: number
+    serve?: readonly string[]
+    tags?: (index: number) => Record<string, string>
+  }): Promise<Team> {
     const directory = mkdtempSync(join(tmpdir(), 'dploy-team-'))
     const names = Array.from({ length: options.servers }, (_, index) => `web${index + 1}`)
     writeFileSync(
@@ -49,11 +59,22 @@ export class Team implements AsyncDisposable {
       JSON.stringify({
         application: 'shop',
         service: { command: 'node server.mjs', port: 3000 },
-        environments: { production: { branch: 'main', servers: names.map((name, index) => ({ name, tags: options.tags?.(index) ?? {} })) } },
+        environments: {
+          production: {
+            branch: 'main',
+            servers: names.map((name, index) => ({ name, tags: options.tags?.(index) ?? {} })),
+          },
+        },
       }),
     )
     const [port] = await freePorts(1)
-    const team = new Team(directory, names, port!, overSocket(join(directory, '.dploy/control.sock')), options.serve ?? [])
+    const team = new Team(
+      directory,
+      names,
+      port!,
+      overSocket(join(directory, '.dploy/control.sock')),
+      options.serve ?? [],
+    )
     try {
       await team.startControl()
       await team.#startAgents()
@@ -68,13 +89,24 @@ export class Team implements AsyncDisposable {
   async startControl(): Promise<void> {
     const log = openSync(this.controlLog, 'a')
     // Tethered, so that nothing is left when the tests are killed.
-    const args = [join(top, 'src/cli/demo/tether.ts'), process.execPath, program, 'serve', '--listen', new URL(this.url).host, '--json', ...this.#serve]
+    const args = [
+      join(top, 'src/cli/demo/tether.ts'),
+      process.execPath,
+      program,
+      'serve',
+      '--listen',
+      new URL(this.url).host,
+      '--json',
+      ...this.#serve,
+    ]
     const control = spawn(process.execPath, args, { cwd: this.directory, stdio: ['pipe', 'pipe', log], detached: true })
     closeSync(log)
     this.#control = control
     await Promise.race([
       once(createInterface({ input: control.stdout! }), 'line'),
-      once(control, 'exit').then(() => Promise.reject(new Error(`dploy serve ended:\n${readFileSync(this.controlLog, 'utf8')}`))),
+      once(control, 'exit').then(() =>
+        Promise.reject(new Error(`dploy serve ended:\n${readFileSync(this.controlLog, 'utf8')}`)),
+      ),
     ])
   }
 
@@ -91,7 +123,11 @@ export class Team implements AsyncDisposable {
 
   /** Starts `dploy` against this control plane. */
   start(...args: string[]): ChildProcess {
-    return spawn(process.execPath, [program, ...args], { cwd: this.directory, stdio: ['ignore', 'pipe', 'pipe'], env: this.environment })
+    return spawn(process.execPath, [program, ...args], {
+      cwd: this.directory,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: this.environment,
+    })
   }
 
   get environment(): NodeJS.ProcessEnv {
@@ -150,15 +186,33 @@ export class Team implements AsyncDisposable {
       mkdirSync(this.root(name))
       this.agents.push(this.#startAgent(name, { DPLOY_JOIN_TOKEN: token }))
     }
-    await this.client.call('apply', { body: { text: readFileSync(join(this.directory, 'dploy.yml'), 'utf8'), base: this.directory } })
+    await this.client.call('apply', {
+      body: { text: readFileSync(join(this.directory, 'dploy.yml'), 'utf8'), base: this.directory },
+    })
     await this.untilConnected(60_000)
   }
 
   #startAgent(name: string, env: Record<string, string>): ChildProcess {
     const root = this.root(name)
     const log = openSync(join(this.directory, `${name}.log`), 'a')
-    const args = [join(top, 'src/agent/main.ts'), 'run', '--name', name, '--state', join(root, 'var/lib/dploy'), '--root', root, '--join', this.url, '--tethered']
-    const agent = spawn(process.execPath, args, { stdio: ['pipe', log, log], env: { ...process.env, ...env }, detached: true })
+    const args = [
+      join(top, 'src/agent/main.ts'),
+      'run',
+      '--name',
+      name,
+      '--state',
+      join(root, 'var/lib/dploy'),
+      '--root',
+      root,
+      '--join',
+      this.url,
+      '--tethered',
+    ]
+    const agent = spawn(process.execPath, args, {
+      stdio: ['pipe', log, log],
+      env: { ...process.env, ...env },
+      detached: true,
+    })
     closeSync(log)
     return agent
   }
@@ -166,7 +220,9 @@ export class Team implements AsyncDisposable {
   /** Waits until every agent is connected. Throws after `patience` milliseconds. */
   async untilConnected(patience: number): Promise<void> {
     for (const deadline = Date.now() + patience; ; await delay(50)) {
-      const { servers } = await this.client.call('status', { params: { application: 'shop', environment: 'production' } })
+      const { servers } = await this.client.call('status', {
+        params: { application: 'shop', environment: 'production' },
+      })
       const absent = servers.filter((server) => !server.connected).map((server) => server.name)
       if (absent.length === 0) return
       if (Date.now() > deadline) throw new Error(`not connected after ${patience} ms: ${absent.join(', ')}`)
@@ -185,5 +241,7 @@ export async function ended(child: ChildProcess): Promise<Ended> {
 
 /** Memory of a process now, in bytes (proc_pid_status(5)); `VmHWM`: the most it ever had. 0: it has ended, and nobody has asked for its exit code yet. */
 export function memoryOf(pid: number, what: 'VmRSS' | 'VmHWM' = 'VmRSS'): number {
-  return Number(new RegExp(`^${what}:\\s+(\\d+) kB`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) * 1024
+  return (
+    Number(new RegExp(`^${what}:\\s+(\\d+) kB`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) * 1024
+  )
 }

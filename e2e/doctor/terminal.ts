@@ -19,8 +19,17 @@ export function pathWithDploy(directory: string): string {
 }
 
 /** Types a line into a shell in a terminal, as it was suggested, and answers what is asked for. Answers what was shown, and how it ended. */
-export async function typeLine(line: string, place: { directory: string; environment: NodeJS.ProcessEnv }, answers: Answers = []): Promise<{ code: number | null; shown: string }> {
-  const child = spawn(script, ['-q', '-f', '-e', '-c', 'stty -echo cols 200; exec sh -c "$LINE"', '/dev/null'], { cwd: place.directory, env: { ...place.environment, LINE: line, TERM: 'xterm' }, stdio: ['pipe', 'pipe', 'inherit'], detached: true })
+export async function typeLine(
+  line: string,
+  place: { directory: string; environment: NodeJS.ProcessEnv },
+  answers: Answers = [],
+): Promise<{ code: number | null; shown: string }> {
+  const child = spawn(script, ['-q', '-f', '-e', '-c', 'stty -echo cols 200; exec sh -c "$LINE"', '/dev/null'], {
+    cwd: place.directory,
+    env: { ...place.environment, LINE: line, TERM: 'xterm' },
+    stdio: ['pipe', 'pipe', 'inherit'],
+    detached: true,
+  })
   const exit = once(child, 'exit')
   const limit = setTimeout(() => child.kill('SIGKILL'), 20_000)
   let shown = ''

@@ -9,7 +9,9 @@ import http from 'node:http'
 import { existsSync, readFileSync } from 'node:fs'
 import net from 'node:net'
 
-const words = readFileSync(new URL('version.txt', import.meta.url), 'utf8').trim().split(/\s+/)
+const words = readFileSync(new URL('version.txt', import.meta.url), 'utf8')
+  .trim()
+  .split(/\s+/)
 const fault = (name) => {
   const found = words.find((word) => new RegExp(`^${name}(=\\d+)?(@${process.env.DPLOY_SERVER})?$`).test(word))
   return found === undefined ? null : Number(/=(\d+)/.exec(found)?.[1] ?? 1)

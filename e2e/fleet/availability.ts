@@ -18,9 +18,15 @@ function findReason(): string | null {
   const directories = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin']
   const missing = programs.filter((name) => !directories.some((directory) => existsSync(join(directory, name))))
   if (missing.length > 0) return `a fleet needs ${missing.join(', ')}`
-  if (!/\boverlay$/m.test(readFileSync('/proc/filesystems', 'utf8')) && spawnSync('modprobe', ['overlay']).status !== 0) return 'a fleet needs overlayfs'
+  if (!/\boverlay$/m.test(readFileSync('/proc/filesystems', 'utf8')) && spawnSync('modprobe', ['overlay']).status !== 0)
+    return 'a fleet needs overlayfs'
   // Root of a container is often not allowed to do what a fleet does.
-  const trial = spawnSync('unshare', ['--mount', '--net', '--pid', '--fork', '--kill-child', 'mount', '-t', 'tmpfs', 'fleet-trial', '/mnt'], { timeout: 5000 })
-  if (trial.status !== 0) return `a fleet needs to mount file systems and make namespaces: ${trial.stderr.toString().trim()}`
+  const trial = spawnSync(
+    'unshare',
+    ['--mount', '--net', '--pid', '--fork', '--kill-child', 'mount', '-t', 'tmpfs', 'fleet-trial', '/mnt'],
+    { timeout: 5000 },
+  )
+  if (trial.status !== 0)
+    return `a fleet needs to mount file systems and make namespaces: ${trial.stderr.toString().trim()}`
   return null
 }

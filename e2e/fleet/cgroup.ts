@@ -13,7 +13,9 @@ export class Cgroup {
 
   constructor(run: string, server: string) {
     const isUnified = existsSync(join(top, 'cgroup.controllers'))
-    const hierarchies = isUnified ? [top] : ['systemd', 'unified', 'cpuacct'].map((name) => join(top, name)).filter((path) => existsSync(path))
+    const hierarchies = isUnified
+      ? [top]
+      : ['systemd', 'unified', 'cpuacct'].map((name) => join(top, name)).filter((path) => existsSync(path))
     this.#directories = hierarchies.map((path) => join(path, run, server))
   }
 
@@ -34,8 +36,11 @@ export class Cgroup {
   /** Seconds of CPU that the server's processes have used since the groups were made, those that ended too. */
   cpuSeconds(): number {
     for (const directory of this.#directories) {
-      if (existsSync(join(directory, 'cpuacct.usage'))) return Number(readFileSync(join(directory, 'cpuacct.usage'), 'utf8')) / 1e9
-      const usage = existsSync(join(directory, 'cpu.stat')) ? /^usage_usec (\d+)/m.exec(readFileSync(join(directory, 'cpu.stat'), 'utf8')) : null
+      if (existsSync(join(directory, 'cpuacct.usage')))
+        return Number(readFileSync(join(directory, 'cpuacct.usage'), 'utf8')) / 1e9
+      const usage = existsSync(join(directory, 'cpu.stat'))
+        ? /^usage_usec (\d+)/m.exec(readFileSync(join(directory, 'cpu.stat'), 'utf8'))
+        : null
       if (usage && !this.#directories.some((other) => other.includes('/cpuacct/'))) return Number(usage[1]) / 1e6
     }
     return 0
@@ -62,6 +67,7 @@ export class Cgroup {
 }
 
 function removeTree(directory: string): void {
-  for (const entry of readdirSync(directory, { withFileTypes: true })) if (entry.isDirectory()) removeTree(join(directory, entry.name))
+  for (const entry of readdirSync(directory, { withFileTypes: true }))
+    if (entry.isDirectory()) removeTree(join(directory, entry.name))
   rmdirSync(directory)
 }

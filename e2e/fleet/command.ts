@@ -17,7 +17,11 @@ export interface CommandOptions {
 }
 
 /** Runs a program to its end and gives back what it printed. Throws only when it cannot start, takes too long or is aborted. */
-export async function runCommand(file: string, args: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
+export async function runCommand(
+  file: string,
+  args: readonly string[],
+  options: CommandOptions = {},
+): Promise<CommandResult> {
   const { timeout = 30_000, env = process.env, signal } = options
   signal?.throwIfAborted()
   // In a group of its own: nsenter's child, and whatever a command started, must end with it.
@@ -38,7 +42,15 @@ export async function runCommand(file: string, args: readonly string[], options:
     child.stdout.destroy()
     child.stderr.destroy()
   }
-  const timer = setTimeout(() => end(new Error(`took longer than ${timeout} ms and was killed: ${shown(file, args)}\n${Buffer.concat(stderr).toString()}`)), timeout)
+  const timer = setTimeout(
+    () =>
+      end(
+        new Error(
+          `took longer than ${timeout} ms and was killed: ${shown(file, args)}\n${Buffer.concat(stderr).toString()}`,
+        ),
+      ),
+    timeout,
+  )
   const abort = (): void => end(signal?.reason)
   signal?.addEventListener('abort', abort, { once: true })
   try {

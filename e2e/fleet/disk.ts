@@ -12,9 +12,21 @@ export function rootOf(run: Run, server: string): string {
 /** Mounts a server's file system; what the server wrote before is there again. `/srv` is no layer: 20,000 files cost there what they cost on a disk. */
 export async function mountDisk(run: Run, server: string, base: string): Promise<void> {
   const directory = join(diskDirectory(run.number), server)
-  const [upper, work, root, srv] = ['upper', 'work', 'root', 'srv'].map((name) => join(directory, name)) as [string, string, string, string]
+  const [upper, work, root, srv] = ['upper', 'work', 'root', 'srv'].map((name) => join(directory, name)) as [
+    string,
+    string,
+    string,
+    string,
+  ]
   for (const path of [upper, work, root, srv]) mkdirSync(path, { recursive: true, mode: 0o755 })
-  await mustRun('mount', ['-t', 'overlay', machineOf(run, server), '-o', `lowerdir=${base},upperdir=${upper},workdir=${work}`, root])
+  await mustRun('mount', [
+    '-t',
+    'overlay',
+    machineOf(run, server),
+    '-o',
+    `lowerdir=${base},upperdir=${upper},workdir=${work}`,
+    root,
+  ])
   await mustRun('mount', ['--bind', srv, join(root, 'srv')])
 }
 
@@ -29,11 +41,13 @@ export async function removeDisks(run: Run): Promise<void> {
   const directory = diskDirectory(run.number)
   // Deepest first.
   for (const point of mountsUnder(directory).reverse()) await unmount(point)
-  if (mountsUnder(directory).length > 0) throw new Error(`Something is still mounted under ${directory}: not removing it`)
+  if (mountsUnder(directory).length > 0)
+    throw new Error(`Something is still mounted under ${directory}: not removing it`)
   await mustRun('rm', ['-rf', '--one-file-system', '--', directory], { timeout: 120_000 })
   for (const server of run.servers) {
     // What systemd-nspawn would have removed itself, had it not been killed.
-    for (const place of ['propagate', 'unix-export']) rmSync(join('/run/systemd/nspawn', place, machineOf(run, server.name)), { recursive: true, force: true })
+    for (const place of ['propagate', 'unix-export'])
+      rmSync(join('/run/systemd/nspawn', place, machineOf(run, server.name)), { recursive: true, force: true })
   }
 }
 

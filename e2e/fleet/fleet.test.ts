@@ -38,7 +38,8 @@ describe('a fleet of two servers', { skip, timeout: 240_000 }, () => {
   })
 
   test('has bare servers', async () => {
-    for (const program of ['node', 'python3', 'git', 'curl']) assert.notEqual((await fleet.server('web1').exec('sh', ['-c', 'command -v "$1"', 'sh', program])).code, 0)
+    for (const program of ['node', 'python3', 'git', 'curl'])
+      assert.notEqual((await fleet.server('web1').exec('sh', ['-c', 'command -v "$1"', 'sh', program])).code, 0)
   })
 
   test("answers the machine's own ssh, and its host key is known", async () => {
@@ -48,12 +49,22 @@ describe('a fleet of two servers', { skip, timeout: 240_000 }, () => {
     }
     const { ssh } = fleet.server('web2')
     const options = ['-o', 'BatchMode=yes', '-o', `UserKnownHostsFile=${ssh.knownHostsFile}`, '-i', ssh.identityFile]
-    assert.equal((await runCommand('ssh', [...options, '-p', String(ssh.port), `${ssh.user}@${ssh.host}`, 'hostname'], { timeout: 10_000 })).stdout, 'web2\n')
+    assert.equal(
+      (
+        await runCommand('ssh', [...options, '-p', String(ssh.port), `${ssh.user}@${ssh.host}`, 'hostname'], {
+          timeout: 10_000,
+        })
+      ).stdout,
+      'web2\n',
+    )
   })
 
   test('runs commands with their input, output, code and time limit', async () => {
     const server = fleet.server('web1')
-    assert.deepEqual(await server.exec('sh', ['-c', 'cat; echo "$1" >&2; exit 7', 'sh', "it's $HOME"], { stdin: 'in' }), { code: 7, signal: null, stdout: 'in', stderr: "it's $HOME\n" })
+    assert.deepEqual(
+      await server.exec('sh', ['-c', 'cat; echo "$1" >&2; exit 7', 'sh', "it's $HOME"], { stdin: 'in' }),
+      { code: 7, signal: null, stdout: 'in', stderr: "it's $HOME\n" },
+    )
     await assert.rejects(server.exec('sleep', ['4321'], { timeout: 200 }), /took longer than 200 ms/)
     assert.doesNotMatch(await server.mustExec('ps', ['-e', '-o', 'args']), /sleep 4321/)
     await assert.rejects(server.mustExec('false'), /false .* on web1 ended with 1/)
@@ -75,13 +86,22 @@ describe('a fleet of two servers', { skip, timeout: 240_000 }, () => {
   test('reaches the host and each other, and nothing else', async () => {
     assert.ok(isFleetAddress(fleet.hostAddress))
     assert.ok(!isFleetAddress('192.0.2.1'))
-    assert.match(await fleet.server('web1').mustExec('ip', ['-4', 'route']), /^10\.231\.\d+\.0\/24 [^\n]*\n$|^172\.29[^\n]*\n$|^198\.18[^\n]*\n$/)
+    assert.match(
+      await fleet.server('web1').mustExec('ip', ['-4', 'route']),
+      /^10\.231\.\d+\.0\/24 [^\n]*\n$|^172\.29[^\n]*\n$|^198\.18[^\n]*\n$/,
+    )
     assert.equal(await fleet.server('web1').mustExec('bash', ['-c', 'exec 3<>/dev/tcp/web2/22; head -c 4 <&3']), 'SSH-')
   })
 
   test('counts the time that its processors take', async () => {
     const before = fleet.server('web1').cpuSeconds
-    await fleet.server('web1').mustExec('systemd-run', ['--wait', '--quiet', 'sh', '-c', 'i=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done'], { timeout: 30_000 })
+    await fleet
+      .server('web1')
+      .mustExec(
+        'systemd-run',
+        ['--wait', '--quiet', 'sh', '-c', 'i=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done'],
+        { timeout: 30_000 },
+      )
     assert.ok(fleet.server('web1').cpuSeconds - before > 0.05, 'the loop of the unit is in it')
   })
 
@@ -120,7 +140,9 @@ describe('a fleet of two servers', { skip, timeout: 240_000 }, () => {
 })
 
 test('a fleet whose owner is killed is taken down all the same', { skip, timeout: 120_000 }, async () => {
-  const owner = spawn(process.execPath, [join(import.meta.dirname, 'fixtures/owner.ts')], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const owner = spawn(process.execPath, [join(import.meta.dirname, 'fixtures/owner.ts')], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   const ended = once(owner, 'exit')
   const [line] = (await once(createInterface(owner.stdout), 'line')) as [string]
   const { number } = JSON.parse(line) as { number: number }
@@ -133,11 +155,16 @@ test('a fleet whose owner is killed is taken down all the same', { skip, timeout
 })
 
 test('a fleet whose owner and watchdog are killed is taken down by the next', { skip, timeout: 120_000 }, async () => {
-  const owner = spawn(process.execPath, [join(import.meta.dirname, 'fixtures/owner.ts')], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const owner = spawn(process.execPath, [join(import.meta.dirname, 'fixtures/owner.ts')], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   const ended = once(owner, 'exit')
   const [line] = (await once(createInterface(owner.stdout), 'line')) as [string]
   const { number } = JSON.parse(line) as { number: number }
-  const watchdogs = readFileSync(`/proc/${owner.pid}/task/${owner.pid}/children`, 'utf8').trim().split(' ').map(Number)
+  const watchdogs = readFileSync(`/proc/${owner.pid}/task/${owner.pid}/children`, 'utf8')
+    .trim()
+    .split(' ')
+    .map(Number)
     .filter((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('watchdog.ts'))
   assert.equal(watchdogs.length, 1)
   process.kill(watchdogs[0]!, 'SIGKILL')
@@ -146,7 +173,10 @@ test('a fleet whose owner and watchdog are killed is taken down by the next', { 
   assert.notDeepEqual(await leftOf(number), [])
   await using next = await Fleet.up({ servers: 1, name: 'the next' })
   // The number may have been given to the next one: then what is there is its one server, not the two of before.
-  assert.deepEqual((await leftOf(number)).filter((what) => next.number !== number || what.includes('web2')), [])
+  assert.deepEqual(
+    (await leftOf(number)).filter((what) => next.number !== number || what.includes('web2')),
+    [],
+  )
 })
 
 async function reach(address: string): Promise<'reached' | 'nothing'> {
@@ -168,9 +198,17 @@ async function leftOf(number: number): Promise<string[]> {
   const run = `dpf${number}`
   const isOf = (name: string): boolean => new RegExp(`\\b${run}(\\b|-|\\.)`).test(name)
   // One that has ended, and is only not forgotten yet, has no command line any more.
-  const processes = readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && ownerOf(Number(pid)) && isOf(readIfThere(`/proc/${pid}/cgroup`)) && readIfThere(`/proc/${pid}/cmdline`) !== '')
+  const processes = readdirSync('/proc').filter(
+    (pid) =>
+      /^\d+$/.test(pid) &&
+      ownerOf(Number(pid)) &&
+      isOf(readIfThere(`/proc/${pid}/cgroup`)) &&
+      readIfThere(`/proc/${pid}/cmdline`) !== '',
+  )
   return [
-    ...readFileSync('/proc/self/mountinfo', 'utf8').split('\n').filter((mount) => isOf(mount) || mount.includes(`${diskDirectory(number)}/`)),
+    ...readFileSync('/proc/self/mountinfo', 'utf8')
+      .split('\n')
+      .filter((mount) => isOf(mount) || mount.includes(`${diskDirectory(number)}/`)),
     ...(existsSync('/run/netns') ? readdirSync('/run/netns') : []).filter(isOf),
     ...interfaces().filter(isOf),
     ...globSync(`/sys/fs/cgroup/{,*/}${run}`),
@@ -199,7 +237,12 @@ test('bin/fleet: up, list, exec and down', { skip, timeout: 120_000 }, async () 
     const server = `${number}/web1`
     const { stdout: listed } = await fleet('list')
     assert.match(listed, new RegExp(`^fleet ${number}: by hand \\(stays\\)\\n {2}web1 +[\\d.]+ +on$`, 'm'))
-    assert.deepEqual(await fleet('exec', server, '--', 'sh', '-c', 'hostname; ls /opt/there/main.ts; exit 3').then(({ code, stdout }) => [code, stdout]), [3, 'web1\n/opt/there/main.ts\n'])
+    assert.deepEqual(
+      await fleet('exec', server, '--', 'sh', '-c', 'hostname; ls /opt/there/main.ts; exit 3').then(
+        ({ code, stdout }) => [code, stdout],
+      ),
+      [3, 'web1\n/opt/there/main.ts\n'],
+    )
     const wrong = await fleet('exec', `${number}/web9`, '--', 'true')
     assert.equal(wrong.code, 1)
     assert.match(wrong.stderr, /^fleet: The fleet has no server web9; it has web1\n$/)

@@ -54,13 +54,18 @@ export class Fleet {
   static async up(options: FleetOptions): Promise<Fleet> {
     const { servers: count, bind = {}, name = 'fleet', sshd = [], stays = false, log = () => {} } = options
     if (count < 1 || count > 200) throw new Error(`A fleet has 1 to 200 servers, not ${count}`)
-    for (const abandoned of await sweepAbandoned()) log(`removed what was left of ${abandoned.name} (${abandoned.number})`)
+    for (const abandoned of await sweepAbandoned())
+      log(`removed what was left of ${abandoned.name} (${abandoned.number})`)
     const base = await baseRoot(log)
     const started = performance.now()
     const run = claimRun(name, stays ? undefined : ownerOf(process.pid), await networkChooser())
     const watchdog = stays ? undefined : watch(run)
     try {
-      run.servers = Array.from({ length: count }, (_, index) => ({ name: `web${index + 1}`, address: `${run.network}.${index + 11}`, process: undefined }))
+      run.servers = Array.from({ length: count }, (_, index) => ({
+        name: `web${index + 1}`,
+        address: `${run.network}.${index + 11}`,
+        process: undefined,
+      }))
       writeFileSync(join(runDirectory(run.number), 'options.json'), JSON.stringify({ base, bind, sshd }))
       saveRun(run)
       const servers = run.servers.map((state) => new Server(run, state, { base, bind, sshd }))
@@ -87,14 +92,24 @@ export class Fleet {
   static attach(number: number): Fleet {
     const run = readRun(number)
     if (!run) throw new Error(`There is no fleet ${number}. Run: bin/fleet list`)
-    const options = JSON.parse(readFileSync(join(runDirectory(number), 'options.json'), 'utf8')) as { base: string; bind: Record<string, string>; sshd: string[] }
-    return new Fleet(run, run.servers.map((state) => new Server(run, state, options)), undefined, 0)
+    const options = JSON.parse(readFileSync(join(runDirectory(number), 'options.json'), 'utf8')) as {
+      base: string
+      bind: Record<string, string>
+      sshd: string[]
+    }
+    return new Fleet(
+      run,
+      run.servers.map((state) => new Server(run, state, options)),
+      undefined,
+      0,
+    )
   }
 
   /** The server of this name. */
   server(name: string): Server {
     const server = this.servers.find((one) => one.name === name)
-    if (!server) throw new Error(`The fleet has no server ${name}; it has ${this.servers.map((one) => one.name).join(', ')}`)
+    if (!server)
+      throw new Error(`The fleet has no server ${name}; it has ${this.servers.map((one) => one.name).join(', ')}`)
     return server
   }
 
@@ -106,7 +121,10 @@ export class Fleet {
 
 /** Starts the process that takes the fleet down if this one cannot. In a session of its own: what ends this one's group does not reach it. */
 function watch(run: Run): ChildProcess {
-  const child = spawn(process.execPath, [join(import.meta.dirname, 'watchdog.ts'), String(run.number)], { detached: true, stdio: ['pipe', 'ignore', 'ignore'] })
+  const child = spawn(process.execPath, [join(import.meta.dirname, 'watchdog.ts'), String(run.number)], {
+    detached: true,
+    stdio: ['pipe', 'ignore', 'ignore'],
+  })
   child.unref()
   // An idle pipe must not keep this process from ending.
   const input = child.stdin as unknown as { unref(): void }
@@ -131,19 +149,34 @@ async function makeKeys(run: Run, servers: Server[]): Promise<void> {
     mustRun('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', comment, '-f', join(directory, name)])
   await make('id_ed25519', 'fleet')
   await inParallel(4, servers, (server) => make(`${server.name}.host`, server.name))
-  const known = servers.map((server) => `${server.address},${server.name} ${readFileSync(join(directory, `${server.name}.host.pub`), 'utf8')}`)
+  const known = servers.map(
+    (server) => `${server.address},${server.name} ${readFileSync(join(directory, `${server.name}.host.pub`), 'utf8')}`,
+  )
   writeFileSync(join(directory, 'known_hosts'), known.join(''))
   const blocks = servers.map(({ name, address, ssh }) =>
     [
-      `Host ${name} ${address}`, `HostName ${address}`, `User ${ssh.user}`, `IdentityFile ${ssh.identityFile}`, 'IdentitiesOnly yes', 'IdentityAgent none',
-      `UserKnownHostsFile ${ssh.knownHostsFile}`, 'GlobalKnownHostsFile none', 'StrictHostKeyChecking yes', 'BatchMode yes', '',
+      `Host ${name} ${address}`,
+      `HostName ${address}`,
+      `User ${ssh.user}`,
+      `IdentityFile ${ssh.identityFile}`,
+      'IdentitiesOnly yes',
+      'IdentityAgent none',
+      `UserKnownHostsFile ${ssh.knownHostsFile}`,
+      'GlobalKnownHostsFile none',
+      'StrictHostKeyChecking yes',
+      'BatchMode yes',
+      '',
     ].join('\n'),
   )
   writeFileSync(join(directory, 'config'), blocks.join('\n'))
 }
 
 /** Runs `work` for each item, at most `limit` at a time. The first error ends it once what is under way has settled. */
-async function inParallel<T>(limit: number, items: readonly T[], work: (item: T, index: number) => Promise<unknown>): Promise<void> {
+async function inParallel<T>(
+  limit: number,
+  items: readonly T[],
+  work: (item: T, index: number) => Promise<unknown>,
+): Promise<void> {
   let next = 0
   let failed = false
   const results = await Promise.allSettled(

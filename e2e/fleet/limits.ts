@@ -7,7 +7,9 @@ const perServer = { '/proc/sys/fs/inotify/max_user_instances': 16, '/proc/sys/fs
 
 /** Raises the kernel's limits where this many servers would not fit, and notes what they were. Never lowers one. */
 export function raiseLimits(servers: number): void {
-  const before: Record<string, number> = existsSync(saved) ? (JSON.parse(readFileSync(saved, 'utf8')) as Record<string, number>) : {}
+  const before: Record<string, number> = existsSync(saved)
+    ? (JSON.parse(readFileSync(saved, 'utf8')) as Record<string, number>)
+    : {}
   for (const [path, each] of Object.entries(perServer)) {
     const now = Number(readFileSync(path, 'utf8'))
     const wanted = (before[path] ?? now) + servers * each
@@ -21,6 +23,7 @@ export function raiseLimits(servers: number): void {
 /** Puts the limits back where they were. For when the last fleet is gone. */
 export function restoreLimits(): void {
   if (!existsSync(saved)) return
-  for (const [path, value] of Object.entries(JSON.parse(readFileSync(saved, 'utf8')) as Record<string, number>)) writeFileSync(path, String(value))
+  for (const [path, value] of Object.entries(JSON.parse(readFileSync(saved, 'utf8')) as Record<string, number>))
+    writeFileSync(path, String(value))
   rmSync(saved)
 }

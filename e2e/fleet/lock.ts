@@ -6,9 +6,13 @@ import { once } from 'node:events'
  * this process does, however it ends: no lock outlives its holder, so none is ever broken. Waits at most `patience` ms.
  */
 export async function lockFile(path: string, patience = 660_000): Promise<AsyncDisposable> {
-  const child = spawn('flock', ['--exclusive', '--timeout', String(Math.ceil(patience / 1000)), path, 'sh', '-c', 'echo locked; exec cat'], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  })
+  const child = spawn(
+    'flock',
+    ['--exclusive', '--timeout', String(Math.ceil(patience / 1000)), path, 'sh', '-c', 'echo locked; exec cat'],
+    {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    },
+  )
   child.stdin.on('error', () => {})
   const ended = once(child, 'close')
   const locked = await Promise.race([once(child.stdout, 'data').then(() => true), ended.then(() => false)])

@@ -14,21 +14,31 @@ export interface Mirror {
  * network can reach and its owner trusts. `directory` is /etc/apt except in tests. Throws when none is found.
  */
 export function findMirror(codename: string, directory = '/etc/apt'): Mirror {
-  const listed = ['sources.list', ...filesOf(join(directory, 'sources.list.d')).map((name) => join('sources.list.d', name))]
+  const listed = [
+    'sources.list',
+    ...filesOf(join(directory, 'sources.list.d')).map((name) => join('sources.list.d', name)),
+  ]
   for (const name of listed) {
     const path = join(directory, name)
     if (!existsSync(path)) continue
     const text = readFileSync(path, 'utf8')
     const found = (name.endsWith('.sources') ? deb822(text) : oneLine(text)).find(
-      (mirror) => mirror.suite === codename && mirror.components.includes('main') && /^(https?|file|ftp):/.test(mirror.uri),
+      (mirror) =>
+        mirror.suite === codename && mirror.components.includes('main') && /^(https?|file|ftp):/.test(mirror.uri),
     )
     if (found) return found
   }
-  throw new Error(`No Debian mirror for ${codename} in ${directory}/sources.list or sources.list.d. Add a line: deb http://deb.debian.org/debian ${codename} main`)
+  throw new Error(
+    `No Debian mirror for ${codename} in ${directory}/sources.list or sources.list.d. Add a line: deb http://deb.debian.org/debian ${codename} main`,
+  )
 }
 
 function filesOf(directory: string): string[] {
-  return existsSync(directory) ? readdirSync(directory).filter((name) => /\.(list|sources)$/.test(name)).sort() : []
+  return existsSync(directory)
+    ? readdirSync(directory)
+        .filter((name) => /\.(list|sources)$/.test(name))
+        .sort()
+    : []
 }
 
 function oneLine(text: string): Mirror[] {
@@ -37,7 +47,12 @@ function oneLine(text: string): Mirror[] {
     const match = /^\s*deb\s+(?:\[([^\]]*)\]\s+)?(\S+)\s+(\S+)\s+([^#]+)/.exec(line)
     if (!match) continue
     const keyring = /(?:^|\s)signed-by=(\S+)/i.exec(match[1] ?? '')?.[1]
-    mirrors.push({ uri: match[2]!, suite: match[3]!, components: match[4]!.trim().split(/\s+/), keyring: keyringOf(keyring) })
+    mirrors.push({
+      uri: match[2]!,
+      suite: match[3]!,
+      components: match[4]!.trim().split(/\s+/),
+      keyring: keyringOf(keyring),
+    })
   }
   return mirrors
 }
@@ -54,7 +69,8 @@ function deb822(text: string): Mirror[] {
     const words = (field: string): string[] => (fields.get(field) ?? '').split(/\s+/).filter(Boolean)
     if (!words('types').includes('deb') || /^(no|false|0)$/i.test(fields.get('enabled') ?? '')) continue
     for (const uri of words('uris')) {
-      for (const suite of words('suites')) mirrors.push({ uri, suite, components: words('components'), keyring: keyringOf(words('signed-by')[0]) })
+      for (const suite of words('suites'))
+        mirrors.push({ uri, suite, components: words('components'), keyring: keyringOf(words('signed-by')[0]) })
     }
   }
   return mirrors

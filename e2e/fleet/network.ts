@@ -10,9 +10,16 @@ const ranges = ['10.231', '172.29', '198.18']
 export async function networkChooser(): Promise<(number: number) => string | undefined> {
   const routes = await mustRun('ip', ['-4', 'route', 'show', 'table', 'all'])
   const used = routes.match(/\b\d+\.\d+\.\d+\.\d+(?:\/\d+)?/g) ?? []
-  const addresses = Object.values(networkInterfaces()).flatMap((list) => list ?? []).filter((one) => one.family === 'IPv4')
-  const taken = [...used, ...addresses.map((one) => one.cidr ?? one.address)].map(parseRange).filter((range) => range[1] > 0)
-  return (number) => ranges.map((range) => `${range}.${number}`).find((network) => !taken.some((range) => overlaps(range, parseRange(`${network}.0/24`))))
+  const addresses = Object.values(networkInterfaces())
+    .flatMap((list) => list ?? [])
+    .filter((one) => one.family === 'IPv4')
+  const taken = [...used, ...addresses.map((one) => one.cidr ?? one.address)]
+    .map(parseRange)
+    .filter((range) => range[1] > 0)
+  return (number) =>
+    ranges
+      .map((range) => `${range}.${number}`)
+      .find((network) => !taken.some((range) => overlaps(range, parseRange(`${network}.0/24`))))
 }
 
 /** Whether this address belongs to a fleet of this machine, by the range it would have and the bridge that has it. */
@@ -79,14 +86,19 @@ function portOf(run: Run, server: RunServer): string {
 }
 
 async function batch(lines: string[], namespace?: string): Promise<void> {
-  await mustRun('ip', [...(namespace === undefined ? [] : ['-n', namespace]), '-batch', '-'], { stdin: `${lines.join('\n')}\n` })
+  await mustRun('ip', [...(namespace === undefined ? [] : ['-n', namespace]), '-batch', '-'], {
+    stdin: `${lines.join('\n')}\n`,
+  })
 }
 
 type Range = [start: number, bits: number]
 
 function parseRange(text: string): Range {
   const [address, bits] = text.split('/')
-  return [address!.split('.').reduce((sum, part) => sum * 256 + Number(part), 0), bits === undefined ? 32 : Number(bits)]
+  return [
+    address!.split('.').reduce((sum, part) => sum * 256 + Number(part), 0),
+    bits === undefined ? 32 : Number(bits),
+  ]
 }
 
 function overlaps(a: Range, b: Range): boolean {

@@ -23,7 +23,10 @@ export function cacheDirectory(): string {
 export async function baseRoot(log: (line: string) => void = () => {}): Promise<string> {
   const codename = /^VERSION_CODENAME=(\S+)/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1]
   if (!codename) throw new Error('/etc/os-release names no VERSION_CODENAME, so the release to build cannot be chosen')
-  const digest = createHash('sha256').update(JSON.stringify({ recipe, packages, codename, arch: process.arch })).digest('hex').slice(0, 12)
+  const digest = createHash('sha256')
+    .update(JSON.stringify({ recipe, packages, codename, arch: process.arch }))
+    .digest('hex')
+    .slice(0, 12)
   const cache = cacheDirectory()
   const root = join(cache, `root-${codename}-${digest}`)
   if (existsSync(root)) return root
@@ -50,20 +53,38 @@ async function debootstrap(codename: string, directory: string): Promise<void> {
   // In namespaces of its own: what it mounts and starts ends with it, however it ends.
   const result = await runCommand(
     'unshare',
-    ['--mount', '--pid', '--fork', '--kill-child', '--mount-proc', 'debootstrap', ...args, codename, directory, mirror.uri],
-    { timeout: 600_000, env: { ...process.env, ...(await proxyOfApt()), LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' } },
+    [
+      '--mount',
+      '--pid',
+      '--fork',
+      '--kill-child',
+      '--mount-proc',
+      'debootstrap',
+      ...args,
+      codename,
+      directory,
+      mirror.uri,
+    ],
+    {
+      timeout: 600_000,
+      env: { ...process.env, ...(await proxyOfApt()), LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' },
+    },
   )
   if (result.code === 0) return
   const log = join(directory, 'debootstrap/debootstrap.log')
   const tail = existsSync(log) ? readFileSync(log, 'utf8').split('\n').slice(-15).join('\n') : ''
-  throw new Error(`debootstrap of ${codename} from ${mirror.uri} failed (code ${result.code}).\n${result.stdout.trim().split('\n').slice(-3).join('\n')}\n${result.stderr.trim()}\n${tail}`)
+  throw new Error(
+    `debootstrap of ${codename} from ${mirror.uri} failed (code ${result.code}).\n${result.stdout.trim().split('\n').slice(-3).join('\n')}\n${result.stderr.trim()}\n${tail}`,
+  )
 }
 
 /** debootstrap fetches with wget, which knows the environment's proxies but not those of apt's configuration. */
 async function proxyOfApt(): Promise<NodeJS.ProcessEnv> {
   const env: NodeJS.ProcessEnv = {}
   for (const scheme of ['http', 'https'] as const) {
-    const { stdout } = await runCommand('apt-config', ['dump', '--format=%v', `Acquire::${scheme}::Proxy`]).catch(() => ({ stdout: '' }))
+    const { stdout } = await runCommand('apt-config', ['dump', '--format=%v', `Acquire::${scheme}::Proxy`]).catch(
+      () => ({ stdout: '' }),
+    )
     const proxy = stdout.trim()
     if (proxy && proxy !== 'DIRECT') env[`${scheme}_proxy`] = proxy
   }
@@ -72,19 +93,35 @@ async function proxyOfApt(): Promise<NodeJS.ProcessEnv> {
 
 /** Leaves what a server has after its installation, and nothing that belongs to one server only. */
 function strip(root: string): void {
-  for (const path of ['var/cache/apt', 'var/lib/apt/lists', 'var/log/bootstrap.log', 'usr/share/doc', 'usr/share/man', 'usr/share/locale']) {
+  for (const path of [
+    'var/cache/apt',
+    'var/lib/apt/lists',
+    'var/log/bootstrap.log',
+    'usr/share/doc',
+    'usr/share/man',
+    'usr/share/locale',
+  ]) {
     rmSync(join(root, path), { recursive: true, force: true })
   }
   mkdirSync(join(root, 'var/lib/apt/lists/partial'), { recursive: true })
   mkdirSync(join(root, 'var/cache/apt/archives/partial'), { recursive: true })
   // A shell profile would slow every command over ssh; host keys and the machine's id are made per server.
   for (const name of readdirSync(join(root, 'root'))) rmSync(join(root, 'root', name), { recursive: true })
-  for (const name of readdirSync(join(root, 'etc/ssh'))) if (name.startsWith('ssh_host_')) rmSync(join(root, 'etc/ssh', name))
+  for (const name of readdirSync(join(root, 'etc/ssh')))
+    if (name.startsWith('ssh_host_')) rmSync(join(root, 'etc/ssh', name))
   for (const name of ['etc/resolv.conf', 'etc/hostname']) rmSync(join(root, name), { force: true })
   writeFileSync(join(root, 'etc/machine-id'), '')
   const units = join(root, 'etc/systemd/system')
   // Nobody logs in on a console, and nothing is fetched or trimmed at night.
-  for (const unit of ['console-getty.service', 'getty@.service', 'apt-daily.timer', 'apt-daily-upgrade.timer', 'fstrim.timer', 'e2scrub_all.timer', 'dpkg-db-backup.timer']) {
+  for (const unit of [
+    'console-getty.service',
+    'getty@.service',
+    'apt-daily.timer',
+    'apt-daily-upgrade.timer',
+    'fstrim.timer',
+    'e2scrub_all.timer',
+    'dpkg-db-backup.timer',
+  ]) {
     rmSync(join(units, unit), { force: true })
     mkdirSync(units, { recursive: true })
     writeFileSync(join(units, unit), '')
@@ -94,6 +131,7 @@ function strip(root: string): void {
 /** What a killed build left. Called under the lock, so no living build is meant. */
 async function removePartial(cache: string): Promise<void> {
   for (const name of readdirSync(cache)) {
-    if (name.startsWith('partial-')) await mustRun('rm', ['-rf', '--one-file-system', '--', join(cache, name)], { timeout: 120_000 })
+    if (name.startsWith('partial-'))
+      await mustRun('rm', ['-rf', '--one-file-system', '--', join(cache, name)], { timeout: 120_000 })
   }
 }

@@ -49,8 +49,12 @@ export class Server {
     this.root = rootOf(run, state.name)
     const directory = join(runDirectory(run.number), 'ssh')
     this.ssh = {
-      host: state.address, port: 22, user: 'root',
-      identityFile: join(directory, 'id_ed25519'), knownHostsFile: join(directory, 'known_hosts'), configFile: join(directory, 'config'),
+      host: state.address,
+      port: 22,
+      user: 'root',
+      identityFile: join(directory, 'id_ed25519'),
+      knownHostsFile: join(directory, 'known_hosts'),
+      configFile: join(directory, 'config'),
     }
     this.#run = run
     this.#state = state
@@ -86,13 +90,28 @@ export class Server {
       'sh',
       [
         // The shell enters the groups before it becomes systemd-nspawn, so that no process is ever outside of them.
-        '-c', 'n=$1; shift; while [ "$n" -gt 0 ]; do echo $$ >"$1" || exit 1; shift; n=$((n - 1)); done; exec "$@"', 'sh',
-        String(groups.length), ...groups,
-        'systemd-nspawn', '--quiet', `--directory=${this.root}`, `--network-namespace-path=/run/netns/${machine}`, `--machine=${machine}`, `--hostname=${this.name}`,
+        '-c',
+        'n=$1; shift; while [ "$n" -gt 0 ]; do echo $$ >"$1" || exit 1; shift; n=$((n - 1)); done; exec "$@"',
+        'sh',
+        String(groups.length),
+        ...groups,
+        'systemd-nspawn',
+        '--quiet',
+        `--directory=${this.root}`,
+        `--network-namespace-path=/run/netns/${machine}`,
+        `--machine=${machine}`,
+        `--hostname=${this.name}`,
         // Over its own network, a server may do what it likes.
         '--capability=CAP_NET_ADMIN',
-        '--boot', '--register=no', '--keep-unit', '--resolv-conf=off', '--timezone=off', '--link-journal=no',
-        ...Object.entries(this.#options.bind).map(([inside, outside]) => `--bind-ro=${escaped(outside)}:${escaped(inside)}`),
+        '--boot',
+        '--register=no',
+        '--keep-unit',
+        '--resolv-conf=off',
+        '--timezone=off',
+        '--link-journal=no',
+        ...Object.entries(this.#options.bind).map(
+          ([inside, outside]) => `--bind-ro=${escaped(outside)}:${escaped(inside)}`,
+        ),
       ],
       { detached: true, stdio: ['ignore', console, console] },
     )
@@ -132,15 +151,25 @@ export class Server {
   }
 
   /** Runs a program on the server as root, past ssh and its network. Environment and directory are the server's. */
-  async exec(file: string, args: readonly string[] = [], options: Omit<CommandOptions, 'env'> = {}): Promise<CommandResult> {
+  async exec(
+    file: string,
+    args: readonly string[] = [],
+    options: Omit<CommandOptions, 'env'> = {},
+  ): Promise<CommandResult> {
     return await runCommand('nsenter', this.#entering(file, args), { ...options, env: serverEnvironment })
   }
 
   /** As exec, but an exit code other than 0 is an error. Gives back the standard output. */
-  async mustExec(file: string, args: readonly string[] = [], options: Omit<CommandOptions, 'env'> = {}): Promise<string> {
+  async mustExec(
+    file: string,
+    args: readonly string[] = [],
+    options: Omit<CommandOptions, 'env'> = {},
+  ): Promise<string> {
     const result = await this.exec(file, args, options)
     if (result.code === 0) return result.stdout
-    throw new Error(`${file} ${args.join(' ')} on ${this.name} ended with ${result.code ?? result.signal}\n${result.stderr.trim() || result.stdout.trim()}`)
+    throw new Error(
+      `${file} ${args.join(' ')} on ${this.name} ended with ${result.code ?? result.signal}\n${result.stderr.trim() || result.stdout.trim()}`,
+    )
   }
 
   /** The program and arguments that run a command on the server, for those who start it themselves (a terminal, a stream). */
@@ -159,7 +188,20 @@ export class Server {
   }
 
   #entering(file: string, args: readonly string[]): string[] {
-    return [`--target=${this.#leader()}`, '--mount', '--uts', '--ipc', '--net', '--pid', '--cgroup', '--root', '--wd', '--', file, ...args]
+    return [
+      `--target=${this.#leader()}`,
+      '--mount',
+      '--uts',
+      '--ipc',
+      '--net',
+      '--pid',
+      '--cgroup',
+      '--root',
+      '--wd',
+      '--',
+      file,
+      ...args,
+    ]
   }
 
   /** The process that is number 1 on the server. */
@@ -188,26 +230,39 @@ export class Server {
         await delay(20, undefined, { signal: patience })
       }
       for (;;) {
-        const { stdout } = await this.exec('systemctl', ['is-system-running', '--wait'], { signal: patience, timeout: 60_000 })
+        const { stdout } = await this.exec('systemctl', ['is-system-running', '--wait'], {
+          signal: patience,
+          timeout: 60_000,
+        })
         if (stdout.trim() === 'running') break
-        if (stdout.trim() === 'degraded') throw new Error(`units failed: ${(await this.mustExec('systemctl', ['list-units', '--failed', '--plain', '--no-legend'])).trim()}`)
+        if (stdout.trim() === 'degraded')
+          throw new Error(
+            `units failed: ${(await this.mustExec('systemctl', ['list-units', '--failed', '--plain', '--no-legend'])).trim()}`,
+          )
         // It says "offline" or nothing for an instant before its bus is there.
         await delay(20, undefined, { signal: patience })
       }
       while (!(await answersSsh(this.address))) await delay(20, undefined, { signal: patience })
     } catch (error) {
       const console = read(this.consoleLog).trim().split('\n').slice(-15).join('\n')
-      throw new Error(`${this.name} did not boot: ${patience.aborted ? 'it took too long' : (error as Error).message}\n${console}`, { cause: error })
+      throw new Error(
+        `${this.name} did not boot: ${patience.aborted ? 'it took too long' : (error as Error).message}\n${console}`,
+        { cause: error },
+      )
     }
   }
 
   /** What the first boot of a machine, or who installs it, leaves on its disk. */
   #setUp(): void {
-    const put = (path: string, content: string, mode = 0o644): void => writeFileSync(join(this.root, path), content, { mode })
+    const put = (path: string, content: string, mode = 0o644): void =>
+      writeFileSync(join(this.root, path), content, { mode })
     put('etc/hostname', `${this.name}\n`)
     put('etc/machine-id', `${randomBytes(16).toString('hex')}\n`)
     const servers = this.#run.servers.map((server) => `${server.address} ${server.name}`)
-    put('etc/hosts', ['127.0.0.1 localhost', '::1 localhost', `${this.#run.network}.1 control`, ...servers, ''].join('\n'))
+    put(
+      'etc/hosts',
+      ['127.0.0.1 localhost', '::1 localhost', `${this.#run.network}.1 control`, ...servers, ''].join('\n'),
+    )
     if (this.#options.sshd.length > 0) put('etc/ssh/sshd_config.d/fleet.conf', `${this.#options.sshd.join('\n')}\n`)
     const keys = join(runDirectory(this.#run.number), 'ssh')
     put('etc/ssh/ssh_host_ed25519_key', readFileSync(join(keys, `${this.name}.host`), 'utf8'), 0o600)
@@ -217,7 +272,13 @@ export class Server {
   }
 }
 
-const serverEnvironment = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', HOME: '/root', USER: 'root', LOGNAME: 'root', LANG: 'C.UTF-8' }
+const serverEnvironment = {
+  PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+  HOME: '/root',
+  USER: 'root',
+  LOGNAME: 'root',
+  LANG: 'C.UTF-8',
+}
 
 /** For systemd-nspawn's lists, where a colon divides. */
 function escaped(path: string): string {

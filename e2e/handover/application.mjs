@@ -31,10 +31,13 @@ const server = http.createServer((request, response) => {
 server.keepAliveTimeout = 75_000
 // The socket that dploy holds is the first descriptor after the standard ones (sd_listen_fds(3)).
 const where = env.LISTEN_FDS === undefined ? { port: Number(env.PORT) } : { fd: 3 }
-setTimeout(() => {
-  server.listen(where, () => console.log(`listening: ${text}`))
-  if (number('dies') !== null) setTimeout(() => process.exit(3), number('dies'))
-}, number('boot') ?? 0)
+setTimeout(
+  () => {
+    server.listen(where, () => console.log(`listening: ${text}`))
+    if (number('dies') !== null) setTimeout(() => process.exit(3), number('dies'))
+  },
+  number('boot') ?? 0,
+)
 process.on('SIGTERM', () => {
   stopping = true
   // Nothing new is taken. http's own close() would close idle connections, on which a request may be under way just now.

@@ -14,11 +14,23 @@ import { baseRoot } from '../fleet/root.ts'
 const bound = 40 * 60_000
 
 /** A suite that is skipped does not say which tests it has: their names are read from its file; one that stands for a table of cases is named once. */
-function testsOf(event: { name: string; file?: string | undefined; line?: number | undefined; details: { type?: string | undefined } }): string[] {
+function testsOf(event: {
+  name: string
+  file?: string | undefined
+  line?: number | undefined
+  details: { type?: string | undefined }
+}): string[] {
   if (event.details.type !== 'suite' || event.file === undefined || event.line === undefined) return [event.name]
-  const lines = readFileSync(event.file, 'utf8').split('\n').slice(event.line - 1)
+  const lines = readFileSync(event.file, 'utf8')
+    .split('\n')
+    .slice(event.line - 1)
   const end = lines.findIndex((line) => line.startsWith('})'))
-  const names = [...lines.slice(0, end < 0 ? undefined : end).join('\n').matchAll(/\btest\(\s*(['"`])((?:\\.|(?!\1)[^\\])*)\1/g)].map((found) => found[2]!)
+  const names = [
+    ...lines
+      .slice(0, end < 0 ? undefined : end)
+      .join('\n')
+      .matchAll(/\btest\(\s*(['"`])((?:\\.|(?!\1)[^\\])*)\1/g),
+  ].map((found) => found[2]!)
   return names.length === 0 ? [event.name] : names.map((name) => `${event.name}: ${name}`)
 }
 
@@ -61,27 +73,45 @@ async function main(): Promise<void> {
     await program('type check', 'node_modules/.bin/tsc', ['--noEmit'])
     await program('lint', 'node_modules/.bin/oxlint', ['--quiet'])
   }
-  const files = globSync('{src,e2e,bench}/**/*.test.ts').filter((file) => words.length === 0 || words.some((word) => file.includes(word))).sort()
+  const files = globSync('{src,e2e,bench}/**/*.test.ts')
+    .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
+    .sort()
   const isWhole = (file: string) => file.startsWith('e2e/') && !file.startsWith('e2e/checks/')
   const cores = Math.max(2, availableParallelism())
-  await tests(files.filter((file) => !isWhole(file)), cores)
+  await tests(
+    files.filter((file) => !isWhole(file)),
+    cores,
+  )
   const whole = files.filter(isWhole)
   const apart = unavailable() === null ? whole.filter((file) => needs(file) === 'fleet') : []
   if (apart.length > 0) {
     // With the network of this machine.
     await baseRoot((line) => process.stdout.write(`${line}\n`))
     const { more, over } = startApart(apart)
-    await tests(whole.filter((file) => needs(file) !== 'machine' && !apart.includes(file)), cores - 1)
+    await tests(
+      whole.filter((file) => needs(file) !== 'machine' && !apart.includes(file)),
+      cores - 1,
+    )
     more()
     await over
-  } else await tests(whole.filter((file) => needs(file) !== 'machine'), cores)
-  await tests(whole.filter((file) => needs(file) === 'machine'), 1)
+  } else
+    await tests(
+      whole.filter((file) => needs(file) !== 'machine'),
+      cores,
+    )
+  await tests(
+    whole.filter((file) => needs(file) === 'machine'),
+    1,
+  )
 }
 
 /** Runs files in a process with a network of its own, one at a time; with `more` two. */
 function startApart(files: string[]): { more(): void; over: Promise<void> } {
   const again = [process.execPath, import.meta.filename, '--apart', ...files]
-  const child = spawn('unshare', ['--net', '--', 'sh', '-c', 'ip link set lo up && exec "$@"', 'sh', ...again], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], signal: abort.signal })
+  const child = spawn('unshare', ['--net', '--', 'sh', '-c', 'ip link set lo up && exec "$@"', 'sh', ...again], {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    signal: abort.signal,
+  })
   let told = false
   child.on('message', (message) => {
     told = true
@@ -134,7 +164,9 @@ async function program(name: string, file: string, args: string[]): Promise<void
 async function tests(files: string[], concurrency: number, more?: Promise<void>): Promise<void> {
   if (files.length === 0 || abort.signal.aborted) return
   // What most wait for begins first.
-  const waiting = (['fleet', 'browser', null, 'machine'] as const).flatMap((need) => files.filter((file) => needs(file) === need))
+  const waiting = (['fleet', 'browser', null, 'machine'] as const).flatMap((need) =>
+    files.filter((file) => needs(file) === need),
+  )
   const taken: string[] = []
   const report = new PassThrough({ objectMode: true })
   let last: TestEvent | undefined
@@ -142,14 +174,22 @@ async function tests(files: string[], concurrency: number, more?: Promise<void>)
     for (;;) {
       const free = waiting.findIndex((file) => !taken.includes(needs(file) ?? ''))
       // Where nothing else is left to run beside a fleet, another one: they wait more than they work.
-      const at = free >= 0 || taken.filter((need) => need === 'fleet').length > 1 ? free : waiting.findIndex((file) => needs(file) === 'fleet')
+      const at =
+        free >= 0 || taken.filter((need) => need === 'fleet').length > 1
+          ? free
+          : waiting.findIndex((file) => needs(file) === 'fleet')
       const [file] = at < 0 || abort.signal.aborted ? [] : waiting.splice(at, 1)
       if (file === undefined) return
       const need = needs(file) ?? 'nothing'
       taken.push(need)
       const events: TestEvent[] = []
       try {
-        for await (const event of run({ files: [file], signal: abort.signal, timeout: 600_000 }) as AsyncIterable<TestEvent>) events.push(event)
+        for await (const event of run({
+          files: [file],
+          signal: abort.signal,
+          timeout: 600_000,
+        }) as AsyncIterable<TestEvent>)
+          events.push(event)
       } catch (error) {
         count.failed.push(`${file}: it could not be run: ${(error as Error).message}`)
       }
@@ -158,7 +198,12 @@ async function tests(files: string[], concurrency: number, more?: Promise<void>)
         counted(event)
         // The sums of each file are left out; what failed is told once, at the end.
         if (event.type === 'test:summary' && event.data.file === undefined) last = event
-        else if (event.type !== 'test:diagnostic' || event.data.nesting !== 0 || !/^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) /.test(event.data.message)) report.write(event)
+        else if (
+          event.type !== 'test:diagnostic' ||
+          event.data.nesting !== 0 ||
+          !/^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) /.test(event.data.message)
+        )
+          report.write(event)
       }
     }
   }
@@ -181,7 +226,9 @@ function counted(event: TestEvent): void {
     else if (event.data.details.type !== 'suite') count.passed++
   } else if (event.type === 'test:fail') {
     if ((event.data.details.error as { failureType?: string }).failureType === 'subtestsFailed') return
-    count.failed.push(`${relative(process.cwd(), event.data.file ?? '')}: ${event.data.name}${why(event.data.details.error)}`)
+    count.failed.push(
+      `${relative(process.cwd(), event.data.file ?? '')}: ${event.data.name}${why(event.data.details.error)}`,
+    )
   } else if (event.type === 'test:summary' && event.data.file !== undefined) {
     times.push({ file: relative(process.cwd(), event.data.file), ms: event.data.duration_ms })
   }
@@ -189,16 +236,30 @@ function counted(event: TestEvent): void {
 
 /** Why a test failed, told again at the end: the reporter tells it at the end of each part. */
 function why({ cause, message }: Error): string {
-  const lines = inspect(cause ?? message, { depth: 3, breakLength: 160 }).split('\n').filter((line) => !/^\s+at .*[( ]node:internal/.test(line))
-  return lines.slice(0, told).map((line) => `\n      ${line.length > 400 ? `${line.slice(0, 400)}…` : line}`).join('')
+  const lines = inspect(cause ?? message, { depth: 3, breakLength: 160 })
+    .split('\n')
+    .filter((line) => !/^\s+at .*[( ]node:internal/.test(line))
+  return lines
+    .slice(0, told)
+    .map((line) => `\n      ${line.length > 400 ? `${line.slice(0, 400)}…` : line}`)
+    .join('')
 }
 
 function finish(): never {
   clearTimeout(timer)
   times.sort((a, b) => b.ms - a.ms)
-  if (times.length > 3) process.stdout.write(`\nThe slowest files, in seconds:\n${times.slice(0, slowest).map(({ file, ms }) => `  ${(ms / 1000).toFixed(1).padStart(6)} ${file}\n`).join('')}`)
-  if (count.skipped.length > 0) process.stdout.write(`\nSkipped:\n${count.skipped.map((name) => `  ${name}\n`).join('')}`)
+  if (times.length > 3)
+    process.stdout.write(
+      `\nThe slowest files, in seconds:\n${times
+        .slice(0, slowest)
+        .map(({ file, ms }) => `  ${(ms / 1000).toFixed(1).padStart(6)} ${file}\n`)
+        .join('')}`,
+    )
+  if (count.skipped.length > 0)
+    process.stdout.write(`\nSkipped:\n${count.skipped.map((name) => `  ${name}\n`).join('')}`)
   if (count.failed.length > 0) process.stdout.write(`\nFailed:\n${count.failed.map((name) => `  ${name}\n`).join('')}`)
-  process.stdout.write(`\nin ${Math.round((performance.now() - began) / 1000)} s\n${count.passed} passed, ${count.failed.length} failed, ${count.skipped.length} skipped\n`)
+  process.stdout.write(
+    `\nin ${Math.round((performance.now() - began) / 1000)} s\n${count.passed} passed, ${count.failed.length} failed, ${count.skipped.length} skipped\n`,
+  )
   process.exit(count.failed.length === 0 && count.passed > 0 ? 0 : 1)
 }

@@ -16,9 +16,14 @@ export interface Claim {
 }
 
 /** A WebSocket to where agents arrive, open, and the end of it when that comes. */
-export async function openSocket(url: string, headers: Record<string, string> = {}): Promise<{ socket: WebSocket; ended: Promise<{ code: number; reason: string }> }> {
+export async function openSocket(
+  url: string,
+  headers: Record<string, string> = {},
+): Promise<{ socket: WebSocket; ended: Promise<{ code: number; reason: string }> }> {
   const socket = new WebSocket(`${url.replace('http:', 'ws:')}/agents/connect`, { headers, perMessageDeflate: false })
-  const ended = new Promise<{ code: number; reason: string }>((resolve) => socket.once('close', (code, reason) => resolve({ code, reason: reason.toString() })))
+  const ended = new Promise<{ code: number; reason: string }>((resolve) =>
+    socket.once('close', (code, reason) => resolve({ code, reason: reason.toString() })),
+  )
   socket.on('error', () => {})
   await Promise.race([once(socket, 'open'), ended.then(({ code }) => Promise.reject(new Error(`refused: ${code}`)))])
   return { socket, ended }
@@ -27,7 +32,12 @@ export async function openSocket(url: string, headers: Record<string, string> = 
 type Change = (hello: Record<string, unknown>) => Record<string, unknown>
 
 /** Connects as an agent does, with a claim that may be wrong. `change` tampers with the hello; `command`: how it obeys. */
-export async function arrive(url: string, claim: Claim, change: Change = (hello) => hello, command?: Handler): Promise<Peer & { socket: WebSocket }> {
+export async function arrive(
+  url: string,
+  claim: Claim,
+  change: Change = (hello) => hello,
+  command?: Handler,
+): Promise<Peer & { socket: WebSocket }> {
   const socket = new WebSocket(`${url.replace('http:', 'ws:')}/agents/connect`, { perMessageDeflate: false })
   // At once: the hello may come with the answer to the handshake.
   const carrier = new Promise<Carrier>((resolve, reject) => {
@@ -39,7 +49,15 @@ export async function arrive(url: string, claim: Claim, change: Change = (hello)
     hello: async (params) => {
       const { nonce } = params as { nonce: string }
       const signature = signText(readPrivateKey(claim.privateKey), helloText(nonce, claim.server))
-      return change({ protocol: protocolNumber, server: claim.server, signature, version: '0.0.0', platform: 'linux-x64', instance: 'stranger', clock: Date.now() })
+      return change({
+        protocol: protocolNumber,
+        server: claim.server,
+        signature,
+        version: '0.0.0',
+        platform: 'linux-x64',
+        instance: 'stranger',
+        clock: Date.now(),
+      })
     },
   })
   return Object.assign(peer, { socket })
@@ -49,7 +67,10 @@ export async function arrive(url: string, claim: Claim, change: Change = (hello)
 export async function welcomed(url: string, claim: Claim, command?: Handler): Promise<Peer & { socket: WebSocket }> {
   const peer = await arrive(url, claim, undefined, command)
   for (;;) {
-    const code = await peer.call('objects', { release: 'none', digests: [] }).then(() => 'none', (error: { code: string }) => error.code)
+    const code = await peer.call('objects', { release: 'none', digests: [] }).then(
+      () => 'none',
+      (error: { code: string }) => error.code,
+    )
     if (code !== 'unauthorized') return peer
     await delay(10)
   }
@@ -61,7 +82,10 @@ export function identityOf(root: string): Claim {
 }
 
 /** A bare connection on which these bytes were sent, and what came back until it ended. */
-export async function sendBytes(url: string, bytes: string | Buffer): Promise<{ socket: Socket; answer: Promise<string> }> {
+export async function sendBytes(
+  url: string,
+  bytes: string | Buffer,
+): Promise<{ socket: Socket; answer: Promise<string> }> {
   const { hostname, port } = new URL(url)
   const socket = connect(Number(port), hostname)
   socket.on('error', () => {})

@@ -8,5 +8,9 @@ export function copyCurl(directory: string): void {
   copyFileSync('/usr/bin/curl', join(directory, 'curl'))
   const libraries = execFileSync('ldd', ['/usr/bin/curl'], { encoding: 'utf8' })
   for (const [path] of libraries.matchAll(/\/\S+\.so\S*/g)) copyFileSync(path, join(directory, basename(path)))
-  writeFileSync(join(directory, 'run'), '#!/bin/sh\nexec /opt/curl/ld-linux-x86-64.so.2 --library-path /opt/curl /opt/curl/curl "$@"\n', { mode: 0o755 })
+  writeFileSync(
+    join(directory, 'run'),
+    '#!/bin/sh\nexec /opt/curl/ld-linux-x86-64.so.2 --library-path /opt/curl /opt/curl/curl "$@"\n',
+    { mode: 0o755 },
+  )
 }

@@ -42,8 +42,18 @@ export const ways: readonly Way[] = [
     open: () =>
       openTeam(async (world, directory, port, stack) => {
         const servers = world.servers.map(({ name, address }) => ({ name, address, port: world.port }))
-        const nginx = stack.use(await startNginx({ directory, bind: `127.0.0.1:${port}`, upstream: 'shop', servers, configure: withSockets }))
-        return { kind: 'nginx', upstream_file: nginx.upstreamFile, upstream: 'shop', test: nginx.test, reload: nginx.reload, pid_file: nginx.pidFile, check: '/healthz' }
+        const nginx = stack.use(
+          await startNginx({ directory, bind: `127.0.0.1:${port}`, upstream: 'shop', servers, configure: withSockets }),
+        )
+        return {
+          kind: 'nginx',
+          upstream_file: nginx.upstreamFile,
+          upstream: 'shop',
+          test: nginx.test,
+          reload: nginx.reload,
+          pid_file: nginx.pidFile,
+          check: '/healthz',
+        }
       }),
   },
   {
@@ -56,7 +66,15 @@ export const ways: readonly Way[] = [
         stack.use(migrateRequests())
         const [adminPort] = await freePorts(1)
         const admin = `tcp:127.0.0.1:${adminPort}`
-        stack.use(await startCaddy({ directory, bind: `127.0.0.1:${port}`, admin, id: 'shop', servers: world.servers.map(({ address }) => ({ address, port: world.port })) }))
+        stack.use(
+          await startCaddy({
+            directory,
+            bind: `127.0.0.1:${port}`,
+            admin,
+            id: 'shop',
+            servers: world.servers.map(({ address }) => ({ address, port: world.port })),
+          }),
+        )
         const servers = Object.fromEntries(world.servers.map(({ name, address }) => [name, `${address}:${world.port}`]))
         return { kind: 'caddy', address: admin, handler: 'shop', servers, check: '/healthz' }
       }),
@@ -76,14 +94,29 @@ function migrateRequests(): Disposable {
 }
 
 /** Starts a balancer of its own kind, which listens on `port`; answers its part of dploy.yml. */
-type StartBalancer = (world: World, directory: string, port: number, stack: AsyncDisposableStack) => Promise<Record<string, unknown>>
+type StartBalancer = (
+  world: World,
+  directory: string,
+  port: number,
+  stack: AsyncDisposableStack,
+) => Promise<Record<string, unknown>>
 
 /** Four servers with the application deployed; behind HAProxy, unless another balancer is started. */
-export async function openTeam(startBalancer: StartBalancer | null = null, options: Partial<WorldOptions> = {}): Promise<Team> {
+export async function openTeam(
+  startBalancer: StartBalancer | null = null,
+  options: Partial<WorldOptions> = {},
+): Promise<Team> {
   await using stack = new AsyncDisposableStack()
   const directory = mkdtempSync(join(tmpdir(), 'dploy-balancer-'))
   stack.defer(() => rmSync(directory, { recursive: true, force: true }))
-  const world = stack.use(await World.up({ servers: 4, strategy: { batch: '50%', bake: '0s' }, environment: { timeouts: { drain } }, ...options }))
+  const world = stack.use(
+    await World.up({
+      servers: 4,
+      strategy: { batch: '50%', bake: '0s' },
+      environment: { timeouts: { drain } },
+      ...options,
+    }),
+  )
   cpSync(library, join(world.repository, 'ws'), { recursive: true })
   await world.commit({ 'server.mjs': readFileSync(application, 'utf8') }, 'Have everything')
   let url = world.url
@@ -95,14 +128,19 @@ export async function openTeam(startBalancer: StartBalancer | null = null, optio
     await world.configure({ environment: { balancer, probe: url, timeouts: { drain } } })
   }
   const { result } = await world.dploy('deploy', 'production')
-  if (result.state !== 'succeeded') throw new Error(`The first deployment ended as ${result.state}: ${result.failure?.message}`)
+  if (result.state !== 'succeeded')
+    throw new Error(`The first deployment ended as ${result.state}: ${result.failure?.message}`)
   const whole = stack.move()
   return { world, url, [Symbol.asyncDispose]: () => whole.disposeAsync() }
 }
 
 /** Releases beside each other; the old one ends some time after the switch. */
 function warm(handover: 'socket' | 'port'): Partial<WorldOptions> {
-  return { service: { handover, keep_warm: '2s', stop: { timeout: '10s' } }, extra: { variables: { PATIENT: '1' } }, strategy: { bake: '0s' } }
+  return {
+    service: { handover, keep_warm: '2s', stop: { timeout: '10s' } },
+    extra: { variables: { PATIENT: '1' } },
+    strategy: { bake: '0s' },
+  }
 }
 
 /** One server with the application deployed, which users ask without anything in between. */
@@ -114,7 +152,8 @@ async function openAlone(handover: 'socket' | 'port'): Promise<Team> {
   await world.commit({ 'server.mjs': readFileSync(application, 'utf8') }, 'Have everything')
   await world.configure({ environment: { balancer: { kind: 'none' }, probe: url } })
   const { result } = await world.dploy('deploy', 'production')
-  if (result.state !== 'succeeded') throw new Error(`The first deployment ended as ${result.state}: ${result.failure?.message}`)
+  if (result.state !== 'succeeded')
+    throw new Error(`The first deployment ended as ${result.state}: ${result.failure?.message}`)
   const whole = stack.move()
   return { world, url, [Symbol.asyncDispose]: () => whole.disposeAsync() }
 }
@@ -124,5 +163,8 @@ function withSockets(text: string): string {
   return text
     .replace('worker_shutdown_timeout 30s', 'worker_shutdown_timeout 10m')
     .replace('access_log off;', "access_log off;\n  map $http_upgrade $connection_upgrade { default upgrade; '' ''; }")
-    .replace('proxy_set_header Connection "";', 'proxy_set_header Upgrade $http_upgrade;\n      proxy_set_header Connection $connection_upgrade;\n      proxy_read_timeout 10m;')
+    .replace(
+      'proxy_set_header Connection "";',
+      'proxy_set_header Upgrade $http_upgrade;\n      proxy_set_header Connection $connection_upgrade;\n      proxy_read_timeout 10m;',
+    )
 }

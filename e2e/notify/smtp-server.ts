@@ -66,7 +66,9 @@ export class SmtpServer implements AsyncDisposable {
       const verb = line.split(/[ :]/)[0]!.toUpperCase()
       if (verb === 'EHLO') say('250-mail.example.org', '250-AUTH PLAIN', '250 8BITMIME')
       else if (verb === 'AUTH') {
-        const [, user, password] = Buffer.from(line.split(' ')[2] ?? '', 'base64').toString().split('\0')
+        const [, user, password] = Buffer.from(line.split(' ')[2] ?? '', 'base64')
+          .toString()
+          .split('\0')
         signedIn = user === this.#login.user && password === this.#login.password
         say(signedIn ? '235 welcome' : `535 ${password} is wrong`)
       } else if (verb === 'QUIT') {

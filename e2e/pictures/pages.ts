@@ -24,7 +24,10 @@ async function main(directory: string): Promise<void> {
     await on.locator('.skeleton').first().waitFor({ state: 'detached' })
     await on.evaluate('document.fonts.ready')
     const path = join(directory, `${name}.png`)
-    const tall = Math.min(most, await on.evaluate<number>('document.querySelector("main").getBoundingClientRect().bottom + scrollY'))
+    const tall = Math.min(
+      most,
+      await on.evaluate<number>('document.querySelector("main").getBoundingClientRect().bottom + scrollY'),
+    )
     await on.screenshot({ path, clip: { x: 0, y: 0, width: 1280, height: Math.ceil(tall) }, fullPage: true })
     const { size } = statSync(path)
     if (size > limit) throw new Error(`${path} has ${size} bytes`)
@@ -35,7 +38,10 @@ async function main(directory: string): Promise<void> {
   await demo.commit('opening.txt', 'Monday to Saturday\n', 'Say when the shop is open')
   await page.getByRole('link', { name: 'Deploy hello to demo' }).click()
   await page.getByText(new RegExp(`All ${servers} servers answer`)).waitFor()
-  await page.getByText(/2 files/).first().waitFor()
+  await page
+    .getByText(/2 files/)
+    .first()
+    .waitFor()
   await take(page, 'deploy')
 
   await page.getByRole('button', { name: 'Deploy to demo' }).click()
@@ -53,11 +59,17 @@ async function main(directory: string): Promise<void> {
   await take(page, 'overview')
 
   await page.goto(at('servers'))
-  await page.getByRole('row').filter({ hasText: `web${servers}` }).getByText('serves').waitFor()
+  await page
+    .getByRole('row')
+    .filter({ hasText: `web${servers}` })
+    .getByText('serves')
+    .waitFor()
   await take(page, 'servers')
 
   await page.goto(at('console'))
-  await page.getByLabel('Command', { exact: true }).fill('if [ $DPLOY_SERVER = web3 ]; then echo "502 Bad Gateway"; exit 1; fi; echo "200 OK"')
+  await page
+    .getByLabel('Command', { exact: true })
+    .fill('if [ $DPLOY_SERVER = web3 ]; then echo "502 Bad Gateway"; exit 1; fi; echo "200 OK"')
   await page.getByRole('button', { name: 'Run' }).click()
   await page.getByText('502 Bad Gateway', { exact: true }).first().waitFor()
   await page.getByText('200 OK', { exact: true }).first().waitFor()
@@ -72,7 +84,11 @@ async function main(directory: string): Promise<void> {
 
 /** Waits until so many servers of the deployment that is shown have the new release. */
 async function switched(page: Page, count: number): Promise<void> {
-  await page.getByRole('row').filter({ hasText: 'switched' }).nth(count - 1).waitFor()
+  await page
+    .getByRole('row')
+    .filter({ hasText: 'switched' })
+    .nth(count - 1)
+    .waitFor()
 }
 
 await main(resolve(process.argv[2] ?? join(import.meta.dirname, '../../docs/images')))

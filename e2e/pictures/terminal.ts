@@ -12,7 +12,14 @@ interface Cell {
 type Style = Omit<Cell, 'character'>
 
 const plain: Style = { color: null, bold: false, dim: false }
-const colors: Record<number, string> = { 31: '#ff7b72', 32: '#3fb950', 33: '#d29922', 34: '#58a6ff', 35: '#bc8cff', 36: '#39c5cf' }
+const colors: Record<number, string> = {
+  31: '#ff7b72',
+  32: '#3fb950',
+  33: '#d29922',
+  34: '#58a6ff',
+  35: '#bc8cff',
+  36: '#39c5cf',
+}
 /** Of one character, in the SVG's units. */
 const size = { width: 8.4, height: 19, font: 14, margin: 16 }
 
@@ -66,7 +73,8 @@ function runs(line: Cell[]): { at: number; cells: Cell[] }[] {
   const found: { at: number; cells: Cell[] }[] = []
   for (const [at, cell] of line.entries()) {
     const last = found.at(-1)?.cells[0]
-    if (last && last.color === cell.color && last.bold === cell.bold && last.dim === cell.dim) found.at(-1)!.cells.push(cell)
+    if (last && last.color === cell.color && last.bold === cell.bold && last.dim === cell.dim)
+      found.at(-1)!.cells.push(cell)
     else found.push({ at, cells: [cell] })
   }
   return found.filter(({ cells }) => cells.some(({ character }) => character !== ' '))
@@ -74,16 +82,31 @@ function runs(line: Cell[]): { at: number; cells: Cell[] }[] {
 
 function runText({ at, cells }: { at: number; cells: Cell[] }, row: number): string {
   const { color, bold, dim } = cells[0]!
-  const look = [color && ` fill="${color}"`, bold && ' font-weight="bold"', dim && ' opacity="0.6"'].filter(Boolean).join('')
+  const look = [color && ` fill="${color}"`, bold && ' font-weight="bold"', dim && ' opacity="0.6"']
+    .filter(Boolean)
+    .join('')
   // No-break spaces, since renderers drop plain ones at the ends of a text.
-  const escaped = cells.map(({ character }) => character).join('').replaceAll(' ', '\u00a0').replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
+  const escaped = cells
+    .map(({ character }) => character)
+    .join('')
+    .replaceAll(' ', '\u00a0')
+    .replaceAll('&', '&amp;')
+    .replaceAll('<', '&lt;')
+    .replaceAll('>', '&gt;')
   const [x, y] = [size.margin + at * size.width, size.margin + row * size.height + size.font]
   return `<text x="${x.toFixed(1)}" y="${y}" textLength="${(cells.length * size.width).toFixed(1)}"${look}>${escaped}</text>`
 }
 
 if (import.meta.main) {
-  const lines = screenOf((await text(process.stdin)).replace(/^Script started.*\n/, '').replace(/\n*Script done[\s\S]*$/, ''))
-  const from = lines.findLastIndex((line) => line.map(({ character }) => character).join('').startsWith(process.argv[2] ?? ''))
+  const lines = screenOf(
+    (await text(process.stdin)).replace(/^Script started.*\n/, '').replace(/\n*Script done[\s\S]*$/, ''),
+  )
+  const from = lines.findLastIndex((line) =>
+    line
+      .map(({ character }) => character)
+      .join('')
+      .startsWith(process.argv[2] ?? ''),
+  )
   const to = lines.findLastIndex((line) => line.length > 0)
   process.stdout.write(svgOf(lines.slice(Math.max(0, from), to + 1)))
 }

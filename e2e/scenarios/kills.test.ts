@@ -42,7 +42,10 @@ describe('kill -9 in the middle of a deployment', { skip: reason ?? false, concu
       const before = await theOneRelease()
       await world.configure(slow)
       const version = `kill${++count}`
-      await world.commit({ 'version.txt': `${version}${state === 'rolling_back' ? ' unhealthy=web3' : ''}\n` }, `Kill while ${state}`)
+      await world.commit(
+        { 'version.txt': `${version}${state === 'rolling_back' ? ' unhealthy=web3' : ''}\n` },
+        `Kill while ${state}`,
+      )
       await using users = startUsers({ url: world.url, rate: 100 })
       const running = world.start('deploy', 'production')
       await running.until((event) => event.data.kind === 'state' && event.data.state === state)
@@ -57,10 +60,14 @@ describe('kill -9 in the middle of a deployment', { skip: reason ?? false, concu
       else assert.equal(result.state, 'succeeded', JSON.stringify(result.failure))
       seen.noRequestFailed()
       if (state === 'committing') {
-        const counts = await Promise.all(world.servers.map((server) => server.exec('cat', ['/var/tmp/release-commands'])))
+        const counts = await Promise.all(
+          world.servers.map((server) => server.exec('cat', ['/var/tmp/release-commands'])),
+        )
         assert.equal(counts.map(({ stdout }) => stdout).join(''), 'once\n')
       }
-      context.diagnostic(`${result.state} after ${result.seconds} s; users: ${seen.answers.length} requests, ${seen.stalled.length} stalled`)
+      context.diagnostic(
+        `${result.state} after ${result.seconds} s; users: ${seen.answers.length} requests, ${seen.stalled.length} stalled`,
+      )
     })
   }
 
@@ -76,11 +83,16 @@ describe('kill -9 in the middle of a deployment', { skip: reason ?? false, concu
       const before = await theOneRelease()
       await world.configure(slow)
       const version = `agent${++count}`
-      await world.commit({ 'version.txt': `${version}${state === 'reverting' ? ' unhealthy=web3' : ''}\n` }, `Kill an agent while ${state}`)
+      await world.commit(
+        { 'version.txt': `${version}${state === 'reverting' ? ' unhealthy=web3' : ''}\n` },
+        `Kill an agent while ${state}`,
+      )
       const victim = world.servers[1]!
       await using users = startUsers({ url: world.url, rate: 100 })
       const running = world.start('deploy', 'production')
-      await running.until((event) => event.server === victim.name && event.data.kind === 'step' && event.data.state === state)
+      await running.until(
+        (event) => event.server === victim.name && event.data.kind === 'step' && event.data.state === state,
+      )
       await victim.mustExec('systemctl', ['kill', '--kill-who=main', '--signal=KILL', 'dploy-agent'])
       const { result } = await running.outcome
       const seen = await users.stop()
@@ -89,7 +101,9 @@ describe('kill -9 in the middle of a deployment', { skip: reason ?? false, concu
       else assert.equal(now, before)
       if (state === 'reverting') assert.equal(result.state, 'rolled_back', JSON.stringify(result.failure))
       seen.noRequestFailed()
-      context.diagnostic(`${result.state} after ${result.seconds} s; users: ${seen.answers.length} requests, ${seen.stalled.length} stalled`)
+      context.diagnostic(
+        `${result.state} after ${result.seconds} s; users: ${seen.answers.length} requests, ${seen.stalled.length} stalled`,
+      )
     })
   }
 
@@ -106,7 +120,8 @@ describe('kill -9 in the middle of a deployment', { skip: reason ?? false, concu
       return name !== null
     })
     const server = world.servers.find((one) => one.name === name)!
-    for (let tries = 0; (await server.exec('test', ['-e', log])).code !== 0; tries++) assert.ok(tries < 50, 'the command does not begin')
+    for (let tries = 0; (await server.exec('test', ['-e', log])).code !== 0; tries++)
+      assert.ok(tries < 50, 'the command does not begin')
     await server.mustExec('systemctl', ['kill', '--kill-who=main', '--signal=KILL', 'dploy-agent'])
     const { code, result } = await running.outcome
     const seen = await users.stop()
@@ -114,7 +129,8 @@ describe('kill -9 in the middle of a deployment', { skip: reason ?? false, concu
     assert.match(result.failure!.message, /was cut off in the middle, and is not run again/)
     assert.equal(await theOneRelease(), before)
     seen.noRequestFailed()
-    const begun = async () => (await Promise.all(world.servers.map((one) => one.exec('cat', [log])))).map(({ stdout }) => stdout).join('')
+    const begun = async () =>
+      (await Promise.all(world.servers.map((one) => one.exec('cat', [log])))).map(({ stdout }) => stdout).join('')
     assert.equal(await begun(), 'begun\n')
     const next = await world.dploy('deploy', 'production')
     assert.equal(next.result.state, 'succeeded', JSON.stringify(next.result.failure))

@@ -20,7 +20,11 @@ describe('a release command on two servers', { skip: missing === null ? false : 
     await world?.[Symbol.asyncDispose]()
   })
 
-  const everywhere = async (word: string) => assert.deepEqual((await world.answers()).map((answer) => answer.split(' ')[0]), [word, word])
+  const everywhere = async (word: string) =>
+    assert.deepEqual(
+      (await world.answers()).map((answer) => answer.split(' ')[0]),
+      [word, word],
+    )
 
   test('that breaks the release that serves stops the deployment, and nothing is switched', async () => {
     await world.configure({ extra: { release_command: `rm ${marker}` } })
@@ -29,7 +33,10 @@ describe('a release command on two servers', { skip: missing === null ? false : 
     assert.equal(code, 1)
     assert.equal(result.state, 'failed')
     assert.equal(result.failure!.code, 'release.old_unhealthy')
-    assert.match(result.failure!.message, /release 1 is no longer healthy on web1: .*GET \/healthz on port 3000 answered 500/)
+    assert.match(
+      result.failure!.message,
+      /release 1 is no longer healthy on web1: .*GET \/healthz on port 3000 answered 500/,
+    )
     await everywhere('old')
   })
 
@@ -45,7 +52,9 @@ describe('a release command on two servers', { skip: missing === null ? false : 
     const { code, result } = await world.dploy('deploy', 'production')
     assert.deepEqual([code, result.state, result.failure?.code], [1, 'failed', 'release.command_failed'])
     assert.match(result.failure!.message, /did not end within 1 s|did not end within 1\.0 s/)
-    const left = await Promise.all(world.servers.map((server) => server.exec('pgrep', ['-fc', 'sleep 359[89]']).then(({ stdout }) => stdout.trim())))
+    const left = await Promise.all(
+      world.servers.map((server) => server.exec('pgrep', ['-fc', 'sleep 359[89]']).then(({ stdout }) => stdout.trim())),
+    )
     assert.deepEqual(left, ['0', '0'])
     await everywhere('new')
   })

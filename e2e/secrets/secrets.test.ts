@@ -17,7 +17,10 @@ describe('secrets on two servers', { skip: missing === null ? false : missing, t
   let world: World
 
   before(async () => {
-    world = await World.up({ servers: 2, extra: { secrets: ['DATABASE_URL'], hooks: { after_stage: 'echo "hook has $DATABASE_URL"' } } })
+    world = await World.up({
+      servers: 2,
+      extra: { secrets: ['DATABASE_URL'], hooks: { after_stage: 'echo "hook has $DATABASE_URL"' } },
+    })
   })
 
   after(async () => {
@@ -50,7 +53,9 @@ describe('secrets on two servers', { skip: missing === null ? false : missing, t
   })
 
   test('a hook that fails shows no secret in its error', async () => {
-    await world.configure({ extra: { secrets: ['DATABASE_URL'], hooks: { after_stage: 'echo "cannot reach $DATABASE_URL" >&2; exit 3' } } })
+    await world.configure({
+      extra: { secrets: ['DATABASE_URL'], hooks: { after_stage: 'echo "cannot reach $DATABASE_URL" >&2; exit 3' } },
+    })
     await world.commit({ 'version.txt': 'three\n' }, 'Three')
     const { result } = await world.dploy('deploy', 'production')
     assert.equal(result.failure!.code, 'hook.failed')
@@ -74,15 +79,34 @@ describe('secrets on two servers', { skip: missing === null ? false : missing, t
     }
     for (const server of world.servers) {
       assert.equal((await server.exec('grep', ['-rl', 'first-value', '/srv/shop'])).stdout, '')
-      assert.equal((await server.exec('sh', ['-c', 'cat /proc/[0-9]*/cmdline | tr "\\0" " " | grep -c "first-value" || true'])).stdout.trim(), '1', 'only this grep itself')
+      assert.equal(
+        (
+          await server.exec('sh', ['-c', 'cat /proc/[0-9]*/cmdline | tr "\\0" " " | grep -c "first-value" || true'])
+        ).stdout.trim(),
+        '1',
+        'only this grep itself',
+      )
     }
   })
 
   /** Runs `dploy secret`; a last argument for `set` is the value, through standard input. */
-  async function secret(action: string, environment: string, name?: string, value?: string): Promise<{ code: number | null; stdout: string; stderr: string }> {
-    const child = spawn(process.execPath, [program, 'secret', action, environment, ...(name === undefined ? [] : [name]), '--json'], { cwd: world.repository, stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, DPLOY_URL: '' } })
+  async function secret(
+    action: string,
+    environment: string,
+    name?: string,
+    value?: string,
+  ): Promise<{ code: number | null; stdout: string; stderr: string }> {
+    const child = spawn(
+      process.execPath,
+      [program, 'secret', action, environment, ...(name === undefined ? [] : [name]), '--json'],
+      { cwd: world.repository, stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, DPLOY_URL: '' } },
+    )
     child.stdin.end(value === undefined ? '' : `${value}\n`)
-    const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr), new Promise((resolve) => child.once('close', resolve))])
+    const [stdout, stderr] = await Promise.all([
+      text(child.stdout),
+      text(child.stderr),
+      new Promise((resolve) => child.once('close', resolve)),
+    ])
     return { code: child.exitCode, stdout, stderr }
   }
 
@@ -90,8 +114,16 @@ describe('secrets on two servers', { skip: missing === null ? false : missing, t
   function inService(): Promise<string[]> {
     return Promise.all(
       world.servers.map(async (server) => {
-        const { stdout } = await server.exec('sh', ['-c', 'cat /proc/$(systemctl show --property MainPID --value dploy-shop-production.service)/environ'])
-        return stdout.split('\0').find((line) => line.startsWith('DATABASE_URL='))?.slice('DATABASE_URL='.length) ?? ''
+        const { stdout } = await server.exec('sh', [
+          '-c',
+          'cat /proc/$(systemctl show --property MainPID --value dploy-shop-production.service)/environ',
+        ])
+        return (
+          stdout
+            .split('\0')
+            .find((line) => line.startsWith('DATABASE_URL='))
+            ?.slice('DATABASE_URL='.length) ?? ''
+        )
       }),
     )
   }

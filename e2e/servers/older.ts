@@ -43,25 +43,33 @@ export async function standBetween(url: string): Promise<AsyncDisposable & { url
     control.on('message', (bytes: Buffer) => {
       const { head, body } = decodeFrame(bytes) as { head: Head; body: Uint8Array }
       if (head.kind === 'call') {
-        const method = head.method === 'command' ? (JSON.parse(head.params!.text!) as { method: string }).method : head.method!
-        if (method !== 'hello' && !firstMethods.includes(method)) return refuse(control, head, method, 'command.refused', 'The command is refused: it cannot be read')
+        const method =
+          head.method === 'command' ? (JSON.parse(head.params!.text!) as { method: string }).method : head.method!
+        if (method !== 'hello' && !firstMethods.includes(method))
+          return refuse(control, head, method, 'command.refused', 'The command is refused: it cannot be read')
         calls.set(head.id, method)
       }
       agent.send(encodeFrame(head, body))
     })
     agent.on('message', (bytes: Buffer) => {
       const { head, body } = decodeFrame(bytes) as { head: Head; body: Uint8Array }
-      if (head.kind === 'call' && !firstQuestions.includes(head.method!)) return refuse(agent, head, head.method!, 'protocol.invalid', `There is no method "${head.method!}"`)
+      if (head.kind === 'call' && !firstQuestions.includes(head.method!))
+        return refuse(agent, head, head.method!, 'protocol.invalid', `There is no method "${head.method!}"`)
       const method = head.kind === 'result' ? calls.get(head.id) : undefined
       if (method !== undefined && method in firstKeys) head.result = only(head.result!, firstKeys[method]!)
       if (method === 'hello') head.result!['protocol'] = protocolNumber - 1
-      if (method !== undefined && head.result!['service']) head.result!['service'] = only(head.result!['service'] as Record<string, unknown>, firstServiceKeys)
+      if (method !== undefined && head.result!['service'])
+        head.result!['service'] = only(head.result!['service'] as Record<string, unknown>, firstServiceKeys)
       const frame = encodeFrame(head, body)
       if (control.readyState === WebSocket.OPEN) control.send(frame)
       else early.push(frame)
     })
     control.on('open', () => early.forEach((frame) => control.send(frame)))
-    for (const [one, other] of [[agent, control], [control, agent]] as const) one.on('close', () => other.terminate()).on('error', () => other.terminate())
+    for (const [one, other] of [
+      [agent, control],
+      [control, agent],
+    ] as const)
+      one.on('close', () => other.terminate()).on('error', () => other.terminate())
   })
   return {
     url: `http://127.0.0.1:${(server.address() as { port: number }).port}`,

@@ -21,11 +21,14 @@ export function processCosts(): Costs {
   for (const pid of descendants(process.pid)) {
     const part = partOf(read(pid, 'cmdline'))
     // The fields after the name, which may hold anything: state is the third of all.
-    const fields = read(pid, 'stat').replace(/^.*\) /s, '').split(' ')
+    const fields = read(pid, 'stat')
+      .replace(/^.*\) /s, '')
+      .split(' ')
     if (part === null || fields.length < 13) continue
     seconds[part] += (Number(fields[11]) + Number(fields[12])) / ticks
     // Chromium keeps a second one ready, which shows nothing.
-    if (part === 'renderer') rendererBytes = Math.max(rendererBytes, Number(read(pid, 'statm').split(' ')[1]) * pageBytes)
+    if (part === 'renderer')
+      rendererBytes = Math.max(rendererBytes, Number(read(pid, 'statm').split(' ')[1]) * pageBytes)
   }
   return { seconds, rendererBytes }
 }
@@ -39,7 +42,16 @@ function partOf(commandLine: string): Part | null {
 
 function descendants(root: number): number[] {
   const parents = new Map<number, number>()
-  for (const name of readdirSync('/proc')) if (/^\d+$/.test(name)) parents.set(Number(name), Number(read(Number(name), 'stat').replace(/^.*\) /s, '').split(' ')[1]))
+  for (const name of readdirSync('/proc'))
+    if (/^\d+$/.test(name))
+      parents.set(
+        Number(name),
+        Number(
+          read(Number(name), 'stat')
+            .replace(/^.*\) /s, '')
+            .split(' ')[1],
+        ),
+      )
   const below = (pid: number): boolean => {
     const parent = parents.get(pid)
     return parent !== undefined && (parent === root || below(parent))

@@ -32,7 +32,11 @@ export class SimulatedWorld implements AsyncDisposable {
     this.repository = join(plane.directory, 'repository')
   }
 
-  static async up(options: { servers: number; pace: Pace; strategy: Record<string, unknown> }): Promise<SimulatedWorld> {
+  static async up(options: {
+    servers: number
+    pace: Pace
+    strategy: Record<string, unknown>
+  }): Promise<SimulatedWorld> {
     const world = new SimulatedWorld(await Plane.up())
     try {
       await world.#begin(options)
@@ -60,7 +64,8 @@ export class SimulatedWorld implements AsyncDisposable {
   async over(number: number): Promise<string> {
     for (;;) {
       const { state, failure } = await this.plane.client.call('deploymentSummary', { params: { number } })
-      if (['succeeded', 'failed', 'rolled_back', 'cancelled'].includes(state)) return failure === null ? state : `${state}: ${failure.message}`
+      if (['succeeded', 'failed', 'rolled_back', 'cancelled'].includes(state))
+        return failure === null ? state : `${state}: ${failure.message}`
       await delay(100)
     }
   }
@@ -82,26 +87,54 @@ export class SimulatedWorld implements AsyncDisposable {
     await this.plane[Symbol.asyncDispose]()
   }
 
-  async #begin({ servers, pace, strategy }: { servers: number; pace: Pace; strategy: Record<string, unknown> }): Promise<void> {
+  async #begin({
+    servers,
+    pace,
+    strategy,
+  }: {
+    servers: number
+    pace: Pace
+    strategy: Record<string, unknown>
+  }): Promise<void> {
     const [port] = await freePorts(1)
     const names = Array.from({ length: servers }, (_, index) => `web${index + 1}`)
     const config = {
       application: 'shop',
       source: { repository: this.repository },
       service: { command: 'node server.mjs', port: 3000 },
-      environments: { production: { branch: 'main', servers: names, strategy, probe: { url: `http://127.0.0.1:${port}/` } } },
+      environments: {
+        production: { branch: 'main', servers: names, strategy, probe: { url: `http://127.0.0.1:${port}/` } },
+      },
     }
     mkdirSync(this.repository)
     await run('git', ['init', '--quiet', '--initial-branch', 'main', this.repository])
-    writeFileSync(join(this.repository, 'server.mjs'), "import { createServer } from 'node:http'\ncreateServer((_, response) => response.end('ok')).listen(process.env.PORT)\n")
+    writeFileSync(
+      join(this.repository, 'server.mjs'),
+      "import { createServer } from 'node:http'\ncreateServer((_, response) => response.end('ok')).listen(process.env.PORT)\n",
+    )
     const { client } = this.plane
     await client.call('apply', { body: { text: JSON.stringify(config), base: this.repository } })
     const { token } = await client.call('createJoinToken', { body: { note: 'simulated', uses: servers } })
     // Bounded: a thousand connections and their buffers take some 150 MB.
-    const child = spawn(process.execPath, ['--max-old-space-size=512', join(import.meta.dirname, 'servers-process.ts'), '--control', this.plane.url, '--count', String(servers), '--pace', JSON.stringify(pace), '--port', String(port)], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-      env: { ...process.env, DPLOY_JOIN_TOKEN: token },
-    })
+    const child = spawn(
+      process.execPath,
+      [
+        '--max-old-space-size=512',
+        join(import.meta.dirname, 'servers-process.ts'),
+        '--control',
+        this.plane.url,
+        '--count',
+        String(servers),
+        '--pace',
+        JSON.stringify(pace),
+        '--port',
+        String(port),
+      ],
+      {
+        stdio: ['pipe', 'pipe', 'inherit'],
+        env: { ...process.env, DPLOY_JOIN_TOKEN: token },
+      },
+    )
     this.#servers = child
     const first = Promise.withResolvers<void>()
     child.once('exit', (code) => first.reject(new Error(`the simulated servers ended with ${code}`)))
@@ -113,6 +146,18 @@ export class SimulatedWorld implements AsyncDisposable {
   }
 
   async #git(...args: string[]): Promise<void> {
-    await run('git', ['-C', this.repository, '-c', 'user.name=Anna', '-c', 'user.email=anna@localhost', '-c', 'commit.gpgsign=false', '-c', 'core.hooksPath=/dev/null', ...args])
+    await run('git', [
+      '-C',
+      this.repository,
+      '-c',
+      'user.name=Anna',
+      '-c',
+      'user.email=anna@localhost',
+      '-c',
+      'commit.gpgsign=false',
+      '-c',
+      'core.hooksPath=/dev/null',
+      ...args,
+    ])
   }
 }

@@ -49,7 +49,17 @@ function ask(index: number): void {
   const method = !slow && crossesShare(index, options.posts) ? 'POST' : 'GET'
   const agent = isKept(index) ? kept : fresh
   const started = performance.now()
-  const record: TrafficRecord = { at: started - begun, method, ms: 0, status: undefined, cause: undefined, reused: false, again: false, release: undefined, server: undefined }
+  const record: TrafficRecord = {
+    at: started - begun,
+    method,
+    ms: 0,
+    status: undefined,
+    cause: undefined,
+    reused: false,
+    again: false,
+    release: undefined,
+    server: undefined,
+  }
   if (open >= maximumOpen) {
     notSent += 1
     records.push({ ...record, cause: `not sent: ${maximumOpen} requests are open` })
@@ -76,7 +86,8 @@ function ask(index: number): void {
 
   function send(through: Agent): ClientRequest {
     const sent = request(slow ? new URL(options.slowPath, options.url) : options.url, {
-      method, agent: through,
+      method,
+      agent: through,
       headers: body ? { 'content-type': 'text/plain', 'content-length': body.length } : {},
     })
     let answered = false
@@ -98,7 +109,12 @@ function ask(index: number): void {
   }
 }
 
-function read(response: IncomingMessage, record: TrafficRecord, sent: Buffer | undefined, settle: (cause?: string) => void): void {
+function read(
+  response: IncomingMessage,
+  record: TrafficRecord,
+  sent: Buffer | undefined,
+  settle: (cause?: string) => void,
+): void {
   const chunks: Buffer[] = []
   const header = (name: string): string | undefined => response.headers[name]?.toString()
   record.status = response.statusCode

@@ -30,7 +30,8 @@ export interface SeenSockets {
 /** WebSockets that are held open, each with a message every 250 ms, and opened again when they end; in a thread of their own. */
 export function startSockets(options: SocketsOptions): AsyncDisposable & { stop(): Promise<SeenSockets> } {
   const { hostname } = new URL(options.url)
-  if (hostname !== 'localhost' && !hostname.startsWith('127.') && !hostname.startsWith('10.')) throw new Error(`No traffic is sent to ${hostname}`)
+  if (hostname !== 'localhost' && !hostname.startsWith('127.') && !hostname.startsWith('10.'))
+    throw new Error(`No traffic is sent to ${hostname}`)
   const worker = new Worker(new URL('./sockets-worker.ts', import.meta.url), { workerData: options })
   const seen = once(worker, 'message').then(([value]) => value as SeenSockets)
   seen.catch(() => {})

@@ -45,9 +45,17 @@ export interface TrafficSummary {
 export const stallThreshold = 250
 
 /** What a list of requests amounts to. `seconds` and `blind` are the generator's. */
-export function summarize(records: readonly TrafficRecord[], seconds: number, blind: number, notSent: number): TrafficSummary {
+export function summarize(
+  records: readonly TrafficRecord[],
+  seconds: number,
+  blind: number,
+  notSent: number,
+): TrafficSummary {
   const failures = records.filter((record) => record.cause !== undefined)
-  const times = records.filter((record) => record.cause === undefined).map((record) => record.ms).sort((a, b) => a - b)
+  const times = records
+    .filter((record) => record.cause === undefined)
+    .map((record) => record.ms)
+    .sort((a, b) => a - b)
   const p50 = quantile(times, 0.5)
   const stalls = records.filter((record) => record.cause === undefined && record.ms >= p50 + stallThreshold)
   const timeline = new Map<number, Record<string, number>>()
@@ -59,10 +67,21 @@ export function summarize(records: readonly TrafficRecord[], seconds: number, bl
     timeline.set(slot, releases)
   }
   return {
-    seconds, seen: records.length, failed: failures.length, again: records.filter((record) => record.again).length, failures: failures.slice(0, 20), stalled: stalls.length, stalls: stalls.slice(0, 20),
-    p50, p99: quantile(times, 0.99), slowest: times.at(-1) ?? 0,
-    byRelease: countBy(records, (record) => record.release), byServer: countBy(records, (record) => record.server),
-    timeline: [...timeline].sort(([a], [b]) => a - b).map(([at, releases]) => ({ at, releases })), notSent, blind,
+    seconds,
+    seen: records.length,
+    failed: failures.length,
+    again: records.filter((record) => record.again).length,
+    failures: failures.slice(0, 20),
+    stalled: stalls.length,
+    stalls: stalls.slice(0, 20),
+    p50,
+    p99: quantile(times, 0.99),
+    slowest: times.at(-1) ?? 0,
+    byRelease: countBy(records, (record) => record.release),
+    byServer: countBy(records, (record) => record.server),
+    timeline: [...timeline].sort(([a], [b]) => a - b).map(([at, releases]) => ({ at, releases })),
+    notSent,
+    blind,
   }
 }
 
@@ -71,7 +90,10 @@ function quantile(sorted: readonly number[], share: number): number {
   return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? 0
 }
 
-function countBy(records: readonly TrafficRecord[], key: (record: TrafficRecord) => string | undefined): Record<string, number> {
+function countBy(
+  records: readonly TrafficRecord[],
+  key: (record: TrafficRecord) => string | undefined,
+): Record<string, number> {
   const counts: Record<string, number> = {}
   for (const record of records) {
     const name = key(record)

@@ -39,21 +39,32 @@ test('requests keep to their shares and their rate, whatever this process does',
   noRequestFailed(summary, 100)
   assert.ok(Math.abs(records.filter((record) => record.method === 'POST').length / records.length - 0.5) < 0.05)
   assert.ok(records.some((record) => record.reused) && records.some((record) => !record.reused))
-  const pauses = records.map((record) => record.at).sort((a, b) => a - b).map((at, index, all) => at - (all[index - 1] ?? at))
+  const pauses = records
+    .map((record) => record.at)
+    .sort((a, b) => a - b)
+    .map((at, index, all) => at - (all[index - 1] ?? at))
   assert.ok(Math.max(...pauses) < 200 + summary.blind, `a pause of ${Math.max(...pauses)} ms`)
 })
 
 test('failures and stalls are seen, each with its cause', bounded, async () => {
   let count = 0
-  await using server = await serve(createServer((request, response) => {
-    count += 1
-    if (count % 20 === 3) request.socket.destroy()
-    else if (count % 20 === 7) { response.statusCode = 503; response.end() }
-    else if (count % 20 === 11) { response.setHeader('content-length', 100); response.write('half'); setTimeout(() => response.destroy(), 10) }
-    else if (count % 20 === 13) setTimeout(() => response.end('late'), 400)
-    else if (count % 20 === 17) { /* never answers */ }
-    else response.end('fine')
-  }))
+  await using server = await serve(
+    createServer((request, response) => {
+      count += 1
+      if (count % 20 === 3) request.socket.destroy()
+      else if (count % 20 === 7) {
+        response.statusCode = 503
+        response.end()
+      } else if (count % 20 === 11) {
+        response.setHeader('content-length', 100)
+        response.write('half')
+        setTimeout(() => response.destroy(), 10)
+      } else if (count % 20 === 13) setTimeout(() => response.end('late'), 400)
+      else if (count % 20 === 17) {
+        /* never answers */
+      } else response.end('fine')
+    }),
+  )
   await using traffic = await startTraffic({ url: server.url, posts: 0, timeout: 1000 })
   await traffic.until((summary) => summary.seen >= 100)
   const summary = await traffic.stop()
@@ -61,14 +72,18 @@ test('failures and stalls are seen, each with its cause', bounded, async () => {
   for (const cause of [/ECONNRESET/, /status 503/, /broke off/, /no answer within 1000 ms/]) assert.match(causes, cause)
   assert.ok(summary.failed >= 16, `${summary.failed} failed`)
   assert.ok(summary.stalled >= 4, `${summary.stalled} stalled`)
-  assert.ok(summary.failures.length <= 20 && summary.stalls.every((stall) => stall.ms >= 250 && stall.cause === undefined))
+  assert.ok(
+    summary.failures.length <= 20 && summary.stalls.every((stall) => stall.ms >= 250 && stall.cause === undefined),
+  )
   assert.throws(() => noRequestFailed(summary), /requests failed\n  .*GET on a/)
   assert.throws(() => noRequestNoticed({ ...summary, failed: 0 }), /requests stalled \(usual/)
   assert.throws(() => noRequestFailed(summary, 100_000), /proves less/)
 })
 
 test('an answer that is not the echo of what was posted has failed', bounded, async () => {
-  await using server = await serve(createServer((request, response) => request.resume().once('end', () => response.end('something else'))))
+  await using server = await serve(
+    createServer((request, response) => request.resume().once('end', () => response.end('something else'))),
+  )
   await using traffic = await startTraffic({ url: server.url, posts: 1 })
   await traffic.until((summary) => summary.seen >= 5)
   assert.match((await traffic.stop()).failures[0]?.cause ?? '', /not what was posted/)
@@ -118,7 +133,8 @@ test('the sample application finishes what it was asked before it ends', bounded
   // Its own word that all ten have arrived.
   await fetch(`${sample.url}healthz`)
   sample.process.kill('SIGTERM')
-  for (const answer of await Promise.all(answers)) assert.equal(((await answer.json()) as { version: string }).version, '1')
+  for (const answer of await Promise.all(answers))
+    assert.equal(((await answer.json()) as { version: string }).version, '1')
   assert.deepEqual(await ended, [0, null])
 })
 
@@ -138,7 +154,10 @@ async function serve(server: Server): Promise<AsyncDisposable & { url: string }>
 async function startSample(behaviour: Behaviour): Promise<AsyncDisposable & { url: string; process: ChildProcess }> {
   const directory = await mkdtemp(join(tmpdir(), 'sample-'))
   const repository = await SampleRepository.create(join(directory, 'repository'), behaviour)
-  const child = spawn(process.execPath, [join(repository.path, 'server.js')], { env: { ...process.env, PORT: '0', HOST: '127.0.0.1' }, stdio: ['ignore', 'pipe', 'ignore'] })
+  const child = spawn(process.execPath, [join(repository.path, 'server.js')], {
+    env: { ...process.env, PORT: '0', HOST: '127.0.0.1' },
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
   const exit = once(child, 'exit')
   const [line] = (await once(createInterface(child.stdout), 'line')) as [string]
   return {

@@ -41,16 +41,31 @@ export interface TrafficOptions {
 
 export type GeneratorOptions = Required<TrafficOptions>
 export type GeneratorQuestion = { id: number; kind: 'look' | 'stop'; records: boolean }
-type GeneratorAnswer = { kind: 'started' } | { kind: 'summary'; id: number; summary: TrafficSummary; records: TrafficRecord[] }
+type GeneratorAnswer =
+  { kind: 'started' } | { kind: 'summary'; id: number; summary: TrafficSummary; records: TrafficRecord[] }
 
 /** Starts requests at a fixed rate, from a process of their own, so that nothing this process does delays them. */
 export async function startTraffic(options: TrafficOptions): Promise<Traffic> {
   const complete: GeneratorOptions = {
-    rate: 100, keepAlive: 0.5, posts: 0.1, postBytes: 1000, echo: true, slow: 0, slowPath: '/slow', slowMs: 2_000, again: false, timeout: 10_000, duration: 120_000,
-    releaseHeader: 'x-release', serverHeader: 'x-server', ...options,
+    rate: 100,
+    keepAlive: 0.5,
+    posts: 0.1,
+    postBytes: 1000,
+    echo: true,
+    slow: 0,
+    slowPath: '/slow',
+    slowMs: 2_000,
+    again: false,
+    timeout: 10_000,
+    duration: 120_000,
+    releaseHeader: 'x-release',
+    serverHeader: 'x-server',
+    ...options,
   }
   check(complete)
-  const child = spawn(process.execPath, [join(import.meta.dirname, 'generator.ts'), JSON.stringify(complete)], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  const child = spawn(process.execPath, [join(import.meta.dirname, 'generator.ts'), JSON.stringify(complete)], {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  })
   const traffic = new Traffic(child, complete)
   await traffic.started
   return traffic
@@ -124,7 +139,10 @@ export class Traffic {
     const id = ++this.#questions
     const answer = Promise.withResolvers<GeneratorAnswer & { kind: 'summary' }>()
     this.#waiting.set(id, answer)
-    const timer = setTimeout(() => answer.reject(new Error('The traffic generator does not answer')), this.#options.timeout + 5000)
+    const timer = setTimeout(
+      () => answer.reject(new Error('The traffic generator does not answer')),
+      this.#options.timeout + 5000,
+    )
     try {
       this.#child.send({ id, kind, records } satisfies GeneratorQuestion, (error) => {
         if (error) answer.reject(error)
@@ -139,11 +157,20 @@ export class Traffic {
 
 function check(options: GeneratorOptions): void {
   const { hostname, protocol } = new URL(options.url)
-  const isOurs = /^127\.\d+\.\d+\.\d+$/.test(hostname) || hostname === '[::1]' || hostname === 'localhost' || isFleetAddress(hostname)
+  const isOurs =
+    /^127\.\d+\.\d+\.\d+$/.test(hostname) ||
+    hostname === '[::1]' ||
+    hostname === 'localhost' ||
+    isFleetAddress(hostname)
   if (!isOurs) throw new Error(`Traffic goes to this machine's loopback or to a fleet only, not to ${hostname}`)
   if (protocol !== 'http:') throw new Error(`Traffic is sent over http, not ${protocol}`)
-  const within = (name: 'rate' | 'keepAlive' | 'posts' | 'duration' | 'postBytes' | 'timeout', low: number, high: number): void => {
-    if (!(options[name] >= low && options[name] <= high)) throw new Error(`${name} must be from ${low} to ${high}, not ${options[name]}`)
+  const within = (
+    name: 'rate' | 'keepAlive' | 'posts' | 'duration' | 'postBytes' | 'timeout',
+    low: number,
+    high: number,
+  ): void => {
+    if (!(options[name] >= low && options[name] <= high))
+      throw new Error(`${name} must be from ${low} to ${high}, not ${options[name]}`)
   }
   within('rate', 1, 1000)
   within('keepAlive', 0, 1)

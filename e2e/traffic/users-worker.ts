@@ -20,12 +20,16 @@ function ask(index: number): Promise<void> {
       resolve()
     }
     const headers = post && idempotent ? { 'idempotency-key': `key-${index}` } : {}
-    const asked = request(url, { method: post ? 'POST' : 'GET', headers, agent: index % 2 === 0 ? kept : false, timeout: 10_000 }, (response) => {
-      let text = ''
-      response.on('data', (chunk: Buffer) => (text += chunk.toString()))
-      response.on('end', () => end(response.statusCode ?? null, text))
-      response.on('error', (error) => end(null, error.message))
-    })
+    const asked = request(
+      url,
+      { method: post ? 'POST' : 'GET', headers, agent: index % 2 === 0 ? kept : false, timeout: 10_000 },
+      (response) => {
+        let text = ''
+        response.on('data', (chunk: Buffer) => (text += chunk.toString()))
+        response.on('end', () => end(response.statusCode ?? null, text))
+        response.on('error', (error) => end(null, error.message))
+      },
+    )
     asked.on('timeout', () => asked.destroy(new Error('no answer within 10 s')))
     asked.on('error', (error) => end(null, error.message))
     asked.end(post ? `echo ${index}` : undefined)

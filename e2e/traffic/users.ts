@@ -54,7 +54,10 @@ export class Seen {
   /** A deployment may be over in less than a second: what was asked is held against the time that it took. */
   noRequestFailed(): void {
     const seconds = Math.max(0, ...this.answers.map(({ at, ms }) => at + ms)) / 1000
-    assert.ok(this.answers.length >= Math.max(20, (this.#rate * seconds) / 2), `only ${this.answers.length} requests were sent in ${seconds.toFixed(1)} s`)
+    assert.ok(
+      this.answers.length >= Math.max(20, (this.#rate * seconds) / 2),
+      `only ${this.answers.length} requests were sent in ${seconds.toFixed(1)} s`,
+    )
     assert.deepEqual(this.failed.slice(0, 5), [], `${this.failed.length} of ${this.answers.length} requests failed`)
   }
 
@@ -68,9 +71,12 @@ export class Seen {
 /** Users who ask all the time, half of them on kept connections, one in five by POST; in a thread of their own. */
 export function startUsers(options: UsersOptions): AsyncDisposable & { stop(): Promise<Seen> } {
   const { hostname } = new URL(options.url)
-  if (hostname !== 'localhost' && !hostname.startsWith('127.') && !hostname.startsWith('10.')) throw new Error(`No traffic is sent to ${hostname}`)
+  if (hostname !== 'localhost' && !hostname.startsWith('127.') && !hostname.startsWith('10.'))
+    throw new Error(`No traffic is sent to ${hostname}`)
   const rate = options.rate ?? 100
-  const worker = new Worker(new URL('./users-worker.ts', import.meta.url), { workerData: { seconds: 120, idempotent: false, ...options, rate } })
+  const worker = new Worker(new URL('./users-worker.ts', import.meta.url), {
+    workerData: { seconds: 120, idempotent: false, ...options, rate },
+  })
   const answers = once(worker, 'message').then(([seen]) => new Seen(seen as Answer[], rate))
   answers.catch(() => {})
   return {

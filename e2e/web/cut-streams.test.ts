@@ -20,9 +20,18 @@ describe('an event stream that is cut 20 times at random while a deployment runs
   let demo: Demo
 
   before(async () => {
-    writeFileSync(join(repository, 'server.js'), "require('node:http').createServer((_, response) => response.end('ok')).listen(process.env.PORT)\n")
-    writeFileSync(join(repository, 'build.js'), `let line = 0\nconst lines = require('node:fs').existsSync('why.txt') ? ${lines} : 1\nconst timer = setInterval(() => { console.log('line ' + ++line); if (line === lines) clearInterval(timer) }, 12)\n`)
-    writeFileSync(join(repository, 'dploy.yml'), `application: talker\nsource: { repository: . }\nbuild: { command: '${process.execPath} build.js' }\nservice: { command: '${process.execPath} server.js', port: 3000 }\nenvironments: { demo: { servers: [web1] } }\n`)
+    writeFileSync(
+      join(repository, 'server.js'),
+      "require('node:http').createServer((_, response) => response.end('ok')).listen(process.env.PORT)\n",
+    )
+    writeFileSync(
+      join(repository, 'build.js'),
+      `let line = 0\nconst lines = require('node:fs').existsSync('why.txt') ? ${lines} : 1\nconst timer = setInterval(() => { console.log('line ' + ++line); if (line === lines) clearInterval(timer) }, 12)\n`,
+    )
+    writeFileSync(
+      join(repository, 'dploy.yml'),
+      `application: talker\nsource: { repository: . }\nbuild: { command: '${process.execPath} build.js' }\nservice: { command: '${process.execPath} server.js', port: 3000 }\nenvironments: { demo: { servers: [web1] } }\n`,
+    )
     git('init', '--quiet', '--initial-branch', 'main')
     commit('Talk')
     demo = await startDemo(2, repository)
@@ -44,7 +53,11 @@ describe('an event stream that is cut 20 times at random while a deployment runs
     assert.equal(proxy.cut, cuts)
     assert.deepEqual(came, stored)
     assert.ok(stored.length > 60)
-    for (const kind of ['state', 'step', 'note', 'output', 'plan', 'traffic', 'receipt']) assert.ok(stored.some(({ data }) => data.kind === kind), `no ${kind} was among them`)
+    for (const kind of ['state', 'step', 'note', 'output', 'plan', 'traffic', 'receipt'])
+      assert.ok(
+        stored.some(({ data }) => data.kind === kind),
+        `no ${kind} was among them`,
+      )
   })
 
   test('gives a page exactly the lines of what is stored: steps, notes and output', { skip }, async (t) => {
@@ -61,7 +74,9 @@ describe('an event stream that is cut 20 times at random while a deployment runs
     assert.equal(proxy.cut, cuts)
     const downloading = page.waitForEvent('download')
     await page.getByRole('button', { name: 'Download' }).click()
-    const shown = readFileSync(await (await downloading).path(), 'utf8').trimEnd().split('\n')
+    const shown = readFileSync(await (await downloading).path(), 'utf8')
+      .trimEnd()
+      .split('\n')
     const stored = storedOf(number)
     assert.deepEqual(shown, stored.flatMap(linesOf))
     assert.equal(shown.filter((line) => / line \d+$/.test(line)).length, lines)
@@ -71,18 +86,35 @@ describe('an event stream that is cut 20 times at random while a deployment runs
   async function deploy(why: string): Promise<number> {
     writeFileSync(join(repository, 'why.txt'), why)
     commit(`Talk ${why}`)
-    return (await demo.client.call('deploy', { params: { application: 'talker', environment: 'demo' }, body: {} })).number
+    return (await demo.client.call('deploy', { params: { application: 'talker', environment: 'demo' }, body: {} }))
+      .number
   }
 
   /** As they stand in the database of the control plane, read past it. */
   function storedOf(number: number): DeploymentEvent[] {
     using database = new DatabaseSync(demo.database, { readOnly: true, timeout: 5_000 })
-    const rows = database.prepare('SELECT events.seq, events.deployment_id AS deployment, events.at, events.stored_at AS stored, servers.name AS server, events.data FROM events JOIN deployments ON deployments.id = events.deployment_id LEFT JOIN servers ON servers.id = events.server_id WHERE deployments.number = ? ORDER BY events.seq').all(number)
+    const rows = database
+      .prepare(
+        'SELECT events.seq, events.deployment_id AS deployment, events.at, events.stored_at AS stored, servers.name AS server, events.data FROM events JOIN deployments ON deployments.id = events.deployment_id LEFT JOIN servers ON servers.id = events.server_id WHERE deployments.number = ? ORDER BY events.seq',
+      )
+      .all(number)
     return rows.map((row) => deploymentEventSchema.parse({ ...row, data: JSON.parse(String(row.data)) }))
   }
 
   function git(...args: string[]): void {
-    execFileSync('git', ['-C', repository, '-c', 'user.name=Anna', '-c', 'user.email=anna@localhost', '-c', 'commit.gpgsign=false', '-c', 'core.hooksPath=/dev/null', ...args])
+    execFileSync('git', [
+      '-C',
+      repository,
+      '-c',
+      'user.name=Anna',
+      '-c',
+      'user.email=anna@localhost',
+      '-c',
+      'commit.gpgsign=false',
+      '-c',
+      'core.hooksPath=/dev/null',
+      ...args,
+    ])
   }
   function commit(message: string): void {
     git('add', '--all')
@@ -90,14 +122,24 @@ describe('an event stream that is cut 20 times at random while a deployment runs
   }
 })
 
-const words: Record<string, string> = { staging: 'staging', staged: 'staged', draining: 'draining', activating: 'activating', registering: 'registering', switched: 'switched' }
+const words: Record<string, string> = {
+  staging: 'staging',
+  staged: 'staged',
+  draining: 'draining',
+  activating: 'activating',
+  registering: 'registering',
+  switched: 'switched',
+}
 
 /** What a person is to read of an event: time, server, and what happened. */
 function linesOf({ at, server, data }: DeploymentEvent): string[] {
   const line = (text: string) => `${new Date(at).toISOString()} ${server ?? '-'} ${text}`
   switch (data.kind) {
     case 'output':
-      return data.text.replace(/\n$/, '').split('\n').map((text) => line(`[${data.source}] ${text}`))
+      return data.text
+        .replace(/\n$/, '')
+        .split('\n')
+        .map((text) => line(`[${data.source}] ${text}`))
     case 'note':
       return [line(data.text)]
     case 'step':
@@ -140,11 +182,13 @@ class CuttingProxy implements AsyncDisposable {
     let left = 0
     for (const socket of [near, far]) {
       this.#sockets.add(socket)
-      socket.on('error', () => {}).on('close', () => {
-        this.#sockets.delete(socket)
-        near.destroy()
-        far.destroy()
-      })
+      socket
+        .on('error', () => {})
+        .on('close', () => {
+          this.#sockets.delete(socket)
+          near.destroy()
+          far.destroy()
+        })
     }
     near.on('data', (chunk: Buffer) => far.write(chunk))
     far.on('data', (chunk: Buffer) => {

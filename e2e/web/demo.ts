@@ -29,7 +29,18 @@ export interface Demo extends AsyncDisposable {
 
 /** `own`: someone else's application, a git repository with its dploy.yml, in place of the sample. */
 export async function startDemo(servers: number, own?: string): Promise<Demo> {
-  const child = spawn(process.execPath, [join(import.meta.dirname, '../../src/cli/main.ts'), 'demo', '--servers', String(servers), '--json', ...(own === undefined ? [] : ['--repository', own])], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, DPLOY_URL: '' } })
+  const child = spawn(
+    process.execPath,
+    [
+      join(import.meta.dirname, '../../src/cli/main.ts'),
+      'demo',
+      '--servers',
+      String(servers),
+      '--json',
+      ...(own === undefined ? [] : ['--repository', own]),
+    ],
+    { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, DPLOY_URL: '' } },
+  )
   let said = ''
   child.stderr.on('data', (data: Buffer) => (said += data.toString()))
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
@@ -44,13 +55,32 @@ export async function startDemo(servers: number, own?: string): Promise<Demo> {
   })
   const timer = setTimeout(() => child.kill('SIGTERM'), 90_000)
   const { control, token, repository } = await running.finally(() => clearTimeout(timer))
-  const git = async (...args: string[]) => (await run('git', ['-C', repository, '-c', 'user.name=Anna', '-c', 'user.email=anna@localhost', '-c', 'commit.gpgsign=false', '-c', 'core.hooksPath=/dev/null', ...args])).stdout.trim()
+  const git = async (...args: string[]) =>
+    (
+      await run('git', [
+        '-C',
+        repository,
+        '-c',
+        'user.name=Anna',
+        '-c',
+        'user.email=anna@localhost',
+        '-c',
+        'commit.gpgsign=false',
+        '-c',
+        'core.hooksPath=/dev/null',
+        ...args,
+      ])
+    ).stdout.trim()
   return {
     url: control,
     token,
     repository,
     client: new Client({ url: control, token, fetch }),
-    database: join(tmpdir(), readdirSync(tmpdir()).find((name) => name.startsWith(`dploy-demo-${child.pid}-`))!, 'control/dploy.db'),
+    database: join(
+      tmpdir(),
+      readdirSync(tmpdir()).find((name) => name.startsWith(`dploy-demo-${child.pid}-`))!,
+      'control/dploy.db',
+    ),
     params: { application: 'hello', environment: 'demo' },
     async commit(file, text, message) {
       await writeFile(join(repository, file), text)

@@ -14,7 +14,13 @@ const config = (strategy: object, build: object = {}) =>
   JSON.stringify({
     application: 'shop',
     build: { leave_out: ['dploy.yml'], ...build },
-    environments: { production: { branch: 'main', servers: [{ name: 'web1' }, { name: 'web2' }], strategy: { kind: 'rolling', batch: 1, bake: '100ms', ...strategy } } },
+    environments: {
+      production: {
+        branch: 'main',
+        servers: [{ name: 'web1' }, { name: 'web2' }],
+        strategy: { kind: 'rolling', batch: 1, bake: '100ms', ...strategy },
+      },
+    },
   })
 
 test('a deployment that waits for a person between batches, on its page', { skip, timeout: 180_000 }, async (t) => {
@@ -27,10 +33,13 @@ test('a deployment that waits for a person between batches, on its page', { skip
     await git('init', '--quiet', '--initial-branch=main')
     await commit('one', {})
     const first = await team.client.call('deploy', { params, body: {} })
-    for await (const _ of team.client.stream('deploymentEvents', { params: { number: first.number }, query: {} })) continue
+    for await (const _ of team.client.stream('deploymentEvents', { params: { number: first.number }, query: {} }))
+      continue
     browser = await openBrowser()
     page = (await browser.open()).page
-    const { link } = await team.client.call('addPerson', { body: { email: 'anna@example.org', name: 'Anna', grants: [{ role: 'deployer', place: params }] } })
+    const { link } = await team.client.call('addPerson', {
+      body: { email: 'anna@example.org', name: 'Anna', grants: [{ role: 'deployer', place: params }] },
+    })
     await comeIn(page, link)
   })
   after(async () => {
@@ -39,37 +48,50 @@ test('a deployment that waits for a person between batches, on its page', { skip
   })
   const gate = () => page.getByRole('region', { name: 'It waits for a person' })
 
-  await t.test('the page that was open says that it waits, without a reload; a viewer finds nothing to press; one click lets it go on', async () => {
-    await commit('two', { pause: 'after_batch' })
-    await begin()
-    await gate().getByText('after').first().waitFor()
-    assert.deepEqual(served(), ['two\n', 'one\n'])
-    await faultless(page, 'gate')
-    const { link } = await team.client.call('addPerson', { body: { email: 'vera@example.org', name: 'Vera', grants: [{ role: 'viewer', place: params }] } })
-    const vera = await browser.open()
-    await comeIn(vera.page, link)
-    await vera.page.goto(page.url())
-    await vera.page.getByRole('region', { name: 'It waits for a person' }).waitFor()
-    assert.equal(await vera.page.getByRole('button', { name: /^(Go on|Go back|Pause|Roll back|Cancel)$/ }).count(), 0)
-    await vera.context.close()
-    await gate().getByRole('button', { name: 'Go on' }).click()
-    await page.getByText('succeeded', { exact: true }).first().waitFor()
-    assert.equal(await gate().count(), 0)
-    assert.deepEqual(served(), ['two\n', 'two\n'])
-  })
+  await t.test(
+    'the page that was open says that it waits, without a reload; a viewer finds nothing to press; one click lets it go on',
+    async () => {
+      await commit('two', { pause: 'after_batch' })
+      await begin()
+      await gate().getByText('after').first().waitFor()
+      assert.deepEqual(served(), ['two\n', 'one\n'])
+      await faultless(page, 'gate')
+      const { link } = await team.client.call('addPerson', {
+        body: { email: 'vera@example.org', name: 'Vera', grants: [{ role: 'viewer', place: params }] },
+      })
+      const vera = await browser.open()
+      await comeIn(vera.page, link)
+      await vera.page.goto(page.url())
+      await vera.page.getByRole('region', { name: 'It waits for a person' }).waitFor()
+      assert.equal(await vera.page.getByRole('button', { name: /^(Go on|Go back|Pause|Roll back|Cancel)$/ }).count(), 0)
+      await vera.context.close()
+      await gate().getByRole('button', { name: 'Go on' }).click()
+      await page.getByText('succeeded', { exact: true }).first().waitFor()
+      assert.equal(await gate().count(), 0)
+      assert.deepEqual(served(), ['two\n', 'two\n'])
+    },
+  )
 
-  await t.test('paused by a click while it builds it stops before its first batch, and goes back by another click', async () => {
-    await commit('three', {}, { command: 'sleep 4' })
-    await begin()
-    await page.getByRole('button', { name: 'Pause', exact: true }).click()
-    await gate().getByText(/Anna.* paused it/).waitFor()
-    assert.deepEqual(served(), ['two\n', 'two\n'])
-    await gate().getByRole('button', { name: 'Go back' }).click()
-    await page.getByRole('alertdialog').getByRole('button', { name: 'Go back' }).click()
-    await page.getByText(/^(rolled back|cancelled)$/).first().waitFor()
-    assert.deepEqual(served(), ['two\n', 'two\n'])
-    assert.deepEqual(browser.trouble, [])
-  })
+  await t.test(
+    'paused by a click while it builds it stops before its first batch, and goes back by another click',
+    async () => {
+      await commit('three', {}, { command: 'sleep 4' })
+      await begin()
+      await page.getByRole('button', { name: 'Pause', exact: true }).click()
+      await gate()
+        .getByText(/Anna.* paused it/)
+        .waitFor()
+      assert.deepEqual(served(), ['two\n', 'two\n'])
+      await gate().getByRole('button', { name: 'Go back' }).click()
+      await page.getByRole('alertdialog').getByRole('button', { name: 'Go back' }).click()
+      await page
+        .getByText(/^(rolled back|cancelled)$/)
+        .first()
+        .waitFor()
+      assert.deepEqual(served(), ['two\n', 'two\n'])
+      assert.deepEqual(browser.trouble, [])
+    },
+  )
 
   async function begin(): Promise<void> {
     const { number } = await team.client.call('deploy', { params, body: {} })
@@ -78,7 +100,9 @@ test('a deployment that waits for a person between batches, on its page', { skip
   }
 
   function served(): string[] {
-    return ['web1', 'web2'].map((server) => readFileSync(join(team.root(server), 'srv/shop/current/version.txt'), 'utf8'))
+    return ['web1', 'web2'].map((server) =>
+      readFileSync(join(team.root(server), 'srv/shop/current/version.txt'), 'utf8'),
+    )
   }
 
   async function comeIn(on: Page, link: string): Promise<void> {
@@ -97,6 +121,10 @@ test('a deployment that waits for a person between batches, on its page', { skip
   }
 
   async function git(...args: string[]): Promise<void> {
-    await promisify(execFile)('git', ['-C', team.directory, '-c', 'user.name=Anna', '-c', 'user.email=anna@example.org', ...args], { env: { ...process.env, GIT_CONFIG_GLOBAL: '/dev/null' } })
+    await promisify(execFile)(
+      'git',
+      ['-C', team.directory, '-c', 'user.name=Anna', '-c', 'user.email=anna@example.org', ...args],
+      { env: { ...process.env, GIT_CONFIG_GLOBAL: '/dev/null' } },
+    )
   }
 })

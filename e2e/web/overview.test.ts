@@ -17,7 +17,12 @@ const config = (production: object = {}, more: object = {}) =>
     build: { leave_out: ['dploy.yml'] },
     ...more,
     environments: {
-      production: { branch: 'main', servers: [{ name: 'web1' }], strategy: { kind: 'all-at-once', bake: '0s' }, ...production },
+      production: {
+        branch: 'main',
+        servers: [{ name: 'web1' }],
+        strategy: { kind: 'all-at-once', bake: '0s' },
+        ...production,
+      },
       staging: { branch: 'main', servers: [{ name: 'web2' }], strategy: { kind: 'all-at-once', bake: '0s' } },
     },
   })
@@ -38,7 +43,9 @@ test('what runs where, and what to do about it, on the overview', { skip, timeou
     await deploy('staging')
     browser = await openBrowser()
     page = (await browser.open()).page
-    const { link } = await team.client.call('addPerson', { body: { email: 'anna@example.org', name: 'Anna', grants: [{ role: 'administrator', place: null }] } })
+    const { link } = await team.client.call('addPerson', {
+      body: { email: 'anna@example.org', name: 'Anna', grants: [{ role: 'administrator', place: null }] },
+    })
     await page.goto(link, { timeout: 90_000 })
     await page.getByLabel('Password').fill('correct horse battery')
     await page.getByRole('button', { name: 'Sign in' }).click()
@@ -88,7 +95,10 @@ test('what runs where, and what to do about it, on the overview', { skip, timeou
     await page.goto(`${team.url}/environments/shop/production/deploy?revision=${first}`)
     await page.getByText('1 commit that runs here now would not any more').waitFor()
     await page.getByText('is older than what runs').waitFor()
-    assert.match((await team.dploy('plan', 'production', '--revision', first)).stdout.toString(), /lost +1 commit that runs now, the latest: two/)
+    assert.match(
+      (await team.dploy('plan', 'production', '--revision', first)).stdout.toString(),
+      /lost +1 commit that runs now, the latest: two/,
+    )
   })
 
   await t.test('a server that runs something else is brought back by a click', async () => {
@@ -105,7 +115,10 @@ test('what runs where, and what to do about it, on the overview', { skip, timeou
     await page.getByText('converge', { exact: true }).waitFor()
     await page.getByText('succeeded', { exact: true }).first().waitFor()
     assert.equal(readlinkSync(current), here)
-    assert.match((await team.dploy('converge', 'production')).stdout.toString(), /Every connected server runs what it should/)
+    assert.match(
+      (await team.dploy('converge', 'production')).stdout.toString(),
+      /Every connected server runs what it should/,
+    )
   })
 
   await t.test('what waits for approval is seen from there', async () => {
@@ -132,7 +145,9 @@ test('what runs where, and what to do about it, on the overview', { skip, timeou
   })
 
   await t.test('people get and lose roles, and a command runs where it is said', async () => {
-    const { link: _ } = await team.client.call('addPerson', { body: { email: 'bert@example.org', name: 'Bert', grants: [] } })
+    const { link: _ } = await team.client.call('addPerson', {
+      body: { email: 'bert@example.org', name: 'Bert', grants: [] },
+    })
     await page.goto(`${team.url}/settings/people`)
     await page.getByRole('button', { name: 'Add a role of Bert' }).click()
     const form = page.getByRole('form', { name: 'Add a role of Bert' })
@@ -156,13 +171,21 @@ test('what runs where, and what to do about it, on the overview', { skip, timeou
   await t.test('it fits a phone, dark, and says no error', async () => {
     await page.emulateMedia({ colorScheme: 'dark' })
     await page.setViewportSize({ width: 390, height: 860 })
-    for (const path of ['/', '/environments/shop/production/deploy', '/environments/shop/production/deploy?promote=staging']) {
+    for (const path of [
+      '/',
+      '/environments/shop/production/deploy',
+      '/environments/shop/production/deploy?promote=staging',
+    ]) {
       await page.goto(team.url + path)
       await page.locator('h1').waitFor()
       if (path !== '/') await page.getByText(/Disk, clock, ports.*should|of the doctor/).waitFor()
       await faultless(page, path)
       assert.equal(await page.evaluate('document.documentElement.scrollWidth > innerWidth'), false, path)
-      if (process.env.PICTURES) await page.screenshot({ path: join(process.env.PICTURES, `overview${path.replaceAll(/[/?=]/g, '-')}.png`), fullPage: true })
+      if (process.env.PICTURES)
+        await page.screenshot({
+          path: join(process.env.PICTURES, `overview${path.replaceAll(/[/?=]/g, '-')}.png`),
+          fullPage: true,
+        })
     }
     assert.deepEqual(browser.trouble, [])
   })
@@ -173,7 +196,10 @@ test('what runs where, and what to do about it, on the overview', { skip, timeou
     await team.client.call('apply', { body: { text, base: team.directory } })
   }
   async function deploy(environment: string): Promise<void> {
-    assert.equal(await over((await team.client.call('deploy', { params: at(environment), body: { wait: true } })).number), 'succeeded')
+    assert.equal(
+      await over((await team.client.call('deploy', { params: at(environment), body: { wait: true } })).number),
+      'succeeded',
+    )
   }
   /** The state in which a deployment ended. */
   async function over(number: number): Promise<string> {
@@ -184,7 +210,11 @@ test('what runs where, and what to do about it, on the overview', { skip, timeou
     return (await team.client.call('releases', { params: at(environment), query: { limit: 1 } })).releases[0]!.artifact
   }
   async function git(...args: string[]): Promise<string> {
-    return (await run('git', ['-C', team.directory, '-c', 'user.name=Anna', '-c', 'user.email=anna@example.org', ...args], { env: { ...process.env, GIT_CONFIG_GLOBAL: '/dev/null' } })).stdout.trim()
+    return (
+      await run('git', ['-C', team.directory, '-c', 'user.name=Anna', '-c', 'user.email=anna@example.org', ...args], {
+        env: { ...process.env, GIT_CONFIG_GLOBAL: '/dev/null' },
+      })
+    ).stdout.trim()
   }
   async function commit(version: string): Promise<string> {
     writeFileSync(join(team.directory, 'version.txt'), `${version}\n`)

@@ -82,7 +82,10 @@ test('the pages', { skip, timeout: 240_000 }, async (t) => {
     await page.goto(`${demo.url}/environments/hello/demo/deploy`)
     await page.getByLabel('Search branches, tags and commits').fill('third TIME')
     // Until what was found has come, all revisions are there.
-    await page.getByRole('radio', { name: /Break it/ }).first().waitFor({ state: 'detached' })
+    await page
+      .getByRole('radio', { name: /Break it/ })
+      .first()
+      .waitFor({ state: 'detached' })
     await page.getByRole('radio', { name: /Greet a third time/ }).check()
     await page.getByText('dploy deploy demo --revision').waitFor()
   })
@@ -155,7 +158,15 @@ test('the pages', { skip, timeout: 240_000 }, async (t) => {
     await own.goto(demo.url)
     await faultlessInEveryLook(own, 'sign-in')
     await demo.signIn(own)
-    for (const path of ['/', '/deployments', '/deployments/5', ...['deploy', 'servers', 'releases', 'deployments', 'logs', 'console', 'settings'].map((name) => `/environments/hello/demo/${name}`), '/nowhere']) {
+    for (const path of [
+      '/',
+      '/deployments',
+      '/deployments/5',
+      ...['deploy', 'servers', 'releases', 'deployments', 'logs', 'console', 'settings'].map(
+        (name) => `/environments/hello/demo/${name}`,
+      ),
+      '/nowhere',
+    ]) {
       await own.goto(demo.url + path)
       await faultlessInEveryLook(own, path)
     }
@@ -180,6 +191,9 @@ test('the pages', { skip, timeout: 240_000 }, async (t) => {
     assert.equal(answer.headers.get('cache-control'), 'public, max-age=31536000, immutable')
     assert.equal(answer.headers.get('content-encoding'), 'br')
     assert.equal((await fetch(`${demo.url}/assets/..%2Findex.html`)).status, 404)
-    assert.equal((await fetch(`${demo.url}/api/v1/nothing`, { headers: { accept: 'text/html' } })).headers.get('content-type'), 'application/problem+json')
+    assert.equal(
+      (await fetch(`${demo.url}/api/v1/nothing`, { headers: { accept: 'text/html' } })).headers.get('content-type'),
+      'application/problem+json',
+    )
   })
 })

@@ -17,7 +17,12 @@ const config = JSON.stringify({
   application: 'shop',
   build: { leave_out: ['dploy.yml'] },
   environments: {
-    production: { branch: 'main', protected: true, servers: [{ name: 'web1' }], strategy: { kind: 'all-at-once', bake: '100ms' } },
+    production: {
+      branch: 'main',
+      protected: true,
+      servers: [{ name: 'web1' }],
+      strategy: { kind: 'all-at-once', bake: '100ms' },
+    },
     staging: { branch: 'main', servers: [{ name: 'web2' }], strategy: { kind: 'all-at-once', bake: '100ms' } },
   },
 })
@@ -36,7 +41,9 @@ test('what people may do on the pages', { skip, timeout: 290_000 }, async (t) =>
     await team.client.call('apply', { body: { text: config, base: team.directory } })
     browser = await openBrowser()
     anna = (await browser.open()).page
-    const { link } = await team.client.call('addPerson', { body: { email: 'anna@example.org', name: 'Anna', grants: [{ role: 'administrator', place: null }] } })
+    const { link } = await team.client.call('addPerson', {
+      body: { email: 'anna@example.org', name: 'Anna', grants: [{ role: 'administrator', place: null }] },
+    })
     links.Anna = link
   })
   after(async () => {
@@ -46,7 +53,11 @@ test('what people may do on the pages', { skip, timeout: 290_000 }, async (t) =>
 
   await t.test('an administrator adds people, who come in by the link that is shown', async () => {
     await comeIn(anna, links.Anna!)
-    for (const [name, role] of [['Bert', 'deployer'], ['Carl', 'deployer'], ['Vera', 'viewer']] as const) {
+    for (const [name, role] of [
+      ['Bert', 'deployer'],
+      ['Carl', 'deployer'],
+      ['Vera', 'viewer'],
+    ] as const) {
       await anna.goto(`${team.url}/settings/people`)
       await anna.getByLabel('Name', { exact: true }).fill(name)
       await anna.getByLabel('E-mail address').fill(`${name.toLowerCase()}@example.org`)
@@ -60,12 +71,32 @@ test('what people may do on the pages', { skip, timeout: 290_000 }, async (t) =>
   await t.test('a viewer sees everything and finds nothing to press', async () => {
     const { page, context } = await browser.open()
     await comeIn(page, links.Vera!)
-    for (const path of ['/', '/deployments', ...['servers', 'releases', 'deployments', 'logs', 'settings'].map((name) => `/environments/shop/staging/${name}`)]) {
+    for (const path of [
+      '/',
+      '/deployments',
+      ...['servers', 'releases', 'deployments', 'logs', 'settings'].map((name) => `/environments/shop/staging/${name}`),
+    ]) {
       await page.goto(team.url + path)
       await page.locator('h1').waitFor()
-      await page.getByText(/nothing deployed|healthy|Nothing has been|No release|line|Secrets|connected/i).first().waitFor()
-      for (const name of [/deploy\b.*…/i, /^Roll back/, /^Activate/, /^Drain/, /^Add a server/, /^Promote/, /^Approve/, /^Set secret/]) {
-        assert.equal(await page.getByRole('button', { name }).count() + (await page.getByRole('link', { name }).count()), 0, `${path}: ${name}`)
+      await page
+        .getByText(/nothing deployed|healthy|Nothing has been|No release|line|Secrets|connected/i)
+        .first()
+        .waitFor()
+      for (const name of [
+        /deploy\b.*…/i,
+        /^Roll back/,
+        /^Activate/,
+        /^Drain/,
+        /^Add a server/,
+        /^Promote/,
+        /^Approve/,
+        /^Set secret/,
+      ]) {
+        assert.equal(
+          (await page.getByRole('button', { name }).count()) + (await page.getByRole('link', { name }).count()),
+          0,
+          `${path}: ${name}`,
+        )
       }
     }
     await page.goto(`${team.url}/environments/shop/staging/deploy`)
@@ -103,7 +134,11 @@ test('what people may do on the pages', { skip, timeout: 290_000 }, async (t) =>
     await anna.getByRole('button', { name: 'Deploy to staging' }).click()
     await anna.getByRole('heading', { name: /^Deployment 2/ }).waitFor()
     await anna.getByText('succeeded', { exact: true }).first().waitFor()
-    const [production, staging] = await Promise.all(['production', 'staging'].map((environment) => team.client.call('releases', { params: { application: 'shop', environment }, query: {} })))
+    const [production, staging] = await Promise.all(
+      ['production', 'staging'].map((environment) =>
+        team.client.call('releases', { params: { application: 'shop', environment }, query: {} }),
+      ),
+    )
     assert.equal(staging!.releases[0]!.artifact, production!.releases[0]!.artifact)
   })
 
@@ -114,9 +149,16 @@ test('what people may do on the pages', { skip, timeout: 290_000 }, async (t) =>
     await anna.locator('.once code').first().waitFor()
     const [secret, address] = await anna.locator('.once code').allInnerTexts()
     const pushed = await commit('two')
-    const sent = await sendAsGithub(address!.trim(), secret!.trim(), githubPush('https://github.com/example/shop.git', 'main', pushed))
+    const sent = await sendAsGithub(
+      address!.trim(),
+      secret!.trim(),
+      githubPush('https://github.com/example/shop.git', 'main', pushed),
+    )
     assert.equal(sent.status, 202, JSON.stringify(sent.body))
-    await anna.getByRole('link', { name: /^deployment \d+$/ }).first().click()
+    await anna
+      .getByRole('link', { name: /^deployment \d+$/ })
+      .first()
+      .click()
     await anna.getByRole('heading', { name: /^Deployment/ }).waitFor()
     await anna.getByText('two').first().waitFor()
   })
@@ -127,7 +169,10 @@ test('what people may do on the pages', { skip, timeout: 290_000 }, async (t) =>
     await anna.getByLabel('It may').selectOption('read')
     await anna.getByRole('button', { name: 'Make token' }).click()
     const token = (await anna.locator('.once code').first().innerText()).trim()
-    assert.equal((await fetch(`${team.url}/api/v1/environments`, { headers: { authorization: `Bearer ${token}` } })).status, 200)
+    assert.equal(
+      (await fetch(`${team.url}/api/v1/environments`, { headers: { authorization: `Bearer ${token}` } })).status,
+      200,
+    )
     await anna.reload()
     await anna.getByText('CI of shop').waitFor()
     assert.equal(await anna.getByText(token).count(), 0)
@@ -151,8 +196,18 @@ test('what people may do on the pages', { skip, timeout: 290_000 }, async (t) =>
     await page.getByLabel('Password').fill(password)
     await page.getByRole('button', { name: 'Sign in' }).click()
     await page.getByRole('heading', { name: 'Overview' }).waitFor()
-    const environment = ['deploy', 'servers', 'releases', 'deployments', 'logs', 'console', 'settings'].map((name) => `/environments/shop/staging/${name}`)
-    const places = ['/', '/deployments', '/deployments/1', '/deployments/2', ...environment, '/environments/shop/staging/terminal/web2', ...['people', 'tokens', 'webhooks', 'audit'].map((name) => `/settings/${name}`)]
+    const environment = ['deploy', 'servers', 'releases', 'deployments', 'logs', 'console', 'settings'].map(
+      (name) => `/environments/shop/staging/${name}`,
+    )
+    const places = [
+      '/',
+      '/deployments',
+      '/deployments/1',
+      '/deployments/2',
+      ...environment,
+      '/environments/shop/staging/terminal/web2',
+      ...['people', 'tokens', 'webhooks', 'audit'].map((name) => `/settings/${name}`),
+    ]
     const all: string[] = []
     for (const place of places) {
       const { changes, pressed } = await pressEverything(page, team.url + place)
@@ -165,7 +220,9 @@ test('what people may do on the pages', { skip, timeout: 290_000 }, async (t) =>
   })
 
   await t.test('settings have no fault that axe finds, light and dark, and fit a phone', async () => {
-    for (const path of ['account', 'tokens', 'people', 'webhooks', 'audit'].map((name) => `/settings/${name}`).concat('/environments/shop/staging/settings')) {
+    for (const path of ['account', 'tokens', 'people', 'webhooks', 'audit']
+      .map((name) => `/settings/${name}`)
+      .concat('/environments/shop/staging/settings')) {
       await anna.goto(team.url + path)
       await anna.getByRole('heading', { level: 1 }).waitFor()
       await anna.locator('.card').first().waitFor()
@@ -182,7 +239,11 @@ test('what people may do on the pages', { skip, timeout: 290_000 }, async (t) =>
     await page.getByRole('heading', { name: 'Overview' }).waitFor()
   }
   async function git(...args: string[]): Promise<string> {
-    return (await run('git', ['-C', team.directory, '-c', 'user.name=Anna', '-c', 'user.email=anna@example.org', ...args], { env: { ...process.env, GIT_CONFIG_GLOBAL: '/dev/null' } })).stdout.trim()
+    return (
+      await run('git', ['-C', team.directory, '-c', 'user.name=Anna', '-c', 'user.email=anna@example.org', ...args], {
+        env: { ...process.env, GIT_CONFIG_GLOBAL: '/dev/null' },
+      })
+    ).stdout.trim()
   }
   async function commit(version: string): Promise<string> {
     writeFileSync(join(team.directory, 'version.txt'), `${version}\n`)

@@ -3,7 +3,11 @@ import type { Page, Request } from 'playwright-core'
 import { routes } from '../../src/protocol/api/contract.ts'
 import type { Route } from '../../src/protocol/api/route.ts'
 
-const all = Object.entries(routes as Record<string, Route>).map(([name, route]) => ({ name, route, path: new RegExp(`^${route.path.replaceAll(/:\w+/g, '[^/]+')}$`) }))
+const all = Object.entries(routes as Record<string, Route>).map(([name, route]) => ({
+  name,
+  route,
+  path: new RegExp(`^${route.path.replaceAll(/:\w+/g, '[^/]+')}$`),
+}))
 
 /** Which call of the contract a request of a page is, if it is one that changes something of others: not the caller's own session or tokens. */
 function changeOf(request: Request): string | null {
@@ -14,7 +18,8 @@ function changeOf(request: Request): string | null {
 }
 
 /** What can be pressed beside links, which only lead elsewhere. What every page has around it ends the session, or moves nothing. */
-const pressable = 'main button:enabled, main [role="button"]:not([aria-disabled="true"]), main input[type="checkbox"]:enabled, main input[type="radio"]:enabled'
+const pressable =
+  'main button:enabled, main [role="button"]:not([aria-disabled="true"]), main input[type="checkbox"]:enabled, main input[type="radio"]:enabled'
 
 /**
  * Presses everything on a page, fills in every form first, and says yes to every question. Answers the calls that would have changed something, which
@@ -38,9 +43,17 @@ export async function pressEverything(page: Page, path: string): Promise<{ chang
   try {
     const open = async () => {
       await page.goto(path)
-      await page.locator('main').locator('h1, h2, p, [role="alert"]').first().waitFor().catch(async (error: Error) => {
-        throw new Error(`${path} shows nothing: ${(await page.locator('body').innerHTML()).slice(0, 2_000)}; not answered: ${[...asked].join(', ')}`, { cause: error })
-      })
+      await page
+        .locator('main')
+        .locator('h1, h2, p, [role="alert"]')
+        .first()
+        .waitFor()
+        .catch(async (error: Error) => {
+          throw new Error(
+            `${path} shows nothing: ${(await page.locator('body').innerHTML()).slice(0, 2_000)}; not answered: ${[...asked].join(', ')}`,
+            { cause: error },
+          )
+        })
       // The stream of changes stays open: a network that is idle there never is.
       await page.locator('main .skeleton').first().waitFor({ state: 'detached' })
     }
@@ -50,16 +63,50 @@ export async function pressEverything(page: Page, path: string): Promise<{ chang
       const one = page.locator(pressable).nth(index)
       // What was pressed before may have taken it away: a filter, another view.
       if ((await one.count()) === 0) await open()
-      if (!(await one.waitFor({ state: 'attached', timeout: 2_000 }).then(() => true, () => false))) continue
-      const name = await one.evaluate((element) => element.getAttribute('aria-label') ?? element.textContent, undefined, { timeout: 2_000 }).catch(() => null)
+      if (
+        !(await one.waitFor({ state: 'attached', timeout: 2_000 }).then(
+          () => true,
+          () => false,
+        ))
+      )
+        continue
+      const name = await one
+        .evaluate((element) => element.getAttribute('aria-label') ?? element.textContent, undefined, { timeout: 2_000 })
+        .catch(() => null)
       // Copying, sorting by a column, choosing what is shown and downloading it stay in the browser.
-      if (name === null || /^(?:Copy|Copied|Sign out)/.test(name) || (await one.evaluate((element) => element.closest('th') !== null, undefined, { timeout: 2_000 }).catch(() => true))) continue
-      for (const field of await page.locator('main input:enabled:not([type="checkbox"]):not([type="radio"]):visible, main textarea:enabled:visible').all()) if ((await field.inputValue().catch(() => 'x')) === '') await field.fill('example').catch(() => {})
-      if (!(await one.click({ timeout: 2_000 }).then(() => true, () => false))) continue
+      if (
+        name === null ||
+        /^(?:Copy|Copied|Sign out)/.test(name) ||
+        (await one
+          .evaluate((element) => element.closest('th') !== null, undefined, { timeout: 2_000 })
+          .catch(() => true))
+      )
+        continue
+      for (const field of await page
+        .locator('main input:enabled:not([type="checkbox"]):not([type="radio"]):visible, main textarea:enabled:visible')
+        .all())
+        if ((await field.inputValue().catch(() => 'x')) === '') await field.fill('example').catch(() => {})
+      if (
+        !(await one.click({ timeout: 2_000 }).then(
+          () => true,
+          () => false,
+        ))
+      )
+        continue
       pressed.push(name.trim())
       const dialog = page.getByRole('alertdialog').or(page.getByRole('dialog'))
-      if (await dialog.first().isVisible().catch(() => false)) {
-        await dialog.first().getByRole('button').last().click({ timeout: 2_000 }).catch(() => {})
+      if (
+        await dialog
+          .first()
+          .isVisible()
+          .catch(() => false)
+      ) {
+        await dialog
+          .first()
+          .getByRole('button')
+          .last()
+          .click({ timeout: 2_000 })
+          .catch(() => {})
         await page.keyboard.press('Escape')
       }
       if (new URL(page.url()).pathname !== new URL(path).pathname) await open()
@@ -74,7 +121,7 @@ export async function pressEverything(page: Page, path: string): Promise<{ chang
 /** What is counted once it is the same for a while: a page goes on to fill itself after its first words. */
 async function settled(count: () => Promise<number>): Promise<number> {
   let last = await count()
-  for (const deadline = Date.now() + 5_000; Date.now() < deadline; ) {
+  for (const deadline = Date.now() + 5_000; Date.now() < deadline;) {
     await delay(200)
     const now = await count()
     if (now === last) return now

@@ -27,35 +27,64 @@ test('servers on the pages', { skip, timeout: 180_000 }, async (t) => {
   const shows = (text: string | RegExp, of = page) => of.locator('.xterm-rows').getByText(text).first().waitFor()
   const type = async (text: string, of = page) => (await of.keyboard.type(text), of.keyboard.press('Enter'))
 
-  await t.test('a terminal opens from the row of a server: colours, its size as the window changes, Ctrl-C', async () => {
-    await page.goto(`${demo.url}/environments/hello/demo/servers`)
-    await page.getByRole('link', { name: 'Terminal on web2' }).click()
-    await terminal('web2').getByText('open', { exact: true }).waitFor()
-    assert.equal(await page.getByRole('textbox', { name: 'Terminal on web2' }).evaluate('document.activeElement.getAttribute("aria-label")'), 'Terminal on web2')
-    await shows(/[#$] ?$/)
-    await type('echo "<$DPLOY_SERVER>"; tput colors; printf "\\033[31mr%s\\033[0m \\033[38;2;10;120;200mtr%s\\033[0m\\n" ed ue')
-    await shows('<web2>')
-    await shows('256')
-    const red = page.locator('.xterm-rows span', { hasText: /^red$/ })
-    await red.waitFor()
-    assert.notEqual(await red.evaluate('getComputedStyle(document.querySelector(".xterm-rows")).color'), await red.evaluate((element) => (globalThis as unknown as { getComputedStyle(element: unknown): { color: string } }).getComputedStyle(element).color))
-    assert.match((await page.locator('.xterm-rows span', { hasText: /^true$/ }).getAttribute('style')) ?? '', /color: rgb\(\d+, \d+, \d+\)/)
-    await type('stty size | sed s/^/size:/')
-    await shows(/size:\d+ \d+/)
-    const before = await page.locator('.xterm-rows').getByText(/size:\d+ \d+/).first().innerText()
-    await page.setViewportSize({ width: 900, height: 700 })
-    await delay(300)
-    await type('clear; stty size | sed s/^/now:/')
-    await shows(/now:\d+ \d+/)
-    const after = await page.locator('.xterm-rows').getByText(/now:\d+ \d+/).first().innerText()
-    assert.ok(Number(after.split(' ')[1]) < Number(before.split(' ')[1]), `${before} then ${after}`)
-    await page.setViewportSize({ width: 1280, height: 860 })
-    await type('sleep 600 || echo "ended-$?"')
-    await shows('sleep 600')
-    await delay(300)
-    await page.keyboard.press('Control+c')
-    await shows('^C')
-  })
+  await t.test(
+    'a terminal opens from the row of a server: colours, its size as the window changes, Ctrl-C',
+    async () => {
+      await page.goto(`${demo.url}/environments/hello/demo/servers`)
+      await page.getByRole('link', { name: 'Terminal on web2' }).click()
+      await terminal('web2').getByText('open', { exact: true }).waitFor()
+      assert.equal(
+        await page
+          .getByRole('textbox', { name: 'Terminal on web2' })
+          .evaluate('document.activeElement.getAttribute("aria-label")'),
+        'Terminal on web2',
+      )
+      await shows(/[#$] ?$/)
+      await type(
+        'echo "<$DPLOY_SERVER>"; tput colors; printf "\\033[31mr%s\\033[0m \\033[38;2;10;120;200mtr%s\\033[0m\\n" ed ue',
+      )
+      await shows('<web2>')
+      await shows('256')
+      const red = page.locator('.xterm-rows span', { hasText: /^red$/ })
+      await red.waitFor()
+      assert.notEqual(
+        await red.evaluate('getComputedStyle(document.querySelector(".xterm-rows")).color'),
+        await red.evaluate(
+          (element) =>
+            (globalThis as unknown as { getComputedStyle(element: unknown): { color: string } }).getComputedStyle(
+              element,
+            ).color,
+        ),
+      )
+      assert.match(
+        (await page.locator('.xterm-rows span', { hasText: /^true$/ }).getAttribute('style')) ?? '',
+        /color: rgb\(\d+, \d+, \d+\)/,
+      )
+      await type('stty size | sed s/^/size:/')
+      await shows(/size:\d+ \d+/)
+      const before = await page
+        .locator('.xterm-rows')
+        .getByText(/size:\d+ \d+/)
+        .first()
+        .innerText()
+      await page.setViewportSize({ width: 900, height: 700 })
+      await delay(300)
+      await type('clear; stty size | sed s/^/now:/')
+      await shows(/now:\d+ \d+/)
+      const after = await page
+        .locator('.xterm-rows')
+        .getByText(/now:\d+ \d+/)
+        .first()
+        .innerText()
+      assert.ok(Number(after.split(' ')[1]) < Number(before.split(' ')[1]), `${before} then ${after}`)
+      await page.setViewportSize({ width: 1280, height: 860 })
+      await type('sleep 600 || echo "ended-$?"')
+      await shows('sleep 600')
+      await delay(300)
+      await page.keyboard.press('Control+c')
+      await shows('^C')
+    },
+  )
 
   await t.test('a paste of several lines arrives whole, and keys lead out of it', async () => {
     await type('clear; stty -echo; cat > pasted.txt; stty echo; wc -l < pasted.txt | sed s/^/lines:/')
@@ -70,7 +99,7 @@ test('servers on the pages', { skip, timeout: 180_000 }, async (t) => {
     await page.keyboard.press('Control+d')
     await shows('lines:2000')
     await page.keyboard.press('Control+k')
-    assert.equal(await page.getByRole('dialog').count(), 0, 'Ctrl-K is the shell\'s')
+    assert.equal(await page.getByRole('dialog').count(), 0, "Ctrl-K is the shell's")
     await page.keyboard.press('Control+Shift+X')
     assert.equal(await page.evaluate('document.activeElement.textContent'), 'End')
   })
@@ -89,7 +118,10 @@ test('servers on the pages', { skip, timeout: 180_000 }, async (t) => {
     await type('exit 3')
     await terminal('web2').getByText('ended: code 3').waitFor()
     const { runs } = await demo.client.call('runs', { params: demo.params, query: {} })
-    assert.deepEqual(runs.filter(({ kind }) => kind === 'shell').map(({ outcomes }) => outcomes[0]?.code), [3, null])
+    assert.deepEqual(
+      runs.filter(({ kind }) => kind === 'shell').map(({ outcomes }) => outcomes[0]?.code),
+      [3, null],
+    )
   })
 
   await t.test('from the command palette; leaving the page ends it too; a lost connection says so', async () => {
@@ -109,28 +141,40 @@ test('servers on the pages', { skip, timeout: 180_000 }, async (t) => {
     await gone(pid)
   })
 
-  await t.test('each server says whether it is well and how busy it is; its drawer has history, an hour of load and what it prints', async () => {
-    await page.goto(`${demo.url}/environments/hello/demo/servers`)
-    const row = page.getByRole('row').filter({ hasText: 'web2' })
-    await row.getByText('healthy', { exact: true }).waitFor()
-    await row.getByText(/^\d+ %$/).first().waitFor()
-    await row.getByText(/^\d[\d.]* [KMGT]?B$/).waitFor()
-    await row.getByRole('button', { name: 'web2' }).click()
-    const drawer = page.getByRole('dialog', { name: 'web2' })
-    await drawer.getByRole('link', { name: '2', exact: true }).waitFor()
-    assert.deepEqual(await drawer.getByRole('region', { name: 'Deployments to this server' }).locator('tbody tr td:first-child').allInnerTexts(), ['2 deploy', '1 deploy'])
-    await drawer.getByText(/^Processors \d+ %$/).waitFor()
-    await drawer.locator('.log-line').first().waitFor()
-    await drawer.getByRole('button', { name: 'Drain' }).click()
-    await page.getByRole('button', { name: 'Drain web2' }).click()
-    await drawer.getByText('out of traffic').waitFor()
-    await drawer.getByRole('button', { name: 'Make ready' }).click()
-    await drawer.getByText('serves', { exact: true }).waitFor()
-    await page.reload()
-    await drawer.waitFor()
-    await page.keyboard.press('Escape')
-    await drawer.waitFor({ state: 'detached' })
-  })
+  await t.test(
+    'each server says whether it is well and how busy it is; its drawer has history, an hour of load and what it prints',
+    async () => {
+      await page.goto(`${demo.url}/environments/hello/demo/servers`)
+      const row = page.getByRole('row').filter({ hasText: 'web2' })
+      await row.getByText('healthy', { exact: true }).waitFor()
+      await row
+        .getByText(/^\d+ %$/)
+        .first()
+        .waitFor()
+      await row.getByText(/^\d[\d.]* [KMGT]?B$/).waitFor()
+      await row.getByRole('button', { name: 'web2' }).click()
+      const drawer = page.getByRole('dialog', { name: 'web2' })
+      await drawer.getByRole('link', { name: '2', exact: true }).waitFor()
+      assert.deepEqual(
+        await drawer
+          .getByRole('region', { name: 'Deployments to this server' })
+          .locator('tbody tr td:first-child')
+          .allInnerTexts(),
+        ['2 deploy', '1 deploy'],
+      )
+      await drawer.getByText(/^Processors \d+ %$/).waitFor()
+      await drawer.locator('.log-line').first().waitFor()
+      await drawer.getByRole('button', { name: 'Drain' }).click()
+      await page.getByRole('button', { name: 'Drain web2' }).click()
+      await drawer.getByText('out of traffic').waitFor()
+      await drawer.getByRole('button', { name: 'Make ready' }).click()
+      await drawer.getByText('serves', { exact: true }).waitFor()
+      await page.reload()
+      await drawer.waitFor()
+      await page.keyboard.press('Escape')
+      await drawer.waitFor({ state: 'detached' })
+    },
+  )
 
   await t.test('they are grouped by a tag, picked by their state, and cells where one asks for them', async () => {
     await page.getByLabel('Group by').selectOption('zone')
@@ -153,7 +197,12 @@ test('servers on the pages', { skip, timeout: 180_000 }, async (t) => {
     process.kill(pid!, 'SIGSTOP')
     try {
       await page.goto(`${demo.url}/environments/hello/demo/servers`)
-      await page.getByRole('row').filter({ hasText: 'web3' }).getByText(/not healthy|down for the balancer/).first().waitFor()
+      await page
+        .getByRole('row')
+        .filter({ hasText: 'web3' })
+        .getByText(/not healthy|down for the balancer/)
+        .first()
+        .waitFor()
       await page.getByRole('button', { name: 'web3' }).click()
       await page.getByRole('dialog', { name: 'web3' }).getByRole('alert').waitFor()
     } finally {
@@ -162,30 +211,42 @@ test('servers on the pages', { skip, timeout: 180_000 }, async (t) => {
     await page.getByRole('dialog', { name: 'web3' }).getByText('serves', { exact: true }).waitFor()
   })
 
-  await t.test('a release says where it is ready to go back to and what the others lack, and the button goes there all the same', async () => {
-    const line = 'rm -rf ../1 ../../.dploy/releases/1.json'
-    for await (const event of demo.client.stream('exec', { params: demo.params, body: { command: { line }, on: { servers: ['web3'] } } })) if (event.kind === 'ended') assert.equal(event.outcome.code, 0)
-    await page.goto(`${demo.url}/environments/hello/demo/releases`)
-    const row = page.getByRole('row').filter({ hasText: 'Say hello' })
-    await row.getByText('on 2 of 3').waitFor()
-    await row.getByText(/^web3 lacks \d+ B$/).waitFor()
-    await page.getByRole('row').filter({ hasText: 'Greet differently' }).getByText('on all 3 servers').waitFor()
-    await row.getByRole('button', { name: 'Roll back to release 1' }).click()
-    await page.getByText(/web3 does not keep release 1, and is sent \d+ B first, before anything switches\./).waitFor()
-    await page.getByRole('button', { name: 'Activate release 1' }).click()
-    await page.getByRole('heading', { name: /^Deployment 3/ }).waitFor()
-    await page.getByText('succeeded', { exact: true }).first().waitFor()
-    await page.goto(`${demo.url}/environments/hello/demo/releases`)
-    await row.getByText('on all 3 servers').waitFor()
-    await row.getByText('runs now').waitFor()
-  })
+  await t.test(
+    'a release says where it is ready to go back to and what the others lack, and the button goes there all the same',
+    async () => {
+      const line = 'rm -rf ../1 ../../.dploy/releases/1.json'
+      for await (const event of demo.client.stream('exec', {
+        params: demo.params,
+        body: { command: { line }, on: { servers: ['web3'] } },
+      }))
+        if (event.kind === 'ended') assert.equal(event.outcome.code, 0)
+      await page.goto(`${demo.url}/environments/hello/demo/releases`)
+      const row = page.getByRole('row').filter({ hasText: 'Say hello' })
+      await row.getByText('on 2 of 3').waitFor()
+      await row.getByText(/^web3 lacks \d+ B$/).waitFor()
+      await page.getByRole('row').filter({ hasText: 'Greet differently' }).getByText('on all 3 servers').waitFor()
+      await row.getByRole('button', { name: 'Roll back to release 1' }).click()
+      await page
+        .getByText(/web3 does not keep release 1, and is sent \d+ B first, before anything switches\./)
+        .waitFor()
+      await page.getByRole('button', { name: 'Activate release 1' }).click()
+      await page.getByRole('heading', { name: /^Deployment 3/ }).waitFor()
+      await page.getByText('succeeded', { exact: true }).first().waitFor()
+      await page.goto(`${demo.url}/environments/hello/demo/releases`)
+      await row.getByText('on all 3 servers').waitFor()
+      await row.getByText('runs now').waitFor()
+    },
+  )
 
   await t.test('a server is added by a pasted line or over ssh', async () => {
     await page.goto(`${demo.url}/environments/hello/demo/servers`)
     await page.getByRole('button', { name: 'Add a server…' }).click()
     await page.getByLabel('Its name').fill('web9')
     await page.getByLabel('How your ssh reaches it').fill('deploy@10.0.0.9')
-    await page.getByRole('group', { name: 'The line that installs over ssh' }).getByText(`dploy --server ${demo.url} server add web9 --ssh deploy@10.0.0.9 --environment demo`).waitFor()
+    await page
+      .getByRole('group', { name: 'The line that installs over ssh' })
+      .getByText(`dploy --server ${demo.url} server add web9 --ssh deploy@10.0.0.9 --environment demo`)
+      .waitFor()
     await page.getByRole('button', { name: 'Show the line' }).click()
     await page.getByText('waiting for it…').waitFor()
     await page.keyboard.press('Escape')
@@ -208,22 +269,31 @@ test('servers on the pages', { skip, timeout: 180_000 }, async (t) => {
     await faultlessInEveryLook(own, 'add a server')
     await own.keyboard.press('Escape')
     await own.getByRole('button', { name: 'web1', exact: true }).click()
-    await own.getByRole('dialog', { name: 'web1' }).getByText(/^Processors/).waitFor()
+    await own
+      .getByRole('dialog', { name: 'web1' })
+      .getByText(/^Processors/)
+      .waitFor()
     await faultlessInEveryLook(own, 'server')
     await own.keyboard.press('Escape')
     await own.getByRole('button', { name: 'Cells' }).click()
     await faultlessInEveryLook(own, 'servers as cells')
     await own.goto(`${demo.url}/environments/hello/demo/releases`)
-    await own.getByText(/^on all 3 servers$/).first().waitFor()
+    await own
+      .getByText(/^on all 3 servers$/)
+      .first()
+      .waitFor()
     await faultlessInEveryLook(own, 'releases')
     await context.close()
   })
 
-  await t.test('they break none of the rules that forbid inline styles and scripts', () => assert.deepEqual(browser.trouble, []))
+  await t.test('they break none of the rules that forbid inline styles and scripts', () =>
+    assert.deepEqual(browser.trouble, []),
+  )
 })
 
 /** Waits until a process has ended. */
 async function gone(pid: string): Promise<void> {
   const runs = () => existsSync(`/proc/${pid}`) && !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
-  for (const deadline = Date.now() + 15_000; runs(); await delay(50)) assert.ok(Date.now() < deadline, 'the shell on the server still runs')
+  for (const deadline = Date.now() + 15_000; runs(); await delay(50))
+    assert.ok(Date.now() < deadline, 'the shell on the server still runs')
 }

@@ -50,51 +50,57 @@ test('signing in on the pages', { skip, timeout: 180_000 }, async (t) => {
     await page.getByRole('heading', { name: 'Sign in to dploy' }).waitFor()
   })
 
-  await t.test('what did not come, because the network changed while the page was loaded, is asked for again; then it says so', async () => {
-    const { page: another, context } = await browser.open()
-    const refuse = async (what: RegExp, atMost: number) => {
-      let refused = 0
-      await another.route(what, (route) => (refused++ < atMost ? route.abort('failed') : route.continue()))
-      await another.goto(plane.url)
-      return () => refused
-    }
-    await refuse(/\/assets\/main-.*\.js$/, 2)
-    await another.getByRole('heading', { name: 'Sign in to dploy' }).waitFor()
-    await another.unroute(/\/assets\/main-.*\.js$/)
-    const asked = await refuse(/\/api\/v1\/session$/, 2)
-    await another.getByRole('heading', { name: 'Sign in to dploy' }).waitFor()
-    assert.equal(asked(), 3)
-    await refuse(/\/assets\/main-.*\.js$/, Infinity)
-    await another.getByText('This page could not be loaded: not all of it came. Load it again').waitFor()
-    await another.unroute(/\/assets\/main-.*\.js$/)
-    await another.getByRole('link', { name: 'Load it again' }).click()
-    await another.getByRole('heading', { name: 'Sign in to dploy' }).waitFor()
-    await context.close()
-  })
+  await t.test(
+    'what did not come, because the network changed while the page was loaded, is asked for again; then it says so',
+    async () => {
+      const { page: another, context } = await browser.open()
+      const refuse = async (what: RegExp, atMost: number) => {
+        let refused = 0
+        await another.route(what, (route) => (refused++ < atMost ? route.abort('failed') : route.continue()))
+        await another.goto(plane.url)
+        return () => refused
+      }
+      await refuse(/\/assets\/main-.*\.js$/, 2)
+      await another.getByRole('heading', { name: 'Sign in to dploy' }).waitFor()
+      await another.unroute(/\/assets\/main-.*\.js$/)
+      const asked = await refuse(/\/api\/v1\/session$/, 2)
+      await another.getByRole('heading', { name: 'Sign in to dploy' }).waitFor()
+      assert.equal(asked(), 3)
+      await refuse(/\/assets\/main-.*\.js$/, Infinity)
+      await another.getByText('This page could not be loaded: not all of it came. Load it again').waitFor()
+      await another.unroute(/\/assets\/main-.*\.js$/)
+      await another.getByRole('link', { name: 'Load it again' }).click()
+      await another.getByRole('heading', { name: 'Sign in to dploy' }).waitFor()
+      await context.close()
+    },
+  )
 
-  await t.test('a part of the pages that an upgrade took away: the page is loaded anew once, then says what it cannot show', async () => {
-    await signIn(anna.email, anna.password)
-    await inside(page)
-    await page.route(/\/assets\/settings-page-/, (route) => route.fulfill({ status: 404 }))
-    const loads: string[] = []
-    page.on('request', (request) => request.isNavigationRequest() && loads.push(new URL(request.url()).pathname))
-    await page.getByRole('link', { name: 'Settings' }).click()
-    const fault = page.getByRole('main').getByRole('alert')
-    await fault.getByText('This page cannot be shown: A part of this page could not be loaded').waitFor()
-    assert.deepEqual(loads, ['/settings'])
-    // The way out, and back: what stands around it works on.
-    await page.getByRole('link', { name: 'Deployments' }).click()
-    await page.getByRole('heading', { name: 'Deployments', level: 1 }).waitFor()
-    assert.equal(await fault.count(), 0)
-    await page.getByRole('link', { name: 'Settings' }).click()
-    await page.unroute(/\/assets\/settings-page-/)
-    await fault.getByRole('button', { name: 'Load it again' }).click()
-    await page.getByRole('heading', { name: 'Settings', level: 1 }).waitFor()
-    assert.deepEqual(loads, ['/settings', '/settings'])
-    assert.ok(browser.trouble.splice(0).every((text) => /could not be loaded|dynamically imported/.test(text)))
-    await page.goto(plane.url)
-    await page.getByRole('button', { name: 'Sign out' }).click()
-  })
+  await t.test(
+    'a part of the pages that an upgrade took away: the page is loaded anew once, then says what it cannot show',
+    async () => {
+      await signIn(anna.email, anna.password)
+      await inside(page)
+      await page.route(/\/assets\/settings-page-/, (route) => route.fulfill({ status: 404 }))
+      const loads: string[] = []
+      page.on('request', (request) => request.isNavigationRequest() && loads.push(new URL(request.url()).pathname))
+      await page.getByRole('link', { name: 'Settings' }).click()
+      const fault = page.getByRole('main').getByRole('alert')
+      await fault.getByText('This page cannot be shown: A part of this page could not be loaded').waitFor()
+      assert.deepEqual(loads, ['/settings'])
+      // The way out, and back: what stands around it works on.
+      await page.getByRole('link', { name: 'Deployments' }).click()
+      await page.getByRole('heading', { name: 'Deployments', level: 1 }).waitFor()
+      assert.equal(await fault.count(), 0)
+      await page.getByRole('link', { name: 'Settings' }).click()
+      await page.unroute(/\/assets\/settings-page-/)
+      await fault.getByRole('button', { name: 'Load it again' }).click()
+      await page.getByRole('heading', { name: 'Settings', level: 1 }).waitFor()
+      assert.deepEqual(loads, ['/settings', '/settings'])
+      assert.ok(browser.trouble.splice(0).every((text) => /could not be loaded|dynamically imported/.test(text)))
+      await page.goto(plane.url)
+      await page.getByRole('button', { name: 'Sign out' }).click()
+    },
+  )
 
   await t.test('a wrong password is told, a right one opens the pages', async () => {
     await signIn(anna.email, 'a wrong password')

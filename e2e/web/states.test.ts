@@ -46,7 +46,10 @@ test('the pages in every state of a deployment', { skip, timeout: 280_000 }, asy
   before(async () => {
     writeFileSync(join(repository, 'server.js'), server)
     writeFileSync(join(repository, 'build.js'), build)
-    writeFileSync(join(repository, 'dploy.yml'), `application: shop\nsource: { repository: . }\nbuild: { command: '${process.execPath} build.js' }\nservice: { command: '${process.execPath} server.js', port: 3000, health: { path: /healthz, timeout: 1500ms } }\nenvironments: { demo: { servers: [web1], strategy: { batch: 1, bake: 300ms } } }\n`)
+    writeFileSync(
+      join(repository, 'dploy.yml'),
+      `application: shop\nsource: { repository: . }\nbuild: { command: '${process.execPath} build.js' }\nservice: { command: '${process.execPath} server.js', port: 3000, health: { path: /healthz, timeout: 1500ms } }\nenvironments: { demo: { servers: [web1], strategy: { batch: 1, bake: 300ms } } }\n`,
+    )
     git('init', '--quiet', '--initial-branch', 'main')
     commit('Sell things', usual)
     demo = await startDemo(3, repository)
@@ -64,29 +67,35 @@ test('the pages in every state of a deployment', { skip, timeout: 280_000 }, asy
   const params = { application: 'shop', environment: 'demo' }
   const status = () => demo.client.call('status', { params })
 
-  await t.test('a health check that answers 500: the cause, the server, the next step, and everything is back by itself', async () => {
-    commit('Forget the database', { ...usual, 'health.txt': '500' })
-    pages['rolled back'] = await deployByClicking('Forget the database')
-    await page.getByText('rolled back', { exact: true }).first().waitFor()
-    await page.getByRole('heading', { name: 'Receipt' }).waitFor()
-    const alert = page.getByRole('alert').filter({ has: page.getByRole('button', { name: 'Log of web1' }) })
-    const said = await alert.innerText()
-    assert.match(said, /web1/)
-    assert.match(said, /health|healthy/i)
-    assert.match(said, /500/, 'what the health check answered')
-    assert.match(said, /Next: \S+/)
-    await alert.getByRole('button', { name: 'Log of web1' }).click()
-    assert.equal(await page.getByLabel('Which server').inputValue(), 'web1')
-    await page.getByRole('link', { name: 'Deploy again…' }).first().waitFor()
-    assert.equal(await page.getByRole('row').filter({ hasText: 'switched' }).count(), 0)
-    const now = await status()
-    assert.deepEqual(now.servers.map(({ name, release, drifted }) => [name, release, drifted]), ['web1', 'web2', 'web3'].map((name) => [name, good, false]))
-    assert.equal(now.wanted!.release, good)
-    await page.getByRole('link', { name: 'Overview' }).click()
-    await page.getByText('healthy on 3 of 3').waitFor()
-    await page.getByText('Sell things').first().waitFor()
-    await page.getByText('rolled back').first().waitFor()
-  })
+  await t.test(
+    'a health check that answers 500: the cause, the server, the next step, and everything is back by itself',
+    async () => {
+      commit('Forget the database', { ...usual, 'health.txt': '500' })
+      pages['rolled back'] = await deployByClicking('Forget the database')
+      await page.getByText('rolled back', { exact: true }).first().waitFor()
+      await page.getByRole('heading', { name: 'Receipt' }).waitFor()
+      const alert = page.getByRole('alert').filter({ has: page.getByRole('button', { name: 'Log of web1' }) })
+      const said = await alert.innerText()
+      assert.match(said, /web1/)
+      assert.match(said, /health|healthy/i)
+      assert.match(said, /500/, 'what the health check answered')
+      assert.match(said, /Next: \S+/)
+      await alert.getByRole('button', { name: 'Log of web1' }).click()
+      assert.equal(await page.getByLabel('Which server').inputValue(), 'web1')
+      await page.getByRole('link', { name: 'Deploy again…' }).first().waitFor()
+      assert.equal(await page.getByRole('row').filter({ hasText: 'switched' }).count(), 0)
+      const now = await status()
+      assert.deepEqual(
+        now.servers.map(({ name, release, drifted }) => [name, release, drifted]),
+        ['web1', 'web2', 'web3'].map((name) => [name, good, false]),
+      )
+      assert.equal(now.wanted!.release, good)
+      await page.getByRole('link', { name: 'Overview' }).click()
+      await page.getByText('healthy on 3 of 3').waitFor()
+      await page.getByText('Sell things').first().waitFor()
+      await page.getByText('rolled back').first().waitFor()
+    },
+  )
 
   await t.test('a build that fails: what it printed, and no server was touched', async () => {
     commit('Break the build', { ...usual, 'build.txt': '3 1 1' })
@@ -96,16 +105,24 @@ test('the pages in every state of a deployment', { skip, timeout: 280_000 }, asy
     assert.match(await alert.innerText(), /build/i)
     assert.match(await alert.innerText(), /Next: \S+/)
     await page.getByText('no such module: nowhere').first().waitFor()
-    assert.deepEqual((await status()).servers.map(({ release }) => release), [good, good, good])
+    assert.deepEqual(
+      (await status()).servers.map(({ release }) => release),
+      [good, good, good],
+    )
   })
 
   await t.test('a deployment that goes on: colours, follow, search, cancel; nothing jumps', async () => {
     commit('Build for long', { ...usual, 'build.txt': '4000 5 0' })
     pages.cancelled = await deployByClicking('Build for long')
     const log = page.getByRole('log')
-    await log.getByText(/^line 1\d\d$/).first().waitFor()
+    await log
+      .getByText(/^line 1\d\d$/)
+      .first()
+      .waitFor()
     // Lines come and go: all at one moment.
-    const colours = await page.evaluate<string[]>(`[...[...document.querySelectorAll('.log-text')].find((line) => line.textContent.startsWith('line')).querySelectorAll('span')].map((span) => getComputedStyle(span).color)`)
+    const colours = await page.evaluate<string[]>(
+      `[...[...document.querySelectorAll('.log-text')].find((line) => line.textContent.startsWith('line')).querySelectorAll('span')].map((span) => getComputedStyle(span).color)`,
+    )
     assert.equal(new Set(colours).size, 2, `red and plain: ${colours.join(' and ')}`)
     for (const theme of ['light', 'dark'] as const) {
       await page.emulateMedia({ colorScheme: theme })
@@ -120,9 +137,14 @@ test('the pages in every state of a deployment', { skip, timeout: 280_000 }, asy
     await page.mouse.wheel(0, -400)
     await page.locator('button[aria-pressed="false"]', { hasText: 'Follow' }).waitFor()
     const place = await log.evaluate((box) => box.scrollTop)
-    const lines = () => page.locator('.log header .number').innerText().then((text) => Number(/[\d,]+/.exec(text)![0].replaceAll(',', '')))
+    const lines = () =>
+      page
+        .locator('.log header .number')
+        .innerText()
+        .then((text) => Number(/[\d,]+/.exec(text)![0].replaceAll(',', '')))
     const seen = await lines()
-    for (const deadline = Date.now() + 15_000; (await lines()) < seen + 60; ) assert.ok(Date.now() < deadline, 'lines go on')
+    for (const deadline = Date.now() + 15_000; (await lines()) < seen + 60;)
+      assert.ok(Date.now() < deadline, 'lines go on')
     assert.equal(await log.evaluate((box) => box.scrollTop), place, 'who reads is not carried away')
     await follow.click()
     await page.locator('button[aria-pressed="true"]', { hasText: 'Following' }).waitFor()
@@ -139,7 +161,10 @@ test('the pages in every state of a deployment', { skip, timeout: 280_000 }, asy
     await faultless(page, 'the question before it is cancelled')
     await page.getByRole('button', { name: 'Cancel the deployment' }).click()
     await page.getByText('cancelled', { exact: true }).first().waitFor()
-    assert.deepEqual((await status()).servers.map(({ release }) => release), [good, good, good])
+    assert.deepEqual(
+      (await status()).servers.map(({ release }) => release),
+      [good, good, good],
+    )
   })
 
   await t.test('a deployment that is rolled back in the middle, by r', async () => {
@@ -150,7 +175,10 @@ test('the pages in every state of a deployment', { skip, timeout: 280_000 }, asy
     await page.getByRole('alertdialog').getByText(`go back to release ${good}`).waitFor()
     await page.getByRole('alertdialog').getByRole('button', { name: 'Roll back' }).click()
     await page.getByText('rolled back', { exact: true }).first().waitFor()
-    assert.deepEqual((await status()).servers.map(({ release }) => release), [good, good, good])
+    assert.deepEqual(
+      (await status()).servers.map(({ release }) => release),
+      [good, good, good],
+    )
   })
 
   await t.test('a deployment to its end: nothing on its page jumps, and r asks whether to go back', async (one) => {
@@ -160,11 +188,24 @@ test('the pages in every state of a deployment', { skip, timeout: 280_000 }, asy
     await page.getByText('succeeded', { exact: true }).first().waitFor()
     await page.getByRole('heading', { name: 'Receipt' }).waitFor()
     // A receipt that tells of requests that somebody noticed is longer than the room that is kept for it.
-    const noticed = await page.locator('#receipt .facts div').filter({ has: page.getByText('noticed', { exact: true }) }).locator('dd').innerText()
-    const shifted = (await page.evaluate<[number, ...string[]][]>('window.shifted')).filter(([, when]) => noticed === '0' || when === 'live')
+    const noticed = await page
+      .locator('#receipt .facts div')
+      .filter({ has: page.getByText('noticed', { exact: true }) })
+      .locator('dd')
+      .innerText()
+    const shifted = (await page.evaluate<[number, ...string[]][]>('window.shifted')).filter(
+      ([, when]) => noticed === '0' || when === 'live',
+    )
     const sum = shifted.reduce((all, [value]) => all + value, 0)
     one.diagnostic(`layout shift: ${sum.toFixed(3)}, ${noticed} noticed`)
-    assert.ok(sum < 0.05, JSON.stringify(shifted.filter(([value]) => value > 0.005), null, 1))
+    assert.ok(
+      sum < 0.05,
+      JSON.stringify(
+        shifted.filter(([value]) => value > 0.005),
+        null,
+        1,
+      ),
+    )
     await page.keyboard.press('r')
     await page.getByRole('alertdialog').getByText(`go back to release ${good}`).waitFor()
     await faultless(page, 'the question before it is rolled back')
@@ -173,7 +214,11 @@ test('the pages in every state of a deployment', { skip, timeout: 280_000 }, asy
   })
 
   await t.test('/ searches on every page that has something to search', async () => {
-    for (const [path, label] of [['servers', 'Search servers'], ['deploy', 'Search branches, tags and commits'], ['logs', 'Search the log']] as const) {
+    for (const [path, label] of [
+      ['servers', 'Search servers'],
+      ['deploy', 'Search branches, tags and commits'],
+      ['logs', 'Search the log'],
+    ] as const) {
       await page.goto(`${demo.url}/environments/shop/demo/${path}`)
       await page.getByLabel(label).waitFor()
       await page.keyboard.press('/')
@@ -201,7 +246,10 @@ test('the pages in every state of a deployment', { skip, timeout: 280_000 }, asy
     await faultlessInEveryLook(own, 'keys')
     await own.goto(`${demo.url}/environments/shop/demo/releases`)
     await own.getByLabel(`Compare release ${good}`, { exact: true }).check()
-    await own.getByLabel(/^Compare release/).first().check()
+    await own
+      .getByLabel(/^Compare release/)
+      .first()
+      .check()
     await own.getByRole('button', { name: 'Compare', exact: true }).click()
     await own.getByRole('dialog').getByText('Sell more').first().waitFor()
     await faultlessInEveryLook(own, 'compare')
@@ -223,11 +271,24 @@ test('the pages in every state of a deployment', { skip, timeout: 280_000 }, asy
   }
 
   function git(...args: string[]): void {
-    execFileSync('git', ['-C', repository, '-c', 'user.name=Anna', '-c', 'user.email=anna@localhost', '-c', 'commit.gpgsign=false', '-c', 'core.hooksPath=/dev/null', ...args])
+    execFileSync('git', [
+      '-C',
+      repository,
+      '-c',
+      'user.name=Anna',
+      '-c',
+      'user.email=anna@localhost',
+      '-c',
+      'commit.gpgsign=false',
+      '-c',
+      'core.hooksPath=/dev/null',
+      ...args,
+    ])
   }
   function commit(message: string, files: Record<string, string>): void {
     mkdirSync(repository, { recursive: true })
-    for (const [name, text] of Object.entries({ ...files, 'message.txt': message })) writeFileSync(join(repository, name), text)
+    for (const [name, text] of Object.entries({ ...files, 'message.txt': message }))
+      writeFileSync(join(repository, name), text)
     git('add', '--all')
     git('commit', '--quiet', '--message', message)
   }

@@ -45,8 +45,19 @@ export class WatchedPage {
     const at = (await this.#page.evaluate('globalThis.watched.frames')) as number[]
     const between = at.slice(1).map((time, index) => time - at[index]!)
     const seconds = Math.floor((at.at(-1)! - at[0]!) / 1_000)
-    const perSecond = Array.from({ length: seconds }, (_, second) => at.filter((time) => time >= at[0]! + second * 1_000 && time < at[0]! + (second + 1) * 1_000).length)
-    return { seconds, perSecond, median: quantile(between, 0.5), p95: quantile(between, 0.95), longest: Math.max(...between), workPerFrame: (work * 1_000) / between.length }
+    const perSecond = Array.from(
+      { length: seconds },
+      (_, second) =>
+        at.filter((time) => time >= at[0]! + second * 1_000 && time < at[0]! + (second + 1) * 1_000).length,
+    )
+    return {
+      seconds,
+      perSecond,
+      median: quantile(between, 0.5),
+      p95: quantile(between, 0.95),
+      longest: Math.max(...between),
+      workPerFrame: (work * 1_000) / between.length,
+    }
   }
 
   /** How long after it was stored each event was taken in by the page. Milliseconds. */

@@ -34,7 +34,9 @@ const noService: ServiceState = { state: 'none', release: null, since: null, pid
  * Makes a staged release the one that runs: hooks, switch, start, healthy. A release that runs already and is healthy
  * is left alone. When it fails, the server stays as it is then.
  */
-export async function activateRelease(context: ReleaseContext): Promise<{ already: boolean; spans: Span[]; service: ServiceState }> {
+export async function activateRelease(
+  context: ReleaseContext,
+): Promise<{ already: boolean; spans: Span[]; service: ServiceState }> {
   const { directory, spec, emit } = context
   const { spans, timed, began } = spansOf(context)
   if (await runsAlready(context)) return { already: true, spans, service: await observe(context) }
@@ -43,14 +45,25 @@ export async function activateRelease(context: ReleaseContext): Promise<{ alread
     await context.handover.activate(incoming(context, timed), () => directory.switchTo(spec.number))
   } else if (spec.service) {
     await context.handover?.forget()
-    const { killed } = await timed('switch', () => context.manager.replace(serviceRelease(context), () => directory.switchTo(spec.number)))
-    if (killed) emit({ kind: 'note', text: `the old processes did not end within ${spec.service!.stop.timeout} ms of ${spec.service!.stop.signal} and were killed` })
+    const { killed } = await timed('switch', () =>
+      context.manager.replace(serviceRelease(context), () => directory.switchTo(spec.number)),
+    )
+    if (killed)
+      emit({
+        kind: 'note',
+        text: `the old processes did not end within ${spec.service!.stop.timeout} ms of ${spec.service!.stop.signal} and were killed`,
+      })
     const booting = performance.now()
     emit({ kind: 'progress', phase: 'boot' })
-    const { accepting } = await untilFailure(context, (exited) => waitHealthy(healthTarget(context, exited))).catch((error: unknown) => {
-      throw explained(error)
-    })
-    spans.push({ name: 'boot', start: booting - began, end: accepting - began }, { name: 'health', start: accepting - began, end: performance.now() - began })
+    const { accepting } = await untilFailure(context, (exited) => waitHealthy(healthTarget(context, exited))).catch(
+      (error: unknown) => {
+        throw explained(error)
+      },
+    )
+    spans.push(
+      { name: 'boot', start: booting - began, end: accepting - began },
+      { name: 'health', start: accepting - began, end: performance.now() - began },
+    )
   } else {
     await timed('switch', async () => directory.switchTo(spec.number))
   }
@@ -71,12 +84,17 @@ export async function watchRelease(context: ReleaseContext, duration: number): P
   const { service } = context.spec
   if (!service) return { checks: 0 }
   await noteOldCode(context)
-  using _notes = context.handover?.listen((text, ended) => context.emit({ kind: 'note', text, ...(ended && { ended }) }))
+  using _notes = context.handover?.listen((text, ended) =>
+    context.emit({ kind: 'note', text, ...(ended && { ended }) }),
+  )
   return await untilFailure(context, (exited) => watchHealth(healthTarget(context, exited), duration))
 }
 
 /** Whether the running service becomes healthy, or is, within `timeout` milliseconds. */
-export async function checkRelease(context: ReleaseContext, timeout: number): Promise<{ healthy: boolean; detail: string }> {
+export async function checkRelease(
+  context: ReleaseContext,
+  timeout: number,
+): Promise<{ healthy: boolean; detail: string }> {
   if (!context.spec.service) return { healthy: true, detail: 'it has no service' }
   try {
     await untilFailure(context, (exited) => {
@@ -91,7 +109,10 @@ export async function checkRelease(context: ReleaseContext, timeout: number): Pr
 }
 
 /** Runs a hook of the release in its directory. Throws `hook.failed` with the end of what it printed. */
-export async function runHook(context: ReleaseContext, name: 'after_stage' | 'before_activate' | 'after_activate'): Promise<void> {
+export async function runHook(
+  context: ReleaseContext,
+  name: 'after_stage' | 'before_activate' | 'after_activate',
+): Promise<void> {
   const hook = context.spec.hooks[name]
   if (!hook) return
   const { code, ended, printed } = await runInRelease(context, name, hook)
@@ -125,7 +146,13 @@ function spansOf(context: ReleaseContext) {
 
 function incoming(context: ReleaseContext, span: Incoming['span']): Incoming {
   const { spec, directory, env, signal, balancerSwitches } = context
-  const release = (ports: readonly number[]): ServiceRelease => ({ number: spec.number, path: directory.releasePath(spec.number), service: spec.service!, env, ports })
+  const release = (ports: readonly number[]): ServiceRelease => ({
+    number: spec.number,
+    path: directory.releasePath(spec.number),
+    service: spec.service!,
+    env,
+    ports,
+  })
   const health = (ports: readonly number[], exited: Promise<never>) => healthTarget({ ...context, ports }, exited)
   return { spec, port: context.servicePort!, release, health, balancerSwitches, signal, span }
 }
@@ -135,7 +162,8 @@ async function noteOldCode(context: ReleaseContext): Promise<void> {
   const { directory, spec, handover, emit } = context
   const known = (await handover?.pids().catch(() => null)) ?? new Set()
   const old = findOldCode(directory.path, spec.number, known)
-  for (const { pid, release, what, command } of old.slice(0, 5)) emit({ kind: 'note', text: `process ${pid} still runs release ${release} (its ${what}): ${command}` })
+  for (const { pid, release, what, command } of old.slice(0, 5))
+    emit({ kind: 'note', text: `process ${pid} still runs release ${release} (its ${what}): ${command}` })
   if (old.length > 5) emit({ kind: 'note', text: `${old.length - 5} more processes still run an older release` })
 }
 
@@ -198,7 +226,12 @@ async function untilFailure<T>(context: ReleaseContext, work: (exited: Promise<n
 
 /** What ends most services that end at once is the port, which the former process left a moment ago. */
 function explained(error: unknown): unknown {
-  if (!(error instanceof DployError) || error.code !== 'service.exited' || !/EADDRINUSE|address already in use/i.test(error.message)) return error
+  if (
+    !(error instanceof DployError) ||
+    error.code !== 'service.exited' ||
+    !/EADDRINUSE|address already in use/i.test(error.message)
+  )
+    return error
   return new DployError('service.exited', error.message, {
     fix: 'Find who has the port (there: ss -ltnp). If it is nobody, the application binds without SO_REUSEADDR and cannot restart within a minute: set it (Python: allow_reuse_address = True)',
     cause: error,
@@ -210,7 +243,11 @@ function serviceRelease(context: ReleaseContext): ServiceRelease {
   return { number: spec.number, path: directory.releasePath(spec.number), service: spec.service!, env, ports }
 }
 
-async function runInRelease(context: ReleaseContext, source: string, hook: { command: string; timeout: number }): Promise<{ code: number | null; ms: number; ended: string; printed: string }> {
+async function runInRelease(
+  context: ReleaseContext,
+  source: string,
+  hook: { command: string; timeout: number },
+): Promise<{ code: number | null; ms: number; ended: string; printed: string }> {
   let tail = ''
   const port: Record<string, string> = context.ports[0] === undefined ? {} : { PORT: String(context.ports[0]) }
   const { code, ms } = await runCommand({
@@ -226,6 +263,11 @@ async function runInRelease(context: ReleaseContext, source: string, hook: { com
     },
   })
   const lines = tail.trimEnd().split('\n').slice(-10).join('\n')
-  const ended = code !== null ? `ended with code ${code}` : ms >= hook.timeout ? `did not end within ${formatDuration(hook.timeout)} and was ended, with all that it had started` : 'was ended by a signal'
+  const ended =
+    code !== null
+      ? `ended with code ${code}`
+      : ms >= hook.timeout
+        ? `did not end within ${formatDuration(hook.timeout)} and was ended, with all that it had started`
+        : 'was ended by a signal'
   return { code, ms, ended, printed: lines === '' ? '' : `. It printed last:\n${lines}` }
 }

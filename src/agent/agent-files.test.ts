@@ -1,7 +1,20 @@
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { appendFileSync, chmodSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
@@ -28,12 +41,23 @@ class Source {
         const content = Buffer.isBuffer(value) ? value : Buffer.from(typeof value === 'object' ? value.x : value)
         const digest = createHash('sha256').update(content).digest('hex')
         this.contents.set(digest, content)
-        return { kind: 'file', path, digest, size: content.length, executable: typeof value === 'object' && 'x' in value && !Buffer.isBuffer(value) }
+        return {
+          kind: 'file',
+          path,
+          digest,
+          size: content.length,
+          executable: typeof value === 'object' && 'x' in value && !Buffer.isBuffer(value),
+        }
       }),
     )
   }
 
-  stage(directory: ApplicationDirectory, number: number, manifest: Manifest, options: { from?: Manifest | null; shared?: string[]; assets?: string[] } = {}): Promise<Staged> {
+  stage(
+    directory: ApplicationDirectory,
+    number: number,
+    manifest: Manifest,
+    options: { from?: Manifest | null; shared?: string[]; assets?: string[] } = {},
+  ): Promise<Staged> {
     const from = options.from ?? null
     return stageRelease({
       directory,
@@ -47,8 +71,14 @@ class Source {
         let bytes = 0
         for (const digest of wanted.keys()) {
           this.sent.push(digest)
-          const content = this.wrong ? Buffer.from(this.contents.get(digest)!.toString().toUpperCase()) : this.contents.get(digest)!
-          for (const part of [packHeader({ digest, size: content.length, time }), content.subarray(0, 5), content.subarray(5)]) {
+          const content = this.wrong
+            ? Buffer.from(this.contents.get(digest)!.toString().toUpperCase())
+            : this.contents.get(digest)!
+          for (const part of [
+            packHeader({ digest, size: content.length, time }),
+            content.subarray(0, 5),
+            content.subarray(5),
+          ]) {
             reader.push(part)
             bytes += part.length
           }
@@ -62,17 +92,39 @@ class Source {
 
 function spec(number: number, manifest: Manifest, shared: string[], assets: string[]): ReleaseSpec {
   return {
-    id: `rel_${number}`, number, application: 'shop', environment: 'production', artifact: manifest.digest,
+    id: `rel_${number}`,
+    number,
+    application: 'shop',
+    environment: 'production',
+    artifact: manifest.digest,
     revision: { commit: null, ref: null, subject: '', author: '', time: 0 },
-    directory: '/srv/shop', keep: 2, shared, assets, service: null, hooks: {}, release_command: null, variables: {}, secrets: {},
+    directory: '/srv/shop',
+    keep: 2,
+    shared,
+    assets,
+    service: null,
+    hooks: {},
+    release_command: null,
+    variables: {},
+    secrets: {},
   }
 }
 
-function fixture(context: TestContext): { root: string; directory: ApplicationDirectory; source: Source; read: (number: number, path: string) => string } {
+function fixture(context: TestContext): {
+  root: string
+  directory: ApplicationDirectory
+  source: Source
+  read: (number: number, path: string) => string
+} {
   const root = mkdtempSync(join(tmpdir(), 'dploy-agent-'))
   context.after(() => rmSync(root, { recursive: true, force: true }))
   const directory = new ApplicationDirectory(root, '/srv/shop')
-  return { root, directory, source: new Source(), read: (number, path) => readFileSync(join(directory.releasePath(number), path), 'utf8') }
+  return {
+    root,
+    directory,
+    source: new Source(),
+    read: (number, path) => readFileSync(join(directory.releasePath(number), path), 'utf8'),
+  }
 }
 
 const tree = (path: string): string[] => readdirSync(path, { recursive: true, encoding: 'utf8' }).sort()
@@ -80,7 +132,14 @@ const tree = (path: string): string[] => readdirSync(path, { recursive: true, en
 test('a release stands as its manifest says, with hostile names, modes, links and empty things', async (context) => {
   const { directory, source, read } = fixture(context)
   const odd = ['new\nline', `quote's "double"`, '-rf', '$(touch x)', 'ü'.repeat(127)]
-  const manifest = source.manifest({ 'bin/run': { x: '#!/bin/sh\n' }, 'a/b/c.txt': 'deep', empty: '', 'empty dir': null, here: { link: 'a/b/c.txt' }, ...Object.fromEntries(odd.map((name) => [`odd/${name}`, name])) })
+  const manifest = source.manifest({
+    'bin/run': { x: '#!/bin/sh\n' },
+    'a/b/c.txt': 'deep',
+    empty: '',
+    'empty dir': null,
+    here: { link: 'a/b/c.txt' },
+    ...Object.fromEntries(odd.map((name) => [`odd/${name}`, name])),
+  })
   const staged = await source.stage(directory, 1, manifest)
   assert.equal(staged.already, false)
   assert.equal(read(1, 'a/b/c.txt'), 'deep')
@@ -106,7 +165,11 @@ test('only what is missing travels; staging again moves nothing', async (context
 
 test('what another application, or another environment, has in the directory is seen', async (context) => {
   const { directory, source } = fixture(context)
-  const [ours, blog, staging] = [{ application: 'shop', environment: 'production' }, { application: 'blog', environment: 'production' }, { application: 'shop', environment: 'staging' }]
+  const [ours, blog, staging] = [
+    { application: 'shop', environment: 'production' },
+    { application: 'blog', environment: 'production' },
+    { application: 'shop', environment: 'staging' },
+  ]
   for (const place of [ours, blog, staging]) assert.equal(directory.foreign(place), null)
   await source.stage(directory, 1, source.manifest({ a: '1' }))
   // Staged or serving.
@@ -174,7 +237,13 @@ test('a tree made of an old one is exactly the manifest', async (context) => {
   const { directory, source, read } = fixture(context)
   let before: Manifest | null = null
   for (let number = 1; number <= 6; number++) {
-    const manifest = source.manifest({ same: 'same', [`only-${number}`]: 'x', version: `v${number}`, 'dir/x': `${number % 2}`, [`d${number}/f`]: 'f' })
+    const manifest = source.manifest({
+      same: 'same',
+      [`only-${number}`]: 'x',
+      version: `v${number}`,
+      'dir/x': `${number % 2}`,
+      [`d${number}/f`]: 'f',
+    })
     await source.stage(directory, number, manifest, { from: before })
     directory.switchTo(number)
     // What applications leave behind: caches, pid files, changed and removed files.
@@ -195,7 +264,8 @@ test('a tree made of an old one is exactly the manifest', async (context) => {
 
 test('collecting keeps the current release, those before it, and what is protected; objects go with their releases', async (context) => {
   const { directory, source } = fixture(context)
-  for (let number = 1; number <= 5; number++) await source.stage(directory, number, source.manifest({ big: `content of ${number}` }))
+  for (let number = 1; number <= 5; number++)
+    await source.stage(directory, number, source.manifest({ big: `content of ${number}` }))
   directory.switchTo(4)
   const result = directory.collect(1, [1])
   assert.deepEqual(result.removedReleases, [2])
@@ -261,14 +331,27 @@ test('what another agent on this server is in the middle of stays when one begin
   const names = (pid: number) => [`releases/.staging-2.${pid}`, `.dploy/objects/new/half.${pid}`]
   for (const name of [...names(other.pid!), ...names(gone)]) writeFileSync(join(directory.path, name), 'x')
   assert.ok(new ApplicationDirectory(root, '/srv/shop'))
-  assert.deepEqual(names(other.pid!).filter((name) => !existsSync(join(directory.path, name))), [])
-  assert.deepEqual(names(gone).filter((name) => existsSync(join(directory.path, name))), [])
+  assert.deepEqual(
+    names(other.pid!).filter((name) => !existsSync(join(directory.path, name))),
+    [],
+  )
+  assert.deepEqual(
+    names(gone).filter((name) => existsSync(join(directory.path, name))),
+    [],
+  )
 })
 
 test('while two releases run, both have the assets of both; a third has those of the second alone', async (context) => {
   const { directory, source } = fixture(context)
   const assets = ['public/assets', 'logo.svg']
-  const manifests = ['1', '2', '3'].map((n) => source.manifest({ [`public/assets/js/app-${n}.js`]: `app ${n}`, 'public/assets/plain.css': `css ${n}`, [`other-${n}`]: n, ...(n === '2' ? { 'logo.svg': '<svg/>' } : {}) }))
+  const manifests = ['1', '2', '3'].map((n) =>
+    source.manifest({
+      [`public/assets/js/app-${n}.js`]: `app ${n}`,
+      'public/assets/plain.css': `css ${n}`,
+      [`other-${n}`]: n,
+      ...(n === '2' ? { 'logo.svg': '<svg/>' } : {}),
+    }),
+  )
   const stage = (number: number) => source.stage(directory, number, manifests[number - 1]!, { assets })
   const has = (number: number) => tree(directory.releasePath(number)).filter((path) => /\.(js|svg)$/.test(path))
   await stage(1)
@@ -276,21 +359,36 @@ test('while two releases run, both have the assets of both; a third has those of
   await stage(2)
   assert.deepEqual(has(1), ['logo.svg', 'public/assets/js/app-1.js', 'public/assets/js/app-2.js'])
   assert.deepEqual(has(2), ['logo.svg', 'public/assets/js/app-1.js', 'public/assets/js/app-2.js'])
-  for (const number of [1, 2]) assert.equal(readFileSync(join(directory.releasePath(number), 'public/assets/plain.css'), 'utf8'), `css ${number}`)
+  for (const number of [1, 2])
+    assert.equal(readFileSync(join(directory.releasePath(number), 'public/assets/plain.css'), 'utf8'), `css ${number}`)
   assert.equal(existsSync(join(directory.releasePath(1), 'other-2')), false)
   directory.switchTo(2)
   directory.collect(2, [1])
   await stage(3)
   assert.deepEqual(has(3), ['logo.svg', 'public/assets/js/app-2.js', 'public/assets/js/app-3.js'])
   await stage(1)
-  assert.deepEqual(has(1), ['logo.svg', 'public/assets/js/app-1.js', 'public/assets/js/app-2.js'], 'going back: those of what serves, no longer those of what was meant to')
+  assert.deepEqual(
+    has(1),
+    ['logo.svg', 'public/assets/js/app-1.js', 'public/assets/js/app-2.js'],
+    'going back: those of what serves, no longer those of what was meant to',
+  )
 })
 
 test('assets stay out where they cannot stand, and one that was written to is left behind', async (context) => {
   const { directory, source } = fixture(context)
   const assets = ['a']
-  const first = source.manifest({ 'a/now-a-link/x': 'x', 'a/now-a-file/x': 'x', 'a/written': 'as shipped', 'a/kept': 'kept' })
-  const second = source.manifest({ 'a/now-a-link': { link: '../elsewhere' }, elsewhere: null, 'a/now-a-file': 'file', 'a/kept-not': 'new' })
+  const first = source.manifest({
+    'a/now-a-link/x': 'x',
+    'a/now-a-file/x': 'x',
+    'a/written': 'as shipped',
+    'a/kept': 'kept',
+  })
+  const second = source.manifest({
+    'a/now-a-link': { link: '../elsewhere' },
+    elsewhere: null,
+    'a/now-a-file': 'file',
+    'a/kept-not': 'new',
+  })
   await source.stage(directory, 1, first, { assets })
   directory.switchTo(1)
   chmodSync(join(directory.releasePath(1), 'a/written'), 0o644)
@@ -303,12 +401,16 @@ test('assets stay out where they cannot stand, and one that was written to is le
 
 test('a release directory stays below its root', (context) => {
   const { root } = fixture(context)
-  for (const directory of ['/', '/../etc', '/srv/../../etc', '/srv/..']) assert.throws(() => new ApplicationDirectory(root, directory), { code: 'path.unsafe' }, directory)
+  for (const directory of ['/', '/../etc', '/srv/../../etc', '/srv/..'])
+    assert.throws(() => new ApplicationDirectory(root, directory), { code: 'path.unsafe' }, directory)
 })
 
 test('20,000 files: built once, then recycled for the price of the difference', async (context) => {
   const { directory, source } = fixture(context)
-  const files = (change: string) => Object.fromEntries(Array.from({ length: 20_000 }, (_, n) => [`d${n % 500}/f${n}`, n === 77 ? change : `content ${n % 3_000}`]))
+  const files = (change: string) =>
+    Object.fromEntries(
+      Array.from({ length: 20_000 }, (_, n) => [`d${n % 500}/f${n}`, n === 77 ? change : `content ${n % 3_000}`]),
+    )
   const manifests = ['one', 'two', 'three'].map((change) => source.manifest(files(change)))
   const timed = async (number: number, from: Manifest | null) => {
     const staged = await source.stage(directory, number, manifests[number - 1]!, { from })
@@ -318,7 +420,9 @@ test('20,000 files: built once, then recycled for the price of the difference', 
   const built = await timed(1, null)
   directory.prepareSpare()
   const recycled = await timed(2, manifests[0]!)
-  context.diagnostic(`built in ${Math.round(built.end - built.start)} ms, recycled in ${Math.round(recycled.end - recycled.start)} ms`)
+  context.diagnostic(
+    `built in ${Math.round(built.end - built.start)} ms, recycled in ${Math.round(recycled.end - recycled.start)} ms`,
+  )
   assert.ok(recycled.end - recycled.start < built.end - built.start)
   assert.equal(lstatSync(join(directory.releasePath(2), 'd77/f77')).size, 3)
 })

@@ -14,14 +14,31 @@ test('a hello that came before anybody listened is answered', async (t) => {
   t.after(() => rmSync(directory, { recursive: true, force: true }))
   using journal = new Journal(directory)
   const keys = newKeyPair()
-  const identity = { server: 'srv_1', name: 'web1', control: 'http://127.0.0.1:1', controlKey: keys.publicKey, privateKey: keys.privateKey }
-  const agent = new Agent({ identity, journal, stateDirectory: directory, root: directory, version: '0.0.0', keeper: { file: process.execPath, args: [] }, log: () => {} })
+  const identity = {
+    server: 'srv_1',
+    name: 'web1',
+    control: 'http://127.0.0.1:1',
+    controlKey: keys.publicKey,
+    privateKey: keys.privateKey,
+  }
+  const agent = new Agent({
+    identity,
+    journal,
+    stateDirectory: directory,
+    root: directory,
+    version: '0.0.0',
+    keeper: { file: process.execPath, args: [] },
+    log: () => {},
+  })
   const answered = Promise.withResolvers<unknown>()
   const carrier: Carrier = {
     send: async (head) => answered.resolve(head),
     // What was waiting is handed over at once, as carriers do.
     set onFrame(take: Carrier['onFrame']) {
-      take({ kind: 'call', id: 1, method: 'hello', params: { protocol: protocolNumber, nonce: 'n' } }, new Uint8Array(0))
+      take(
+        { kind: 'call', id: 1, method: 'hello', params: { protocol: protocolNumber, nonce: 'n' } },
+        new Uint8Array(0),
+      )
     },
     onClose: () => {},
     pause: () => () => {},

@@ -1,12 +1,28 @@
 import { randomUUID } from 'node:crypto'
 import type * as z from 'zod'
-import { agentMethods, helloParams, type AgentMethod, type AgentParams, type AgentResult, type CommandText, type StepEvent } from '../protocol/agent-messages.ts'
+import {
+  agentMethods,
+  helloParams,
+  type AgentMethod,
+  type AgentParams,
+  type AgentResult,
+  type CommandText,
+  type StepEvent,
+} from '../protocol/agent-messages.ts'
 import { DployError, reportOf } from '../protocol/errors.ts'
 import { Peer, type CallContext, type Carrier } from '../protocol/peer.ts'
 import { handoverOf, type ReleaseSpec } from '../protocol/release-spec.ts'
 import { helloText, readPrivateKey, signText } from '../protocol/signature.ts'
 import { protocolNumber } from '../protocol/version.ts'
-import { activateRelease, bootRelease, checkRelease, runHook, runReleaseCommand, watchRelease, type ReleaseContext } from './activate.ts'
+import {
+  activateRelease,
+  bootRelease,
+  checkRelease,
+  runHook,
+  runReleaseCommand,
+  watchRelease,
+  type ReleaseContext,
+} from './activate.ts'
 import { ApplicationDirectory, isForeign } from './application-directory.ts'
 import { admitCommand } from './command-gate.ts'
 import { PersonCommands } from './commands/person-commands.ts'
@@ -78,7 +94,11 @@ export class Agent {
   constructor(options: AgentOptions) {
     this.#options = options
     this.#identity = options.identity
-    this.#services = new KeptServices({ ...options, directoryOf: (path) => this.#directory(path).path, tell: (place, text) => this.#tell(place, text) })
+    this.#services = new KeptServices({
+      ...options,
+      directoryOf: (path) => this.#directory(path).path,
+      tell: (place, text) => this.#tell(place, text),
+    })
     this.#person = new PersonCommands({ ...options, services: this.#services, name: () => this.#who().name })
   }
 
@@ -94,7 +114,8 @@ export class Agent {
       command: (params, context) => this.#command(params, context, peer),
     })
     // A hello that came before there was a peer is answered while it is made.
-    if (this.#options.identity !== null) void greeted.promise.then(() => reportMachine(peer, () => this.#machine.read(this.#paths())))
+    if (this.#options.identity !== null)
+      void greeted.promise.then(() => reportMachine(peer, () => this.#machine.read(this.#paths())))
     this.#peers.add(peer)
     return peer.closed.finally(() => this.#peers.delete(peer))
   }
@@ -122,20 +143,28 @@ export class Agent {
   }
 
   async #hello({ nonce, introduction }: z.infer<typeof helloParams>) {
-    if (this.#options.identity === null && introduction) this.#identity ??= { ...introduction, control: 'ssh', privateKey: '' }
+    if (this.#options.identity === null && introduction)
+      this.#identity ??= { ...introduction, control: 'ssh', privateKey: '' }
     const identity = this.#who()
     const look = this.#options.identity === null ? introduction?.look : undefined
     return {
       protocol: protocolNumber,
       server: identity.server,
-      signature: identity.privateKey === '' ? '' : signText(readPrivateKey(identity.privateKey), helloText(nonce, identity.server)),
-      ...(identity.nextPrivateKey && { nextSignature: signText(readPrivateKey(identity.nextPrivateKey), helloText(nonce, identity.server)) }),
+      signature:
+        identity.privateKey === ''
+          ? ''
+          : signText(readPrivateKey(identity.privateKey), helloText(nonce, identity.server)),
+      ...(identity.nextPrivateKey && {
+        nextSignature: signText(readPrivateKey(identity.nextPrivateKey), helloText(nonce, identity.server)),
+      }),
       version: this.#options.version,
       platform: `${process.platform}-${process.arch}`,
       instance: this.#instance,
       clock: Date.now(),
       ...(look && (await this.#look(look))),
-      ...(this.#options.installed && { bundle: { digest: this.#options.installed.digest, trial: onTrial(this.#options.installed) } }),
+      ...(this.#options.installed && {
+        bundle: { digest: this.#options.installed.digest, trial: onTrial(this.#options.installed) },
+      }),
       ...(this.#options.instanceId && { instanceId: this.#options.instanceId }),
     }
   }
@@ -146,7 +175,10 @@ export class Agent {
       // In this order: who deploys in between has raised the fencing token.
       const held = this.#hold({ ...place, take: null, give: null, force: false, record: null })
       const kind = this.#directory(place.directory).currentSpec()?.service?.manager
-      const seen = held.lock === null && (kind === undefined || this.#services.mayLook(kind)) ? await this.#observe(place).catch(() => null) : null
+      const seen =
+        held.lock === null && (kind === undefined || this.#services.mayLook(kind))
+          ? await this.#observe(place).catch(() => null)
+          : null
       return { held, ...(seen && { observed: seen }) }
     } catch {
       return {}
@@ -154,11 +186,16 @@ export class Agent {
   }
 
   #hold(params: AgentParams<'hold'>): AgentResult<'hold'> {
-    return holdShared(params, { directory: this.#directory(params.directory), journal: this.#options.journal, now: Date.now() })
+    return holdShared(params, {
+      directory: this.#directory(params.directory),
+      journal: this.#options.journal,
+      now: Date.now(),
+    })
   }
 
   #who(): Identity {
-    if (!this.#identity) throw new DployError('command.refused', 'The command is refused: nobody said which server this is')
+    if (!this.#identity)
+      throw new DployError('command.refused', 'The command is refused: nobody said which server this is')
     return this.#identity
   }
 
@@ -174,7 +211,9 @@ export class Agent {
   /** Tells whoever is connected. A control plane from before there were notes refuses it, and the log has it all the same. */
   #tell({ application, environment }: { application: string; environment: string }, text: string): void {
     const [peer] = this.#peers
-    void peer?.call('note', { application, environment, text }).catch((error: unknown) => this.#options.log(`the control plane took no note: ${(error as Error).message}`))
+    void peer
+      ?.call('note', { application, environment, text })
+      .catch((error: unknown) => this.#options.log(`the control plane took no note: ${(error as Error).message}`))
   }
 
   async #obey(params: unknown, context: CallContext, peer: Peer): Promise<unknown> {
@@ -189,16 +228,22 @@ export class Agent {
     })
     const { method } = command
     const parsed = agentMethods[method].params.safeParse(command.params)
-    if (!parsed.success) throw new DployError('protocol.invalid', `The parameters of ${method} are not valid: ${parsed.error.issues[0]?.path.join('.')} ${parsed.error.issues[0]?.message}`)
+    if (!parsed.success)
+      throw new DployError(
+        'protocol.invalid',
+        `The parameters of ${method} are not valid: ${parsed.error.issues[0]?.path.join('.')} ${parsed.error.issues[0]?.message}`,
+      )
     const changing = isChanging(method)
-    if (changing && command.epoch <= 0) throw new DployError('command.refused', `The command is refused: ${method} needs a fencing token`)
+    if (changing && command.epoch <= 0)
+      throw new DployError('command.refused', `The command is refused: ${method} needs a fencing token`)
     // What changes something goes on when the control plane is gone: the next one asks what came of it.
     const signal = changing ? AbortSignal.any([onlyCancelled(context.signal), this.#stop.signal]) : context.signal
     const call: Call = { ...context, signal, peer, step: (event) => void context.emit(event).catch(() => {}) }
     const handle = this.#methods[method] as (params: unknown, call: Call) => Promise<unknown>
     if (changing) return this.#once(command, () => handle(parsed.data, call))
     const claim = () => {
-      if (replayOf(method, parsed.data) === 'refused' && !journal.claim(command.id, method)) throw new DployError('command.refused', `The command is refused: this ${method} came before`)
+      if (replayOf(method, parsed.data) === 'refused' && !journal.claim(command.id, method))
+        throw new DployError('command.refused', `The command is refused: this ${method} came before`)
     }
     // That it came, and the lock that it takes or gives, are stored in one flush.
     if (method === 'hold') return journal.exclusively(() => (claim(), this.#hold(parsed.data as AgentParams<'hold'>)))
@@ -218,9 +263,17 @@ export class Agent {
       const past = journal.begin(command.id, command.method, place)
       if (past.state === 'done') return past.result
       if (past.state === 'failed') throw DployError.from(past.failure)
-      if (past.state === 'superseded') throw new DployError('command.refused', `The command is refused: this ${command.method} was cut off, and another change was begun since`)
+      if (past.state === 'superseded')
+        throw new DployError(
+          'command.refused',
+          `The command is refused: this ${command.method} was cut off, and another change was begun since`,
+        )
       // Staging and activating end in the same place however often they begin; a release command may not run twice.
-      if (past.state === 'interrupted' && command.method === 'release_command') throw new DployError('release.command_failed', 'The release command was cut off in the middle, and is not run again')
+      if (past.state === 'interrupted' && command.method === 'release_command')
+        throw new DployError(
+          'release.command_failed',
+          'The release command was cut off in the middle, and is not run again',
+        )
       try {
         const value = await work()
         journal.end(command.id, value)
@@ -315,9 +368,18 @@ export class Agent {
     hold: async (params) => this.#hold(params),
   }
 
-  async #upgrade(step: 'take' | 'keep', digest: string, trialSeconds: number, body: Uint8Array): Promise<Record<string, never>> {
+  async #upgrade(
+    step: 'take' | 'keep',
+    digest: string,
+    trialSeconds: number,
+    body: Uint8Array,
+  ): Promise<Record<string, never>> {
     const { installed, onUpgraded } = this.#options
-    if (!installed || !onUpgraded) throw new DployError('command.refused', 'The command is refused: this agent was not installed by dploy, and is upgraded by who installed it')
+    if (!installed || !onUpgraded)
+      throw new DployError(
+        'command.refused',
+        'The command is refused: this agent was not installed by dploy, and is upgraded by who installed it',
+      )
     if (step === 'keep') {
       await keepVersion(installed)
       return {}
@@ -334,7 +396,11 @@ export class Agent {
     const kept = this.#keptOf(place)
     return {
       current: directory.foreign(place) === null ? directory.current() : null,
-      releases: directory.numbers().map((number) => directory.spec(number)!).filter((spec) => !isForeign(spec, place)).map(({ number, id, artifact }) => ({ number, id, artifact })),
+      releases: directory
+        .numbers()
+        .map((number) => directory.spec(number)!)
+        .filter((spec) => !isForeign(spec, place))
+        .map(({ number, id, artifact }) => ({ number, id, artifact })),
       service: kept ? await observeService(kept) : { state: 'none', release: null, since: null, pids: [], restarts: 0 },
       freeBytes: directory.freeBytes(),
       machine: this.#machine.read([directory.path]),
@@ -349,11 +415,16 @@ export class Agent {
   #directory(path: string): ApplicationDirectory {
     let directory = this.#directories.get(path)
     // A person may have moved it away.
-    if (!directory?.isThere) this.#directories.set(path, (directory = new ApplicationDirectory(this.#options.root, path)))
+    if (!directory?.isThere)
+      this.#directories.set(path, (directory = new ApplicationDirectory(this.#options.root, path)))
     return directory
   }
 
-  #context(spec: ReleaseSpec, local: { port?: number | undefined; secrets?: Record<string, string> | undefined }, call: Call): ReleaseContext {
+  #context(
+    spec: ReleaseSpec,
+    local: { port?: number | undefined; secrets?: Record<string, string> | undefined },
+    call: Call,
+  ): ReleaseContext {
     const identity = this.#who()
     const directory = this.#directory(spec.directory)
     const port = local.port ?? spec.service?.port
@@ -378,7 +449,11 @@ export class Agent {
         ...spec.variables,
         ...local.secrets,
       },
-      ports: own ?? (port === undefined || !spec.service ? [] : Array.from({ length: spec.service.instances }, (_, index) => port + index)),
+      ports:
+        own ??
+        (port === undefined || !spec.service
+          ? []
+          : Array.from({ length: spec.service.instances }, (_, index) => port + index)),
       signal: call.signal,
       emit: call.step,
     }
@@ -392,6 +467,7 @@ export class Agent {
   }
 
   #checkStaged(release: ReleaseSpec): void {
-    if (!this.#directory(release.directory).numbers().includes(release.number)) throw new DployError('release.unknown', `The release ${release.number} is not staged on this server`)
+    if (!this.#directory(release.directory).numbers().includes(release.number))
+      throw new DployError('release.unknown', `The release ${release.number} is not staged on this server`)
   }
 }

@@ -1,10 +1,32 @@
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { closeSync, existsSync, fsyncSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, statfsSync, symlinkSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  statfsSync,
+  symlinkSync,
+  writeSync,
+} from 'node:fs'
 import { join, resolve, sep } from 'node:path'
 import { promisify } from 'node:util'
 import { DployError } from '../protocol/errors.ts'
-import { decodeDelta, decodeManifest, textOf, type Digest, type FileEntry, type Manifest } from '../protocol/manifest.ts'
+import {
+  decodeDelta,
+  decodeManifest,
+  textOf,
+  type Digest,
+  type FileEntry,
+  type Manifest,
+} from '../protocol/manifest.ts'
 import { releaseSpecSchema, type ReleaseSpec } from '../protocol/release-spec.ts'
 import { addFiles, missingAssets } from './assets.ts'
 import { ObjectStore, objectKey } from './object-store.ts'
@@ -33,10 +55,12 @@ export class ApplicationDirectory {
   /** Opens, and makes what is missing. `directory` is absolute, taken below `root`. Throws `path.unsafe`. */
   constructor(root: string, directory: string) {
     this.path = below(root, directory)
-    for (const part of ['releases', 'shared', '.dploy/manifests', '.dploy/releases']) mkdirSync(join(this.path, part), { recursive: true, mode: 0o755 })
+    for (const part of ['releases', 'shared', '.dploy/manifests', '.dploy/releases'])
+      mkdirSync(join(this.path, part), { recursive: true, mode: 0o755 })
     this.store = new ObjectStore(join(this.path, '.dploy/objects'))
     for (const name of readdirSync(join(this.path, 'releases'))) {
-      if (name.startsWith('.') && isLeft(name)) rmSync(join(this.path, 'releases', name), { recursive: true, force: true })
+      if (name.startsWith('.') && isLeft(name))
+        rmSync(join(this.path, 'releases', name), { recursive: true, force: true })
     }
   }
 
@@ -80,13 +104,18 @@ export class ApplicationDirectory {
   mustNotBeForeign(place: { application: string; environment: string }): void {
     const spec = this.foreign(place)
     if (spec === null) return
-    throw new DployError('server.directory_taken', `${this.path} holds release ${spec.number} of ${spec.application} in ${spec.environment}, and is not used for ${place.application} in ${place.environment}`)
+    throw new DployError(
+      'server.directory_taken',
+      `${this.path} holds release ${spec.number} of ${spec.application} in ${spec.environment}, and is not used for ${place.application} in ${place.environment}`,
+    )
   }
 
   /** What a release was made from; null if it is not here. */
   spec(number: number): ReleaseSpec | null {
     try {
-      return releaseSpecSchema.parse(JSON.parse(readFileSync(join(this.path, '.dploy/releases', `${number}.json`), 'utf8')))
+      return releaseSpecSchema.parse(
+        JSON.parse(readFileSync(join(this.path, '.dploy/releases', `${number}.json`), 'utf8')),
+      )
     } catch {
       return null
     }
@@ -131,7 +160,14 @@ export class ApplicationDirectory {
     const staging = join(this.path, 'releases', unfinishedName(`.staging-${spec.number}`))
     rmSync(staging, { recursive: true, force: true })
     const before = this.#takeSpare(staging)
-    const options = { store: this.store, manifest, shared: spec.shared, sharedDirectory: join(this.path, 'shared'), before, also: this.#assetsOfCurrent(spec, manifest) }
+    const options = {
+      store: this.store,
+      manifest,
+      shared: spec.shared,
+      sharedDirectory: join(this.path, 'shared'),
+      before,
+      also: this.#assetsOfCurrent(spec, manifest),
+    }
     makeTree(staging, options)
     seedShared(options)
     writeAtomically(join(this.path, '.dploy/releases', `${spec.number}.json`), JSON.stringify(spec))
@@ -143,7 +179,14 @@ export class ApplicationDirectory {
 
   /** Checks a release that is here, and mends it from the store. */
   check(spec: ReleaseSpec, manifest: Manifest): void {
-    makeTree(this.releasePath(spec.number), { store: this.store, manifest, shared: spec.shared, sharedDirectory: join(this.path, 'shared'), before: manifest, also: this.#assetsOfCurrent(spec, manifest) })
+    makeTree(this.releasePath(spec.number), {
+      store: this.store,
+      manifest,
+      shared: spec.shared,
+      sharedDirectory: join(this.path, 'shared'),
+      before: manifest,
+      also: this.#assetsOfCurrent(spec, manifest),
+    })
     this.#giveAssets(spec, manifest)
   }
 
@@ -151,7 +194,9 @@ export class ApplicationDirectory {
   #assetsOfCurrent(spec: ReleaseSpec, manifest: Manifest): FileEntry[] {
     const serving = this.#serving()
     // One that the application wrote to is no reason to fail.
-    return serving === null ? [] : missingAssets(manifest, serving.manifest, spec.assets).filter((file) => this.store.holds(file))
+    return serving === null
+      ? []
+      : missingAssets(manifest, serving.manifest, spec.assets).filter((file) => this.store.holds(file))
   }
 
   /** The release that serves gets the new one's assets: its pages may be asked for them while both run. */
@@ -159,7 +204,9 @@ export class ApplicationDirectory {
     const serving = this.#serving()
     if (serving === null || serving.number === spec.number) return
     const { shared } = this.spec(serving.number)!
-    const files = missingAssets(serving.manifest, manifest, spec.assets).filter(({ path }) => !shared.some((one) => path === one || path.startsWith(`${one}/`)))
+    const files = missingAssets(serving.manifest, manifest, spec.assets).filter(
+      ({ path }) => !shared.some((one) => path === one || path.startsWith(`${one}/`)),
+    )
     addFiles(this.releasePath(serving.number), files, this.store)
   }
 
@@ -172,7 +219,8 @@ export class ApplicationDirectory {
 
   /** Makes a release the current one, atomically. Throws `release.unknown`. */
   switchTo(number: number): void {
-    if (!lstatSync(this.releasePath(number), { throwIfNoEntry: false })?.isDirectory()) throw new DployError('release.unknown', `The release ${number} is not staged here`)
+    if (!lstatSync(this.releasePath(number), { throwIfNoEntry: false })?.isDirectory())
+      throw new DployError('release.unknown', `The release ${number} is not staged here`)
     const link = join(this.path, `.current-${process.pid}`)
     rmSync(link, { force: true })
     symlinkSync(`releases/${number}`, link)
@@ -189,7 +237,10 @@ export class ApplicationDirectory {
    * Removes releases beyond `keep` before the current one, never the current, a newer, or a protected one; then
    * manifests and objects that nothing names. The last tree that goes becomes the spare for the next stage.
    */
-  collect(keep: number, protect: readonly number[]): { removedReleases: number[]; removedObjects: number; freedBytes: number } {
+  collect(
+    keep: number,
+    protect: readonly number[],
+  ): { removedReleases: number[]; removedObjects: number; freedBytes: number } {
     const current = this.current()
     const older = this.numbers().filter((number) => current === null || number < current)
     const removed = older.slice(0, Math.max(0, older.length - keep)).filter((number) => !protect.includes(number))
@@ -210,7 +261,13 @@ export class ApplicationDirectory {
     if (!spec || !manifest || this.#spareArtifact() !== null) return
     const scratch = join(this.path, '.dploy/spare.new')
     rmSync(scratch, { recursive: true, force: true })
-    makeTree(scratch, { store: this.store, manifest, shared: spec.shared, sharedDirectory: join(this.path, 'shared'), before: null })
+    makeTree(scratch, {
+      store: this.store,
+      manifest,
+      shared: spec.shared,
+      sharedDirectory: join(this.path, 'shared'),
+      before: null,
+    })
     this.#keepSpare(scratch, manifest.digest)
   }
 
@@ -236,7 +293,9 @@ export class ApplicationDirectory {
     try {
       const text = readFileSync(join(this.path, '.dploy/manifests', artifact))
       if (createHash('sha256').update(text).digest('hex') !== artifact) return []
-      return decodeDelta(text.toString('utf8')).changed.flatMap((entry) => (entry.kind === 'file' ? [objectKey(entry)] : []))
+      return decodeDelta(text.toString('utf8')).changed.flatMap((entry) =>
+        entry.kind === 'file' ? [objectKey(entry)] : [],
+      )
     } catch {
       return []
     }
@@ -294,7 +353,10 @@ export class ApplicationDirectory {
 }
 
 /** Whether a release is another application's, or another environment's. */
-export function isForeign(spec: ReleaseSpec, { application, environment }: { application: string; environment: string }): boolean {
+export function isForeign(
+  spec: ReleaseSpec,
+  { application, environment }: { application: string; environment: string },
+): boolean {
   return spec.application !== application || spec.environment !== environment
 }
 
@@ -302,7 +364,11 @@ export function isForeign(spec: ReleaseSpec, { application, environment }: { app
 export function below(root: string, directory: string): string {
   const base = resolve(root)
   const path = resolve(base, `.${sep}${directory}`)
-  if (directory.split('/').includes('..') || (path !== base && !path.startsWith(base === sep ? sep : base + sep)) || path === base) {
+  if (
+    directory.split('/').includes('..') ||
+    (path !== base && !path.startsWith(base === sep ? sep : base + sep)) ||
+    path === base
+  ) {
     throw new DployError('path.unsafe', `The path ${JSON.stringify(directory)} is not below ${base}`)
   }
   return path

@@ -12,7 +12,10 @@ export function missingAssets(own: Manifest, other: Manifest, assets: readonly s
   const files = other.entries.filter((entry): entry is FileEntry => entry.kind === 'file' && below(entry.path))
   if (files.length === 0) return []
   const kinds = new Map(own.entries.map((entry) => [entry.path, entry.kind]))
-  return files.filter(({ path }) => !kinds.has(path) && parents(path).every((parent) => (kinds.get(parent) ?? 'directory') === 'directory'))
+  return files.filter(
+    ({ path }) =>
+      !kinds.has(path) && parents(path).every((parent) => (kinds.get(parent) ?? 'directory') === 'directory'),
+  )
 }
 
 /** Links files into a tree that serves, beside what is there. Where something stands in the way, it stays. Answers how many came. */

@@ -5,7 +5,17 @@ import { admitCommand } from './command-gate.ts'
 
 const control = newKeyPair()
 const body = Buffer.from('delta')
-const whole = { id: 'cmd_1', server: 'srv_1', application: 'shop', environment: 'production', epoch: 5, expires: 10_000, method: 'stage', params: {}, body: sha256(body) }
+const whole = {
+  id: 'cmd_1',
+  server: 'srv_1',
+  application: 'shop',
+  environment: 'production',
+  epoch: 5,
+  expires: 10_000,
+  method: 'stage',
+  params: {},
+  body: sha256(body),
+}
 
 function signed(changes: Partial<typeof whole> = {}, key = control.privateKey) {
   const text = JSON.stringify({ ...whole, ...changes })
@@ -18,7 +28,8 @@ function gate(now = 5_000) {
     controlKey: control.publicKey,
     server: 'srv_1',
     epoch: (application: string, environment: string) => epochs.get(`${application}/${environment}`) ?? 0,
-    raiseEpoch: (application: string, environment: string, epoch: number) => void epochs.set(`${application}/${environment}`, epoch),
+    raiseEpoch: (application: string, environment: string, epoch: number) =>
+      void epochs.set(`${application}/${environment}`, epoch),
     now: () => now,
   }
 }
@@ -41,13 +52,17 @@ test('unsigned, altered, foreign, expired commands and exchanged bodies are refu
     ['null', null, body, 5_000],
     ['unknown method', signed({ method: 'shell' }), body, 5_000],
   ]
-  for (const [what, params, sent, now] of cases) assert.throws(() => admitCommand(params, sent, gate(now)), { code: 'command.refused' }, what)
+  for (const [what, params, sent, now] of cases)
+    assert.throws(() => admitCommand(params, sent, gate(now)), { code: 'command.refused' }, what)
 })
 
 test('a fencing token older than one seen before is refused, per environment', () => {
   const options = gate()
   admitCommand(signed({ epoch: 7 }), body, options)
-  assert.throws(() => admitCommand(signed({ epoch: 6 }), body, options), { code: 'command.refused', message: /fencing token 6 is older than 7/ })
+  assert.throws(() => admitCommand(signed({ epoch: 6 }), body, options), {
+    code: 'command.refused',
+    message: /fencing token 6 is older than 7/,
+  })
   admitCommand(signed({ epoch: 7 }), body, options)
   admitCommand(signed({ epoch: 6, environment: 'staging' }), body, options)
   admitCommand(signed({ epoch: 0 }), body, options)

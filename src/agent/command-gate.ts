@@ -20,20 +20,30 @@ export interface GateOptions {
  */
 export function admitCommand(params: unknown, body: Uint8Array, options: GateOptions): CommandText {
   const { text, signature } = parse(signedCommand, params)
-  if (!verifyText(options.controlKey, text, signature)) throw refused('it is not signed by the control plane that this agent joined')
+  if (!verifyText(options.controlKey, text, signature))
+    throw refused('it is not signed by the control plane that this agent joined')
   const command = parse(commandText, jsonOf(text))
   if (command.server !== options.server) throw refused('it is meant for another server')
-  if (command.expires < options.now()) throw refused(`it expired ${Math.round((options.now() - command.expires) / 1000)} s ago; check the clocks of server and control plane`)
+  if (command.expires < options.now())
+    throw refused(
+      `it expired ${Math.round((options.now() - command.expires) / 1000)} s ago; check the clocks of server and control plane`,
+    )
   if (command.body !== sha256(body)) throw refused('its body is not the one that was signed')
   if (command.epoch > 0) {
     const highest = options.epoch(command.application, command.environment)
-    if (command.epoch < highest) throw refused(`its fencing token ${command.epoch} is older than ${highest}: another deployment has taken the lock`)
+    if (command.epoch < highest)
+      throw refused(
+        `its fencing token ${command.epoch} is older than ${highest}: another deployment has taken the lock`,
+      )
     if (command.epoch > highest) options.raiseEpoch(command.application, command.environment, command.epoch)
   }
   return command
 }
 
-function parse<T>(schema: { safeParse(value: unknown): { success: true; data: T } | { success: false } }, value: unknown): T {
+function parse<T>(
+  schema: { safeParse(value: unknown): { success: true; data: T } | { success: false } },
+  value: unknown,
+): T {
   const parsed = schema.safeParse(value)
   if (!parsed.success) throw refused('it cannot be read')
   return parsed.data

@@ -16,7 +16,13 @@ const lasted = 1_000
  * its end, dials again. Delays grow with each failure, with full jitter, so that many agents do not come back at once
  * (AWS Architecture Blog, "Exponential Backoff And Jitter").
  */
-export async function keepConnected(options: { control: string; proxy: string | null; signal: AbortSignal; serve: (carrier: Carrier) => Promise<string>; log: (text: string) => void }): Promise<void> {
+export async function keepConnected(options: {
+  control: string
+  proxy: string | null
+  signal: AbortSignal
+  serve: (carrier: Carrier) => Promise<string>
+  log: (text: string) => void
+}): Promise<void> {
   const address = new URL('/agents/connect', options.control)
   const { proxy } = options
   address.protocol = address.protocol === 'https:' ? 'wss:' : 'ws:'
@@ -30,7 +36,8 @@ export async function keepConnected(options: { control: string; proxy: string | 
       options.log(`connection ended: ${reason}`)
     } catch (error) {
       if (options.signal.aborted) return
-      if (failures < 3 || failures % 20 === 0) options.log(`cannot connect to ${address.host}: ${(error as Error).message}`)
+      if (failures < 3 || failures % 20 === 0)
+        options.log(`cannot connect to ${address.host}: ${(error as Error).message}`)
     }
     failures = performance.now() - began > lasted ? 0 : failures + 1
     const limit = Math.min(longestDelay, firstDelay * 2 ** Math.min(failures, 10))
@@ -41,7 +48,12 @@ export async function keepConnected(options: { control: string; proxy: string | 
 async function dial(address: URL, proxy: string | null, signal: AbortSignal): Promise<Carrier> {
   const through = proxy === null ? null : await connectThrough(proxy, address, signal)
   return new Promise((resolve, reject) => {
-    const socket = new WebSocket(address, { handshakeTimeout: 10_000, maxPayload: 8 + maxHeadBytes + maxBodyBytes, perMessageDeflate: false, ...(through && { createConnection: () => through }) })
+    const socket = new WebSocket(address, {
+      handshakeTimeout: 10_000,
+      maxPayload: 8 + maxHeadBytes + maxBodyBytes,
+      perMessageDeflate: false,
+      ...(through && { createConnection: () => through }),
+    })
     const abort = () => socket.terminate()
     signal.addEventListener('abort', abort, { once: true })
     socket.once('close', () => signal.removeEventListener('abort', abort))

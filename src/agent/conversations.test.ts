@@ -8,13 +8,23 @@ import { streamCarrier } from '../protocol/stream-carrier.ts'
 import { Conversations } from './conversations.ts'
 
 /** An agent's side, and the other end of its streams: what it says, as heads. */
-function pair(): { conversations: Conversations; heads: unknown[]; say: (head: unknown) => Promise<void>; end: () => void } {
+function pair(): {
+  conversations: Conversations
+  heads: unknown[]
+  say: (head: unknown) => Promise<void>
+  end: () => void
+} {
   const incoming = new PassThrough()
   const outgoing = new PassThrough()
   const laptop = streamCarrier(outgoing, incoming)
   const heads: unknown[] = []
   laptop.onFrame = (head) => void heads.push(head)
-  return { conversations: new Conversations(incoming, outgoing), heads, say: (head) => laptop.send(head), end: () => incoming.end() }
+  return {
+    conversations: new Conversations(incoming, outgoing),
+    heads,
+    say: (head) => laptop.send(head),
+    end: () => incoming.end(),
+  }
 }
 
 const greet = { kind: 'call', id: 1, method: 'greet', params: {} }
@@ -26,7 +36,11 @@ test('the first conversation begins with the streams, and bye ends it and what r
   const { conversations, heads, say, end } = pair()
   t.after(end)
   await say(greet)
-  const peer = new Peer((await conversations.next())!, { ...answer, wait: (_, { signal }) => new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason))) })
+  const peer = new Peer((await conversations.next())!, {
+    ...answer,
+    wait: (_, { signal }) =>
+      new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
+  })
   await settle()
   assert.deepEqual(heads, [{ kind: 'result', id: 1, result: 'hello' }])
   await say({ kind: 'call', id: 2, method: 'wait', params: {} })
@@ -47,8 +61,14 @@ test('next begins another one: ready comes first, then answers to what was sent 
   assert.deepEqual(heads, [])
   const second = new Peer((await conversations.next())!, answer)
   await settle()
-  assert.deepEqual(heads, [{ kind: 'ready', id: 'two' }, { kind: 'result', id: 7, result: 'hello' }])
-  await assert.rejects(first.call('anything', {}), (error) => error instanceof DployError && error.code === 'connection.closed')
+  assert.deepEqual(heads, [
+    { kind: 'ready', id: 'two' },
+    { kind: 'result', id: 7, result: 'hello' },
+  ])
+  await assert.rejects(
+    first.call('anything', {}),
+    (error) => error instanceof DployError && error.code === 'connection.closed',
+  )
   assert.ok(second.open)
 })
 

@@ -11,7 +11,8 @@ import { fetchManifest, fetchObjects } from './fetch.ts'
 
 const signal = AbortSignal.timeout(20_000)
 const digestOf = (content: string) => createHash('sha256').update(content).digest('hex')
-const packed = (content: string, size = content.length) => Buffer.concat([packHeader({ digest: digestOf(content), size, time: 1 }), Buffer.from(content)])
+const packed = (content: string, size = content.length) =>
+  Buffer.concat([packHeader({ digest: digestOf(content), size, time: 1 }), Buffer.from(content)])
 
 /** An agent's end of a connection whose other end answers like this. */
 function answering(handlers: Record<string, Handler>): Peer {
@@ -22,7 +23,17 @@ function answering(handlers: Record<string, Handler>): Peer {
 
 /** Takes what comes, and knows how much that was. */
 function counting(): PackSink & { begun: number; bytes: number } {
-  return { begun: 0, bytes: 0, begin() { this.begun++ }, data(chunk) { this.bytes += chunk.length }, end() {} }
+  return {
+    begun: 0,
+    bytes: 0,
+    begin() {
+      this.begun++
+    },
+    data(chunk) {
+      this.bytes += chunk.length
+    },
+    end() {},
+  }
 }
 
 describe('of what comes as objects', () => {
@@ -48,7 +59,8 @@ describe('of what comes as objects', () => {
         },
       })
       await assert.rejects(fetchObjects(peer, 'rel_1', wanted, sink, signal), { code: 'object.corrupt' })
-      for (const deadline = Date.now() + 5_000; !ended; await new Promise((resolve) => setTimeout(resolve, 5))) assert.ok(Date.now() < deadline)
+      for (const deadline = Date.now() + 5_000; !ended; await new Promise((resolve) => setTimeout(resolve, 5)))
+        assert.ok(Date.now() < deadline)
       assert.equal(sink.begun, begun)
       assert.ok(sink.bytes <= 3)
       peer.close('over')
@@ -75,13 +87,22 @@ describe('a manifest', () => {
       },
     })
     const before = process.memoryUsage().arrayBuffers
-    await assert.rejects(fetchManifest(peer, 'rel_1', '0'.repeat(64), signal), { code: 'object.corrupt', message: /larger than 256 MB/ })
+    await assert.rejects(fetchManifest(peer, 'rel_1', '0'.repeat(64), signal), {
+      code: 'object.corrupt',
+      message: /larger than 256 MB/,
+    })
     assert.ok(process.memoryUsage().arrayBuffers - before < 700 * 1024 * 1024)
     peer.close('over')
   })
 
   test('that leads out of its directory is refused', async () => {
-    for (const text of [`f\t3\t${digestOf('one')}\t../../etc/cron.d/x\0`, `f\t3\t${digestOf('one')}\t/etc/x\0`, 'l\tout\0../../etc\0', `l\tdir\0/etc\0f\t3\t${digestOf('one')}\tdir/x\0`, `l\tdir\0sub\0f\t3\t${digestOf('one')}\tdir/x\0`]) {
+    for (const text of [
+      `f\t3\t${digestOf('one')}\t../../etc/cron.d/x\0`,
+      `f\t3\t${digestOf('one')}\t/etc/x\0`,
+      'l\tout\0../../etc\0',
+      `l\tdir\0/etc\0f\t3\t${digestOf('one')}\tdir/x\0`,
+      `l\tdir\0sub\0f\t3\t${digestOf('one')}\tdir/x\0`,
+    ]) {
       const peer = answering({ manifest: async (_params, { emit }) => emit({}, zstdCompressSync(text)) })
       await assert.rejects(fetchManifest(peer, 'rel_1', '0'.repeat(64), signal), { code: 'source.unsafe' }, text)
       peer.close('over')

@@ -11,11 +11,21 @@ const largestManifest = 256 * 1024 * 1024
  * Objects from the control plane, as they come, into the store: those that were asked for, each in the size that the manifest says, whatever else
  * somebody in between sends. Answers how many bytes travelled. Throws `object.corrupt`.
  */
-export async function fetchObjects(peer: Peer, release: string, wanted: ReadonlyMap<Digest, number>, sink: PackSink, signal: AbortSignal): Promise<{ bytes: number }> {
+export async function fetchObjects(
+  peer: Peer,
+  release: string,
+  wanted: ReadonlyMap<Digest, number>,
+  sink: PackSink,
+  signal: AbortSignal,
+): Promise<{ bytes: number }> {
   const left = new Map(wanted)
   const reader = new PackReader({
     begin(object) {
-      if (left.get(object.digest) !== object.size) throw new DployError('object.corrupt', `The object ${object.digest.slice(0, 12)} of ${object.size} bytes came, which nobody asked for`)
+      if (left.get(object.digest) !== object.size)
+        throw new DployError(
+          'object.corrupt',
+          `The object ${object.digest.slice(0, 12)} of ${object.size} bytes came, which nobody asked for`,
+        )
       left.delete(object.digest)
       sink.begin(object)
     },
@@ -32,13 +42,17 @@ export async function fetchObjects(peer: Peer, release: string, wanted: Readonly
   unpacked.catch((error: unknown) => stop.abort(error))
   let bytes = 0
   try {
-    await peer.call('objects', { release, digests: [...wanted.keys()] }, {
-      signal: AbortSignal.any([signal, stop.signal]),
-      onEvent: (_event, body) => {
-        bytes += body.length
-        return taken(unpack, body)
+    await peer.call(
+      'objects',
+      { release, digests: [...wanted.keys()] },
+      {
+        signal: AbortSignal.any([signal, stop.signal]),
+        onEvent: (_event, body) => {
+          bytes += body.length
+          return taken(unpack, body)
+        },
       },
-    })
+    )
     unpack.end()
     await unpacked
   } finally {
@@ -48,14 +62,23 @@ export async function fetchObjects(peer: Peer, release: string, wanted: Readonly
 }
 
 /** The whole manifest of an artifact. */
-export async function fetchManifest(peer: Peer, release: string, artifact: Digest, signal: AbortSignal): Promise<Manifest> {
+export async function fetchManifest(
+  peer: Peer,
+  release: string,
+  artifact: Digest,
+  signal: AbortSignal,
+): Promise<Manifest> {
   const unpack = createZstdDecompress()
   const text = (async () => {
     const parts: Buffer[] = []
     let size = 0
     for await (const chunk of unpack) {
       size += (chunk as Buffer).length
-      if (size > largestManifest) throw new DployError('object.corrupt', `The manifest of the release is larger than ${largestManifest / 1024 / 1024} MB`)
+      if (size > largestManifest)
+        throw new DployError(
+          'object.corrupt',
+          `The manifest of the release is larger than ${largestManifest / 1024 / 1024} MB`,
+        )
       parts.push(chunk as Buffer)
     }
     return Buffer.concat(parts).toString('utf8')
@@ -63,7 +86,11 @@ export async function fetchManifest(peer: Peer, release: string, artifact: Diges
   const stop = new AbortController()
   text.catch((error: unknown) => stop.abort(error))
   try {
-    await peer.call('manifest', { release, artifact }, { signal: AbortSignal.any([signal, stop.signal]), onEvent: (_event, body) => taken(unpack, body) })
+    await peer.call(
+      'manifest',
+      { release, artifact },
+      { signal: AbortSignal.any([signal, stop.signal]), onEvent: (_event, body) => taken(unpack, body) },
+    )
     unpack.end()
     return decodeManifest(await text)
   } finally {

@@ -11,13 +11,27 @@ const never = new Promise<never>(() => {})
 
 function target(health: Partial<HealthSpec>, ports: number[] = [], exited: Promise<never> = never): HealthTarget {
   return {
-    health: healthSpecSchema.parse({ path: '/', timeout: 5_000, answer_within: 300, interval: 10, successes: 1, ...health }),
+    health: healthSpecSchema.parse({
+      path: '/',
+      timeout: 5_000,
+      answer_within: 300,
+      interval: 10,
+      successes: 1,
+      ...health,
+    }),
     ports,
     exited,
     signal: new AbortController().signal,
     async run(command, port, timeout, signal) {
       let printed = ''
-      const { code } = await runCommand({ command, cwd: '/', env: { PATH: process.env['PATH']!, PORT: String(port) }, timeout, signal, onOutput: (_stream, text) => (printed += text) })
+      const { code } = await runCommand({
+        command,
+        cwd: '/',
+        env: { PATH: process.env['PATH']!, PORT: String(port) },
+        timeout,
+        signal,
+        onOutput: (_stream, text) => (printed += text),
+      })
       return { code, printed: printed.trimEnd() }
     },
   }
@@ -35,7 +49,9 @@ const serve = (context: TestContext, listener: RequestListener) => listening(con
 test('an answer is judged by status, header and body, and what is wrong with it is said', async (context) => {
   const port = await serve(context, (request, response) => {
     const url = new URL(request.url!, 'http://x')
-    response.writeHead(Number(url.searchParams.get('status') ?? 200), { 'x-state': 'warming' }).end(`state: ${url.searchParams.get('body') ?? 'ready'}`)
+    response
+      .writeHead(Number(url.searchParams.get('status') ?? 200), { 'x-state': 'warming' })
+      .end(`state: ${url.searchParams.get('body') ?? 'ready'}`)
   })
   const cases: [Partial<HealthSpec>, boolean, RegExp][] = [
     [{ path: '/?status=399' }, true, /answered 399$/],
@@ -74,15 +90,24 @@ test('of a body only the beginning is read', async (context) => {
 })
 
 test('tcp asks for a connection alone', async (context) => {
-  const port = await listening(context, createTcpServer((socket) => socket.destroy()))
-  assert.deepEqual(await checkOnce(target({ kind: 'tcp' }), port), { ok: true, detail: `port ${port} takes connections` })
+  const port = await listening(
+    context,
+    createTcpServer((socket) => socket.destroy()),
+  )
+  assert.deepEqual(await checkOnce(target({ kind: 'tcp' }), port), {
+    ok: true,
+    detail: `port ${port} takes connections`,
+  })
   assert.equal((await checkOnce(target({ kind: 'http' }), port)).ok, false)
 })
 
 test('a command has to succeed as well, and gets the port', async (context) => {
   const port = await serve(context, (_request, response) => response.end())
   assert.equal((await checkOnce(target({ command: `test "$PORT" = ${port}` }), port)).ok, true)
-  assert.deepEqual(await checkOnce(target({ command: 'echo no database >&2; exit 4' }), port), { ok: false, detail: 'health.command ended with code 4: no database' })
+  assert.deepEqual(await checkOnce(target({ command: 'echo no database >&2; exit 4' }), port), {
+    ok: false,
+    detail: 'health.command ended with code 4: no database',
+  })
   assert.match((await checkOnce(target({ command: 'sleep 60' }), port)).detail, /did not end within 300 ms/)
   assert.match((await checkOnce(target({ command: 'true', status: [204] }), port)).detail, /answered 200$/)
 })
@@ -91,7 +116,10 @@ test('a service without a port is healthy when its command succeeds', async () =
   const began = performance.now()
   await waitHealthy(target({ command: 'true' }))
   assert.ok(performance.now() - began < 900, 'it does not wait for the second that stands for a check')
-  await assert.rejects(waitHealthy(target({ command: 'echo not yet; exit 1', timeout: 200 })), { code: 'service.unhealthy', message: /within 200 ms: health\.command ended with code 1: not yet/ })
+  await assert.rejects(waitHealthy(target({ command: 'echo not yet; exit 1', timeout: 200 })), {
+    code: 'service.unhealthy',
+    message: /within 200 ms: health\.command ended with code 1: not yet/,
+  })
   await assert.rejects(watchHealth(target({ command: 'exit 1' }), 60_000), { code: 'service.unhealthy' })
 })
 
@@ -106,7 +134,10 @@ test('as many good answers in a row are asked for as configured', async (context
 test('a service that ends is told at once, while it starts and while it is watched', async (context) => {
   const port = await serve(context, (_request, response) => response.writeHead(500).end())
   const good = await serve(context, (_request, response) => response.end())
-  for (const work of [(exited: Promise<never>) => waitHealthy(target({}, [port], exited)), (exited: Promise<never>) => watchHealth(target({}, [good], exited), 60_000)]) {
+  for (const work of [
+    (exited: Promise<never>) => waitHealthy(target({}, [port], exited)),
+    (exited: Promise<never>) => watchHealth(target({}, [good], exited), 60_000),
+  ]) {
     const exit = Promise.withResolvers<never>()
     const waiting = work(exit.promise)
     exit.reject(new Error('ended'))
@@ -120,7 +151,10 @@ test('one of several instances that stops being healthy is enough', async (conte
   const second = await serve(context, (_request, response) => response.writeHead(ill ? 500 : 200).end())
   await waitHealthy(target({}, [first, second]))
   ill = true
-  await assert.rejects(watchHealth(target({}, [first, second]), 60_000), { code: 'service.unhealthy', message: new RegExp(`was healthy and is no more: GET / on port ${second} answered 500`) })
+  await assert.rejects(watchHealth(target({}, [first, second]), 60_000), {
+    code: 'service.unhealthy',
+    message: new RegExp(`was healthy and is no more: GET / on port ${second} answered 500`),
+  })
 })
 
 test('a service that was healthy is asked ten times a second; a moment of failing is forgiven, half a second is not', async (context) => {

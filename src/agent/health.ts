@@ -24,7 +24,12 @@ export interface HealthTarget {
   ports: readonly number[]
   signal: AbortSignal
   /** Runs the check's own command for an instance; null: for the service as a whole. Answers its code, and the last line it printed. */
-  run(command: string, port: number | null, timeout: number, signal: AbortSignal): Promise<{ code: number | null; printed: string }>
+  run(
+    command: string,
+    port: number | null,
+    timeout: number,
+    signal: AbortSignal,
+  ): Promise<{ code: number | null; printed: string }>
   /** Rejects when an instance ends by itself. */
   exited: Promise<never>
 }
@@ -32,13 +37,25 @@ export interface HealthTarget {
 type Answer = { ok: boolean; detail: string }
 
 /** Checks an instance once: its port (by HTTP over `socket`, if given, which is open), then the check's own command. `detail` is for people. */
-export async function checkOnce(target: Pick<HealthTarget, 'health' | 'signal' | 'run'>, port: number | null, socket?: Socket): Promise<Answer> {
+export async function checkOnce(
+  target: Pick<HealthTarget, 'health' | 'signal' | 'run'>,
+  port: number | null,
+  socket?: Socket,
+): Promise<Answer> {
   const { health, signal } = target
-  const answer = port === null ? null : health.kind === 'tcp' ? await takesConnection(port) : await askHttp(health, port, signal, socket)
+  const answer =
+    port === null
+      ? null
+      : health.kind === 'tcp'
+        ? await takesConnection(port)
+        : await askHttp(health, port, signal, socket)
   if (health.command === undefined || answer?.ok === false) return answer ?? { ok: true, detail: 'it runs' }
   try {
     const { code, printed } = await target.run(health.command, port, health.answer_within, signal)
-    return { ok: code === 0, detail: `health.command ended with code ${code ?? 'none'}${printed === '' ? '' : `: ${printed}`}` }
+    return {
+      ok: code === 0,
+      detail: `health.command ended with code ${code ?? 'none'}${printed === '' ? '' : `: ${printed}`}`,
+    }
   } catch (error) {
     return { ok: false, detail: (error as Error).message }
   }
@@ -56,9 +73,14 @@ function askHttp(health: HealthSpec, port: number, signal: AbortSignal, socket?:
       signal,
     })
     // Of the whole answer: one that comes drop by drop is none either.
-    const timer = setTimeout(() => asked.destroy(new Error(`no answer within ${formatDuration(health.answer_within)}`)), health.answer_within)
+    const timer = setTimeout(
+      () => asked.destroy(new Error(`no answer within ${formatDuration(health.answer_within)}`)),
+      health.answer_within,
+    )
     asked.once('close', () => clearTimeout(timer))
-    asked.once('error', (error: NodeJS.ErrnoException) => resolve({ ok: false, detail: error.code === 'ECONNREFUSED' ? `nothing listens on port ${port}` : error.message }))
+    asked.once('error', (error: NodeJS.ErrnoException) =>
+      resolve({ ok: false, detail: error.code === 'ECONNREFUSED' ? `nothing listens on port ${port}` : error.message }),
+    )
     asked.once('response', (response) => {
       const status = response.statusCode!
       const asked = `GET ${health.path} on port ${port}`
@@ -69,7 +91,12 @@ function askHttp(health: HealthSpec, port: number, signal: AbortSignal, socket?:
         size += chunk.length
       })
       response.once('end', () => {
-        const wrong = wrongIn(health, status, response.headers, Buffer.concat(parts).subarray(0, bodyLimit).toString('utf8'))
+        const wrong = wrongIn(
+          health,
+          status,
+          response.headers,
+          Buffer.concat(parts).subarray(0, bodyLimit).toString('utf8'),
+        )
         resolve({ ok: wrong === null, detail: `${asked} answered ${status}${wrong ?? ''}` })
       })
       response.once('error', (error) => resolve({ ok: false, detail: `${asked}: ${error.message}` }))
@@ -83,14 +110,18 @@ function wrongIn(health: HealthSpec, status: number, headers: IncomingHttpHeader
   if (!(health.status ? health.status.includes(status) : status >= 200 && status < 400)) return ''
   for (const [name, value] of Object.entries(health.header)) {
     const seen = headers[name.toLowerCase()]
-    if (String(seen) !== value) return ` with ${seen === undefined ? `no header ${name}` : `${name}: ${String(seen)}, not ${value}`}`
+    if (String(seen) !== value)
+      return ` with ${seen === undefined ? `no header ${name}` : `${name}: ${String(seen)}, not ${value}`}`
   }
-  if (health.body !== undefined && !body.includes(health.body)) return `, and its body does not hold ${JSON.stringify(health.body)}`
+  if (health.body !== undefined && !body.includes(health.body))
+    return `, and its body does not hold ${JSON.stringify(health.body)}`
   return null
 }
 
 async function takesConnection(port: number): Promise<Answer> {
-  return (await listens(port)) ? { ok: true, detail: `port ${port} takes connections` } : { ok: false, detail: `nothing listens on port ${port}` }
+  return (await listens(port))
+    ? { ok: true, detail: `port ${port} takes connections` }
+    : { ok: false, detail: `nothing listens on port ${port}` }
 }
 
 /**
@@ -107,7 +138,10 @@ export async function waitHealthy(target: HealthTarget): Promise<{ accepting: nu
       await Promise.race([delay(portlessProof, undefined, { signal }), target.exited])
       return { accepting: performance.now() }
     }
-    const accepting = await Promise.race([Promise.all(instancesOf(target).map((port) => waitInstance({ ...target, signal }, port, deadline))), target.exited])
+    const accepting = await Promise.race([
+      Promise.all(instancesOf(target).map((port) => waitInstance({ ...target, signal }, port, deadline))),
+      target.exited,
+    ])
     return { accepting: Math.max(...accepting) }
   } finally {
     stop.abort()
@@ -134,7 +168,8 @@ export async function watchHealth(target: HealthTarget, duration: number): Promi
         const failing = failures[index]!
         if (answer.ok) failing.count = 0
         else if (failing.count++ === 0) failing.since = asked
-        if (failing.count >= watchFailures && performance.now() - failing.since >= watchFailing) throw new DployError('service.unhealthy', `The service was healthy and is no more: ${answer.detail}`)
+        if (failing.count >= watchFailures && performance.now() - failing.since >= watchFailing)
+          throw new DployError('service.unhealthy', `The service was healthy and is no more: ${answer.detail}`)
       }
     }
   }
@@ -157,7 +192,11 @@ async function waitInstance(target: HealthTarget, port: number | null, deadline:
     signal.throwIfAborted()
     if (accepting === 0) {
       if (!(await listens(port!))) {
-        await delay(Math.min(health.interval, Math.max(connectEvery, (performance.now() - began) * connectShare)), undefined, { signal })
+        await delay(
+          Math.min(health.interval, Math.max(connectEvery, (performance.now() - began) * connectShare)),
+          undefined,
+          { signal },
+        )
         continue
       }
       accepting = performance.now()
@@ -169,7 +208,10 @@ async function waitInstance(target: HealthTarget, port: number | null, deadline:
     last = answer.detail
     if (!answer.ok || good < health.successes) await delay(health.interval, undefined, { signal })
   }
-  throw new DployError('service.unhealthy', `The service was not healthy within ${formatDuration(health.timeout)}: ${last}`)
+  throw new DployError(
+    'service.unhealthy',
+    `The service was not healthy within ${formatDuration(health.timeout)}: ${last}`,
+  )
 }
 
 function listens(port: number): Promise<boolean> {

@@ -5,7 +5,9 @@ import type { AddressInfo } from 'node:net'
 import { test } from 'node:test'
 import { readInstanceId } from './instance-id.ts'
 
-async function service(answer: (request: IncomingMessage, response: ServerResponse) => void): Promise<AsyncDisposable & { environment: NodeJS.ProcessEnv }> {
+async function service(
+  answer: (request: IncomingMessage, response: ServerResponse) => void,
+): Promise<AsyncDisposable & { environment: NodeJS.ProcessEnv }> {
   const server = createServer(answer).listen(0, '127.0.0.1')
   await once(server, 'listening')
   return {

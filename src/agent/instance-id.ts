@@ -16,8 +16,15 @@ export async function readInstanceId(environment: NodeJS.ProcessEnv = process.en
   const signal = AbortSignal.timeout(patience)
   try {
     const endpoint = named || publicEndpoint
-    const token = await ask(new URL('/latest/api/token', endpoint), { method: 'PUT', headers: { 'x-aws-ec2-metadata-token-ttl-seconds': '60' }, signal })
-    const id = await ask(new URL('/latest/meta-data/instance-id', endpoint), { headers: { 'x-aws-ec2-metadata-token': token }, signal })
+    const token = await ask(new URL('/latest/api/token', endpoint), {
+      method: 'PUT',
+      headers: { 'x-aws-ec2-metadata-token-ttl-seconds': '60' },
+      signal,
+    })
+    const id = await ask(new URL('/latest/meta-data/instance-id', endpoint), {
+      headers: { 'x-aws-ec2-metadata-token': token },
+      signal,
+    })
     return /^i-[0-9a-f]{8,17}$/.test(id) ? id : null
   } catch {
     return null
@@ -33,7 +40,11 @@ async function ask(url: URL, init: RequestInit): Promise<string> {
 
 /** Nitro instances say so in the DMI tables, Xen ones in their hypervisor's UUID (EC2 user guide, "Identify EC2 instances"). */
 function isEc2(): boolean {
-  return /amazon ec2/i.test(read('/sys/class/dmi/id/sys_vendor')) || /amazon/i.test(read('/sys/class/dmi/id/bios_version')) || /^ec2/i.test(read('/sys/hypervisor/uuid'))
+  return (
+    /amazon ec2/i.test(read('/sys/class/dmi/id/sys_vendor')) ||
+    /amazon/i.test(read('/sys/class/dmi/id/bios_version')) ||
+    /^ec2/i.test(read('/sys/hypervisor/uuid'))
+  )
 }
 
 function read(path: string): string {

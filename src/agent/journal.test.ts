@@ -55,12 +55,16 @@ test('the journal of an agent before this one is taken over, and that agent can 
   mkdirSync(directory, { recursive: true })
   const former = () => {
     const database = new DatabaseSync(join(directory, 'journal.db'))
-    database.exec('CREATE TABLE IF NOT EXISTS commands (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, method TEXT NOT NULL, result TEXT)')
+    database.exec(
+      'CREATE TABLE IF NOT EXISTS commands (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, method TEXT NOT NULL, result TEXT)',
+    )
     return { database, [Symbol.dispose]: () => database.close() }
   }
   {
     using before = former()
-    before.database.exec(`INSERT INTO commands (id, method, result) VALUES ('a', 'stage', '{"bytes":3}'), ('b', 'activate', null)`)
+    before.database.exec(
+      `INSERT INTO commands (id, method, result) VALUES ('a', 'stage', '{"bytes":3}'), ('b', 'activate', null)`,
+    )
   }
   {
     using journal = new Journal(directory)
@@ -83,7 +87,14 @@ test('agents that begin and end at the same moment on one server do not keep eac
       journal.claim(process.pid + id, 'exec')
     }`
   for (let round = 0; round < 5; round++) {
-    const agents = Array.from({ length: 6 }, () => spawn(process.execPath, ['--input-type=module', '--eval', agent, directory], { stdio: ['ignore', 'ignore', 'inherit'] }))
-    assert.deepEqual(await Promise.all(agents.map(async (child) => (await once(child, 'exit'))[0] as number)), [0, 0, 0, 0, 0, 0])
+    const agents = Array.from({ length: 6 }, () =>
+      spawn(process.execPath, ['--input-type=module', '--eval', agent, directory], {
+        stdio: ['ignore', 'ignore', 'inherit'],
+      }),
+    )
+    assert.deepEqual(
+      await Promise.all(agents.map(async (child) => (await once(child, 'exit'))[0] as number)),
+      [0, 0, 0, 0, 0, 0],
+    )
   }
 })

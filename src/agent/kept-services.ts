@@ -51,8 +51,21 @@ export class KeptServices {
     const manager = openManager(kind, place, { keeper, ownsMachine: root === '/' })
     const log = (text: string) => this.#options.log(`${key}: ${text}`)
     const { beside } = manager
-    const handover = beside && new Handover({ ...place, beside, stopService: () => manager.stop(), note: (text, heard) => (log(text), heard || this.#options.tell(spec, text)) })
-    const kept = { kind, manager, handover, isBound: () => manager.kind === 'process' || (handover !== null && new StateFile(place.stateDirectory).read() !== null) }
+    const handover =
+      beside &&
+      new Handover({
+        ...place,
+        beside,
+        stopService: () => manager.stop(),
+        note: (text, heard) => (log(text), heard || this.#options.tell(spec, text)),
+      })
+    const kept = {
+      kind,
+      manager,
+      handover,
+      isBound: () =>
+        manager.kind === 'process' || (handover !== null && new StateFile(place.stateDirectory).read() !== null),
+    }
     this.#open.set(key, kept)
     void manager
       .ensure()

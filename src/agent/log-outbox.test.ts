@@ -29,7 +29,10 @@ test('what comes faster than it is sent is left out, and counted', async () => {
   gate = Promise.resolve()
   await delay(10)
   outbox.add({ at: 500, text: 'last' })
-  assert.deepEqual(sent.slice(first), [`(dploy) ${500 - first} lines were left out: they come faster than they are sent`, 'last'])
+  assert.deepEqual(sent.slice(first), [
+    `(dploy) ${500 - first} lines were left out: they come faster than they are sent`,
+    'last',
+  ])
 })
 
 test('what is written without ever ending a line is followed in parts', async () => {
@@ -39,10 +42,15 @@ test('what is written without ever ending a line is followed in parts', async ()
     writeFileSync(path, 'begin\n')
     const stop = new AbortController()
     const lines: string[] = []
-    const following = followFile(path, { lines: 10, follow: true, signal: stop.signal }, ({ text }) => void lines.push(text))
+    const following = followFile(
+      path,
+      { lines: 10, follow: true, signal: stop.signal },
+      ({ text }) => void lines.push(text),
+    )
     for (let part = 0; part < 20; part++) appendFileSync(path, 'x'.repeat(100_000))
     appendFileSync(path, '\nend\n')
-    for (const deadline = Date.now() + 5_000; lines.at(-1) !== 'end'; await delay(10)) assert.ok(Date.now() < deadline, `${lines.length} lines`)
+    for (const deadline = Date.now() + 5_000; lines.at(-1) !== 'end'; await delay(10))
+      assert.ok(Date.now() < deadline, `${lines.length} lines`)
     stop.abort()
     await following
     assert.ok(lines.every((line) => line.length <= 2 * 64 * 1024))

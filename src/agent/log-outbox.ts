@@ -21,7 +21,8 @@ export class LogOutbox {
       this.#leftOut++
       return
     }
-    if (this.#leftOut > 0) this.#send({ at, text: `(dploy) ${this.#leftOut} lines were left out: they come faster than they are sent` })
+    if (this.#leftOut > 0)
+      this.#send({ at, text: `(dploy) ${this.#leftOut} lines were left out: they come faster than they are sent` })
     this.#leftOut = 0
     this.#send({ at, text: cutText(text, longestLine) })
   }

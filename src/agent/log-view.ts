@@ -17,7 +17,11 @@ export interface LogViewOptions {
 }
 
 /** A service's log as a person wants to see it: the last lines that are wanted, then what comes. */
-export async function viewLogs(manager: Pick<ServiceManager, 'logs'>, options: LogViewOptions, onLine: (line: LogLine) => void): Promise<void> {
+export async function viewLogs(
+  manager: Pick<ServiceManager, 'logs'>,
+  options: LogViewOptions,
+  onLine: (line: LogLine) => void,
+): Promise<void> {
   const { lines, follow, signal } = options
   const begun = Date.now()
   const chosen = options.since !== null || options.grep !== null
@@ -60,9 +64,14 @@ function wantedLines({ since, grep }: LogViewOptions): (line: LogLine) => boolea
 export function timeInLine(text: string): number | null {
   const pino = /^\{(?:"level":\d+,)?"time":(\d{13})\b/.exec(text)
   if (pino) return Number(pino[1])
-  const iso = /^(?:\{"time(?:stamp)?":"|\[)?(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?\s?(Z|[+-]\d\d:?\d\d)?/.exec(text)
+  const iso =
+    /^(?:\{"time(?:stamp)?":"|\[)?(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?\s?(Z|[+-]\d\d:?\d\d)?/.exec(
+      text,
+    )
   if (!iso) return null
   const [, day, time, fraction = '0', zone = ''] = iso
-  const at = Date.parse(`${day}T${time}.${fraction.slice(0, 3).padEnd(3, '0')}${zone.length === 5 ? `${zone.slice(0, 3)}:${zone.slice(3)}` : zone}`)
+  const at = Date.parse(
+    `${day}T${time}.${fraction.slice(0, 3).padEnd(3, '0')}${zone.length === 5 ? `${zone.slice(0, 3)}:${zone.slice(3)}` : zone}`,
+  )
   return Number.isNaN(at) ? null : at
 }

@@ -42,7 +42,11 @@ async function run(args: string[]): Promise<void> {
   // Whoever read the log may be gone.
   process.stderr.on('error', () => {})
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stop.abort())
-  if (values.tethered) process.stdin.on('end', () => stop.abort()).on('error', () => stop.abort()).resume()
+  if (values.tethered)
+    process.stdin
+      .on('end', () => stop.abort())
+      .on('error', () => stop.abort())
+      .resume()
   const agent = new Agent({
     identity,
     journal,
@@ -57,30 +61,51 @@ async function run(args: string[]): Promise<void> {
   })
   // What speaks WebSocket is not needed by the agent that ssh carries.
   const { keepConnected } = await import('./connection.ts')
-  await keepConnected({ control: identity.control, proxy: proxyFor(identity.control, process.env) ?? identity.proxy ?? null, signal: stop.signal, serve: (carrier) => untilStopped(agent.serve(carrier), carrier, stop.signal), log })
+  await keepConnected({
+    control: identity.control,
+    proxy: proxyFor(identity.control, process.env) ?? identity.proxy ?? null,
+    signal: stop.signal,
+    serve: (carrier) => untilStopped(agent.serve(carrier), carrier, stop.signal),
+    log,
+  })
   await agent.commandsEnded()
   if (values.tethered) await agent.stopServices()
 }
 
 /** Joins and ends: what install.sh does before it starts the unit, which so needs no token. */
 async function join(args: string[]): Promise<void> {
-  const options = { name: { type: 'string', default: hostname() }, state: { type: 'string', default: '/var/lib/dploy' }, join: { type: 'string' } } as const
+  const options = {
+    name: { type: 'string', default: hostname() },
+    state: { type: 'string', default: '/var/lib/dploy' },
+    join: { type: 'string' },
+  } as const
   const { values } = parseArgs({ args, options })
   const stateDirectory = resolve(values.state)
   if (!readIdentity(stateDirectory)) await joinOnce(stateDirectory, values)
 }
 
-async function joinOnce(stateDirectory: string, values: { name: string; join?: string | undefined }): Promise<Identity> {
+async function joinOnce(
+  stateDirectory: string,
+  values: { name: string; join?: string | undefined },
+): Promise<Identity> {
   const token = process.env.DPLOY_JOIN_TOKEN
   if (values.join === undefined || !token) {
-    throw new DployError('agent.join_refused', `This agent has not joined a control plane yet (no identity in ${stateDirectory})`, { fix: 'Start it once with --join URL and DPLOY_JOIN_TOKEN' })
+    throw new DployError(
+      'agent.join_refused',
+      `This agent has not joined a control plane yet (no identity in ${stateDirectory})`,
+      { fix: 'Start it once with --join URL and DPLOY_JOIN_TOKEN' },
+    )
   }
   const identity = await joinControlPlane({ stateDirectory, control: values.join, token, name: values.name })
   log(`joined ${identity.control} as ${identity.name}`)
   return identity
 }
 
-async function untilStopped(closed: Promise<string>, carrier: { close(reason: string): void }, signal: AbortSignal): Promise<string> {
+async function untilStopped(
+  closed: Promise<string>,
+  carrier: { close(reason: string): void },
+  signal: AbortSignal,
+): Promise<string> {
   const stop = () => carrier.close('the agent stops')
   signal.addEventListener('abort', stop, { once: true })
   try {
@@ -112,7 +137,8 @@ if (import.meta.main) {
     await main()
     process.exit(process.exitCode ?? 0)
   } catch (error) {
-    const report = error instanceof DployError ? `${error.message}\n  next: ${error.fix}` : String((error as Error).stack)
+    const report =
+      error instanceof DployError ? `${error.message}\n  next: ${error.fix}` : String((error as Error).stack)
     process.stderr.write(`dploy agent: ${report}\n`)
     process.exit(1)
   }

@@ -1,5 +1,22 @@
 import { createHash, randomBytes, type Hash } from 'node:crypto'
-import { chmodSync, closeSync, copyFileSync, fsyncSync, futimesSync, linkSync, lstatSync, mkdirSync, openSync, readdirSync, renameSync, rmSync, statSync, unlinkSync, utimesSync, writeSync } from 'node:fs'
+import {
+  chmodSync,
+  closeSync,
+  copyFileSync,
+  fsyncSync,
+  futimesSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  unlinkSync,
+  utimesSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { DployError } from '../protocol/errors.ts'
 import type { Digest, Entry, FileEntry } from '../protocol/manifest.ts'
@@ -21,7 +38,8 @@ export class ObjectStore {
   constructor(directory: string) {
     this.#directory = directory
     mkdirSync(join(directory, 'new'), { recursive: true })
-    for (const name of readdirSync(join(directory, 'new'))) if (isLeft(name)) rmSync(join(directory, 'new', name), { force: true })
+    for (const name of readdirSync(join(directory, 'new')))
+      if (isLeft(name)) rmSync(join(directory, 'new', name), { force: true })
   }
 
   /** Of the objects of entries, those that are not here, with their sizes in bytes, and how many of them were but had been changed. */
@@ -45,7 +63,8 @@ export class ObjectStore {
 
   /** Makes `path` a hard link to the entry's object. Throws `object.missing`, also when the object had been changed. */
   link(entry: FileEntry, path: string): void {
-    if (this.#state(entry) !== 'intact') throw new DployError('object.missing', `The object of ${JSON.stringify(entry.path)} is not in the store`)
+    if (this.#state(entry) !== 'intact')
+      throw new DployError('object.missing', `The object of ${JSON.stringify(entry.path)} is not in the store`)
     const source = this.#path(entry.digest, entry.executable)
     try {
       linkSync(source, path)
@@ -82,7 +101,7 @@ export class ObjectStore {
       data(chunk) {
         current!.hash.update(chunk)
         try {
-          for (let at = 0; at < chunk.length; ) at += writeSync(current!.file, chunk, at)
+          for (let at = 0; at < chunk.length;) at += writeSync(current!.file, chunk, at)
         } catch (error) {
           abandon()
           throw asDployError(error)
@@ -93,7 +112,10 @@ export class ObjectStore {
         const digest = hash.digest('hex')
         if (digest !== object.digest) {
           abandon()
-          throw new DployError('object.corrupt', `The object ${object.digest.slice(0, 12)} arrived with the content of ${digest.slice(0, 12)}`)
+          throw new DployError(
+            'object.corrupt',
+            `The object ${object.digest.slice(0, 12)} arrived with the content of ${digest.slice(0, 12)}`,
+          )
         }
         futimesSync(file, new Date(object.time), markedTime(digest, object.time))
         if (this.objects < flushSingly) fsyncSync(file)
@@ -189,7 +211,11 @@ function setTime(path: string, digest: Digest, timeMs: number): void {
 
 function asDployError(error: unknown, entry?: FileEntry): unknown {
   const { code } = error as NodeJS.ErrnoException
-  if (code === 'ENOSPC' || code === 'EDQUOT') return new DployError('server.disk_full', 'The disk is full', { cause: error })
-  if (code === 'ENOENT' && entry) return new DployError('object.missing', `The object of ${JSON.stringify(entry.path)} is not in the store`, { cause: error })
+  if (code === 'ENOSPC' || code === 'EDQUOT')
+    return new DployError('server.disk_full', 'The disk is full', { cause: error })
+  if (code === 'ENOENT' && entry)
+    return new DployError('object.missing', `The object of ${JSON.stringify(entry.path)} is not in the store`, {
+      cause: error,
+    })
   return error
 }

@@ -11,14 +11,23 @@ export function proxyFor(control: string, environment: NodeJS.ProcessEnv): strin
   const proxy = environment.HTTPS_PROXY || environment.https_proxy
   if (!proxy) return null
   const { hostname, host } = new URL(control)
-  const excepted = (environment.NO_PROXY || environment.no_proxy || '').split(',').map((one) => one.trim().replace(/^\*?\./, ''))
-  return excepted.some((one) => one === '*' || (one !== '' && (hostname === one || host === one || hostname.endsWith(`.${one}`)))) ? null : wholeAddress(proxy)
+  const excepted = (environment.NO_PROXY || environment.no_proxy || '')
+    .split(',')
+    .map((one) => one.trim().replace(/^\*?\./, ''))
+  return excepted.some(
+    (one) => one === '*' || (one !== '' && (hostname === one || host === one || hostname.endsWith(`.${one}`))),
+  )
+    ? null
+    : wholeAddress(proxy)
 }
 
 /** As curl takes it too. What stands in it is not repeated in the error: it may hold a password. */
 function wholeAddress(proxy: string): string {
   const whole = proxy.includes('://') ? proxy : `http://${proxy}`
-  if (!URL.canParse(whole) || new URL(whole).protocol !== 'http:') throw new DployError('request.invalid', 'HTTPS_PROXY is not the address of an HTTP proxy', { fix: 'For example: HTTPS_PROXY=http://proxy.example.org:3128' })
+  if (!URL.canParse(whole) || new URL(whole).protocol !== 'http:')
+    throw new DployError('request.invalid', 'HTTPS_PROXY is not the address of an HTTP proxy', {
+      fix: 'For example: HTTPS_PROXY=http://proxy.example.org:3128',
+    })
   return whole
 }
 
@@ -27,10 +36,29 @@ export async function connectThrough(proxy: string, address: URL, signal?: Abort
   const { hostname, port, username, password } = new URL(proxy)
   const secure = address.protocol === 'https:' || address.protocol === 'wss:'
   const target = `${address.hostname}:${address.port || (secure ? 443 : 80)}`
-  const credentials = username === '' ? {} : { 'proxy-authorization': `Basic ${Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString('base64')}` }
+  const credentials =
+    username === ''
+      ? {}
+      : {
+          'proxy-authorization': `Basic ${Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString('base64')}`,
+        }
   const socket = await new Promise<Socket>((resolve, reject) => {
-    const closed = (why: string, cause?: unknown) => reject(new DployError('connection.closed', `The proxy at ${hostname} ${why}`, { fix: 'Check HTTPS_PROXY, or --proxy of install.sh', cause }))
-    const asked = request({ host: hostname.replace(/^\[|\]$/g, ''), port: port || 80, method: 'CONNECT', path: target, headers: { host: target, ...credentials }, agent: false, ...(signal && { signal }) })
+    const closed = (why: string, cause?: unknown) =>
+      reject(
+        new DployError('connection.closed', `The proxy at ${hostname} ${why}`, {
+          fix: 'Check HTTPS_PROXY, or --proxy of install.sh',
+          cause,
+        }),
+      )
+    const asked = request({
+      host: hostname.replace(/^\[|\]$/g, ''),
+      port: port || 80,
+      method: 'CONNECT',
+      path: target,
+      headers: { host: target, ...credentials },
+      agent: false,
+      ...(signal && { signal }),
+    })
     asked.setTimeout(patience, () => asked.destroy(new Error('it took too long')))
     asked.once('error', (error) => closed(`does not answer: ${error.message}`, error))
     asked.once('connect', (response, connection: Socket) => {

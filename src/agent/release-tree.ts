@@ -1,4 +1,14 @@
-import { chmodSync, cpSync, lstatSync, mkdirSync, readdirSync, readlinkSync, rmSync, symlinkSync, type Stats } from 'node:fs'
+import {
+  chmodSync,
+  cpSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  type Stats,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { diffManifests, type FileEntry, type LinkEntry, type Manifest } from '../protocol/manifest.ts'
 import { hasMark, type ObjectStore } from './object-store.ts'
@@ -32,7 +42,8 @@ export function makeTree(path: string, options: TreeOptions): { linked: number }
     for (const name of readdirSync(full)) {
       const want = wanted.get(name)
       const at = `${full}/${name}`
-      if (want !== undefined && (want instanceof Map ? lstatSync(at).isDirectory() : isRight(at, want, changed))) present.add(name)
+      if (want !== undefined && (want instanceof Map ? lstatSync(at).isDirectory() : isRight(at, want, changed)))
+        present.add(name)
       else rmSync(at, { recursive: true, force: true })
     }
     for (const [name, want] of wanted) {
@@ -57,7 +68,9 @@ export function seedShared(options: TreeOptions): void {
   for (const shared of options.shared) {
     const place = join(options.sharedDirectory, shared)
     if (lstatSync(place, { throwIfNoEntry: false })) continue
-    const entries = options.manifest.entries.filter((entry) => entry.path === shared || entry.path.startsWith(`${shared}/`))
+    const entries = options.manifest.entries.filter(
+      (entry) => entry.path === shared || entry.path.startsWith(`${shared}/`),
+    )
     const file = entries.find((entry): entry is FileEntry => entry.path === shared && entry.kind === 'file')
     mkdirSync(file ? dirname(place) : place, { recursive: true })
     if (entries.length === 0) continue
@@ -129,6 +142,7 @@ function isRight(full: string, entry: FileEntry | LinkEntry, changed: ReadonlySe
   if (!stat.isFile()) return false
   // The mark alone has 16 bits: enough to notice a write, not enough to tell two versions of a file apart.
   if (changed === null || changed.has(entry.path)) return false
-  return stat.size === entry.size && hasMark(stat.mtimeMs, entry.digest) && ((stat.mode & 0o111) !== 0) === entry.executable
+  return (
+    stat.size === entry.size && hasMark(stat.mtimeMs, entry.digest) && ((stat.mode & 0o111) !== 0) === entry.executable
+  )
 }
-

@@ -13,7 +13,8 @@ export function explainRights(error: unknown, sudoSaid: string): unknown {
   const needsRoot = error instanceof DployError ? error.code === 'service.manager_unavailable' : refused.has(code ?? '')
   if (!needsRoot) return error
   const { username, homedir } = userInfo()
-  const what = error instanceof DployError ? error.message : `${username} may not ${syscall ?? 'use'} ${path ?? 'what it needs'}`
+  const what =
+    error instanceof DployError ? error.message : `${username} may not ${syscall ?? 'use'} ${path ?? 'what it needs'}`
   return new DployError('server.no_sudo', `${what}, and sudo is refused: ${sudoSaid || 'it was not tried'}`, {
     fix: `Allow ${username} sudo without a password there (sudo visudo -f /etc/sudoers.d/dploy: "${username} ALL=(ALL) NOPASSWD: ALL"); or set release.directory below ${homedir} and service.manager to process`,
     cause: error,

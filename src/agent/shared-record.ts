@@ -10,7 +10,10 @@ import type { Journal } from './journal.ts'
  * journal, which several agents on one server share; the record stands beside the application. Another application's is
  * not given. Throws `server.directory_taken` where the lock is wanted of a directory that is another application's.
  */
-export function holdShared(params: AgentParams<'hold'>, options: { directory: ApplicationDirectory; journal: Journal; now: number }): AgentResult<'hold'> {
+export function holdShared(
+  params: AgentParams<'hold'>,
+  options: { directory: ApplicationDirectory; journal: Journal; now: number },
+): AgentResult<'hold'> {
   const { application, environment, take, give, force, record } = params
   const { journal, now } = options
   if (take) options.directory.mustNotBeForeign(params)
@@ -19,7 +22,11 @@ export function holdShared(params: AgentParams<'hold'>, options: { directory: Ap
   return journal.exclusively(() => {
     const before = journal.lock(application, environment, now)
     const deployment = take?.holder.deployment ?? give
-    const granted = force || before === null || before.deployment === deployment || (take?.over !== null && before.deployment === take?.over)
+    const granted =
+      force ||
+      before === null ||
+      before.deployment === deployment ||
+      (take?.over !== null && before.deployment === take?.over)
     if (record !== null && granted && deployment !== null) {
       mkdirSync(directory, { recursive: true, mode: 0o755 })
       writeDurably(path, JSON.stringify(record))
@@ -28,7 +35,12 @@ export function holdShared(params: AgentParams<'hold'>, options: { directory: Ap
     else if (granted && (give !== null || force)) journal.setLock(application, environment, null, 0)
     // Who holds it already, or gives it up, knows what stands here: thirty deployments with their releases, each time.
     const known = deployment !== null && before?.deployment === deployment
-    return { granted, lock: journal.lock(application, environment, now), epoch: journal.epoch(application, environment), record: known || options.directory.foreign(params) !== null ? null : readRecord(path) }
+    return {
+      granted,
+      lock: journal.lock(application, environment, now),
+      epoch: journal.epoch(application, environment),
+      record: known || options.directory.foreign(params) !== null ? null : readRecord(path),
+    }
   })
 }
 

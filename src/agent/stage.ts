@@ -37,7 +37,8 @@ export async function stageRelease(options: StageOptions): Promise<Staged> {
   const { directory, spec, signal } = options
   const began = performance.now()
   const spans: Span[] = []
-  const span = (name: string, start: number) => spans.push({ name, start: start - began, end: performance.now() - began })
+  const span = (name: string, start: number) =>
+    spans.push({ name, start: start - began, end: performance.now() - began })
 
   const manifest = await manifestOf(options)
   const here = directory.spec(spec.number)?.artifact === spec.artifact && directory.numbers().includes(spec.number)
@@ -48,11 +49,18 @@ export async function stageRelease(options: StageOptions): Promise<Staged> {
     total.repaired += repaired
     if (wanted.size === 0) return
     const start = performance.now()
-    checkSpace(directory, wanted.values().reduce((sum, size) => sum + size, 0))
+    checkSpace(
+      directory,
+      wanted.values().reduce((sum, size) => sum + size, 0),
+    )
     total.bytes += (await options.fetchObjects(wanted, writer, signal)).bytes
     total.objects += wanted.size
     const still = [...wanted.keys()].filter((digest) => !writer.received.has(digest))
-    if (still.length > 0) throw new DployError('object.missing', `The control plane did not send ${still.length} objects, for example ${still[0]!.slice(0, 12)}`)
+    if (still.length > 0)
+      throw new DployError(
+        'object.missing',
+        `The control plane did not send ${still.length} objects, for example ${still[0]!.slice(0, 12)}`,
+      )
     span('fetch', start)
   }
   const unpack = async () => {
@@ -87,7 +95,8 @@ async function manifestOf(options: StageOptions): Promise<Manifest> {
     if (manifest.digest === spec.artifact) return manifest
   }
   const manifest = await options.fetchManifest(spec.artifact, signal)
-  if (manifest.digest !== spec.artifact) throw new DployError('object.corrupt', 'The manifest that came is not that of the release')
+  if (manifest.digest !== spec.artifact)
+    throw new DployError('object.corrupt', 'The manifest that came is not that of the release')
   return manifest
 }
 
@@ -95,6 +104,8 @@ function checkSpace(directory: ApplicationDirectory, needed: number): void {
   const free = directory.freeBytes()
   if (free >= needed + reserve) return
   const mb = (bytes: number) => `${(bytes / 1_000_000).toFixed(1)} MB`
-  throw new DployError('server.disk_full', `The release needs ${mb(needed + reserve)} below ${directory.path}, and ${mb(free)} are free`)
+  throw new DployError(
+    'server.disk_full',
+    `The release needs ${mb(needed + reserve)} below ${directory.path}, and ${mb(free)} are free`,
+  )
 }
-

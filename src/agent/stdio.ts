@@ -12,7 +12,10 @@ import { explainRights } from './rights.ts'
  * finished before it ends; the application runs on. With one command it has one conversation: what it knows then is
  * forgotten, since others may change this server before the next one.
  */
-export async function serveStandardStreams(args: string[], { keeper, log }: Pick<AgentOptions, 'keeper' | 'log'>): Promise<void> {
+export async function serveStandardStreams(
+  args: string[],
+  { keeper, log }: Pick<AgentOptions, 'keeper' | 'log'>,
+): Promise<void> {
   const { values } = parseArgs({
     args,
     options: {
@@ -25,7 +28,8 @@ export async function serveStandardStreams(args: string[], { keeper, log }: Pick
   // Whoever read the log may be gone.
   process.stderr.on('error', () => {})
   const conversations = new Conversations(process.stdin, process.stdout)
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => conversations.close('the agent stops'))
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.on(signal, () => conversations.close('the agent stops'))
   const instanceId = await readInstanceId()
   for (let carrier = await conversations.next(); carrier !== null; carrier = await conversations.next()) {
     using journal = new Journal(stateDirectory)
@@ -38,7 +42,9 @@ export async function serveStandardStreams(args: string[], { keeper, log }: Pick
       version: version(),
       keeper,
       quiet: () => conversations.quiet(),
-      ...(values.access === 'user' && { explain: (error: unknown) => explainRights(error, process.env.DPLOY_SUDO_SAID ?? '') }),
+      ...(values.access === 'user' && {
+        explain: (error: unknown) => explainRights(error, process.env.DPLOY_SUDO_SAID ?? ''),
+      }),
       log,
     })
     await agent.serve(carrier)

@@ -1,5 +1,17 @@
 import { execFile } from 'node:child_process'
-import { closeSync, existsSync, fsyncSync, openSync, readdirSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { createHash } from 'node:crypto'
@@ -31,7 +43,9 @@ export interface Installed {
 export function installedAgent(program: string, stateDirectory: string): Installed | null {
   const directory = join(stateDirectory, 'agent')
   const digest = /^([0-9a-f]{64})\.mjs$/.exec(basename(program))?.[1]
-  return digest !== undefined && dirname(program) === directory && existsSync(join(directory, 'current.mjs')) ? { directory, digest } : null
+  return digest !== undefined && dirname(program) === directory && existsSync(join(directory, 'current.mjs'))
+    ? { directory, digest }
+    : null
 }
 
 /** Whether this version is new here, and not yet proven. */
@@ -44,8 +58,14 @@ export function onTrial({ directory }: Installed): boolean {
  * called within `trialSeconds`. Who calls this ends itself afterwards. Throws `object.corrupt`, and `command.refused`
  * where systemd does not take it.
  */
-export async function takeVersion({ directory, digest: present }: Installed, program: Uint8Array, digest: string, trialSeconds: number): Promise<void> {
-  if (createHash('sha256').update(program).digest('hex') !== digest) throw new DployError('object.corrupt', 'The new version of the agent does not have the digest that it should have')
+export async function takeVersion(
+  { directory, digest: present }: Installed,
+  program: Uint8Array,
+  digest: string,
+  trialSeconds: number,
+): Promise<void> {
+  if (createHash('sha256').update(program).digest('hex') !== digest)
+    throw new DployError('object.corrupt', 'The new version of the agent does not have the digest that it should have')
   const path = join(directory, `${digest}.mjs`)
   const file = openSync(`${path}.part`, 'w', 0o755)
   writeSync(file, program)
@@ -55,10 +75,26 @@ export async function takeVersion({ directory, digest: present }: Installed, pro
   await run('systemctl', ['stop', `${fallback}.timer`]).catch(() => {})
   writeFileSync(join(directory, 'trial'), `${present}\n`)
   try {
-    await run('systemd-run', ['--quiet', '--collect', `--unit=${fallback}`, `--on-active=${trialSeconds}`, '--timer-property=AccuracySec=100ms', 'sh', '-c', fallbackScript, 'dploy', directory, `${present}.mjs`])
+    await run('systemd-run', [
+      '--quiet',
+      '--collect',
+      `--unit=${fallback}`,
+      `--on-active=${trialSeconds}`,
+      '--timer-property=AccuracySec=100ms',
+      'sh',
+      '-c',
+      fallbackScript,
+      'dploy',
+      directory,
+      `${present}.mjs`,
+    ])
   } catch (cause) {
     rmSync(join(directory, 'trial'), { force: true })
-    throw new DployError('command.refused', `The agent is not upgraded: systemd-run says ${String((cause as { stderr?: string }).stderr ?? cause).trim()}`, { cause })
+    throw new DployError(
+      'command.refused',
+      `The agent is not upgraded: systemd-run says ${String((cause as { stderr?: string }).stderr ?? cause).trim()}`,
+      { cause },
+    )
   }
   rmSync(join(directory, 'next'), { force: true })
   symlinkSync(`${digest}.mjs`, join(directory, 'next'))

@@ -7,5 +7,7 @@ export function userIds(name: string): { uid: number; gid: number } {
     const [user, , uid, gid] = line.split(':')
     if (user === name) return { uid: Number(uid), gid: Number(gid) }
   }
-  throw new DployError('service.manager_unavailable', `There is no user ${name} on this server`, { fix: `Create it there: useradd --system ${name}` })
+  throw new DployError('service.manager_unavailable', `There is no user ${name} on this server`, {
+    fix: `Create it there: useradd --system ${name}`,
+  })
 }

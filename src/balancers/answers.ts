@@ -27,7 +27,9 @@ export function answers(address: string, path: string | undefined): Promise<{ up
       answer.resume()
       resolve({ up: answer.statusCode! < 400, check: `${address}${path} answered ${answer.statusCode}` })
     })
-    asked.once('timeout', () => asked.destroy(new Error(`${address}${path} did not answer within ${answerTimeout / 1000} s`)))
+    asked.once('timeout', () =>
+      asked.destroy(new Error(`${address}${path} did not answer within ${answerTimeout / 1000} s`)),
+    )
     asked.once('error', (error) => resolve({ up: false, check: reasonOf(error) }))
     asked.end()
   })

@@ -60,7 +60,11 @@ export function balancerContract(subject: ContractSubject): void {
       assert.equal(here.balancer.kind, here.fixture.config.kind)
       assert.equal(here.balancer.split !== undefined, subject.splits)
       await here.balancer.check(['web1', 'web2', 'web3'], soon())
-      assert.deepEqual(new Set(await here.users.names(30)), new Set(['web1', 'web2', 'web3']), 'a check takes nothing out of traffic')
+      assert.deepEqual(
+        new Set(await here.users.names(30)),
+        new Set(['web1', 'web2', 'web3']),
+        'a check takes nothing out of traffic',
+      )
     })
 
     for (const mistake of subject.mistakes) {
@@ -75,7 +79,12 @@ export function balancerContract(subject: ContractSubject): void {
       await using here = await world()
       const gone = AbortSignal.abort(new Error('nobody waits for this'))
       const options = { timeout: patience, signal: gone }
-      for (const call of [here.balancer.check(['web1'], gone), here.balancer.read(['web1'], gone), here.balancer.drain('web1', options), here.balancer.register('web1', options)]) {
+      for (const call of [
+        here.balancer.check(['web1'], gone),
+        here.balancer.read(['web1'], gone),
+        here.balancer.drain('web1', options),
+        here.balancer.register('web1', options),
+      ]) {
         await assert.rejects(call, /nobody waits for this/)
       }
     })
@@ -114,8 +123,13 @@ function registerDrains(subject: ContractSubject, world: (count?: number) => Pro
   test('all servers are drained and registered at the same time', async () => {
     await using here = await world(4)
     const names = ['web2', 'web3', 'web4']
-    const drained = await Promise.all(names.map((name) => here.balancer.drain(name, { timeout: patience, signal: soon() })))
-    assert.deepEqual(drained, names.map(() => ({ inFlight: 0 })))
+    const drained = await Promise.all(
+      names.map((name) => here.balancer.drain(name, { timeout: patience, signal: soon() })),
+    )
+    assert.deepEqual(
+      drained,
+      names.map(() => ({ inFlight: 0 })),
+    )
     assert.deepEqual(new Set(await here.users.names(20)), new Set(['web1']))
     await Promise.all(names.map((name) => here.balancer.register(name, { timeout: patience, signal: soon() })))
     assert.deepEqual(new Set(await here.users.names(40)), new Set(['web1', ...names]))
@@ -139,7 +153,9 @@ function registerDrains(subject: ContractSubject, world: (count?: number) => Pro
       await here.backend('web2').stop()
       await reads(here, 'web2', (seen) => !seen.up)
       let over = false
-      const registered = here.balancer.register('web2', { timeout: patience, signal: soon() }).finally(() => (over = true))
+      const registered = here.balancer
+        .register('web2', { timeout: patience, signal: soon() })
+        .finally(() => (over = true))
       await here.users.names(10)
       assert.equal(over, false)
       await here.backend('web2').start()
@@ -151,7 +167,10 @@ function registerDrains(subject: ContractSubject, world: (count?: number) => Pro
       await using here = await world()
       await here.backend('web2').stop()
       await reads(here, 'web2', (seen) => !seen.up)
-      await assert.rejects(here.balancer.register('web2', { timeout: 200, signal: soon() }), coded('balancer.not_up', /web2.*: ./))
+      await assert.rejects(
+        here.balancer.register('web2', { timeout: 200, signal: soon() }),
+        coded('balancer.not_up', /web2.*: ./),
+      )
     })
   }
 
@@ -198,7 +217,11 @@ function registerInFlight(world: (count?: number) => Promise<ContractWorld>): vo
     const waiting = Promise.withResolvers<void>()
     let over = false
     const drained = here.balancer
-      .drain(backend.name, { timeout: patience, signal: soon(), onProgress: (count) => (progress.push(count), count === 1 && waiting.resolve()) })
+      .drain(backend.name, {
+        timeout: patience,
+        signal: soon(),
+        onProgress: (count) => (progress.push(count), count === 1 && waiting.resolve()),
+      })
       .finally(() => (over = true))
     await Promise.race([waiting.promise, drained])
     await reads(here, backend.name, (seen) => seen.admission === 'draining' && seen.inFlight === 1)
@@ -231,7 +254,11 @@ function registerInFlight(world: (count?: number) => Promise<ContractWorld>): vo
     await using here = await world()
     const { slow, backend } = await inFlight(here)
     const abort = new AbortController()
-    const drained = here.balancer.drain(backend.name, { timeout: patience, signal: abort.signal, onProgress: (count) => count === 1 && abort.abort(new Error('cancelled by ann')) })
+    const drained = here.balancer.drain(backend.name, {
+      timeout: patience,
+      signal: abort.signal,
+      onProgress: (count) => count === 1 && abort.abort(new Error('cancelled by ann')),
+    })
     await assert.rejects(drained, /cancelled by ann/)
     assert.ok(!(await here.users.names(20)).includes(backend.name))
     backend.release()
@@ -274,7 +301,12 @@ function registerSplits(world: (count?: number) => Promise<ContractWorld>): void
       assert.ok(Math.abs(many.web2! + many.web3! - 80) <= 4, JSON.stringify(many))
     })
     await here.balancer.split!(null, soon())
-    await until(async () => assert.deepEqual(Object.values(await counts(here, 100)).filter((count) => Math.abs(count - 25) > 2), []))
+    await until(async () =>
+      assert.deepEqual(
+        Object.values(await counts(here, 100)).filter((count) => Math.abs(count - 25) > 2),
+        [],
+      ),
+    )
   })
 
   test('a share holds while its server is drained and registered, and ends where another driver says so', async () => {
@@ -293,14 +325,22 @@ function registerSplits(world: (count?: number) => Promise<ContractWorld>): void
 
   test('a share for a server that does not exist is refused', async () => {
     await using here = await world()
-    await assert.rejects(here.balancer.split!({ servers: ['web9'], share: 0.1 }, soon()), coded('balancer.unknown_server', /web9/))
+    await assert.rejects(
+      here.balancer.split!({ servers: ['web9'], share: 0.1 }, soon()),
+      coded('balancer.unknown_server', /web9/),
+    )
   })
 }
 
 /** The subject's balancer in front of `count` servers called web1, web2 …, each of which it sends traffic to. */
-export async function contractWorld(subject: Pick<ContractSubject, 'start' | 'closesIdleConnections'>, count = 3): Promise<ContractWorld> {
+export async function contractWorld(
+  subject: Pick<ContractSubject, 'start' | 'closesIdleConnections'>,
+  count = 3,
+): Promise<ContractWorld> {
   await using stack = new AsyncDisposableStack()
-  const directory = stack.adopt(await mkdtemp(join(tmpdir(), 'dploy-balancer-')), (path) => rm(path, { recursive: true, force: true }))
+  const directory = stack.adopt(await mkdtemp(join(tmpdir(), 'dploy-balancer-')), (path) =>
+    rm(path, { recursive: true, force: true }),
+  )
   const backends: Backend[] = []
   for (let number = 1; number <= count; number++) backends.push(stack.use(await Backend.start(`web${number}`)))
   const fixture = stack.use(await subject.start(backends, directory))
@@ -320,7 +360,9 @@ export async function contractWorld(subject: Pick<ContractSubject, 'start' | 'cl
 }
 
 /** A request that some server holds. */
-export async function inFlight(here: ContractWorld): Promise<{ slow: Promise<{ status: number; text: string }>; backend: Backend }> {
+export async function inFlight(
+  here: ContractWorld,
+): Promise<{ slow: Promise<{ status: number; text: string }>; backend: Backend }> {
   const slow = here.users.get('/hold')
   slow.catch(() => {})
   const backend = await Promise.race(here.backends.map(async (one) => (await one.holding(), one)))
@@ -328,7 +370,11 @@ export async function inFlight(here: ContractWorld): Promise<{ slow: Promise<{ s
 }
 
 /** Waits until the balancer says of a server what is asked for. */
-export async function reads(here: Pick<ContractWorld, 'balancer'>, server: string, wanted: (seen: Awaited<ReturnType<Balancer['read']>>[number]) => boolean): Promise<void> {
+export async function reads(
+  here: Pick<ContractWorld, 'balancer'>,
+  server: string,
+  wanted: (seen: Awaited<ReturnType<Balancer['read']>>[number]) => boolean,
+): Promise<void> {
   await until(async () => {
     const [seen] = await here.balancer.read([server], soon())
     assert.ok(wanted(seen!), `the balancer says ${JSON.stringify(seen)}`)

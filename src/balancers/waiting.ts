@@ -29,14 +29,23 @@ export async function untilQuiet(look: () => Promise<number>, options: DrainOpti
 }
 
 /** Waits until a server answers at all its addresses, for balancers that do not check it. Throws `balancer.not_up`. */
-export async function untilAnswers(server: string, addresses: readonly string[], path: string | undefined, options: RegisterOptions): Promise<void> {
+export async function untilAnswers(
+  server: string,
+  addresses: readonly string[],
+  path: string | undefined,
+  options: RegisterOptions,
+): Promise<void> {
   const began = performance.now()
   for (;;) {
     const bad = (await Promise.all(addresses.map((address) => answers(address, path)))).find((check) => !check.up)
     options.signal.throwIfAborted()
     if (!bad) return
     if (performance.now() - began >= options.timeout) {
-      throw new DployError('balancer.not_up', `${server} is not up after ${formatDuration(options.timeout)}, so the balancer does not get it back: ${bad.check}`, { where: server, fix: 'Check its address in the balancer, and balancer.check in dploy.yml' })
+      throw new DployError(
+        'balancer.not_up',
+        `${server} is not up after ${formatDuration(options.timeout)}, so the balancer does not get it back: ${bad.check}`,
+        { where: server, fix: 'Check its address in the balancer, and balancer.check in dploy.yml' },
+      )
     }
     await new Promise((resolve) => setTimeout(resolve, lookEvery))
   }

@@ -15,11 +15,19 @@ export function approveCommand(): Command {
     .action(async (which: string, options: { refuse: boolean; note: string; json: boolean }, command: Command) => {
       const output = makeOutput(options)
       const number = Number(which)
-      if (!Number.isInteger(number) || number < 1) throw new DployError('request.invalid', `"${which}" is no number of a deployment`, { fix: 'Run: dploy deployments' })
+      if (!Number.isInteger(number) || number < 1)
+        throw new DployError('request.invalid', `"${which}" is no number of a deployment`, {
+          fix: 'Run: dploy deployments',
+        })
       await using connection = await openControlPlane(command)
-      const deployment = await connection.client.call('decide', { params: { number }, body: { decision: options.refuse ? 'refuse' : 'approve', note: options.note } })
+      const deployment = await connection.client.call('decide', {
+        params: { number },
+        body: { decision: options.refuse ? 'refuse' : 'approve', note: options.note },
+      })
       if (output.mode === 'json') return output.json({ type: 'deployment', ...deployment })
       const { revision } = deployment
-      output.line(`${options.refuse ? 'Refused' : 'Approved'}: deployment ${number} of ${deployment.application} to ${deployment.environment} by ${deployment.requestedBy}${revision?.commit ? `, ${revision.commit.slice(0, 7)} ${revision.subject}` : ''}`)
+      output.line(
+        `${options.refuse ? 'Refused' : 'Approved'}: deployment ${number} of ${deployment.application} to ${deployment.environment} by ${deployment.requestedBy}${revision?.commit ? `, ${revision.commit.slice(0, 7)} ${revision.subject}` : ''}`,
+      )
     })
 }

@@ -29,28 +29,60 @@ export function auditCommand(): Command {
     .option('--limit <n>', 'how many', '50')
     .option('--export <format>', 'everything, as csv or ndjson, to standard output')
     .option('--json', 'one JSON object a line', false)
-    .addHelpText('after', '\nExamples:\n  $ dploy audit --in production --since 24h\n  $ dploy audit --export csv > audit.csv')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ dploy audit --in production --since 24h\n  $ dploy audit --export csv > audit.csv',
+    )
     .action(async (options: Options, command: Command) => {
       const output = makeOutput(options)
       const limit = Number(options.limit)
-      if (!Number.isInteger(limit) || limit < 1 || limit > 500) throw new DployError('request.invalid', `"${options.limit}" is no number from 1 to 500`)
+      if (!Number.isInteger(limit) || limit < 1 || limit > 500)
+        throw new DployError('request.invalid', `"${options.limit}" is no number from 1 to 500`)
       const since = options.since === undefined ? undefined : Date.now() - parseDuration(options.since)
       await using connection = await openControlPlane(command)
-      const [place] = options.in === undefined ? [] : await placesOf(connection.client, connection.project?.config.application ?? null, [options.in])
-      const filter = { who: options.who, action: options.action, application: place?.application, environment: place?.environment, since }
+      const [place] =
+        options.in === undefined
+          ? []
+          : await placesOf(connection.client, connection.project?.config.application ?? null, [options.in])
+      const filter = {
+        who: options.who,
+        action: options.action,
+        application: place?.application,
+        environment: place?.environment,
+        since,
+      }
       if (options.export !== undefined) {
-        if (options.export !== 'csv' && options.export !== 'ndjson') throw new DployError('request.invalid', `"${options.export}" is neither csv nor ndjson`)
-        for await (const piece of connection.client.text('exportAudit', { query: { ...filter, format: options.export } })) if (!process.stdout.write(piece)) await new Promise((resolve) => process.stdout.once('drain', resolve))
+        if (options.export !== 'csv' && options.export !== 'ndjson')
+          throw new DployError('request.invalid', `"${options.export}" is neither csv nor ndjson`)
+        for await (const piece of connection.client.text('exportAudit', {
+          query: { ...filter, format: options.export },
+        }))
+          if (!process.stdout.write(piece)) await new Promise((resolve) => process.stdout.once('drain', resolve))
         return
       }
       const { entries } = await connection.client.call('audit', { query: { ...filter, limit } })
-      if (output.mode === 'json') return entries.toReversed().forEach((entry) => output.json({ type: 'entry', ...entry }))
+      if (output.mode === 'json')
+        return entries.toReversed().forEach((entry) => output.json({ type: 'entry', ...entry }))
       if (entries.length === 0) return output.line('Nothing.')
-      const rows = entries.toReversed().map((entry) => [ago(entry.at, Date.now()), entry.who.split(/ <|, /)[0]!, entry.address, entry.action, entry.application === null ? '' : `${entry.application}/${entry.environment ?? ''}`, whatOf(entry)])
+      const rows = entries
+        .toReversed()
+        .map((entry) => [
+          ago(entry.at, Date.now()),
+          entry.who.split(/ <|, /)[0]!,
+          entry.address,
+          entry.action,
+          entry.application === null ? '' : `${entry.application}/${entry.environment ?? ''}`,
+          whatOf(entry),
+        ])
       for (const line of table([['', 'who', 'from', 'action', 'where', ''], ...rows], output.width())) output.line(line)
     })
 }
 
 function whatOf(entry: AuditEntry): string {
-  return [entry.subject ?? '', entry.outcome === 'done' ? '' : `${entry.outcome}${entry.problem === null ? '' : `: ${entry.problem}`}`].filter(Boolean).join(' · ')
+  return [
+    entry.subject ?? '',
+    entry.outcome === 'done' ? '' : `${entry.outcome}${entry.problem === null ? '' : `: ${entry.problem}`}`,
+  ]
+    .filter(Boolean)
+    .join(' · ')
 }

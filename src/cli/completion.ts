@@ -4,7 +4,10 @@ export function completionCommand(): Command {
   return new Command('completion')
     .description('print the completion of commands and options for a shell')
     .addArgument(new Argument('<shell>').choices(['bash', 'zsh', 'fish']))
-    .addHelpText('after', '\nExamples:\n  $ dploy completion bash > /etc/bash_completion.d/dploy\n  $ dploy completion zsh > "${fpath[1]}/_dploy"\n  $ dploy completion fish > ~/.config/fish/completions/dploy.fish')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ dploy completion bash > /etc/bash_completion.d/dploy\n  $ dploy completion zsh > "${fpath[1]}/_dploy"\n  $ dploy completion fish > ~/.config/fish/completions/dploy.fish',
+    )
     .action((shell: string, _options: unknown, command: Command) => {
       const commands = describe(command.parent!)
       process.stdout.write(shell === 'bash' ? bash(commands) : shell === 'zsh' ? zsh(commands) : fish(commands))
@@ -49,7 +52,9 @@ complete -F _dploy dploy
 }
 
 function zsh(commands: Described[]): string {
-  const cases = commands.map(({ name, options }) => `    ${name}) compadd -- ${options.join(' ')} $(${environments}) ;;`).join('\n')
+  const cases = commands
+    .map(({ name, options }) => `    ${name}) compadd -- ${options.join(' ')} $(${environments}) ;;`)
+    .join('\n')
   return `#compdef dploy
 _dploy() {
   if (( CURRENT == 2 )); then
@@ -69,7 +74,8 @@ function fish(commands: Described[]): string {
   const lines = ['# dploy completion for fish', 'complete -c dploy -f']
   for (const { name, description, options } of commands) {
     lines.push(`complete -c dploy -n __fish_use_subcommand -a ${name} -d '${description.replaceAll("'", "\\'")}'`)
-    for (const option of options) lines.push(`complete -c dploy -n '__fish_seen_subcommand_from ${name}' -l ${option.slice(2)}`)
+    for (const option of options)
+      lines.push(`complete -c dploy -n '__fish_seen_subcommand_from ${name}' -l ${option.slice(2)}`)
   }
   lines.push(`complete -c dploy -n 'not __fish_use_subcommand' -a "(${environments})"`)
   return `${lines.join('\n')}\n`

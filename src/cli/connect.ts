@@ -32,7 +32,11 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
   const url = options.server ?? process.env.DPLOY_URL
   if (url?.startsWith('unix:')) {
     const path = url.slice('unix:'.length)
-    if (!(await answers(path))) throw new DployError('connection.closed', `No control plane answers at ${path}`, { where: path, fix: 'Check that dploy serve runs there, and that you are its user' })
+    if (!(await answers(path)))
+      throw new DployError('connection.closed', `No control plane answers at ${path}`, {
+        where: path,
+        fix: 'Check that dploy serve runs there, and that you are its user',
+      })
     return (await import('./socket-client.ts')).overSocket(path)
   }
   if (url !== undefined && url !== '') {
@@ -73,7 +77,10 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
 function waitOfAgents(text: string | undefined): number | undefined {
   if (text === undefined || text === '') return undefined
   const seconds = Number(text)
-  if (!Number.isInteger(seconds) || seconds < 0 || seconds > 600) throw new DployError('request.invalid', `DPLOY_SSH_WAIT is ${JSON.stringify(text)}, not seconds from 0 to 600`, { fix: 'Leave it out, or set it to 0, so that agents end with the command' })
+  if (!Number.isInteger(seconds) || seconds < 0 || seconds > 600)
+    throw new DployError('request.invalid', `DPLOY_SSH_WAIT is ${JSON.stringify(text)}, not seconds from 0 to 600`, {
+      fix: 'Leave it out, or set it to 0, so that agents end with the command',
+    })
   return seconds
 }
 

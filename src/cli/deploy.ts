@@ -26,22 +26,37 @@ export function deployCommand(): Command {
     .option('--plan', 'show what would be done, change nothing', false)
     .option('--json', 'one JSON object a line', false)
     .option('--plain', 'plain lines, also on a terminal', false)
-    .addHelpText('after', '\nExamples:\n  $ dploy deploy production\n  $ dploy deploy staging --revision feature/cart\n  $ dploy deploy production --directory ./dist\n  $ dploy deploy production --promote staging\n  $ dploy deploy production --plan\n\nExit code 0 only when the environment runs what was asked for.')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ dploy deploy production\n  $ dploy deploy staging --revision feature/cart\n  $ dploy deploy production --directory ./dist\n  $ dploy deploy production --promote staging\n  $ dploy deploy production --plan\n\nExit code 0 only when the environment runs what was asked for.',
+    )
     .action(async (environment: string | undefined, options: Options, command: Command) => {
       const output = makeOutput(options)
       // Rather than the plan of something else: that of the branch.
-      if (options.plan && options.directory !== undefined) throw new DployError('request.invalid', 'A plan is made of a revision, not of a directory', { fix: 'Leave out --plan or --directory' })
+      if (options.plan && options.directory !== undefined)
+        throw new DployError('request.invalid', 'A plan is made of a revision, not of a directory', {
+          fix: 'Leave out --plan or --directory',
+        })
       await using session = await openSession(command, environment, { ahead: true })
       for (const warning of session.warnings) if (output.mode !== 'json') output.line(`warning: ${warning}`)
       if (options.plan) {
         const { printPlan } = await import('./plan.ts')
         return printPlan(session, options, output)
       }
-      const artifact = options.directory === undefined ? undefined : await uploadDirectory(session.client, options.directory, session.project.config.build)
+      const artifact =
+        options.directory === undefined
+          ? undefined
+          : await uploadDirectory(session.client, options.directory, session.project.config.build)
       const start = () =>
         session.client.call('deploy', {
           params: session.params,
-          body: { ...(options.revision === undefined ? {} : { revision: options.revision }), ...(artifact === undefined ? {} : { artifact }), ...(options.promote === undefined ? {} : { promote: { environment: options.promote } }), wait: options.wait, requestedBy: requester() },
+          body: {
+            ...(options.revision === undefined ? {} : { revision: options.revision }),
+            ...(artifact === undefined ? {} : { artifact }),
+            ...(options.promote === undefined ? {} : { promote: { environment: options.promote } }),
+            wait: options.wait,
+            requestedBy: requester(),
+          },
         })
       await deployAndWatch(session, start, output)
     })

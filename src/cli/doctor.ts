@@ -9,13 +9,18 @@ export function doctorCommand(): Command {
     .description('what would go wrong in a deployment, and how to mend it; changes nothing')
     .argument('[environment]', 'which one; by default all of dploy.yml')
     .option('--json', 'one JSON object a line', false)
-    .addHelpText('after', '\nLooks at connection, clock, disk, directory, ports, rights, architecture, keep-alive, drift, balancer and secrets.\nEach code is explained in docs/errors.md. Exit code 1 if there is an error; warnings leave it 0.\n\nExamples:\n  $ dploy doctor\n  $ dploy doctor production --json')
+    .addHelpText(
+      'after',
+      '\nLooks at connection, clock, disk, directory, ports, rights, architecture, keep-alive, drift, balancer and secrets.\nEach code is explained in docs/errors.md. Exit code 1 if there is an error; warnings leave it 0.\n\nExamples:\n  $ dploy doctor\n  $ dploy doctor production --json',
+    )
     .action(async (environment: string | undefined, options: { json: boolean }, command: Command) => {
       const output = makeOutput(options)
       await using session = await openSession(command, environment, { any: true })
       const names = environment === undefined ? Object.keys(session.project.config.environments) : [environment]
       for (const name of names) {
-        const { servers, findings } = await session.client.call('doctor', { params: { ...session.params, environment: name } })
+        const { servers, findings } = await session.client.call('doctor', {
+          params: { ...session.params, environment: name },
+        })
         if (findings.some((finding) => finding.severity === 'error')) process.exitCode = 1
         if (output.mode === 'json') output.json({ type: 'doctor', environment: name, servers, findings })
         else print(name, servers, findings, output)
@@ -23,8 +28,14 @@ export function doctorCommand(): Command {
     })
 }
 
-function print(environment: string, servers: readonly string[], findings: readonly FindingReport[], output: Output): void {
-  const paint = (style: Parameters<typeof styleText>[0], text: string) => (output.color ? styleText(style, text, { validateStream: false }) : text)
+function print(
+  environment: string,
+  servers: readonly string[],
+  findings: readonly FindingReport[],
+  output: Output,
+): void {
+  const paint = (style: Parameters<typeof styleText>[0], text: string) =>
+    output.color ? styleText(style, text, { validateStream: false }) : text
   output.line(paint('bold', environment))
   const well = servers.filter((server) => !findings.some((finding) => finding.server === server))
   if (well.length > 0) output.line(`  ${paint('green', '✓')} ${well.join(', ')}`)

@@ -20,14 +20,32 @@ export function explainCommand(): Command {
       const number = /^\d{1,15}$/.test(which) ? Number(which) : await numberOf(session, which)
       const deployment = await session.client.call('deployment', { params: { number } })
       const { receipt } = deployment
-      if (output.mode === 'json') return output.json({ type: 'explanation', deployment: deployment.id, number, state: deployment.state, failure: deployment.failure, causes: receipt?.causes ?? [], receipt })
+      if (output.mode === 'json')
+        return output.json({
+          type: 'explanation',
+          deployment: deployment.id,
+          number,
+          state: deployment.state,
+          failure: deployment.failure,
+          causes: receipt?.causes ?? [],
+          receipt,
+        })
       const size = { width: output.width(), color: output.color }
-      if (deployment.failure) output.line(`${deployment.failure.where === undefined ? '' : `${deployment.failure.where}: `}${deployment.failure.message}\n  next: ${deployment.failure.fix}\n`)
-      if (!receipt) return output.line(`Deployment ${number} has no receipt: it is ${deployment.state.replaceAll('_', ' ')}`)
+      if (deployment.failure)
+        output.line(
+          `${deployment.failure.where === undefined ? '' : `${deployment.failure.where}: `}${deployment.failure.message}\n  next: ${deployment.failure.fix}\n`,
+        )
+      if (!receipt)
+        return output.line(`Deployment ${number} has no receipt: it is ${deployment.state.replaceAll('_', ' ')}`)
       for (const line of receiptLines(receipt, size)) output.line(line)
       const causes = causeLines(receipt, size)
       output.line('')
-      if (causes.length === 0) output.line(receipt.traffic.source === 'none' ? 'Nobody looked whether requests failed. In dploy.yml, name an address that users ask: probe' : 'Nobody noticed, and no step took long for a reason that dploy knows. Nothing to change.')
+      if (causes.length === 0)
+        output.line(
+          receipt.traffic.source === 'none'
+            ? 'Nobody looked whether requests failed. In dploy.yml, name an address that users ask: probe'
+            : 'Nobody noticed, and no step took long for a reason that dploy knows. Nothing to change.',
+        )
       for (const line of causes) output.line(line)
     })
 }
@@ -36,5 +54,7 @@ async function numberOf(session: Awaited<ReturnType<typeof openSession>>, id: st
   const { deployments } = await session.client.call('deployments', { query: { limit: searched } })
   const found = deployments.find((one) => one.id === id)
   if (found) return found.number
-  throw new DployError('request.invalid', `There is no deployment ${id} among the last ${searched}`, { fix: 'Name it by its number: dploy deployments' })
+  throw new DployError('request.invalid', `There is no deployment ${id} among the last ${searched}`, {
+    fix: 'Name it by its number: dploy deployments',
+  })
 }

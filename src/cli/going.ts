@@ -4,7 +4,16 @@ import { DployError } from '../protocol/errors.ts'
 import { makeOutput, type Output } from './output.ts'
 import { openSession, requester, type Session } from './session.ts'
 
-const running: ReadonlySet<string> = new Set(['waiting_for_approval', 'queued', 'resolving', 'building', 'staging', 'committing', 'activating', 'baking'])
+const running: ReadonlySet<string> = new Set([
+  'waiting_for_approval',
+  'queued',
+  'resolving',
+  'building',
+  'staging',
+  'committing',
+  'activating',
+  'baking',
+])
 
 interface Word {
   name: string
@@ -30,19 +39,29 @@ function goingCommand({ name, description, call, said }: Word): Command {
 
 export const pauseCommand = (): Command =>
   goingCommand({
-    name: 'pause', description: 'let the running deployment stop before its next batch', said: 'stops before its next batch; go on with: dploy promote',
+    name: 'pause',
+    description: 'let the running deployment stop before its next batch',
+    said: 'stops before its next batch; go on with: dploy promote',
     call: (session, number) => session.client.call('pause', { params: { number }, body: { requestedBy: requester() } }),
   })
 
 const promote = (name: string, description: string): Command =>
-  goingCommand({ name, description, said: 'goes on', call: (session, number) => session.client.call('promote', { params: { number }, body: { requestedBy: requester() } }) })
+  goingCommand({
+    name,
+    description,
+    said: 'goes on',
+    call: (session, number) =>
+      session.client.call('promote', { params: { number }, body: { requestedBy: requester() } }),
+  })
 
 export const promoteCommand = (): Command => promote('promote', 'let the deployment go on that waits for a person')
 export const resumeCommand = (): Command => promote('resume', 'the same as promote: let a paused deployment go on')
 
 export const abortCommand = (): Command =>
   goingCommand({
-    name: 'abort', description: 'stop the running deployment; what was switched is switched back', said: 'stops; what was switched is switched back',
+    name: 'abort',
+    description: 'stop the running deployment; what was switched is switched back',
+    said: 'stops; what was switched is switched back',
     call: (session, number) => session.client.call('cancel', { params: { number } }),
   })
 
@@ -50,7 +69,8 @@ export const abortCommand = (): Command =>
 async function runningNumber({ client, params }: Session): Promise<number> {
   const { deployments } = await client.call('deployments', { query: { ...params, limit: 20 } })
   const found = deployments.find(({ state }) => running.has(state))
-  if (!found) throw new DployError('deployment.conflict', `No deployment runs in ${params.application}/${params.environment}`)
+  if (!found)
+    throw new DployError('deployment.conflict', `No deployment runs in ${params.application}/${params.environment}`)
   return found.number
 }
 

@@ -57,15 +57,26 @@ async function program(only: CommandName | null): Promise<Command> {
   const root = new Command('dploy')
     .description('Puts code on many servers in seconds, that nobody notices, with a receipt that proves it.')
     .version(version())
-    .addOption(new Option('--server <url>', 'control plane to talk to, also unix:SOCKET; by default the one of this repository').env('DPLOY_URL'))
-    .addOption(new Option('--ssh-config <file>', "configuration for ssh instead of the person's own").env('DPLOY_SSH_CONFIG'))
+    .addOption(
+      new Option(
+        '--server <url>',
+        'control plane to talk to, also unix:SOCKET; by default the one of this repository',
+      ).env('DPLOY_URL'),
+    )
+    .addOption(
+      new Option('--ssh-config <file>', "configuration for ssh instead of the person's own").env('DPLOY_SSH_CONFIG'),
+    )
     .option('--config <file>', 'dploy.yml to use; by default the one here or above')
     .configureHelp({ sortSubcommands: false, showGlobalOptions: true })
     .showHelpAfterError('(dploy --help shows what there is)')
-    .addHelpText('after', '\nExamples:\n  $ dploy demo                         see it work on this machine\n  $ dploy init                         write a dploy.yml for this repository\n  $ dploy deploy production            deploy the branch of production\n  $ dploy rollback production          back to the release before, in a second')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ dploy demo                         see it work on this machine\n  $ dploy init                         write a dploy.yml for this repository\n  $ dploy deploy production            deploy the branch of production\n  $ dploy rollback production          back to the release before, in a second',
+    )
     // What is wrong with the arguments is reported as everything else is.
     .exitOverride()
-  for (const name of only ? [only] : (Object.keys(commands) as CommandName[])) root.addCommand(inherit(await commands[name](), root))
+  for (const name of only ? [only] : (Object.keys(commands) as CommandName[]))
+    root.addCommand(inherit(await commands[name](), root))
   return root
 }
 
@@ -86,7 +97,8 @@ async function main(): Promise<void> {
     // Help and the version were asked for.
     if (error instanceof CommanderError && error.exitCode === 0) return
     const report = error instanceof CommanderError ? wrongArguments(error) : reportOf(error)
-    if (process.argv.includes('--json')) process.stdout.write(`${JSON.stringify(resultOf({ state: 'failed', failure: report }))}\n`)
+    if (process.argv.includes('--json'))
+      process.stdout.write(`${JSON.stringify(resultOf({ state: 'failed', failure: report }))}\n`)
     process.exitCode = 1
     // It has said so itself.
     if (error instanceof CommanderError) return

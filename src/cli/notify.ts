@@ -8,7 +8,11 @@ import { openSession } from './session.ts'
 
 /** `dploy notify`: who is told of deployments. */
 export function notifyCommand(): Command {
-  return new Command('notify').description('who is told of deployments: dploy.yml names them under "notify"').addCommand(listCommand()).addCommand(testCommand()).addCommand(badgeCommand())
+  return new Command('notify')
+    .description('who is told of deployments: dploy.yml names them under "notify"')
+    .addCommand(listCommand())
+    .addCommand(testCommand())
+    .addCommand(badgeCommand())
 }
 
 function listCommand(): Command {
@@ -21,8 +25,16 @@ function listCommand(): Command {
       await using session = await openSession(command, environment)
       const { targets } = await session.client.call('notifications', { params: session.params })
       if (output.mode === 'json') return targets.forEach((target) => output.json({ type: 'target', ...target }))
-      if (targets.length === 0) return output.line('Nobody. Name somebody in dploy.yml under "notify": docs/notifications.md')
-      for (const line of table([['', 'who', 'of what', ''], ...targets.map((target, index) => [String(index + 1), target.name, target.on.join(', '), stateOf(target)])], output.width())) output.line(line)
+      if (targets.length === 0)
+        return output.line('Nobody. Name somebody in dploy.yml under "notify": docs/notifications.md')
+      for (const line of table(
+        [
+          ['', 'who', 'of what', ''],
+          ...targets.map((target, index) => [String(index + 1), target.name, target.on.join(', '), stateOf(target)]),
+        ],
+        output.width(),
+      ))
+        output.line(line)
     })
 }
 
@@ -37,8 +49,17 @@ function testCommand(): Command {
       const output = makeOutput(options)
       await using session = await openSession(command, environment)
       const { targets } = await session.client.call('notifications', { params: session.params })
-      const chosen = number === undefined ? targets.filter(({ kind }) => kind !== 'commit_status') : targets.slice(Number(number) - 1, Number(number))
-      if (chosen.length === 0) throw new DployError('notification.unknown', number === undefined ? 'dploy.yml names nobody under "notify" for this environment' : `There is no number ${number}`)
+      const chosen =
+        number === undefined
+          ? targets.filter(({ kind }) => kind !== 'commit_status')
+          : targets.slice(Number(number) - 1, Number(number))
+      if (chosen.length === 0)
+        throw new DployError(
+          'notification.unknown',
+          number === undefined
+            ? 'dploy.yml names nobody under "notify" for this environment'
+            : `There is no number ${number}`,
+        )
       let problem: DployError | null = null
       for (const { key, name } of chosen) {
         try {
@@ -66,7 +87,10 @@ function badgeCommand(): Command {
       await using session = await openSession(command, environment)
       const { shown, url } = await session.client.call('badgeAddress', { params: session.params })
       if (output.mode === 'json') return output.result({ shown, url })
-      if (url === null) return output.line('Nobody may see it. In dploy.yml, at the environment, say "badge: public", or "badge: token" for those who have its address.')
+      if (url === null)
+        return output.line(
+          'Nobody may see it. In dploy.yml, at the environment, say "badge: public", or "badge: token" for those who have its address.',
+        )
       output.line(url)
       output.line(`![${session.params.environment}](${url})`)
     })

@@ -45,7 +45,14 @@ export function makeOutput(options: { json: boolean; plain?: boolean }): Output 
 
 /** A last line of --json. `seconds` are those of this process, unless given. */
 export function resultOf(value: Partial<Omit<Result, 'type'>> & Record<string, unknown>): Result {
-  return { type: 'result', state: 'succeeded', seconds: Math.round(performance.now()) / 1000, failure: null, receipt: null, ...value }
+  return {
+    type: 'result',
+    state: 'succeeded',
+    seconds: Math.round(performance.now()) / 1000,
+    failure: null,
+    receipt: null,
+    ...value,
+  }
 }
 
 /** Says something beside the output, on a terminal without what servers may have put into it. */

@@ -33,16 +33,29 @@ async function ensure(say: (text: string) => void): Promise<string | null> {
 function isStale(): boolean {
   const made = statSync(join(built, 'index.html'), { throwIfNoEntry: false })
   if (!made) return true
-  const sources = globSync(['src/web/**/*', 'src/client/**/*.ts', 'src/protocol/**/*.ts', 'src/bundle-web.ts', 'package-lock.json'], { cwd: root })
+  const sources = globSync(
+    ['src/web/**/*', 'src/client/**/*.ts', 'src/protocol/**/*.ts', 'src/bundle-web.ts', 'package-lock.json'],
+    { cwd: root },
+  )
   return sources.some((file) => statSync(join(root, file)).mtimeMs > made.mtimeMs)
 }
 
 function build(): Promise<void> {
-  const child = spawn(process.execPath, [join(root, 'src/bundle-web.ts'), built], { stdio: ['ignore', 'ignore', 'pipe'] })
+  const child = spawn(process.execPath, [join(root, 'src/bundle-web.ts'), built], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
   let trouble = ''
   child.stderr.on('data', (data: Buffer) => (trouble = (trouble + data.toString()).slice(0, 4_000)))
   return new Promise((resolve, reject) => {
     child.once('error', reject)
-    child.once('close', (code) => (code === 0 ? resolve() : reject(new DployError('internal', `The pages could not be built: ${trouble.trim()}`, { fix: 'Run: node src/bundle-web.ts' }))))
+    child.once('close', (code) =>
+      code === 0
+        ? resolve()
+        : reject(
+            new DployError('internal', `The pages could not be built: ${trouble.trim()}`, {
+              fix: 'Run: node src/bundle-web.ts',
+            }),
+          ),
+    )
   })
 }

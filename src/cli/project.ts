@@ -17,7 +17,11 @@ export interface Project {
 export function readProject(file: string | undefined, directory: string): Project {
   const path = file === undefined ? findUpwards(directory) : resolve(directory, file)
   if (path === null || !existsSync(path)) {
-    throw new DployError('config.missing', file === undefined ? `There is no dploy.yml in ${directory} or above it` : `There is no file ${path}`, { where: directory })
+    throw new DployError(
+      'config.missing',
+      file === undefined ? `There is no dploy.yml in ${directory} or above it` : `There is no file ${path}`,
+      { where: directory },
+    )
   }
   const text = readFileSync(path, 'utf8')
   return { config: readConfig(text, path), text, file: path, base: dirname(path) }
@@ -28,9 +32,17 @@ export function chooseEnvironment(project: Project, name: string | undefined): s
   const names = Object.keys(project.config.environments)
   if (name === undefined) {
     if (names.length === 1) return names[0]!
-    throw new DployError('environment.unknown', `Which environment? There are ${names.join(', ')}`, { where: project.file, fix: `Name it, for example: dploy deploy ${names[0]}` })
+    throw new DployError('environment.unknown', `Which environment? There are ${names.join(', ')}`, {
+      where: project.file,
+      fix: `Name it, for example: dploy deploy ${names[0]}`,
+    })
   }
-  if (!names.includes(name)) throw new DployError('environment.unknown', `dploy.yml names no environment ${name}; there are ${names.join(', ')}`, { where: project.file })
+  if (!names.includes(name))
+    throw new DployError(
+      'environment.unknown',
+      `dploy.yml names no environment ${name}; there are ${names.join(', ')}`,
+      { where: project.file },
+    )
   return name
 }
 

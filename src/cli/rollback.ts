@@ -13,17 +13,29 @@ export function rollbackCommand(): Command {
     .option('--json', 'one JSON object a line', false)
     .option('--plain', 'plain lines, also on a terminal', false)
     .addHelpText('after', '\nExamples:\n  $ dploy rollback production\n  $ dploy rollback production --release 41')
-    .action(async (environment: string | undefined, options: { release?: string; wait: boolean; json: boolean; plain: boolean }, command: Command) => {
-      const output = makeOutput(options)
-      const release = options.release === undefined ? undefined : Number(options.release)
-      if (release !== undefined && !(Number.isInteger(release) && release > 0)) {
-        throw new DployError('request.invalid', `"${options.release}" is not a release number`, { fix: 'Run: dploy releases' })
-      }
-      await using session = await openSession(command, environment, { ahead: true })
-      await deployAndWatch(
-        session,
-        () => session.client.call('rollback', { params: session.params, body: { ...(release === undefined ? {} : { release }), wait: options.wait, requestedBy: requester() } }),
-        output,
-      )
-    })
+    .action(
+      async (
+        environment: string | undefined,
+        options: { release?: string; wait: boolean; json: boolean; plain: boolean },
+        command: Command,
+      ) => {
+        const output = makeOutput(options)
+        const release = options.release === undefined ? undefined : Number(options.release)
+        if (release !== undefined && !(Number.isInteger(release) && release > 0)) {
+          throw new DployError('request.invalid', `"${options.release}" is not a release number`, {
+            fix: 'Run: dploy releases',
+          })
+        }
+        await using session = await openSession(command, environment, { ahead: true })
+        await deployAndWatch(
+          session,
+          () =>
+            session.client.call('rollback', {
+              params: session.params,
+              body: { ...(release === undefined ? {} : { release }), wait: options.wait, requestedBy: requester() },
+            }),
+          output,
+        )
+      },
+    )
 }

@@ -16,13 +16,27 @@ export interface Session extends AsyncDisposable {
 }
 
 /** Reads dploy.yml, connects, and tells the control plane of it. With `any`, a command that is about all environments takes the first; `ahead`: it will ask every server. */
-export async function openSession(command: Command, environment: string | undefined, choice: { any?: boolean; ahead?: boolean } = {}): Promise<Session> {
+export async function openSession(
+  command: Command,
+  environment: string | undefined,
+  choice: { any?: boolean; ahead?: boolean } = {},
+): Promise<Session> {
   const options = command.optsWithGlobals<{ server?: string; config?: string; sshConfig?: string }>()
   const project = readProject(options.config, process.cwd())
   // Another person's clone has dploy.yml and not what it names.
   if (project.text.includes(schemaPlace)) placeSchema(project.base)
-  const name = choice.any === true && environment === undefined ? Object.keys(project.config.environments)[0]! : chooseEnvironment(project, environment)
-  const connection = await connect({ server: options.server, base: project.base, sshConfig: options.sshConfig, ...(choice.ahead === true && { ahead: { application: project.config.application, environment: name, servers: serversOf(project, name) } }) })
+  const name =
+    choice.any === true && environment === undefined
+      ? Object.keys(project.config.environments)[0]!
+      : chooseEnvironment(project, environment)
+  const connection = await connect({
+    server: options.server,
+    base: project.base,
+    sshConfig: options.sshConfig,
+    ...(choice.ahead === true && {
+      ahead: { application: project.config.application, environment: name, servers: serversOf(project, name) },
+    }),
+  })
   try {
     const warnings = await tell(connection.client, project)
     return {
@@ -40,13 +54,17 @@ export async function openSession(command: Command, environment: string | undefi
 }
 
 function serversOf(project: Project, environment: string): { name: string; address: string | null }[] {
-  return project.config.environments[environment]!.servers.map(({ name, address }) => ({ name, address: address ?? null }))
+  return project.config.environments[environment]!.servers.map(({ name, address }) => ({
+    name,
+    address: address ?? null,
+  }))
 }
 
 /** Tells the control plane what dploy.yml says now. Who may deploy nothing changes nothing, and sees what there is. */
 async function tell(client: Client, project: Project): Promise<string[]> {
   try {
-    return (await client.call('apply', { body: { text: project.text, fileName: project.file, base: project.base } })).warnings
+    return (await client.call('apply', { body: { text: project.text, fileName: project.file, base: project.base } }))
+      .warnings
   } catch (error) {
     if (error instanceof DployError && error.code === 'forbidden') return []
     throw error

@@ -18,13 +18,36 @@ export function overSocket(path: string): Connection {
 
 /** As much of fetch as the client needs. By Node's own HTTP: who starts a control plane has it loaded, and fetch takes as long to load as that. */
 function fetchOver(socketPath: string, agent: Agent): typeof fetch {
-  const ask = (url: URL, { method, headers, body, signal }: { method: string; headers: Record<string, string>; body?: string | ReadableStream<Uint8Array>; signal?: AbortSignal }) =>
+  const ask = (
+    url: URL,
+    {
+      method,
+      headers,
+      body,
+      signal,
+    }: {
+      method: string
+      headers: Record<string, string>
+      body?: string | ReadableStream<Uint8Array>
+      signal?: AbortSignal
+    },
+  ) =>
     new Promise<object>((resolve, reject) => {
-      const asked = request({ socketPath, agent, method, path: `${url.pathname}${url.search}`, headers: { host: url.host, ...headers }, signal })
+      const asked = request({
+        socketPath,
+        agent,
+        method,
+        path: `${url.pathname}${url.search}`,
+        headers: { host: url.host, ...headers },
+        signal,
+      })
       asked.once('error', reject)
       asked.once('response', (response) => resolve(answerOf(response)))
       if (body === undefined || typeof body === 'string') asked.end(body)
-      else Readable.fromWeb(body).once('error', (error) => asked.destroy(error)).pipe(asked)
+      else
+        Readable.fromWeb(body)
+          .once('error', (error) => asked.destroy(error))
+          .pipe(asked)
     })
   return ask as unknown as typeof fetch
 }

@@ -8,7 +8,9 @@ import { dataDirectory } from './connect.ts'
 export async function uploadDirectory(client: Client, directory: string, build: BuildConfig): Promise<string> {
   const { artifactOfDirectory } = await import('./embed.ts')
   const packed = await artifactOfDirectory(dataDirectory(process.cwd()), resolve(directory), build)
-  const { artifact, missing } = await client.call('offerArtifact', { body: { manifest: encodeEntries(packed.manifest.entries) } })
+  const { artifact, missing } = await client.call('offerArtifact', {
+    body: { manifest: encodeEntries(packed.manifest.entries) },
+  })
   if (missing.length > 0) {
     await client.upload(packed.pack(missing))
     await client.call('offerArtifact', { body: { manifest: encodeEntries(packed.manifest.entries) } })

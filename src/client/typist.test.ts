@@ -37,7 +37,10 @@ test('what is typed while a message is on its way goes with the next, in order',
   typist.type(Buffer.from('ü\u0003'))
   assert.equal(messages.length, 1)
   await next()
-  assert.deepEqual(messages.map((message) => bytesOf(message).toString()), ['a', 'bü\u0003'])
+  assert.deepEqual(
+    messages.map((message) => bytesOf(message).toString()),
+    ['a', 'bü\u0003'],
+  )
   assert.deepEqual(messages[1]!.body.size, { columns: 90, rows: 30 })
   await next()
   assert.equal(messages.length, 2)

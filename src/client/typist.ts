@@ -40,7 +40,10 @@ export class Typist {
         this.#typed = all.length > bytes.length ? [all.subarray(bytes.length)] : []
         const size = this.#size
         this.#size = undefined
-        await this.#client.call('runInput', { params: { run: this.#run }, body: { base64: base64Of(bytes), ...(size && { size }) } })
+        await this.#client.call('runInput', {
+          params: { run: this.#run },
+          body: { base64: base64Of(bytes), ...(size && { size }) },
+        })
       }
     } catch (error) {
       this.#onFailure(error)

@@ -89,17 +89,35 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const gateway = new Gateway({ store, key, objects: artifacts, refusals, log })
   const vitals = new Vitals()
   gateway.onReport = (serverId, machine) => vitals.add(serverId, machine, Date.now())
-  const openBalancer = (config: BalancerConfig) => openDriver(config, async (name) => (await store.servers.named(name))?.facts ?? null)
+  const openBalancer = (config: BalancerConfig) =>
+    openDriver(config, async (name) => (await store.servers.named(name))?.facts ?? null)
   const address: { url: string | null } = { url: null }
-  const notifier = cleanup.use(new Notifier({ store, log, brief: options.ssh !== undefined, pageOf: (number) => pageOf(options.publicUrl ?? address.url, number) }))
+  const notifier = cleanup.use(
+    new Notifier({
+      store,
+      log,
+      brief: options.ssh !== undefined,
+      pageOf: (number) => pageOf(options.publicUrl ?? address.url, number),
+    }),
+  )
   const reach = options.ssh ? cleanup.use(new SshReach({ ssh: cleanup.use(options.ssh), store, gateway })) : null
-  if (reach && options.expected) void reach.ahead(options.expected).catch((error: unknown) => log.warn({ err: error }, 'nothing was connected ahead'))
+  if (reach && options.expected)
+    void reach
+      .ahead(options.expected)
+      .catch((error: unknown) => log.warn({ err: error }, 'nothing was connected ahead'))
   const holder = holderOfThisProcess()
-  const shared = reach && new SharedLocks({ store, links: (environment, signal, only) => reach.links(environment, signal, only), holder })
-  const deployer = new Deployer({ store, servers: reach ?? gateway, shared, artifacts, openBalancer, log, holder }, measure)
+  const shared =
+    reach &&
+    new SharedLocks({ store, links: (environment, signal, only) => reach.links(environment, signal, only), holder })
+  const deployer = new Deployer(
+    { store, servers: reach ?? gateway, shared, artifacts, openBalancer, log, holder },
+    measure,
+  )
   const converger = cleanup.use(new Converger({ store, gateway, deployer, log, stays: !reach }))
   // Through ssh, what a person did not ask for is not done.
-  const upgrader = reach ? null : cleanup.use(new Upgrader({ store, gateway, bundle: agentBundle, trialSeconds: options.agentTrial ?? 60, log }))
+  const upgrader = reach
+    ? null
+    : cleanup.use(new Upgrader({ store, gateway, bundle: agentBundle, trialSeconds: options.agentTrial ?? 60, log }))
   if (!reach) {
     gateway.onMember = (id) => converger.look(id)
     gateway.onConnect = (link) => {
@@ -122,30 +140,68 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   cleanup.defer(() => converger.settled())
   cleanup.defer(() => deployer.stop())
   const receiver = cleanup.use(new Receiver({ store, deployer, log }))
-  const context = { sshConfig: options.ssh?.configFile ?? null, store, gateway, shared, deployer, converger, commands: new CommandRuns(store, gateway), copies: new FileCopies(store, gateway), artifacts, upgradeProblem: (id: string) => upgrader?.problem(id) ?? null, guesses: new Guesses(), receiver, notifier, openBalancer, pages: options.pages ?? null, controlKey: key.publicKey, badgeToken: (id: string) => box.mark(`badge:${id}`), address, publicUrl: options.publicUrl ?? null, version: version(), measured: cleanup.use(new Measured()), vitals, closing: false, metricsOpen: options.metricsOpen ?? false, requestSeconds: options.requestSeconds ?? 15, refusals, log }
+  const context = {
+    sshConfig: options.ssh?.configFile ?? null,
+    store,
+    gateway,
+    shared,
+    deployer,
+    converger,
+    commands: new CommandRuns(store, gateway),
+    copies: new FileCopies(store, gateway),
+    artifacts,
+    upgradeProblem: (id: string) => upgrader?.problem(id) ?? null,
+    guesses: new Guesses(),
+    receiver,
+    notifier,
+    openBalancer,
+    pages: options.pages ?? null,
+    controlKey: key.publicKey,
+    badgeToken: (id: string) => box.mark(`badge:${id}`),
+    address,
+    publicUrl: options.publicUrl ?? null,
+    version: version(),
+    measured: cleanup.use(new Measured()),
+    vitals,
+    closing: false,
+    metricsOpen: options.metricsOpen ?? false,
+    requestSeconds: options.requestSeconds ?? 15,
+    refusals,
+    log,
+  }
   const api = cleanup.use(await serveApi(context, makeHandlers(context), { tcp: options.tcp, socket: options.socket }))
   await deployer.recover()
   // A command that comes and goes starts nothing that nobody asked it for.
   if (!reach) receiver.work()
   notifier.start()
-  const recovery = setInterval(() => void deployer.recover().catch((error: unknown) => log.error({ err: error }, 'recovery failed')), recoverEvery)
+  const recovery = setInterval(
+    () => void deployer.recover().catch((error: unknown) => log.error({ err: error }, 'recovery failed')),
+    recoverEvery,
+  )
   recovery.unref()
   cleanup.defer(() => clearInterval(recovery))
   const whole = cleanup.move()
   return {
     url: api.url,
     async firstToken() {
-      return (await store.tokens.hasApiToken()) ? null : store.tokens.create('api', 'first token', { uses: null, expires: null }, Date.now())
+      return (await store.tokens.hasApiToken())
+        ? null
+        : store.tokens.create('api', 'first token', { uses: null, expires: null }, Date.now())
     },
     async setupLink() {
-      return (await store.people.hasAdministrator()) ? null : `${context.address.url ?? ''}/setup#${await store.links.create('setup', null, Date.now() + 24 * 3_600_000)}`
+      return (await store.people.hasAdministrator())
+        ? null
+        : `${context.address.url ?? ''}/setup#${await store.links.create('setup', null, Date.now() + 24 * 3_600_000)}`
     },
-    joinToken: () => store.tokens.create('join', 'printed by dploy serve', { uses: 1, expires: Date.now() + 3_600_000 }, Date.now()),
+    joinToken: () =>
+      store.tokens.create('join', 'printed by dploy serve', { uses: 1, expires: Date.now() + 3_600_000 }, Date.now()),
     [Symbol.asyncDispose]: () => whole.disposeAsync(),
   }
 }
 
 /** The page of a deployment; null where its address would lead to the reader's own machine. */
 function pageOf(base: string | null, deployment: number): string | null {
-  return base === null || /^https?:\/\/(?:127\.|localhost|\[::1\])/.test(base) ? null : `${base.replace(/\/+$/, '')}/deployments/${deployment}`
+  return base === null || /^https?:\/\/(?:127\.|localhost|\[::1\])/.test(base)
+    ? null
+    : `${base.replace(/\/+$/, '')}/deployments/${deployment}`
 }

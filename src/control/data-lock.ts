@@ -20,7 +20,10 @@ export function lockData(data: string): Disposable {
         if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || attempt > 5) throw error
         const owner = read(path)
         if (owner !== null && !isDeadHolder(owner)) {
-          throw new DployError('deployment.conflict', `A control plane already serves from ${data} (${owner})`, { where: data, fix: 'Stop it first, or choose another directory with --data' })
+          throw new DployError('deployment.conflict', `A control plane already serves from ${data} (${owner})`, {
+            where: data,
+            fix: 'Stop it first, or choose another directory with --data',
+          })
         }
         rmSync(path, { force: true })
       }

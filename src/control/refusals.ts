@@ -33,7 +33,8 @@ export class Refusals implements Disposable {
   #sumUp(): void {
     for (const [kind, count] of this.#counts) {
       const [what, code] = JSON.parse(kind) as [string, string | null]
-      if (count > told) this.#log.warn({ ...(code !== null && { code }), times: count - told }, `${what}: more of them within a minute`)
+      if (count > told)
+        this.#log.warn({ ...(code !== null && { code }), times: count - told }, `${what}: more of them within a minute`)
     }
     this.#counts.clear()
   }

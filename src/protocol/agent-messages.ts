@@ -51,12 +51,23 @@ export const serviceStateSchema = z.object({
 export type ServiceState = z.infer<typeof serviceStateSchema>
 
 /** Anything that a hook, a release command or a service printed. */
-const outputEvent = z.object({ kind: z.literal('output'), source: z.string(), stream: z.enum(['stdout', 'stderr']), text: z.string() })
+const outputEvent = z.object({
+  kind: z.literal('output'),
+  source: z.string(),
+  stream: z.enum(['stdout', 'stderr']),
+  text: z.string(),
+})
 /**
  * How the release before ended, once the new one had taken over beside it: within `ms` of its stop signal, `ago` ms before this
  * was sent. `connections`: those that were cut because it was killed.
  */
-const endedSchema = z.object({ release: z.number(), ms: z.number(), ago: z.number(), killed: z.boolean(), connections: z.number() })
+const endedSchema = z.object({
+  release: z.number(),
+  ms: z.number(),
+  ago: z.number(),
+  killed: z.boolean(),
+  connections: z.number(),
+})
 export type Ended = z.infer<typeof endedSchema>
 const noteEvent = z.object({ kind: z.literal('note'), text: z.string(), ended: endedSchema.optional() })
 const progressEvent = z.object({ kind: z.literal('progress'), phase: z.string() })
@@ -160,7 +171,12 @@ export const agentMethods = {
   },
   /** The last lines of the service (not older than `since`, with the text `grep` in them), and with `follow` what comes until the call is cancelled. */
   logs: {
-    params: place.extend({ lines: z.number(), follow: z.boolean(), since: z.number().nullable().default(null), grep: z.string().max(1_000).nullable().default(null) }),
+    params: place.extend({
+      lines: z.number(),
+      follow: z.boolean(),
+      since: z.number().nullable().default(null),
+      grep: z.string().max(1_000).nullable().default(null),
+    }),
     result: z.object({}),
     event: z.object({ at: z.number().nullable(), text: z.string() }),
   },
@@ -199,7 +215,10 @@ export const controlMethods = {
 } as const satisfies Record<string, { params: z.ZodType; result: z.ZodType; event: z.ZodType }>
 
 /** What an agent says of itself is stored, and shown to people: short, and nothing that a terminal obeys. */
-const label = z.string().max(200).regex(/^[\x20-\x7E]*$/, 'has to be printable ASCII')
+const label = z
+  .string()
+  .max(200)
+  .regex(/^[\x20-\x7E]*$/, 'has to be printable ASCII')
 
 /** First call on a connection, from control plane to agent. The agent proves that it holds its server's key. */
 export const helloParams = z.object({
@@ -209,7 +228,9 @@ export const helloParams = z.object({
    * Who the agent is to be and whom it obeys, where ssh carries the connection: who may start an agent there may do so.
    * An agent that dialled itself takes no notice of it.
    */
-  introduction: z.object({ server: z.string(), name: z.string(), controlKey: z.string(), look: place.optional() }).optional(),
+  introduction: z
+    .object({ server: z.string(), name: z.string(), controlKey: z.string(), look: place.optional() })
+    .optional(),
 })
 export const helloResult = z.object({
   protocol: z.number(),
@@ -230,7 +251,10 @@ export const helloResult = z.object({
   /** The version of an agent that upgrades itself: SHA-256 of its program; and whether it is new there and not yet told to stay. */
   bundle: z.object({ digest, trial: z.boolean() }).optional(),
   /** The EC2 instance that the agent runs on, where it runs on one. */
-  instanceId: z.string().regex(/^i-[0-9a-f]{8,17}$/).optional(),
+  instanceId: z
+    .string()
+    .regex(/^i-[0-9a-f]{8,17}$/)
+    .optional(),
 })
 export type HelloResult = z.infer<typeof helloResult>
 

@@ -4,7 +4,12 @@ import type { Cause } from './receipt.ts'
 const namedServers = 6
 
 /** What a cause cost, and where it was: `3 requests`, `web1, web2 and 4 more`, `in drain`. For terminal and pages. Pure. */
-export function causeFigures({ requests, ms, servers, step }: Pick<Cause, 'requests' | 'ms' | 'servers' | 'step'>): string[] {
+export function causeFigures({
+  requests,
+  ms,
+  servers,
+  step,
+}: Pick<Cause, 'requests' | 'ms' | 'servers' | 'step'>): string[] {
   const more = servers.length - namedServers
   return [
     ...(requests > 0 ? [`${requests} ${requests === 1 ? 'request' : 'requests'}`] : []),

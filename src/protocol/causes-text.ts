@@ -14,13 +14,25 @@ export function causeLines(receipt: Receipt, options: { width: number; color: bo
   const lines: string[] = []
   for (const cause of receipt.causes) {
     const { title, meaning } = causeTable[cause.id]
-    lines.push(...flow([bold(title), ...causeFigures(cause)], ' · ', width), ...wrapped(meaning, width - 2, '  '), ...cause.evidence.map((one) => fit(`  - ${one}`, width)), '')
+    lines.push(
+      ...flow([bold(title), ...causeFigures(cause)], ' · ', width),
+      ...wrapped(meaning, width - 2, '  '),
+      ...cause.evidence.map((one) => fit(`  - ${one}`, width)),
+      '',
+    )
   }
   const [first] = receipt.causes
   if (!first) return []
   const { suggestion } = first
-  const place = { 'dploy.yml': 'dploy.yml', balancer: "the balancer's configuration", application: 'the application' }[suggestion.where]
-  return [...lines, ...wrapped(`What to do: ${suggestion.text}. In ${place}:`, width, ''), '', ...suggestion.lines.map((line) => `    ${line}`)]
+  const place = { 'dploy.yml': 'dploy.yml', balancer: "the balancer's configuration", application: 'the application' }[
+    suggestion.where
+  ]
+  return [
+    ...lines,
+    ...wrapped(`What to do: ${suggestion.text}. In ${place}:`, width, ''),
+    '',
+    ...suggestion.lines.map((line) => `    ${line}`),
+  ]
 }
 
 function wrapped(text: string, width: number, indent: string): string[] {

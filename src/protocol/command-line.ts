@@ -31,17 +31,34 @@ export interface CommandOptions {
  * Runs a command line in a process group of its own and waits for its end. When its time is up or the signal aborts,
  * the whole group is ended. Throws `command.timeout`, or the signal's reason.
  */
-export async function runCommand(options: CommandOptions): Promise<{ code: number | null; signal: string | null; ms: number }> {
+export async function runCommand(
+  options: CommandOptions,
+): Promise<{ code: number | null; signal: string | null; ms: number }> {
   options.signal.throwIfAborted()
   const began = performance.now()
-  const child = spawn('/bin/sh', ['-c', options.command], { cwd: options.cwd, env: options.env, detached: true, stdio: ['ignore', 'pipe', 'pipe'], ...options.ids })
+  const child = spawn('/bin/sh', ['-c', options.command], {
+    cwd: options.cwd,
+    env: options.env,
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    ...options.ids,
+  })
   const closed = readOutput(child, options.onOutput)
   const exited = new Promise<{ code: number | null; signal: string | null }>((resolve, reject) => {
     child.once('error', reject)
     child.once('exit', (code, signal) => resolve({ code, signal }))
   })
   const stop = Promise.withResolvers<never>()
-  const timer = setTimeout(() => stop.reject(new DployError('command.timeout', `The command did not end within ${formatDuration(options.timeout)}: ${firstLine(options.command)}`)), options.timeout)
+  const timer = setTimeout(
+    () =>
+      stop.reject(
+        new DployError(
+          'command.timeout',
+          `The command did not end within ${formatDuration(options.timeout)}: ${firstLine(options.command)}`,
+        ),
+      ),
+    options.timeout,
+  )
   const abort = () => stop.reject(options.signal.reason)
   options.signal.addEventListener('abort', abort, { once: true })
   try {
@@ -64,7 +81,12 @@ export async function runCommand(options: CommandOptions): Promise<{ code: numbe
 export type SignalGroup = (group: number, signal: NodeJS.Signals) => boolean | Promise<boolean>
 
 /** Asks a process group to end with `signal`, and after `timeout` milliseconds ends it. Resolves when no member is left. `send`: where not all of it is this user's. */
-export async function endGroup(group: number, signal: NodeJS.Signals, timeout: number, send: SignalGroup = signalGroup): Promise<{ killed: boolean }> {
+export async function endGroup(
+  group: number,
+  signal: NodeJS.Signals,
+  timeout: number,
+  send: SignalGroup = signalGroup,
+): Promise<{ killed: boolean }> {
   if (!(await send(group, signal))) return { killed: false }
   const deadline = performance.now() + timeout
   let killed = false
@@ -96,7 +118,9 @@ export function commandText(command: PersonCommand): string {
 
 /** Builtins and reserved words (dash(1)) that a plain-looking command may begin with. */
 const shellWords = new Set(
-  '. : alias bg break case cd command continue do done echo elif else esac eval exec exit export fc fg fi for function getopts hash if jobs kill local printf pwd read readonly return set shift test then time times trap true false type ulimit umask unalias unset until wait while'.split(' '),
+  '. : alias bg break case cd command continue do done echo elif else esac eval exec exit export fc fg fi for function getopts hash if jobs kill local printf pwd read readonly return set shift test then time times trap true false type ulimit umask unalias unset until wait while'.split(
+    ' ',
+  ),
 )
 
 /** Whether the group has a member that still runs. A zombie does not, however late its parent waits for it. */

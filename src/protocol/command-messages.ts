@@ -15,7 +15,10 @@ export const personCommandSchema = z.union([
 export type PersonCommand = z.infer<typeof personCommandSchema>
 
 /** Columns and rows of a terminal. */
-export const terminalSizeSchema = z.object({ columns: z.number().int().min(1).max(10_000), rows: z.number().int().min(1).max(10_000) })
+export const terminalSizeSchema = z.object({
+  columns: z.number().int().min(1).max(10_000),
+  rows: z.number().int().min(1).max(10_000),
+})
 export type TerminalSize = z.infer<typeof terminalSizeSchema>
 
 const place = z.object({ application: z.string(), environment: z.string(), directory: z.string().startsWith('/') })
@@ -24,8 +27,14 @@ const session = z.string().min(16).max(100)
 
 const digest = z.string().regex(digestPattern)
 /** Absolute, with no way up in it. */
-export const filePathSchema = z.string().max(4_000).regex(/^\/(?!(?:[^\0]*\/)?\.\.(?:\/|$))[^\0]*$/, 'must be an absolute path without ".."')
-export const fileNameSchema = z.string().max(255).regex(/^(?!\.{1,2}$)[^/\0]+$/)
+export const filePathSchema = z
+  .string()
+  .max(4_000)
+  .regex(/^\/(?!(?:[^\0]*\/)?\.\.(?:\/|$))[^\0]*$/, 'must be an absolute path without ".."')
+export const fileNameSchema = z
+  .string()
+  .max(255)
+  .regex(/^(?!\.{1,2}$)[^/\0]+$/)
 
 export const commandMethods = {
   /**
@@ -38,13 +47,24 @@ export const commandMethods = {
       /** Null, with a terminal: the user's shell. */
       command: personCommandSchema.nullable(),
       /** Run as this user; by default as the one that the agent runs as. */
-      user: z.string().regex(/^[a-z_][a-z0-9_-]{0,31}\$?$/i).optional(),
+      user: z
+        .string()
+        .regex(/^[a-z_][a-z0-9_-]{0,31}\$?$/i)
+        .optional(),
       /** Run as root. */
       sudo: z.boolean(),
       /** Milliseconds; null: any time. */
-      timeout: z.number().positive().max(2 ** 31 - 1).nullable(),
+      timeout: z
+        .number()
+        .positive()
+        .max(2 ** 31 - 1)
+        .nullable(),
       /** Bytes that may be on the way without having been acknowledged. */
-      window: z.number().int().min(1).max(16 * 1024 * 1024),
+      window: z
+        .number()
+        .int()
+        .min(1)
+        .max(16 * 1024 * 1024),
       terminal: terminalSizeSchema.extend({ kind: z.string().regex(/^[A-Za-z0-9._+-]{1,60}$/) }).nullable(),
     }),
     result: z.object({ code: z.number().nullable(), signal: z.string().nullable(), ms: z.number() }),
@@ -55,13 +75,28 @@ export const commandMethods = {
    * path is a directory, it stands in it under `name`.
    */
   receive_file: {
-    params: place.extend({ session, path: filePathSchema, name: fileNameSchema, size: z.number().int().min(0), mode: z.number().int().min(0).max(0o777), digest }),
+    params: place.extend({
+      session,
+      path: filePathSchema,
+      name: fileNameSchema,
+      size: z.number().int().min(0),
+      mode: z.number().int().min(0).max(0o777),
+      digest,
+    }),
     result: z.object({ path: z.string() }),
     event: z.never(),
   },
   /** Sends a file: its bytes are the bodies of events. */
   send_file: {
-    params: place.extend({ session, path: filePathSchema, window: z.number().int().min(1).max(16 * 1024 * 1024) }),
+    params: place.extend({
+      session,
+      path: filePathSchema,
+      window: z
+        .number()
+        .int()
+        .min(1)
+        .max(16 * 1024 * 1024),
+    }),
     result: z.object({ size: z.number(), mode: z.number(), digest }),
     /** How long the file is that begins with these bytes. */
     event: z.object({ size: z.number() }),

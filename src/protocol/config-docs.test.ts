@@ -11,7 +11,10 @@ const docs = (name: string) => readFileSync(new URL(`../../docs/${name}`, import
 
 for (const [name, content] of Object.entries(configDocs())) {
   test(`docs/${name} is in step with the schema`, () => {
-    assert.ok(docs(name) === content, `docs/${name} differs from the schema; rewrite it with: node src/protocol/config-docs.ts`)
+    assert.ok(
+      docs(name) === content,
+      `docs/${name} differs from the schema; rewrite it with: node src/protocol/config-docs.ts`,
+    )
   })
 }
 
@@ -35,7 +38,8 @@ test('the example uses every key of the schema', () => {
 
 test('the reference names every key', () => {
   const reference = docs('dploy-yml.md')
-  for (const key of allKeys(configJsonSchema())) assert.match(reference, new RegExp(`^\\| \\[?\`${key.split('.').at(-1)}\``, 'm'), key)
+  for (const key of allKeys(configJsonSchema()))
+    assert.match(reference, new RegExp(`^\\| \\[?\`${key.split('.').at(-1)}\``, 'm'), key)
 })
 
 test('every key says what it means, and every value what it has to be', () => {
@@ -47,7 +51,9 @@ test('every key says what it means, and every value what it has to be', () => {
 
 test('the schema for editors has a pattern that they can compile for all that it restricts', () => {
   const patterns: string[] = []
-  JSON.stringify(configJsonSchema(), (key, value: unknown) => (key === 'pattern' ? (patterns.push(value as string), value) : value))
+  JSON.stringify(configJsonSchema(), (key, value: unknown) =>
+    key === 'pattern' ? (patterns.push(value as string), value) : value,
+  )
   assert.ok(patterns.length > 20)
   for (const pattern of patterns) new RegExp(pattern, 'u')
 })

@@ -11,5 +11,6 @@ export function configDocs(): Record<string, string> {
 }
 
 if (import.meta.main) {
-  for (const [name, content] of Object.entries(configDocs())) writeFileSync(new URL(`../../docs/${name}`, import.meta.url), content)
+  for (const [name, content] of Object.entries(configDocs()))
+    writeFileSync(new URL(`../../docs/${name}`, import.meta.url), content)
 }

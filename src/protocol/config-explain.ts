@@ -1,7 +1,16 @@
 import { distance } from 'fastest-levenshtein'
 import type * as z from 'zod'
 import { describeValue, formatPath } from './config-problem.ts'
-import { configJsonSchema, inWords, keysAt, orList, schemaAt, valueAt, type JsonSchema, type Path } from './config-schema.ts'
+import {
+  configJsonSchema,
+  inWords,
+  keysAt,
+  orList,
+  schemaAt,
+  valueAt,
+  type JsonSchema,
+  type Path,
+} from './config-schema.ts'
 
 /** What an issue says to the person who wrote the file, and about which key or value. */
 export interface Explanation {
@@ -44,13 +53,25 @@ function mustBe(path: Path, root: unknown, schema: JsonSchema = schemaAt(path, r
   const wanted = inWords(schema)
   if (value === undefined) {
     const example = schema.examples?.[0] ?? schema.default
-    return { path, part: 'value', message: `is missing; it must be ${wanted}${example === undefined || typeof example === 'object' ? '' : `, for example ${example}`}` }
+    return {
+      path,
+      part: 'value',
+      message: `is missing; it must be ${wanted}${example === undefined || typeof example === 'object' ? '' : `, for example ${example}`}`,
+    }
   }
   if (value === null) {
     const required = schemaAt(path.slice(0, -1), root)?.required?.includes(String(path.at(-1))) ?? false
-    return { path, part: 'key', message: `has no value; it must be ${wanted}${required ? '' : '. Remove the line if nothing is meant'}` }
+    return {
+      path,
+      part: 'key',
+      message: `has no value; it must be ${wanted}${required ? '' : '. Remove the line if nothing is meant'}`,
+    }
   }
-  return { path, part: typeof value === 'object' ? 'key' : 'value', message: `must be ${wanted}, not ${describeValue(value)}${hint(value, schema)}` }
+  return {
+    path,
+    part: typeof value === 'object' ? 'key' : 'value',
+    message: `must be ${wanted}, not ${describeValue(value)}${hint(value, schema)}`,
+  }
 }
 
 /** The words by which the branches of a union are told apart. */
@@ -62,15 +83,19 @@ function kindsAt(path: Path, root: unknown): JsonSchema {
 /** The slips that YAML's own typing leads to. */
 function hint(value: unknown, schema: JsonSchema): string {
   const accepts = (type: string) => [schema, ...(schema.anyOf ?? [])].some((one) => one.type === type)
-  if (typeof value === 'string' && /^\d+$/.test(value) && (accepts('integer') || accepts('number'))) return `; write ${value} without quotes`
-  if ((typeof value === 'number' || typeof value === 'boolean') && accepts('string')) return `; text needs quotes: "${value}"`
+  if (typeof value === 'string' && /^\d+$/.test(value) && (accepts('integer') || accepts('number')))
+    return `; write ${value} without quotes`
+  if ((typeof value === 'number' || typeof value === 'boolean') && accepts('string'))
+    return `; text needs quotes: "${value}"`
   if (typeof value === 'string' && value.length < 40 && accepts('array')) return `; write [${value}]`
   return ''
 }
 
 /** The issues of the branch that the person most likely meant; null when the value is of no branch's kind. */
 function fittingBranch(issue: z.core.$ZodIssueInvalidUnion, value: unknown): z.core.$ZodIssue[] | null {
-  const branches = issue.errors.filter((errors) => !errors.some((error) => error.path.length === 0 && error.code === 'invalid_type'))
+  const branches = issue.errors.filter(
+    (errors) => !errors.some((error) => error.path.length === 0 && error.code === 'invalid_type'),
+  )
   if (typeof value !== 'object' || value === null) return null
   const depth = (errors: readonly z.core.$ZodIssue[]) => Math.max(...errors.map((error) => error.path.length))
   return branches.sort((a, b) => a.length - b.length || depth(b) - depth(a))[0] ?? null
@@ -81,7 +106,13 @@ function explainUnknownKey(key: string, path: Path, root: unknown): Explanation 
   const unused = valid.filter((one) => valueAt([...path, one], root) === undefined)
   const meant = nearest(key, unused) ?? nearest(key, valid)
   const said = `unknown key ${JSON.stringify(key.length > 60 ? `${key.slice(0, 57)}...` : key)}`
-  return { path, at: [...path, key], part: 'key', meant, message: meant === null ? `${said}${placeOf(key, path, valid)}` : `${said}; did you mean "${meant}"?` }
+  return {
+    path,
+    at: [...path, key],
+    part: 'key',
+    meant,
+    message: meant === null ? `${said}${placeOf(key, path, valid)}` : `${said}; did you mean "${meant}"?`,
+  }
 }
 
 function placeOf(key: string, path: Path, valid: readonly string[]): string {
@@ -120,7 +151,8 @@ function placesOf(key: string): Path[] {
   const visit = (schema: JsonSchema, path: Path) => {
     for (const branch of [schema, ...(schema.anyOf ?? []), ...(schema.oneOf ?? [])]) {
       if (branch.properties !== undefined) {
-        if (Object.hasOwn(branch.properties, key) && !places.some((place) => formatPath(place) === formatPath(path))) places.push(path)
+        if (Object.hasOwn(branch.properties, key) && !places.some((place) => formatPath(place) === formatPath(path)))
+          places.push(path)
         for (const [name, inner] of Object.entries(branch.properties)) visit(inner, [...path, name])
       }
       if (typeof branch.additionalProperties === 'object') visit(branch.additionalProperties, [...path, 'NAME'])

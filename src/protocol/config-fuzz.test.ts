@@ -15,7 +15,14 @@ test('an unknown key is told in every mapping, at its line', () => {
   for (const path of [[], ...paths]) {
     const value = valueAt(path, example)
     const schema = schemaAt(path, example)
-    if (typeof value !== 'object' || value === null || Array.isArray(value) || schema === null || branchFor(schema, value).properties === undefined) continue
+    if (
+      typeof value !== 'object' ||
+      value === null ||
+      Array.isArray(value) ||
+      schema === null ||
+      branchFor(schema, value).properties === undefined
+    )
+      continue
     const { text, error } = refused(path, { ...value, zzz_unknown: 1 })
     assert.equal(linesOf(text)[lineOf(error) - 1]?.trim(), 'zzz_unknown: 1', error.message)
     assert.match(error.message, /unknown key "zzz_unknown"/)
@@ -33,7 +40,10 @@ test('a value of the wrong kind is told at every key, at its line', { timeout: 6
       const { text, error } = refused(path, wrong)
       const key = path.findLast((one) => typeof one === 'string')!
       const line = linesOf(text)[lineOf(error) - 1]!
-      assert.ok(line.includes(key) || line.trim().startsWith('-') || line.trim().startsWith('? '), `${error.message}\n${line}`)
+      assert.ok(
+        line.includes(key) || line.trim().startsWith('-') || line.trim().startsWith('? '),
+        `${error.message}\n${line}`,
+      )
       values++
     }
   }
@@ -41,7 +51,15 @@ test('a value of the wrong kind is told at every key, at its line', { timeout: 6
 })
 
 test('a key that has to be there is missed, at the mapping it belongs in', () => {
-  for (const path of [['application'], ['environments'], ['environments', 'production', 'servers', 0, 'name'], ['environments', 'production', 'balancer', 'kind'], ['environments', 'production', 'balancer', 'backend'], ['source', 'repository'], ['release_command', 'command']] as Path[]) {
+  for (const path of [
+    ['application'],
+    ['environments'],
+    ['environments', 'production', 'servers', 0, 'name'],
+    ['environments', 'production', 'balancer', 'kind'],
+    ['environments', 'production', 'balancer', 'backend'],
+    ['source', 'repository'],
+    ['release_command', 'command'],
+  ] as Path[]) {
     const { error } = refused(path, undefined)
     assert.match(error.message, /is missing/)
   }
@@ -49,8 +67,14 @@ test('a key that has to be there is missed, at the mapping it belongs in', () =>
 
 const random = seeded(20_260)
 const stranger: [name: string, text: () => string][] = [
-  ['bytes at random', () => Buffer.from(Array.from({ length: 400 }, () => Math.floor(random() * 256))).toString('utf8')],
-  ['punctuation of YAML at random', () => Array.from({ length: 200 }, () => '{}[],:-?&*!|>%@`"\'# \n\tab'.charAt(Math.floor(random() * 26))).join('')],
+  [
+    'bytes at random',
+    () => Buffer.from(Array.from({ length: 400 }, () => Math.floor(random() * 256))).toString('utf8'),
+  ],
+  [
+    'punctuation of YAML at random',
+    () => Array.from({ length: 200 }, () => '{}[],:-?&*!|>%@`"\'# \n\tab'.charAt(Math.floor(random() * 26))).join(''),
+  ],
   ['the example with a character changed', () => mutated(stringify(example), 1)],
   ['the example with twenty characters changed', () => mutated(stringify(example), 20)],
   ['the example cut off', () => stringify(example).slice(0, Math.floor(random() * 2500))],
@@ -66,11 +90,20 @@ const bombs: [name: string, text: string][] = [
   ['brackets nested a hundred thousand deep', '['.repeat(100_000)],
   ['mappings nested a hundred thousand deep', '{a: '.repeat(100_000)],
   ['dashes nested ten thousand deep', '- '.repeat(10_000)],
-  ['indentation nested a thousand deep', Array.from({ length: 1000 }, (_, depth) => `${' '.repeat(depth)}a:`).join('\n')],
+  [
+    'indentation nested a thousand deep',
+    Array.from({ length: 1000 }, (_, depth) => `${' '.repeat(depth)}a:`).join('\n'),
+  ],
   ['a closed nesting', `application: ${'['.repeat(60)}${']'.repeat(60)}`],
-  ['a billion laughs', `a0: &a0 [x, x]\n${Array.from({ length: 40 }, (_, index) => `a${index + 1}: &a${index + 1} [*a${index}, *a${index}]`).join('\n')}`],
+  [
+    'a billion laughs',
+    `a0: &a0 [x, x]\n${Array.from({ length: 40 }, (_, index) => `a${index + 1}: &a${index + 1} [*a${index}, *a${index}]`).join('\n')}`,
+  ],
   ['long text many times over', `a: &a ${'x'.repeat(100_000)}\nb: [${'*a, '.repeat(10_000)}]`],
-  ['merges of merges', `a0: &a0 {x: 1}\n${Array.from({ length: 30 }, (_, index) => `a${index + 1}: &a${index + 1} {<<: [*a${index}, *a${index}]}`).join('\n')}`],
+  [
+    'merges of merges',
+    `a0: &a0 {x: 1}\n${Array.from({ length: 30 }, (_, index) => `a${index + 1}: &a${index + 1} {<<: [*a${index}, *a${index}]}`).join('\n')}`,
+  ],
   ['a hundred thousand keys', Array.from({ length: 100_000 }, (_, index) => `k${index}: 1`).join('\n')],
   ['fifty thousand wrong servers', `application: x\nenvironments: {p: {servers: [${'{nam: x}, '.repeat(50_000)}]}}`],
   ['a key of a megabyte', `${'k'.repeat(1_000_000)}: 1`],
@@ -127,7 +160,8 @@ function refused(path: Path, value: unknown): { text: string; error: DployError 
 /** Values that no branch of a schema takes, by their kind; out of range too. */
 function wrongFor(schema: JsonSchema): unknown[] {
   const branches = [schema, ...(schema.anyOf ?? []), ...(schema.oneOf ?? [])]
-  const takes = (...types: string[]) => branches.some((branch) => [branch.type].flat().some((type) => type !== undefined && types.includes(type)))
+  const takes = (...types: string[]) =>
+    branches.some((branch) => [branch.type].flat().some((type) => type !== undefined && types.includes(type)))
   const wrong: unknown[] = [null]
   if (!takes('object')) wrong.push({ a: 1 })
   if (!takes('array')) wrong.push([{ a: 1 }], [])
@@ -142,7 +176,10 @@ function wrongFor(schema: JsonSchema): unknown[] {
 function pathsOf(value: unknown, path: (string | number)[] = []): (string | number)[][] {
   if (typeof value !== 'object' || value === null) return []
   const keys = Array.isArray(value) ? value.map((_, index) => index) : Object.keys(value)
-  return keys.flatMap((key) => [[...path, key], ...pathsOf((value as Record<string | number, unknown>)[key], [...path, key])])
+  return keys.flatMap((key) => [
+    [...path, key],
+    ...pathsOf((value as Record<string | number, unknown>)[key], [...path, key]),
+  ])
 }
 
 function lineOf(error: DployError): number {
@@ -157,7 +194,10 @@ function mutated(text: string, times: number): string {
   let result = text
   for (let time = 0; time < times; time++) {
     const at = Math.floor(random() * result.length)
-    result = result.slice(0, at) + '{}[]:-#&*"\' \n\t0az\u0000%'.charAt(Math.floor(random() * 20)) + result.slice(at + Math.floor(random() * 2))
+    result =
+      result.slice(0, at) +
+      '{}[]:-#&*"\' \n\t0az\u0000%'.charAt(Math.floor(random() * 20)) +
+      result.slice(at + Math.floor(random() * 2))
   }
   return result
 }

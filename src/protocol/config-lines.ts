@@ -42,7 +42,9 @@ function explained(root: unknown): { path: Path; meaning: string }[] {
   const found: { path: Path; meaning: string }[] = []
   const visit = (value: unknown, path: Path) => {
     if (typeof value !== 'object' || value === null) return
-    const inside: [string | number, unknown][] = Array.isArray(value) ? [...value.slice(0, mostEntries).entries()] : Object.entries(value)
+    const inside: [string | number, unknown][] = Array.isArray(value)
+      ? [...value.slice(0, mostEntries).entries()]
+      : Object.entries(value)
     for (const [key, inner] of inside) {
       if (found.length >= mostKeys) return
       const own = [...path, key]
@@ -72,10 +74,16 @@ function collect(config: Config, base: Path, file: unknown): ConfigSetting[] {
     if (value === undefined || value === null) return
     const schema = schemaAt(path, config)
     if (typeof value === 'object' && !Array.isArray(value) && isMapping(schema, value)) {
-      for (const [key, inner] of Object.entries(value)) if (path.length > base.length || !left.has(key)) visit(inner, [...path, key])
+      for (const [key, inner] of Object.entries(value))
+        if (path.length > base.length || !left.has(key)) visit(inner, [...path, key])
       return
     }
-    settings.push({ key: formatPath(path.slice(base.length)), value: asWritten(value, schema), meaning: schema?.description ?? '', written: file === null ? null : isWritten(path, value, file) })
+    settings.push({
+      key: formatPath(path.slice(base.length)),
+      value: asWritten(value, schema),
+      meaning: schema?.description ?? '',
+      written: file === null ? null : isWritten(path, value, file),
+    })
   }
   visit(valueAt(base, config), base)
   return settings
@@ -91,14 +99,16 @@ function isMapping(schema: JsonSchema | null, value: object): boolean {
 function isWritten(path: Path, value: unknown, file: unknown): boolean {
   for (let length = path.length; length > 0; length--) {
     const said = valueAt(path.slice(0, length), file)
-    if (said !== undefined) return length === path.length || (typeof said !== 'object' && String(said) === String(value))
+    if (said !== undefined)
+      return length === path.length || (typeof said !== 'object' && String(said) === String(value))
   }
   return false
 }
 
 function asWritten(value: unknown, schema: JsonSchema | null): string {
   if (typeof value === 'number' && schema?.title?.startsWith('a duration') === true) return durationText(value)
-  if (Array.isArray(value)) return value.every((one) => typeof one !== 'object') ? value.join(', ') : JSON.stringify(value)
+  if (Array.isArray(value))
+    return value.every((one) => typeof one !== 'object') ? value.join(', ') : JSON.stringify(value)
   if (typeof value === 'object' && value !== null) return Object.values(value).join('-')
   return String(value)
 }

@@ -26,7 +26,9 @@ export function formatProblem(problem: ConfigProblem, fileName: string, lines: r
   if (line === undefined || line.trim() === '') return visible(head)
   const start = Math.max(0, Math.min(problem.column - 1 - excerptWidth / 2, line.length - excerptWidth))
   const margin = ` ${problem.line} | `
-  const mark = ' '.repeat(problem.column - 1 - start) + '^'.repeat(Math.max(1, Math.min(problem.length, start + excerptWidth - problem.column + 1)))
+  const mark =
+    ' '.repeat(problem.column - 1 - start) +
+    '^'.repeat(Math.max(1, Math.min(problem.length, start + excerptWidth - problem.column + 1)))
   return `${visible(head)}\n  ${margin}${visible(line.slice(start, start + excerptWidth).replaceAll('\t', ' '))}\n  ${' '.repeat(margin.length - 2)}| ${mark}`
 }
 
@@ -46,7 +48,10 @@ export function describeValue(value: unknown): string {
   if (value === null) return 'nothing'
   if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : 'a list'
   if (typeof value === 'object') return 'a mapping'
-  if (typeof value === 'string') return value === '' ? 'empty text' : `the text ${JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}...` : value)}`
+  if (typeof value === 'string')
+    return value === ''
+      ? 'empty text'
+      : `the text ${JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}...` : value)}`
   return String(value)
 }
 

@@ -24,9 +24,14 @@ This page and [dploy.schema.json](dploy.schema.json) are made from the schema th
 
 function addSection(sections: string[], title: string, path: string | null, schema: JsonSchema): void {
   const properties = Object.entries(schema.properties ?? {})
-  const heading = path === null ? `## ${title}` : `${'#'.repeat(Math.min(4, 1 + path.replace('.NAME', '').split('.').length))} ${title}`
+  const heading =
+    path === null
+      ? `## ${title}`
+      : `${'#'.repeat(Math.min(4, 1 + path.replace('.NAME', '').split('.').length))} ${title}`
   const rows = properties.map(([key, property]) => row(key, property, schema.required?.includes(key) ?? false, path))
-  sections.push(`${heading}\n\n${schema.description === undefined || path === null ? '' : `${schema.description}\n\n`}| key | type | default | meaning | example |\n|---|---|---|---|---|\n${rows.join('\n')}\n`)
+  sections.push(
+    `${heading}\n\n${schema.description === undefined || path === null ? '' : `${schema.description}\n\n`}| key | type | default | meaning | example |\n|---|---|---|---|---|\n${rows.join('\n')}\n`,
+  )
   for (const [key, property] of properties) addInner(sections, path === null ? key : `${path}.${key}`, property)
 }
 
@@ -36,30 +41,51 @@ function addInner(sections: string[], path: string, schema: JsonSchema): void {
   for (const { mapping, suffix } of mappings) {
     const kind = mapping.properties?.['kind']?.const
     const title = `\`${path}${suffix}\`${mappings.length > 1 && kind !== undefined ? ` of kind ${kind}` : ''}`
-    addSection(sections, title, path + suffix, { ...mapping, description: mapping.description ?? schema.description ?? '' })
+    addSection(sections, title, path + suffix, {
+      ...mapping,
+      description: mapping.description ?? schema.description ?? '',
+    })
   }
 }
 
 function mappingsOf(schema: JsonSchema): { mapping: JsonSchema; suffix: string }[] {
   if (schema.properties !== undefined) return [{ mapping: schema, suffix: '' }]
-  if (typeof schema.additionalProperties === 'object') return mappingsOf(schema.additionalProperties).map(({ mapping, suffix }) => ({ mapping, suffix: `.NAME${suffix}` }))
-  if (schema.items !== undefined) return mappingsOf(schema.items).map(({ mapping, suffix }) => ({ mapping, suffix: `[]${suffix}` }))
+  if (typeof schema.additionalProperties === 'object')
+    return mappingsOf(schema.additionalProperties).map(({ mapping, suffix }) => ({ mapping, suffix: `.NAME${suffix}` }))
+  if (schema.items !== undefined)
+    return mappingsOf(schema.items).map(({ mapping, suffix }) => ({ mapping, suffix: `[]${suffix}` }))
   return (schema.anyOf ?? schema.oneOf ?? []).flatMap(mappingsOf)
 }
 
 function row(key: string, schema: JsonSchema, required: boolean, path: string | null): string {
   const mappings = mappingsOf(schema)
-  const anchor = mappings[0] === undefined ? null : `#${anchorOf(`${path === null ? '' : `${path}.`}${key}${mappings[0].suffix}`, mappings)}`
+  const anchor =
+    mappings[0] === undefined
+      ? null
+      : `#${anchorOf(`${path === null ? '' : `${path}.`}${key}${mappings[0].suffix}`, mappings)}`
   const example = exampleOf(schema)
-  const byDefault = required ? 'required' : schema.default === undefined || isEmpty(schema.default) ? '' : code(inFlow(schema.default))
-  const cells = [anchor === null ? code(key) : `[${code(key)}](${anchor})`, typeOf(schema), byDefault, schema.description ?? '', example === undefined ? '' : code(`${key}: ${inFlow(example)}`)]
+  const byDefault = required
+    ? 'required'
+    : schema.default === undefined || isEmpty(schema.default)
+      ? ''
+      : code(inFlow(schema.default))
+  const cells = [
+    anchor === null ? code(key) : `[${code(key)}](${anchor})`,
+    typeOf(schema),
+    byDefault,
+    schema.description ?? '',
+    example === undefined ? '' : code(`${key}: ${inFlow(example)}`),
+  ]
   return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
 }
 
 /** As GitHub makes them of headings. */
 function anchorOf(path: string, mappings: { mapping: JsonSchema }[]): string {
   const kind = mappings[0]?.mapping.properties?.['kind']?.const
-  return `${path}${mappings.length > 1 && kind !== undefined ? ` of kind ${kind}` : ''}`.toLowerCase().replace(/[^a-z0-9_ -]/g, '').replaceAll(' ', '-')
+  return `${path}${mappings.length > 1 && kind !== undefined ? ` of kind ${kind}` : ''}`
+    .toLowerCase()
+    .replace(/[^a-z0-9_ -]/g, '')
+    .replaceAll(' ', '-')
 }
 
 function typeOf(schema: JsonSchema): string {

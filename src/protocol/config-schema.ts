@@ -79,9 +79,17 @@ export function branchFor(schema: JsonSchema, value: unknown): JsonSchema {
   const branches = schema.anyOf ?? schema.oneOf
   if (branches === undefined) return schema
   const wanted = Array.isArray(value) ? 'array' : typeof value === 'object' && value !== null ? 'object' : typeof value
-  const fitting = branches.filter((branch) => branch.type === wanted || (branch.type === 'integer' && wanted === 'number'))
+  const fitting = branches.filter(
+    (branch) => branch.type === wanted || (branch.type === 'integer' && wanted === 'number'),
+  )
   const kind = wanted === 'object' ? (value as Record<string, unknown>)['kind'] : undefined
-  return fitting.find((branch) => branch.properties?.['kind']?.const !== undefined && branch.properties['kind'].const === kind) ?? fitting[0] ?? branches.at(-1)!
+  return (
+    fitting.find(
+      (branch) => branch.properties?.['kind']?.const !== undefined && branch.properties['kind'].const === kind,
+    ) ??
+    fitting[0] ??
+    branches.at(-1)!
+  )
 }
 
 /** What a value has to be, in plain words: `a whole number from 1 to 65535`, `rolling or all-at-once`. */
@@ -102,7 +110,9 @@ export function inWords(schema: JsonSchema): string {
     case 'array':
       return `a list${schema.minItems === undefined ? '' : ' that is not empty'}, each entry ${inWords(schema.items ?? {})}`
     case 'object':
-      return schema.properties === undefined ? `a mapping from names to ${inWords(additional(schema) ?? {})}` : `a mapping with the keys ${Object.keys(schema.properties).join(', ')}`
+      return schema.properties === undefined
+        ? `a mapping from names to ${inWords(additional(schema) ?? {})}`
+        : `a mapping with the keys ${Object.keys(schema.properties).join(', ')}`
     default:
       return 'text'
   }

@@ -33,16 +33,35 @@ export function readConfig(text: string, fileName = 'dploy.yml'): Config {
 /** Reads a dploy.yml and tells everything about it, sorted by line. Never throws. */
 export function inspectConfig(text: string): ConfigReading {
   const yaml = readYaml(text)
-  const reading = (config: Config | null, errors: ConfigProblem[], warnings: ConfigProblem[]): ConfigReading => ({ config, errors: inOrder(errors), warnings: inOrder(warnings), lines: yaml.lines })
+  const reading = (config: Config | null, errors: ConfigProblem[], warnings: ConfigProblem[]): ConfigReading => ({
+    config,
+    errors: inOrder(errors),
+    warnings: inOrder(warnings),
+    lines: yaml.lines,
+  })
 
   // A value that an alias or a bracket left half read would only add errors that are not the person's.
   if (yaml.problems.length > 0) return reading(null, yaml.problems, [])
   if (yaml.value === null || yaml.value === undefined) {
-    return reading(null, [{ message: 'the file is empty; it needs at least application and environments (dploy init writes one)', path: [], line: 1, column: 1, length: 1 }], [])
+    return reading(
+      null,
+      [
+        {
+          message: 'the file is empty; it needs at least application and environments (dploy init writes one)',
+          path: [],
+          line: 1,
+          column: 1,
+          length: 1,
+        },
+      ],
+      [],
+    )
   }
   const parsed = configSchema.safeParse(yaml.value)
   if (!parsed.success) {
-    const explained = withoutEchoes(parsed.error.issues.slice(0, maxExplained).flatMap((issue) => explain(issue, yaml.value)))
+    const explained = withoutEchoes(
+      parsed.error.issues.slice(0, maxExplained).flatMap((issue) => explain(issue, yaml.value)),
+    )
     const errors = explained.map(({ path, at, part, message }) => ({ message, path, ...yaml.locate(at ?? path, part) }))
     return reading(null, withoutRepeats(errors), [])
   }
@@ -51,7 +70,11 @@ export function inspectConfig(text: string): ConfigReading {
     return { level, problem: { message, path, ...yaml.locate(path, part) } }
   })
   const errors = findings.filter((finding) => finding.level === 'error').map((finding) => finding.problem)
-  return reading(errors.length === 0 ? parsed.data : null, errors, findings.filter((finding) => finding.level === 'warning').map((finding) => finding.problem))
+  return reading(
+    errors.length === 0 ? parsed.data : null,
+    errors,
+    findings.filter((finding) => finding.level === 'warning').map((finding) => finding.problem),
+  )
 }
 
 function inOrder(problems: ConfigProblem[]): ConfigProblem[] {
@@ -60,8 +83,12 @@ function inOrder(problems: ConfigProblem[]): ConfigProblem[] {
 
 /** "name is missing" says nothing more where "nam: did you mean name" stands. */
 function withoutEchoes(explanations: Explanation[]): Explanation[] {
-  const meant = new Set(explanations.filter((one) => one.meant != null).map((one) => formatPath([...one.path, one.meant!])))
-  return explanations.filter((one) => one.at !== undefined || !one.message.startsWith('is missing') || !meant.has(formatPath(one.path)))
+  const meant = new Set(
+    explanations.filter((one) => one.meant != null).map((one) => formatPath([...one.path, one.meant!])),
+  )
+  return explanations.filter(
+    (one) => one.at !== undefined || !one.message.startsWith('is missing') || !meant.has(formatPath(one.path)),
+  )
 }
 
 /** An aliased value that is wrong is wrong wherever it is used, but stands in one place. */

@@ -1,4 +1,20 @@
-import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, visit, type Alias, type Document, type ErrorCode, type Node, type Pair, type Scalar, type YAMLMap, type YAMLSeq } from 'yaml'
+import {
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  parseDocument,
+  visit,
+  type Alias,
+  type Document,
+  type ErrorCode,
+  type Node,
+  type Pair,
+  type Scalar,
+  type YAMLMap,
+  type YAMLSeq,
+} from 'yaml'
 import type { ConfigProblem } from './config-problem.ts'
 import type { Path } from './config-schema.ts'
 
@@ -26,15 +42,34 @@ export interface ConfigYaml {
 export function readYaml(text: string): ConfigYaml {
   const source = text.startsWith('\ufeff') ? text.slice(1) : text
   const unreadable = problemOfText(source)
-  if (unreadable !== null) return { value: undefined, problems: [unreadable], lines: source.slice(0, maxBytes).split(/\r?\n/), locate: () => unreadable }
+  if (unreadable !== null)
+    return {
+      value: undefined,
+      problems: [unreadable],
+      lines: source.slice(0, maxBytes).split(/\r?\n/),
+      locate: () => unreadable,
+    }
 
   const lines = source.split(/\r?\n/)
   const lineCounter = new LineCounter()
-  const document = parseDocument(source, { version: '1.2', schema: 'core', stringKeys: true, uniqueKeys: false, resolveKnownTags: false, prettyErrors: false, logLevel: 'error', lineCounter })
+  const document = parseDocument(source, {
+    version: '1.2',
+    schema: 'core',
+    stringKeys: true,
+    uniqueKeys: false,
+    resolveKnownTags: false,
+    prettyErrors: false,
+    logLevel: 'error',
+    lineCounter,
+  })
   const positionOf = (start: number, end: number) => {
     const { line, col } = lineCounter.linePos(Math.min(start, source.length))
     const column = Math.max(1, col)
-    return { line: Math.max(1, line), column, length: Math.max(1, Math.min(end - start, (lines[Math.max(1, line) - 1]?.length ?? 0) - column + 1)) }
+    return {
+      line: Math.max(1, line),
+      column,
+      length: Math.max(1, Math.min(end - start, (lines[Math.max(1, line) - 1]?.length ?? 0) - column + 1)),
+    }
   }
   const positionOfNode = (node: unknown) => {
     const range = (node as Node | null | undefined)?.range
@@ -44,16 +79,23 @@ export function readYaml(text: string): ConfigYaml {
   const syntax = [...document.errors, ...document.warnings].sort((a, b) => a.pos[0] - b.pos[0])
   if (syntax.length > 0) {
     const exhausted = syntax.find((error) => error.code === 'RESOURCE_EXHAUSTION')
-    const shown = exhausted ? [exhausted] : onePerLine(syntax, (error) => positionOf(...error.pos).line).slice(0, maxSyntaxProblems)
+    const shown = exhausted
+      ? [exhausted]
+      : onePerLine(syntax, (error) => positionOf(...error.pos).line).slice(0, maxSyntaxProblems)
     const problems = shown.map((error) => {
       const begun = error.code === 'MISSING_CHAR' ? quoteBefore(document, error.pos[0]) : null
-      if (begun !== null) return { message: 'a quote begins here and is not closed', path: [], ...positionOf(begun, begun + 1) }
+      if (begun !== null)
+        return { message: 'a quote begins here and is not closed', path: [], ...positionOf(begun, begun + 1) }
       return { message: plainSyntax[error.code] ?? error.message, path: [], ...positionOf(...error.pos) }
     })
     return { value: undefined, problems, lines, locate: () => problems[0]! }
   }
 
-  const conversion = new Conversion((message, path, node) => ({ message, path, ...(positionOfNode(node) ?? positionOf(0, 1)) }))
+  const conversion = new Conversion((message, path, node) => ({
+    message,
+    path,
+    ...(positionOfNode(node) ?? positionOf(0, 1)),
+  }))
   const root: unknown = document.contents
   const value = conversion.convert(root as Node | null, [])
   return {
@@ -62,7 +104,11 @@ export function readYaml(text: string): ConfigYaml {
     lines,
     locate: (path, part) => {
       const found = conversion.find(root as Node | null, path)
-      return positionOfNode(part === 'key' ? (found.key ?? found.value) : (found.value ?? found.key)) ?? positionOfNode(found.key) ?? positionOf(firstOf(lines), firstOf(lines) + 1)
+      return (
+        positionOfNode(part === 'key' ? (found.key ?? found.value) : (found.value ?? found.key)) ??
+        positionOfNode(found.key) ??
+        positionOf(firstOf(lines), firstOf(lines) + 1)
+      )
     },
   }
 }
@@ -90,7 +136,13 @@ function problemOfText(text: string): ConfigProblem | null {
   const at = text.search(/[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd]/)
   if (at < 0) return null
   const before = text.slice(0, at).split(/\r?\n/)
-  return { message: 'the file is not text in UTF-8: it has a control character or an invalid byte here', path: [], line: before.length, column: before.at(-1)!.length + 1, length: 1 }
+  return {
+    message: 'the file is not text in UTF-8: it has a control character or an invalid byte here',
+    path: [],
+    line: before.length,
+    column: before.at(-1)!.length + 1,
+    length: 1,
+  }
 }
 
 /** Where the text in quotes begins that goes on until here: the end of the file says nothing about what is missing. */
@@ -98,7 +150,13 @@ function quoteBefore(document: Document, end: number): number | null {
   let begun: number | null = null
   visit(document, {
     Scalar: (_, node) => {
-      if ((node.type === 'QUOTE_DOUBLE' || node.type === 'QUOTE_SINGLE') && node.range && node.range[0] < end && node.range[2] >= end) begun = node.range[0]
+      if (
+        (node.type === 'QUOTE_DOUBLE' || node.type === 'QUOTE_SINGLE') &&
+        node.range &&
+        node.range[0] < end &&
+        node.range[2] >= end
+      )
+        begun = node.range[0]
     },
   })
   return begun
@@ -142,7 +200,8 @@ class Conversion {
     if (isScalar(node)) return scalarValue(node, path)
     this.#open.add(node)
     try {
-      if (isSeq(node)) return (node as YAMLSeq<Node | null>).items.map((item, index) => this.convert(item, [...path, index]))
+      if (isSeq(node))
+        return (node as YAMLSeq<Node | null>).items.map((item, index) => this.convert(item, [...path, index]))
       if (isMap(node)) return this.#convertMap(node as YAMLMap<Scalar, Node | null>, path)
     } finally {
       this.#open.delete(node)
@@ -155,8 +214,12 @@ class Conversion {
     let found: { key: Node | null; value: Node | null } = { key: null, value: root }
     for (const step of path) {
       const node = this.#behind(found.value)
-      const next = isSeq(node) && typeof step === 'number' ? { key: null, value: (node.items[step] as Node | undefined) ?? null } : this.#pairIn(node, String(step))
-      if (next === null || (next.key === null && next.value === null)) return { key: found.key, value: found.key === null ? firstKey(found.value) : null }
+      const next =
+        isSeq(node) && typeof step === 'number'
+          ? { key: null, value: (node.items[step] as Node | undefined) ?? null }
+          : this.#pairIn(node, String(step))
+      if (next === null || (next.key === null && next.value === null))
+        return { key: found.key, value: found.key === null ? firstKey(found.value) : null }
       found = next
     }
     return found
@@ -164,8 +227,16 @@ class Conversion {
 
   #convertAlias(alias: Alias, path: Path): unknown {
     const target = this.#anchors.get(alias.source)
-    if (target === undefined) return void this.problems.push(this.#problemAt(`there is no anchor &${alias.source} before this alias; text that begins with "*" needs quotes`, path, alias))
-    if (this.#open.has(target)) return void this.problems.push(this.#problemAt(`the alias *${alias.source} contains itself`, path, alias))
+    if (target === undefined)
+      return void this.problems.push(
+        this.#problemAt(
+          `there is no anchor &${alias.source} before this alias; text that begins with "*" needs quotes`,
+          path,
+          alias,
+        ),
+      )
+    if (this.#open.has(target))
+      return void this.problems.push(this.#problemAt(`the alias *${alias.source} contains itself`, path, alias))
     this.#targets.set(alias, target)
     return this.convert(target, path)
   }
@@ -176,8 +247,10 @@ class Conversion {
     for (const pair of map.items) {
       const key = String(pair.key.value ?? '')
       if (isMerge(pair)) merged.push(pair)
-      else if (Object.hasOwn(value, key)) this.problems.push(this.#problemAt(`the key "${key}" stands twice`, [...path, key], pair.key))
-      else if (key === '__proto__') this.problems.push(this.#problemAt('a key cannot be called "__proto__"', path, pair.key))
+      else if (Object.hasOwn(value, key))
+        this.problems.push(this.#problemAt(`the key "${key}" stands twice`, [...path, key], pair.key))
+      else if (key === '__proto__')
+        this.problems.push(this.#problemAt('a key cannot be called "__proto__"', path, pair.key))
       else value[key] = this.convert(pair.value, [...path, key])
     }
     for (const pair of merged) this.#merge(value, pair, path)
@@ -218,7 +291,8 @@ class Conversion {
   #pairIn(node: Node | null, key: string): { key: Node; value: Node | null } | null {
     if (!isMap(node)) return null
     const pairs = (node as YAMLMap<Scalar, Node | null>).items
-    for (const pair of pairs) if (!isMerge(pair) && String(pair.key.value ?? '') === key) return { key: pair.key, value: pair.value }
+    for (const pair of pairs)
+      if (!isMerge(pair) && String(pair.key.value ?? '') === key) return { key: pair.key, value: pair.value }
     for (const pair of pairs) {
       if (!isMerge(pair)) continue
       for (const base of isSeq(pair.value) ? (pair.value.items as (Node | null)[]) : [pair.value]) {
@@ -241,6 +315,7 @@ function firstKey(node: Node | null): Node | null {
 /** In `variables` and `tags` what was written counts: `VERSION: 1.10` is not 1.1. */
 function scalarValue(node: Scalar, path: Path): unknown {
   const parent = path.at(-2)
-  const asWritten = (parent === 'variables' || parent === 'tags') && (typeof node.value === 'number' || typeof node.value === 'boolean')
+  const asWritten =
+    (parent === 'variables' || parent === 'tags') && (typeof node.value === 'number' || typeof node.value === 'boolean')
   return asWritten && node.source !== undefined ? node.source : node.value
 }

@@ -6,15 +6,37 @@ import { revisionSchema } from './release-spec.ts'
 
 /** Where a deployment stands. The transitions between these are in control/deploy/states.ts. */
 export const deploymentStateSchema = z.enum([
-  'waiting_for_approval', 'queued', 'resolving', 'building', 'staging', 'committing', 'activating', 'baking',
-  'succeeded', 'rolling_back', 'rolled_back', 'failed', 'cancelled',
+  'waiting_for_approval',
+  'queued',
+  'resolving',
+  'building',
+  'staging',
+  'committing',
+  'activating',
+  'baking',
+  'succeeded',
+  'rolling_back',
+  'rolled_back',
+  'failed',
+  'cancelled',
 ])
 export type DeploymentState = z.infer<typeof deploymentStateSchema>
 
 /** Where one server stands in a deployment. */
 export const stepStateSchema = z.enum([
-  'pending', 'staging', 'staged', 'draining', 'activating', 'registering', 'switched',
-  'reverting', 'reverted', 'failed', 'quarantined', 'unreachable', 'unchanged',
+  'pending',
+  'staging',
+  'staged',
+  'draining',
+  'activating',
+  'registering',
+  'switched',
+  'reverting',
+  'reverted',
+  'failed',
+  'quarantined',
+  'unreachable',
+  'unchanged',
 ])
 export type StepState = z.infer<typeof stepStateSchema>
 
@@ -45,13 +67,33 @@ export const planSchema = z.object({
    * Blue-green: which group served (null: no strategy of groups had switched yet), which will, and the servers that enter the
    * traffic and leave it at the switch. The batch is activated before, out of traffic.
    */
-  groups: z.object({ live: z.string().nullable(), next: z.string(), enter: z.array(z.string()), leave: z.array(z.string()) }).nullable().optional(),
+  groups: z
+    .object({ live: z.string().nullable(), next: z.string(), enter: z.array(z.string()), leave: z.array(z.string()) })
+    .nullable()
+    .optional(),
   /** What is done for each server of a batch, in order. */
   perServer: z.array(z.enum(['drain', 'activate', 'register'])),
   /** The first batch is judged for so long (milliseconds), by what its servers answer and the others: see docs/canary.md. `traffic`: the share (0 to 1) that it gets meanwhile; null: what its number brings. */
-  canary: z.object({ duration: z.number(), traffic: z.number().nullable().optional(), queries: z.array(z.string()).optional(), inconclusive: z.enum(['continue', 'ask', 'roll_back']) }).nullable().optional(),
+  canary: z
+    .object({
+      duration: z.number(),
+      traffic: z.number().nullable().optional(),
+      queries: z.array(z.string()).optional(),
+      inconclusive: z.enum(['continue', 'ask', 'roll_back']),
+    })
+    .nullable()
+    .optional(),
   /** What lies between two batches: how long the ones before must keep serving (milliseconds), and whether a person lets it go on. `before`: a batch, from 0. */
-  gates: z.array(z.object({ before: z.number(), after: z.enum(['canary', 'group', 'batch']), bake: z.number(), person: z.boolean() })).default([]),
+  gates: z
+    .array(
+      z.object({
+        before: z.number(),
+        after: z.enum(['canary', 'group', 'batch']),
+        bake: z.number(),
+        person: z.boolean(),
+      }),
+    )
+    .default([]),
   /** Milliseconds. */
   bakeBatch: z.number(),
   bake: z.number(),
@@ -141,7 +183,14 @@ export const deploymentSummarySchema = deploymentSchema.omit({ plan: true, steps
   /** How far it is, once it has a plan and until it is over: servers in batches, those that are done, the batch (from 0) at which it is. */
   progress: z.object({ servers: z.number(), done: z.number(), batch: z.number(), batches: z.number() }).nullable(),
   /** What users noticed; null: there is no receipt yet. */
-  receipt: z.object({ source: receiptSchema.shape.traffic.shape.source, seen: z.number(), failed: z.number(), stalled: z.number() }).nullable(),
+  receipt: z
+    .object({
+      source: receiptSchema.shape.traffic.shape.source,
+      seen: z.number(),
+      failed: z.number(),
+      stalled: z.number(),
+    })
+    .nullable(),
 })
 export type DeploymentSummary = z.infer<typeof deploymentSummarySchema>
 
@@ -155,14 +204,25 @@ export const deploymentEventSchema = z.object({
   server: z.string().nullable(),
   data: z.discriminatedUnion('kind', [
     z.object({ kind: z.literal('state'), state: deploymentStateSchema, failure: errorReportSchema.nullable() }),
-    z.object({ kind: z.literal('step'), state: stepStateSchema, batch: z.number().nullable(), failure: errorReportSchema.nullable() }),
+    z.object({
+      kind: z.literal('step'),
+      state: stepStateSchema,
+      batch: z.number().nullable(),
+      failure: errorReportSchema.nullable(),
+    }),
     z.object({ kind: z.literal('progress'), phase: z.string() }),
     z.object({ kind: z.literal('note'), text: z.string() }),
     z.object({ kind: z.literal('output'), source: z.string(), stream: z.enum(['stdout', 'stderr']), text: z.string() }),
     z.object({ kind: z.literal('plan'), plan: planSchema }),
     /** It waits for a person, or (null) goes on because of one. */
     z.object({ kind: z.literal('waiting'), waiting: waitingSchema.nullable(), by: z.string().nullable() }),
-    z.object({ kind: z.literal('traffic'), seen: z.number(), failed: z.number(), stalled: z.number(), slowestMs: z.number() }),
+    z.object({
+      kind: z.literal('traffic'),
+      seen: z.number(),
+      failed: z.number(),
+      stalled: z.number(),
+      slowestMs: z.number(),
+    }),
     z.object({ kind: z.literal('receipt'), receipt: receiptSchema }),
   ]),
 })

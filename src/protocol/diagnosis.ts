@@ -15,7 +15,15 @@ export const diagnosisSchema = z.object({
     foreign: z.object({ application: z.string(), environment: z.string(), release: z.number() }).nullable().optional(),
   }),
   /** The file systems of the release directory and of the agent's state. `totalInodes` 0: it has no limit. */
-  disks: z.array(z.object({ path: z.string(), freeBytes: z.number(), totalBytes: z.number(), freeInodes: z.number(), totalInodes: z.number() })),
+  disks: z.array(
+    z.object({
+      path: z.string(),
+      freeBytes: z.number(),
+      totalBytes: z.number(),
+      freeInodes: z.number(),
+      totalInodes: z.number(),
+    }),
+  ),
   /** What the release that serves takes; zeros if none does. */
   release: z.object({ bytes: z.number(), files: z.number() }),
   user: z.object({ name: z.string(), uid: z.number(), /** Whether `sudo -n` makes it root. */ sudo: z.boolean() }),
@@ -24,7 +32,14 @@ export const diagnosisSchema = z.object({
   /** The version of glibc; null where there is another. */
   glibc: z.string().nullable(),
   /** Who listens where the service is to. Null: nobody. */
-  ports: z.array(z.object({ port: z.number(), owner: z.object({ pid: z.number().nullable(), command: z.string(), user: z.string(), ours: z.boolean() }).nullable() })),
+  ports: z.array(
+    z.object({
+      port: z.number(),
+      owner: z
+        .object({ pid: z.number().nullable(), command: z.string(), user: z.string(), ours: z.boolean() })
+        .nullable(),
+    }),
+  ),
   /** How long the service keeps a connection open that nobody uses; null: longer than was waited, or it closes each at once, or it does not run. */
   keepAlive: z.object({ port: z.number(), ms: z.number().nullable(), announced: z.boolean() }).nullable(),
 })

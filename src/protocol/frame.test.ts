@@ -9,11 +9,16 @@ test('a frame is read back as it was written', () => {
 })
 
 test('a stream is cut into its frames wherever its chunks end', () => {
-  const bytes = Buffer.concat([encodeFrame({ n: 1 }), encodeFrame({ n: 2 }, Buffer.alloc(5000, 7)), encodeFrame({ n: 3 })])
+  const bytes = Buffer.concat([
+    encodeFrame({ n: 1 }),
+    encodeFrame({ n: 2 }, Buffer.alloc(5000, 7)),
+    encodeFrame({ n: 3 }),
+  ])
   for (const size of [1, 3, 7, 64, 4096, bytes.length]) {
     const reader = new FrameReader()
     const heads: unknown[] = []
-    for (let start = 0; start < bytes.length; start += size) for (const frame of reader.push(bytes.subarray(start, start + size))) heads.push(frame.head)
+    for (let start = 0; start < bytes.length; start += size)
+      for (const frame of reader.push(bytes.subarray(start, start + size))) heads.push(frame.head)
     assert.deepEqual(heads, [{ n: 1 }, { n: 2 }, { n: 3 }], `chunks of ${size}`)
   }
 })

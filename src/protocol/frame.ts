@@ -37,7 +37,12 @@ export function decodeFrame(bytes: Uint8Array): Frame {
   if (buffer.length < 8) throw new DployError('protocol.invalid', `A frame of ${buffer.length} bytes is too short`)
   const length = buffer.readUInt32BE(0)
   const headLength = buffer.readUInt32BE(4)
-  if (length !== buffer.length - 4 || headLength > length - 4 || headLength > maxHeadBytes || length - 4 - headLength > maxBodyBytes) {
+  if (
+    length !== buffer.length - 4 ||
+    headLength > length - 4 ||
+    headLength > maxHeadBytes ||
+    length - 4 - headLength > maxBodyBytes
+  ) {
     throw new DployError('protocol.invalid', 'The lengths in a frame do not fit')
   }
   return { head: parseHead(buffer.subarray(8, 8 + headLength)), body: buffer.subarray(8 + headLength) }
@@ -64,7 +69,8 @@ export class FrameReader {
       const first = this.#chunks[0]!
       const head = first.length >= 4 ? first : Buffer.concat(this.#chunks)
       const wanted = 4 + head.readUInt32BE(0)
-      if (wanted > maxFrameBytes || wanted < 8) throw new DployError('protocol.invalid', `A frame announces ${wanted} bytes`)
+      if (wanted > maxFrameBytes || wanted < 8)
+        throw new DployError('protocol.invalid', `A frame announces ${wanted} bytes`)
       if (this.#length < wanted) break
       const all = this.#chunks.length === 1 ? first : Buffer.concat(this.#chunks)
       frames.push(decodeFrame(all.subarray(0, wanted)))

@@ -118,7 +118,8 @@ export function decodeDelta(text: string): ManifestDelta {
       const digestEnd = record.indexOf('\t', sizeEnd + 1)
       const size = Number(record.slice(2, sizeEnd))
       const digest = record.slice(sizeEnd + 1, digestEnd)
-      if (sizeEnd < 0 || digestEnd < 0 || !Number.isSafeInteger(size) || size < 0 || !digestPattern.test(digest)) throw unreadable(record)
+      if (sizeEnd < 0 || digestEnd < 0 || !Number.isSafeInteger(size) || size < 0 || !digestPattern.test(digest))
+        throw unreadable(record)
       changed.push({ kind: 'file', path: record.slice(digestEnd + 1), executable: kind === 'x\t', size, digest })
     } else if (kind === 'l\t') {
       const target = records[++index]
@@ -200,7 +201,8 @@ export function objectsOf(manifest: Manifest): ReadonlyMap<Digest, number> {
 /** Throws `source.unsafe` unless the path is relative, stays inside, and can be made on ext4 and xfs. */
 export function checkPath(path: string): void {
   const problem = problemOfPath(path)
-  if (problem !== null) throw new DployError('source.unsafe', `The path ${JSON.stringify(path)} ${problem}`, { where: path })
+  if (problem !== null)
+    throw new DployError('source.unsafe', `The path ${JSON.stringify(path)} ${problem}`, { where: path })
 }
 
 function problemOfPath(path: string): string | null {
@@ -258,14 +260,20 @@ function lowerBound(sorted: readonly Entry[], path: string): number {
 
 function checkEntry(entry: Entry, previous: string | undefined): void {
   checkPath(entry.path)
-  if (entry.path === previous) throw new DployError('source.unsafe', `The path ${JSON.stringify(entry.path)} stands twice`, { where: entry.path })
+  if (entry.path === previous)
+    throw new DployError('source.unsafe', `The path ${JSON.stringify(entry.path)} stands twice`, { where: entry.path })
   if (entry.kind !== 'link') return
   const problem = problemOfTarget(entry.path, entry.target)
-  if (problem !== null) throw new DployError('source.unsafe', `${JSON.stringify(entry.path)} ${problem}`, { where: entry.path })
+  if (problem !== null)
+    throw new DployError('source.unsafe', `${JSON.stringify(entry.path)} ${problem}`, { where: entry.path })
 }
 
 function underNoDirectory(path: string, parent: string): DployError {
-  return new DployError('source.unsafe', `${JSON.stringify(path)} lies under ${JSON.stringify(parent)}, which is no directory`, { where: path })
+  return new DployError(
+    'source.unsafe',
+    `${JSON.stringify(path)} lies under ${JSON.stringify(parent)}, which is no directory`,
+    { where: path },
+  )
 }
 
 function checkEntries(sorted: readonly Entry[]): void {
@@ -291,5 +299,8 @@ function byPath(a: Entry, b: Entry): number {
 }
 
 function unreadable(record: string): DployError {
-  return new DployError('protocol.invalid', `A record of a manifest cannot be read: ${JSON.stringify(record.slice(0, 80))}`)
+  return new DployError(
+    'protocol.invalid',
+    `A record of a manifest cannot be read: ${JSON.stringify(record.slice(0, 80))}`,
+  )
 }

@@ -62,13 +62,15 @@ export class PackReader {
 
   /** To be called after the last chunk. */
   finish(): void {
-    if (this.#left >= 0 || this.#header.length > 0) throw new DployError('protocol.invalid', 'A pack ends in the middle of an object')
+    if (this.#left >= 0 || this.#header.length > 0)
+      throw new DployError('protocol.invalid', 'A pack ends in the middle of an object')
   }
 
   #begin(): void {
     const size = Number(this.#header.readBigUInt64BE(32))
     const time = Number(this.#header.readBigUInt64BE(40))
-    if (!Number.isSafeInteger(size) || !Number.isSafeInteger(time)) throw new DployError('protocol.invalid', 'A pack has an impossible size')
+    if (!Number.isSafeInteger(size) || !Number.isSafeInteger(time))
+      throw new DployError('protocol.invalid', 'A pack has an impossible size')
     this.#sink.begin({ digest: this.#header.toString('hex', 0, 32), size, time })
     this.#header = Buffer.alloc(0)
     this.#left = size

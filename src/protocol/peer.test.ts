@@ -10,7 +10,9 @@ import { socketCarrier } from './socket-carrier.ts'
 import { streamCarrier } from './stream-carrier.ts'
 
 /** Two peers over a real WebSocket on loopback. */
-async function connected(handlers: Record<string, Handler>): Promise<AsyncDisposable & { caller: Peer; answerer: Peer; socket: WebSocket }> {
+async function connected(
+  handlers: Record<string, Handler>,
+): Promise<AsyncDisposable & { caller: Peer; answerer: Peer; socket: WebSocket }> {
   const server = new WebSocketServer({ host: '127.0.0.1', port: 0 })
   await once(server, 'listening')
   const accepted = once(server, 'connection')
@@ -40,7 +42,10 @@ test('a call is answered, with events before the result', async () => {
     },
   })
   const events: [unknown, string][] = []
-  const result = await pair.caller.call('add', [1, 2], { body: Buffer.from('123'), onEvent: (event, body) => events.push([event, Buffer.from(body).toString()]) })
+  const result = await pair.caller.call('add', [1, 2], {
+    body: Buffer.from('123'),
+    onEvent: (event, body) => events.push([event, Buffer.from(body).toString()]),
+  })
   assert.equal(result, 6)
   assert.deepEqual(events, [[{ half: true }, 'body']])
 })
@@ -58,7 +63,13 @@ test('an error keeps its code, message and fix across the connection', async () 
 test('cancelling a call aborts its handler', async () => {
   const aborted = Promise.withResolvers<unknown>()
   await using pair = await connected({
-    wait: (_, context) => new Promise((_resolve, reject) => context.signal.addEventListener('abort', () => (aborted.resolve(context.signal.reason), reject(context.signal.reason as Error)))),
+    wait: (_, context) =>
+      new Promise((_resolve, reject) =>
+        context.signal.addEventListener(
+          'abort',
+          () => (aborted.resolve(context.signal.reason), reject(context.signal.reason as Error)),
+        ),
+      ),
   })
   const controller = new AbortController()
   const call = pair.caller.call('wait', {}, { signal: controller.signal })
@@ -69,7 +80,9 @@ test('cancelling a call aborts its handler', async () => {
 
 test('when the connection ends, what is pending is rejected and what is handled is aborted', async () => {
   const handling = Promise.withResolvers<AbortSignal>()
-  await using pair = await connected({ wait: (_, context) => (handling.resolve(context.signal), new Promise(() => {})) })
+  await using pair = await connected({
+    wait: (_, context) => (handling.resolve(context.signal), new Promise(() => {})),
+  })
   const call = pair.caller.call('wait', {})
   const signal = await handling.promise
   pair.socket.terminate()
@@ -88,13 +101,17 @@ test('bodies of many megabytes come whole and in order, and the sender waits for
     },
   })
   let expected = 0
-  await pair.caller.call('pour', {}, {
-    onEvent: (event, body) => {
-      assert.deepEqual(event, { index: expected })
-      assert.equal(body[1000], expected % 256)
-      expected++
+  await pair.caller.call(
+    'pour',
+    {},
+    {
+      onEvent: (event, body) => {
+        assert.deepEqual(event, { index: expected })
+        assert.equal(body[1000], expected % 256)
+        expected++
+      },
     },
-  })
+  )
   assert.equal(expected, chunks)
 })
 
@@ -120,7 +137,10 @@ async function piped(handlers: Record<string, Handler>): Promise<AsyncDisposable
   }
 }
 
-for (const [carrier, connect] of [['a WebSocket', connected], ['byte streams', piped]] as const) {
+for (const [carrier, connect] of [
+  ['a WebSocket', connected],
+  ['byte streams', piped],
+] as const) {
   test(`over ${carrier}, who sends waits for a receiver that takes its time, and nothing is lost`, async () => {
     const piece = Buffer.alloc(64 * 1024)
     const pieces = 1_000
@@ -144,7 +164,10 @@ for (const [carrier, connect] of [['a WebSocket', connected], ['byte streams', p
     assert.ok(sent < pieces / 2, `${sent} of ${pieces} pieces were sent to one who takes none`)
     gate.resolve()
     assert.equal(await result, pieces)
-    assert.deepEqual(received, Array.from({ length: pieces }, (_, index) => index))
+    assert.deepEqual(
+      received,
+      Array.from({ length: pieces }, (_, index) => index),
+    )
   })
 }
 

@@ -77,7 +77,11 @@ export class Peer {
   #closeReason: string | null = null
 
   /** `mostCalls`: that many may be under way, with those whose answers are not taken; who asks for more is shown out. */
-  constructor(carrier: Carrier, handlers: ReadonlyMap<string, Handler> | Record<string, Handler>, mostCalls = Infinity) {
+  constructor(
+    carrier: Carrier,
+    handlers: ReadonlyMap<string, Handler> | Record<string, Handler>,
+    mostCalls = Infinity,
+  ) {
     this.#carrier = carrier
     this.#most = mostCalls
     this.#handlers = handlers instanceof Map ? handlers : new Map(Object.entries(handlers as Record<string, Handler>))
@@ -196,5 +200,10 @@ export class Peer {
 }
 
 function shortened(error: z.infer<typeof errorReportSchema>): z.infer<typeof errorReportSchema> {
-  return { ...error, message: cutText(error.message, longestMessage), fix: cutText(error.fix, longestWord), ...(error.where === undefined ? {} : { where: cutText(error.where, longestWord) }) }
+  return {
+    ...error,
+    message: cutText(error.message, longestMessage),
+    fix: cutText(error.fix, longestWord),
+    ...(error.where === undefined ? {} : { where: cutText(error.where, longestWord) }),
+  }
 }

@@ -55,24 +55,62 @@ function headline({ receipt, paint, width }: Page): string[] {
   const ok = receipt.state === 'succeeded'
   const what = { deploy: 'Deployment', rollback: 'Rollback', converge: 'Convergence' }[receipt.kind]
   const state = receipt.state.replaceAll('_', ' ')
-  const releases = receipt.to === null ? '' : receipt.from === null ? `release ${receipt.to}` : `release ${receipt.from} → ${receipt.to}`
-  const parts = [paint('bold', paint(ok ? 'green' : 'red', `${ok ? '✓' : '✗'} ${what} ${receipt.number} ${state}`)) + ` in ${paint('bold', formatDuration(receipt.seconds * 1000))}`, releases]
-  return flow(parts.filter((part) => part !== ''), ' · ', width)
+  const releases =
+    receipt.to === null
+      ? ''
+      : receipt.from === null
+        ? `release ${receipt.to}`
+        : `release ${receipt.from} → ${receipt.to}`
+  const parts = [
+    paint('bold', paint(ok ? 'green' : 'red', `${ok ? '✓' : '✗'} ${what} ${receipt.number} ${state}`)) +
+      ` in ${paint('bold', formatDuration(receipt.seconds * 1000))}`,
+    releases,
+  ]
+  return flow(
+    parts.filter((part) => part !== ''),
+    ' · ',
+    width,
+  )
 }
 
 function verdict({ receipt, paint, width }: Page): string[] {
   const { traffic } = receipt
-  if (traffic.source === 'none') return flow([paint('dim', traffic.unserved > 0 ? 'nothing was answered, so that nobody could notice' : 'nobody looked whether requests failed: no probe, and no balancer that counts')], '', width)
+  if (traffic.source === 'none')
+    return flow(
+      [
+        paint(
+          'dim',
+          traffic.unserved > 0
+            ? 'nothing was answered, so that nobody could notice'
+            : 'nobody looked whether requests failed: no probe, and no balancer that counts',
+        ),
+      ],
+      '',
+      width,
+    )
   const count = traffic.failed + traffic.stalled
   const seen = `${number(traffic.seen)} ${traffic.seen === 1 ? 'request' : 'requests'} seen`
   if (count === 0) return flow([paint('green', '  nobody noticed'), seen], ' · ', width)
-  return flow([paint('red', `  ${number(count)} noticed`), `${number(traffic.failed)} failed`, `${number(traffic.stalled)} stalled`, seen], ' · ', width)
+  return flow(
+    [
+      paint('red', `  ${number(count)} noticed`),
+      `${number(traffic.failed)} failed`,
+      `${number(traffic.stalled)} stalled`,
+      seen,
+    ],
+    ' · ',
+    width,
+  )
 }
 
 function time(page: Page): string[] {
   const { receipt, paint } = page
   const { floor, waiting, overheadMs } = receipt
-  const sum = [`${formatDuration(floor.ms)} floor`, ...(waiting.ms >= 0.5 ? [`${formatDuration(waiting.ms)} waiting`] : []), paint('bold', `${formatDuration(overheadMs)} overhead`)]
+  const sum = [
+    `${formatDuration(floor.ms)} floor`,
+    ...(waiting.ms >= 0.5 ? [`${formatDuration(waiting.ms)} waiting`] : []),
+    paint('bold', `${formatDuration(overheadMs)} overhead`),
+  ]
   const labels = { roundTrip: 'round trip', inFlight: 'requests in flight', commands: 'your commands' }
   const parts = (all: Record<string, number>) =>
     Object.entries(all)
@@ -100,7 +138,11 @@ function path(page: Page): string[] {
     } else groups.push({ server: piece.server, parts: [part], ms: piece.ms })
   }
   const enough = groups.toSorted((a, b) => b.ms - a.ms).slice(0, rowsAtMost)
-  const shown = groups.filter((group) => enough.includes(group)).map((group) => (group.server === null ? group.parts[0]! : `${paint('bold', group.server)} ${group.parts.join(', ')}`))
+  const shown = groups
+    .filter((group) => enough.includes(group))
+    .map((group) =>
+      group.server === null ? group.parts[0]! : `${paint('bold', group.server)} ${group.parts.join(', ')}`,
+    )
   return shown.length === 0 ? [] : section(page, 'path', groups.length > enough.length ? [...shown, '…'] : shown, ' → ')
 }
 
@@ -108,30 +150,61 @@ function moved(page: Page): string[] {
   const { receipt } = page
   const got = receipt.servers.filter((server) => server.bytes > 0)
   const most = got.reduce((bytes, server) => Math.max(bytes, server.bytes), 0)
-  const parts = got.length === 0 ? ['nothing: all was there'] : [`${formatBytes(receipt.bytes)} in ${number(receipt.objects)} ${receipt.objects === 1 ? 'object' : 'objects'}`, `to ${got.length} ${got.length === 1 ? 'server' : 'servers'}`, `${formatBytes(most)} each at most`]
+  const parts =
+    got.length === 0
+      ? ['nothing: all was there']
+      : [
+          `${formatBytes(receipt.bytes)} in ${number(receipt.objects)} ${receipt.objects === 1 ? 'object' : 'objects'}`,
+          `to ${got.length} ${got.length === 1 ? 'server' : 'servers'}`,
+          `${formatBytes(most)} each at most`,
+        ]
   return [
     ...(receipt.servers.length === 0 ? [] : section(page, 'sent', got.length > 1 ? parts : parts.slice(0, 2))),
-    ...(receipt.skewMs === null || receipt.skewMs < 0.5 ? [] : section(page, 'skew', [`${formatDuration(receipt.skewMs)} from the first switch to the last`])),
+    ...(receipt.skewMs === null || receipt.skewMs < 0.5
+      ? []
+      : section(page, 'skew', [`${formatDuration(receipt.skewMs)} from the first switch to the last`])),
   ]
 }
 
 function cuts(page: Page): string[] {
   const { cut } = page.receipt
-  const what = { drain: ['request', "when the drain's time was up"], stop: ['connection', 'when the release before was killed'] } as const
-  const parts = cut.slice(0, rowsAtMost).map(({ server, count, when }) => `${server} ${count === null ? 'some' : number(count)} ${what[when][0]}${count === 1 ? '' : 's'} ${what[when][1]}`)
-  return parts.length === 0 ? [] : section(page, 'cut', cut.length > parts.length ? [...parts, `${cut.length - parts.length} more servers`] : parts)
+  const what = {
+    drain: ['request', "when the drain's time was up"],
+    stop: ['connection', 'when the release before was killed'],
+  } as const
+  const parts = cut
+    .slice(0, rowsAtMost)
+    .map(
+      ({ server, count, when }) =>
+        `${server} ${count === null ? 'some' : number(count)} ${what[when][0]}${count === 1 ? '' : 's'} ${what[when][1]}`,
+    )
+  return parts.length === 0
+    ? []
+    : section(page, 'cut', cut.length > parts.length ? [...parts, `${cut.length - parts.length} more servers`] : parts)
 }
 
 function capacity(page: Page): string[] {
   const { capacity: held } = page.receipt
-  return held === null || held.least === 1 ? [] : section(page, 'capacity', [`${Math.round(held.least * 100)} % of the servers in traffic at least`, `${Math.round(held.mean * 100)} % on average`])
+  return held === null || held.least === 1
+    ? []
+    : section(page, 'capacity', [
+        `${Math.round(held.least * 100)} % of the servers in traffic at least`,
+        `${Math.round(held.mean * 100)} % on average`,
+      ])
 }
 
 /** The causes by name; `dploy explain` has the rest. */
 function why(page: Page): string[] {
   const { causes, number } = page.receipt
   if (causes.length === 0) return []
-  return section(page, 'why', [...causes.map(({ id, servers }) => causeTable[id].title + (servers.length === 0 ? '' : ` (${servers.length === 1 ? servers[0] : `${servers.length} servers`})`)), `dploy explain ${number}`])
+  return section(page, 'why', [
+    ...causes.map(
+      ({ id, servers }) =>
+        causeTable[id].title +
+        (servers.length === 0 ? '' : ` (${servers.length === 1 ? servers[0] : `${servers.length} servers`})`),
+    ),
+    `dploy explain ${number}`,
+  ])
 }
 
 function requests(page: Page): string[] {
@@ -139,13 +212,31 @@ function requests(page: Page): string[] {
   const lines: string[] = []
   if (traffic.source === 'probe') {
     const ms = (name: string, value: number | null) => (value === null ? [] : [`${name} ${formatDuration(value)}`])
-    lines.push(...section(page, 'probe', [`${number(traffic.seen)} seen`, `${number(traffic.failed)} failed`, `${number(traffic.stalled)} stalled`, ...ms('usual', traffic.usualMs), ...ms('p99', traffic.p99), ...ms('slowest', traffic.slowestMs)]))
+    lines.push(
+      ...section(page, 'probe', [
+        `${number(traffic.seen)} seen`,
+        `${number(traffic.failed)} failed`,
+        `${number(traffic.stalled)} stalled`,
+        ...ms('usual', traffic.usualMs),
+        ...ms('p99', traffic.p99),
+        ...ms('slowest', traffic.slowestMs),
+      ]),
+    )
   }
-  if (traffic.unserved > 0) lines.push(...section(page, traffic.source === 'probe' ? '' : 'probe', [`${number(traffic.unserved)} sent before anything answered`]))
+  if (traffic.unserved > 0)
+    lines.push(
+      ...section(page, traffic.source === 'probe' ? '' : 'probe', [
+        `${number(traffic.unserved)} sent before anything answered`,
+      ]),
+    )
   const counts = traffic.balancer
   if (counts) {
     const again = counts.retries + counts.redispatches
-    const parts = [`${number(counts.requests)} requests`, `${number(counts.serverErrors)} answered 5xx`, again === 0 ? '0 tried again' : page.paint('yellow', `${number(again)} tried again`)]
+    const parts = [
+      `${number(counts.requests)} requests`,
+      `${number(counts.serverErrors)} answered 5xx`,
+      again === 0 ? '0 tried again' : page.paint('yellow', `${number(again)} tried again`),
+    ]
     lines.push(...section(page, 'balancer', counts.restarted ? [...parts, 'at least: it was restarted'] : parts))
   }
   return lines
@@ -154,11 +245,25 @@ function requests(page: Page): string[] {
 function noticed(page: Page): string[] {
   const { traffic } = page.receipt
   if (traffic.noticed.length === 0) return []
-  const rows = traffic.noticed.slice(0, noticedAtMost).map((one) => [`at ${(one.at / 1000).toFixed(2)} s`, page.paint('red', one.what), cause(one), duringText(one.during)])
+  const rows = traffic.noticed
+    .slice(0, noticedAtMost)
+    .map((one) => [
+      `at ${(one.at / 1000).toFixed(2)} s`,
+      page.paint('red', one.what),
+      cause(one),
+      duringText(one.during),
+    ])
   const room = page.width - indent
-  const lines = room >= 70 ? columns(rows, columnWidths(rows, room)) : rows.flatMap(([at, what, why, where]) => [`${at} ${what}: ${why}`, ...(where === '' ? [] : [`  ${where}`])])
+  const lines =
+    room >= 70
+      ? columns(rows, columnWidths(rows, room))
+      : rows.flatMap(([at, what, why, where]) => [`${at} ${what}: ${why}`, ...(where === '' ? [] : [`  ${where}`])])
   const more = traffic.failed + traffic.stalled - rows.length
-  return ['', ...lines.map((line) => ' '.repeat(indent) + line), ...(more > 0 ? [page.paint('dim', `  and ${number(more)} more`)] : [])]
+  return [
+    '',
+    ...lines.map((line) => ' '.repeat(indent) + line),
+    ...(more > 0 ? [page.paint('dim', `  and ${number(more)} more`)] : []),
+  ]
 }
 
 function cause(one: NoticedRequest): string {
@@ -167,13 +272,22 @@ function cause(one: NoticedRequest): string {
 }
 
 function duringText(during: readonly During[]): string {
-  return during.map((one) => (one.count === 0 ? `during ${label(one.name)}` : `${one.servers.join(', ')}${one.count > one.servers.length ? ` and ${one.count - one.servers.length} more` : ''}: ${label(one.name)}`)).join('; ')
+  return during
+    .map((one) =>
+      one.count === 0
+        ? `during ${label(one.name)}`
+        : `${one.servers.join(', ')}${one.count > one.servers.length ? ` and ${one.count - one.servers.length} more` : ''}: ${label(one.name)}`,
+    )
+    .join('; ')
 }
 
 function servers(page: Page): string[] {
   const { receipt, width, color, paint } = page
   if (receipt.servers.length === 0) return []
-  const rows = receipt.servers.length <= rowsAtMost ? receipt.servers.map((server) => serverRow(server, paint)) : batchRows(receipt.servers, paint)
+  const rows =
+    receipt.servers.length <= rowsAtMost
+      ? receipt.servers.map((server) => serverRow(server, paint))
+      : batchRows(receipt.servers, paint)
   const cells = rows.map((row) => row.cells)
   const widths = columnWidths(cells, width - indent)
   const room = Math.min(widestBar, width - indent - widths.reduce((sum, one) => sum + one + 2, 0) - 2)
@@ -181,9 +295,18 @@ function servers(page: Page): string[] {
   const used = widths.reduce((sum, one) => sum + one, 0) + 2 * (widths.length - 1)
   const bars = room >= narrowestBar && rows.some((row) => row.spans.length > 0)
   const edge = paint('dim', '│')
-  const lines = texts.map((text, index) => (bars ? `${cell(text, used)}  ${edge}${waterfall(rows[index]!.spans, receipt.seconds * 1000, room, color)}${edge}` : text))
-  const meaning = waterfallLegend(rows.flatMap((row) => row.spans), color).join('  ')
-  const legend = bars ? [' '.repeat(Math.max(0, Math.min(used + 3, width - indent - stringWidth(meaning)))) + meaning] : []
+  const lines = texts.map((text, index) =>
+    bars
+      ? `${cell(text, used)}  ${edge}${waterfall(rows[index]!.spans, receipt.seconds * 1000, room, color)}${edge}`
+      : text,
+  )
+  const meaning = waterfallLegend(
+    rows.flatMap((row) => row.spans),
+    color,
+  ).join('  ')
+  const legend = bars
+    ? [' '.repeat(Math.max(0, Math.min(used + 3, width - indent - stringWidth(meaning)))) + meaning]
+    : []
   return ['', ...lines, ...legend].map((line) => (line === '' ? line : ' '.repeat(indent) + line))
 }
 
@@ -193,7 +316,15 @@ interface Row {
 }
 
 function serverRow(server: ReceiptServer, paint: Paint): Row {
-  return { cells: [server.name, outcome(server.outcome, paint), server.bytes > 0 ? formatBytes(server.bytes) : '', busy(server)], spans: server.spans }
+  return {
+    cells: [
+      server.name,
+      outcome(server.outcome, paint),
+      server.bytes > 0 ? formatBytes(server.bytes) : '',
+      busy(server),
+    ],
+    spans: server.spans,
+  }
 }
 
 /** A row per batch, drawn as its slowest server; what did not come out well is named. */
@@ -204,18 +335,31 @@ function batchRows(all: readonly ReceiptServer[], paint: Paint): Row[] {
     const counts = [...Map.groupBy(members, (server) => server.outcome)].sort(([, a], [, b]) => b.length - a.length)
     const bad = members.filter((server) => isBad(server.outcome))
     const row = {
-      cells: [batch === null ? 'others' : `batch ${batch + 1}`, counts.map(([name, list]) => outcome(name, paint, list.length)).join(', '), formatBytes(members.reduce((sum, server) => sum + server.bytes, 0)), busy(slowest)],
+      cells: [
+        batch === null ? 'others' : `batch ${batch + 1}`,
+        counts.map(([name, list]) => outcome(name, paint, list.length)).join(', '),
+        formatBytes(members.reduce((sum, server) => sum + server.bytes, 0)),
+        busy(slowest),
+      ],
       spans: slowest.spans,
     }
     const named = bad.length === members.length && bad.length > rowsAtMost ? [] : bad.slice(0, rowsAtMost)
-    return [row, ...named.map((server) => ({ cells: [`  ${server.name}`, outcome(server.outcome, paint), '', busy(server)], spans: server.spans }))]
+    return [
+      row,
+      ...named.map((server) => ({
+        cells: [`  ${server.name}`, outcome(server.outcome, paint), '', busy(server)],
+        spans: server.spans,
+      })),
+    ]
   })
 }
 
 /** Time from the server's first step to its last, for people. */
 function busy(server: ReceiptServer): string {
   if (server.spans.length === 0) return ''
-  return formatDuration(endOf(server) - server.spans.reduce((start, span) => Math.min(start, span.start), Number.POSITIVE_INFINITY))
+  return formatDuration(
+    endOf(server) - server.spans.reduce((start, span) => Math.min(start, span.start), Number.POSITIVE_INFINITY),
+  )
 }
 
 function endOf(server: ReceiptServer): number {
@@ -234,7 +378,9 @@ function isBad(name: ServerOutcome): boolean {
 
 function section(page: Page, name: string, parts: readonly string[], separator = ' · '): string[] {
   const lines = flow(parts, separator, page.width - indent - labelWidth)
-  return lines.map((line, index) => ' '.repeat(indent) + page.paint('dim', cell(index === 0 ? name : '', labelWidth)) + line)
+  return lines.map(
+    (line, index) => ' '.repeat(indent) + page.paint('dim', cell(index === 0 ? name : '', labelWidth)) + line,
+  )
 }
 
 function label(name: string): string {

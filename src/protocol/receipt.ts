@@ -9,7 +9,16 @@ import { causeIds } from './causes.ts'
  */
 
 /** What all servers of a deployment do together, in this order; `roll_back` comes after the phase that failed. */
-export const phaseNameSchema = z.enum(['resolve', 'build', 'publish', 'stage', 'commit', 'activate', 'bake', 'roll_back'])
+export const phaseNameSchema = z.enum([
+  'resolve',
+  'build',
+  'publish',
+  'stage',
+  'commit',
+  'activate',
+  'bake',
+  'roll_back',
+])
 export type PhaseName = z.infer<typeof phaseNameSchema>
 
 /**
@@ -60,11 +69,21 @@ export function spanKind(name: string): SpanKind | null {
  */
 const floorSchema = z.object({
   ms: z.number(),
-  parts: z.object({ roundTrip: z.number(), transfer: z.number(), unpack: z.number(), switch: z.number(), boot: z.number(), health: z.number() }),
+  parts: z.object({
+    roundTrip: z.number(),
+    transfer: z.number(),
+    unpack: z.number(),
+    switch: z.number(),
+    boot: z.number(),
+    health: z.number(),
+  }),
 })
 
 /** Time on the critical path that was spent on purpose: neither the floor's nor dploy's. */
-const waitingSchema = z.object({ ms: z.number(), parts: z.object({ inFlight: z.number(), bake: z.number(), commands: z.number() }) })
+const waitingSchema = z.object({
+  ms: z.number(),
+  parts: z.object({ inFlight: z.number(), bake: z.number(), commands: z.number() }),
+})
 
 /** How a server came out. `skipped`: the deployment ended before its turn. `unchanged`: it already ran the release. */
 export const serverOutcomeSchema = z.enum(['switched', 'reverted', 'failed', 'skipped', 'unchanged', 'unreachable'])
@@ -160,13 +179,19 @@ const trafficSchema = z.object({
   /** The same over time, for the time axis: each point covers `every` ms from `at`; empty points are left out. */
   timeline: z.object({
     every: z.number(),
-    points: z.array(z.object({ at: z.number(), seen: z.number(), failed: z.number(), stalled: z.number(), slowestMs: z.number() })),
+    points: z.array(
+      z.object({ at: z.number(), seen: z.number(), failed: z.number(), stalled: z.number(), slowestMs: z.number() }),
+    ),
   }),
 })
 export type Traffic = z.infer<typeof trafficSchema>
 
 /** What to change, as lines to paste. `where` says into which file or place they go. */
-const suggestionSchema = z.object({ text: z.string(), where: z.enum(['dploy.yml', 'balancer', 'application']), lines: z.array(z.string()) })
+const suggestionSchema = z.object({
+  text: z.string(),
+  where: z.enum(['dploy.yml', 'balancer', 'application']),
+  lines: z.array(z.string()),
+})
 export type Suggestion = z.infer<typeof suggestionSchema>
 
 /** Why users noticed, or why it took long; what it means stands in protocol/causes.ts. */

@@ -64,7 +64,11 @@ export const releaseSpecSchema = z.object({
   shared: z.array(z.string()),
   assets: z.array(z.string()).default([]),
   service: serviceSpecSchema.nullable(),
-  hooks: z.object({ after_stage: timed.optional(), before_activate: timed.optional(), after_activate: timed.optional() }),
+  hooks: z.object({
+    after_stage: timed.optional(),
+    before_activate: timed.optional(),
+    after_activate: timed.optional(),
+  }),
   release_command: timed.extend({ check_old: z.boolean().default(true) }).nullable(),
   variables: z.record(z.string(), z.string()),
   /** Ids of the secrets' values, by name. The values come with each command, and are in no release. */

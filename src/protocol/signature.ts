@@ -1,4 +1,12 @@
-import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, sign, verify, type KeyObject } from 'node:crypto'
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  sign,
+  verify,
+  type KeyObject,
+} from 'node:crypto'
 
 /** A new Ed25519 pair: the private key as PKCS#8 PEM, the public one as SPKI PEM. */
 export function newKeyPair(): { privateKey: string; publicKey: string } {

@@ -33,15 +33,30 @@ suite('text in columns', () => {
   test('a cell is filled on the side that the alignment says', () => assert.equal(cell('7', 3, 'right'), '  7'))
 
   test('columns stand under one another, and lines have no trailing space', () => {
-    const lines = columns([['web1', '12 KB', 'switched'], ['東京', '3 KB', '']], [6, 6, 10], { align: ['left', 'right', 'left'] })
+    const lines = columns(
+      [
+        ['web1', '12 KB', 'switched'],
+        ['東京', '3 KB', ''],
+      ],
+      [6, 6, 10],
+      { align: ['left', 'right', 'left'] },
+    )
     assert.deepEqual(lines, ['web1     12 KB  switched', '東京      3 KB'])
   })
   test('the widest column gives way first', () => {
-    const rows = [['web1', 'a text that is much longer than all others'], ['web22222', 'b']]
+    const rows = [
+      ['web1', 'a text that is much longer than all others'],
+      ['web22222', 'b'],
+    ]
     assert.deepEqual(columnWidths(rows, 200), [8, 42])
     assert.deepEqual(columnWidths(rows, 30), [8, 20])
     assert.deepEqual(columnWidths(rows, 14), [6, 6])
     assert.deepEqual(columnWidths(rows, 3), [4, 4])
   })
-  test('parts flow into lines', () => assert.deepEqual(flow(['one', 'two', 'three', 'a-very-long-part'], ' → ', 11), ['one → two →', 'three →', 'a-very-lon…']))
+  test('parts flow into lines', () =>
+    assert.deepEqual(flow(['one', 'two', 'three', 'a-very-long-part'], ' → ', 11), [
+      'one → two →',
+      'three →',
+      'a-very-lon…',
+    ]))
 })

@@ -31,18 +31,33 @@ export function cell(text: string, width: number, align: Align = 'left'): string
 }
 
 /** Each row as one line, its cells in columns of these widths. The last column is not filled with spaces. */
-export function columns(rows: readonly (readonly string[])[], widths: readonly number[], options: { gap?: number; align?: readonly Align[] } = {}): string[] {
+export function columns(
+  rows: readonly (readonly string[])[],
+  widths: readonly number[],
+  options: { gap?: number; align?: readonly Align[] } = {},
+): string[] {
   const gap = ' '.repeat(options.gap ?? 2)
-  return rows.map((row) => widths.map((width, index) => cell(row[index] ?? '', width, options.align?.[index])).join(gap).trimEnd())
+  return rows.map((row) =>
+    widths
+      .map((width, index) => cell(row[index] ?? '', width, options.align?.[index]))
+      .join(gap)
+      .trimEnd(),
+  )
 }
 
 /**
  * Widths in which the rows' cells fit; where they are together more than `total` columns, the widest are made narrower
  * first, none under `least`.
  */
-export function columnWidths(rows: readonly (readonly string[])[], total: number, options: { gap?: number; least?: number } = {}): number[] {
+export function columnWidths(
+  rows: readonly (readonly string[])[],
+  total: number,
+  options: { gap?: number; least?: number } = {},
+): number[] {
   const count = Math.max(0, ...rows.map((row) => row.length))
-  const widths = Array.from({ length: count }, (_, index) => Math.max(0, ...rows.map((row) => stringWidth(printable(row[index] ?? '')))))
+  const widths = Array.from({ length: count }, (_, index) =>
+    Math.max(0, ...rows.map((row) => stringWidth(printable(row[index] ?? '')))),
+  )
   const least = options.least ?? 4
   let over = widths.reduce((sum, width) => sum + width, 0) + (options.gap ?? 2) * Math.max(0, count - 1) - total
   for (; over > 0; over--) {
@@ -77,7 +92,13 @@ export function flow(parts: readonly string[], separator: string, width: number)
 /** The whole text in as many lines of at most `width` columns as it takes, broken between words; within one that is longer than a line. */
 export function wrap(text: string, width: number): string[] {
   const most = Math.max(1, width)
-  const words = printable(text).split(' ').flatMap((word) => (stringWidth(word) <= most ? [word] : [...word.matchAll(new RegExp(`.{1,${most}}`, 'gsu'))].map(([piece]) => piece)))
+  const words = printable(text)
+    .split(' ')
+    .flatMap((word) =>
+      stringWidth(word) <= most
+        ? [word]
+        : [...word.matchAll(new RegExp(`.{1,${most}}`, 'gsu'))].map(([piece]) => piece),
+    )
   return flow(words, ' ', most)
 }
 

@@ -16,7 +16,11 @@ export const upkeepMethods = {
    * comes back after `trialSeconds` unless the control plane says `keep` to the new one. Refused with `agent.busy` while it works.
    */
   upgrade: {
-    params: z.object({ step: z.enum(['take', 'keep']), digest: z.string().regex(/^[0-9a-f]{64}$/), trialSeconds: z.number().int().min(0).max(3_600) }),
+    params: z.object({
+      step: z.enum(['take', 'keep']),
+      digest: z.string().regex(/^[0-9a-f]{64}$/),
+      trialSeconds: z.number().int().min(0).max(3_600),
+    }),
     result: z.object({}),
     event: z.never(),
   },

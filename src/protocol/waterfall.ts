@@ -19,13 +19,18 @@ const glyphs = {
 /** `width` columns for the time from 0 to `total` milliseconds. A step shorter than a column still shows where nothing else does. */
 export function waterfall(spans: readonly Span[], total: number, width: number, color: boolean): string {
   const pieces = innermost(spans)
-  const cells = Array.from({ length: Math.max(0, width) }, (_, index) => groupAt(pieces, (total * index) / width, (total * (index + 1)) / width))
+  const cells = Array.from({ length: Math.max(0, width) }, (_, index) =>
+    groupAt(pieces, (total * index) / width, (total * (index + 1)) / width),
+  )
   let text = ''
-  for (let start = 0; start < cells.length; ) {
+  for (let start = 0; start < cells.length;) {
     const group = cells[start]!
     let end = start + 1
     while (end < cells.length && cells[end] === group) end++
-    text += group === null ? ' '.repeat(end - start) : painted(glyphs[group].glyph.repeat(end - start), glyphs[group].style, color)
+    text +=
+      group === null
+        ? ' '.repeat(end - start)
+        : painted(glyphs[group].glyph.repeat(end - start), glyphs[group].style, color)
     start = end
   }
   return text
@@ -34,7 +39,9 @@ export function waterfall(spans: readonly Span[], total: number, width: number, 
 /** What the characters mean, for those steps that are there. */
 export function waterfallLegend(spans: readonly Span[], color: boolean): string[] {
   const used = new Set(spans.map((span) => groupOf(span.name)))
-  return (Object.keys(glyphs) as StepGroup[]).filter((group) => used.has(group)).map((group) => `${painted(glyphs[group].glyph, glyphs[group].style, color)} ${glyphs[group].label}`)
+  return (Object.keys(glyphs) as StepGroup[])
+    .filter((group) => used.has(group))
+    .map((group) => `${painted(glyphs[group].glyph, glyphs[group].style, color)} ${glyphs[group].label}`)
 }
 
 function groupAt(pieces: readonly Span[], start: number, end: number): StepGroup | null {
@@ -57,7 +64,9 @@ export function groupOf(name: string): StepGroup {
   if (kind === 'boot' || kind === 'health' || kind === 'bake') return 'boot'
   if (kind === 'in_flight' || name === 'drain') return 'drain'
   if (name === 'register') return 'register'
-  return kind === 'switch' || name === 'activate' || name.startsWith('activate.') || name === 'revert' ? 'switch' : 'stage'
+  return kind === 'switch' || name === 'activate' || name.startsWith('activate.') || name === 'revert'
+    ? 'switch'
+    : 'stage'
 }
 
 function painted(text: string, style: Parameters<typeof styleText>[0], color: boolean): string {

@@ -13,13 +13,20 @@ export async function agentBundle(): Promise<{ path: string; content: Buffer; sh
   const given = process.env.DPLOY_AGENT
   const path = given || join(top, 'dist/agent.mjs')
   const made = statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0
-  if (!given && sources().some((file) => statSync(join(top, file)).mtimeMs > made)) await run(process.execPath, [join(top, 'src/bundle.ts')])
+  if (!given && sources().some((file) => statSync(join(top, file)).mtimeMs > made))
+    await run(process.execPath, [join(top, 'src/bundle.ts')])
   const content = readFileSync(path)
   return { path, content, sha256: createHash('sha256').update(content).digest('hex') }
 }
 
 /** What the agent is made of. Not by a glob, which takes 20 ms before the first connection. */
 function sources(): string[] {
-  const below = ['src/agent', 'src/protocol'].flatMap((directory) => readdirSync(join(top, directory), { recursive: true, encoding: 'utf8' }).map((name) => join(directory, name)))
-  return ['src/bundle.ts', 'src/bundle-builtins.ts', ...below.filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'))]
+  const below = ['src/agent', 'src/protocol'].flatMap((directory) =>
+    readdirSync(join(top, directory), { recursive: true, encoding: 'utf8' }).map((name) => join(directory, name)),
+  )
+  return [
+    'src/bundle.ts',
+    'src/bundle-builtins.ts',
+    ...below.filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts')),
+  ]
 }

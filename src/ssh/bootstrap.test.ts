@@ -2,7 +2,16 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -29,15 +38,44 @@ function makeHome(context: TestContext, without: string[] = []): { home: string;
   context.after(() => rmSync(home, { recursive: true, force: true }))
   const path = join(home, 'bin')
   mkdirSync(path)
-  for (const tool of ['sh', 'uname', 'mkdir', 'getconf', 'head', 'gzip', 'sha256sum', 'chmod', 'sync', 'mv', 'rm', 'id', 'find', 'tar', 'curl', 'wget'].filter((one) => !without.includes(one))) {
-    const file = ['/usr/bin', '/bin'].map((directory) => join(directory, tool)).find((one) => { try { return readFileSync(one) } catch { return false } })
+  for (const tool of [
+    'sh',
+    'uname',
+    'mkdir',
+    'getconf',
+    'head',
+    'gzip',
+    'sha256sum',
+    'chmod',
+    'sync',
+    'mv',
+    'rm',
+    'id',
+    'find',
+    'tar',
+    'curl',
+    'wget',
+  ].filter((one) => !without.includes(one))) {
+    const file = ['/usr/bin', '/bin']
+      .map((directory) => join(directory, tool))
+      .find((one) => {
+        try {
+          return readFileSync(one)
+        } catch {
+          return false
+        }
+      })
     if (file) symlinkSync(file, join(path, tool))
   }
   return { home, path }
 }
 
 function start({ home, path }: { home: string; path: string }) {
-  const child = spawn('/bin/sh', ['-c', placeScript, 'dploy', 'user', digest(agent), digest(runtime), digest(runtime), '24'], { env: { HOME: home, PATH: path }, stdio: ['pipe', 'pipe', 'inherit'] })
+  const child = spawn(
+    '/bin/sh',
+    ['-c', placeScript, 'dploy', 'user', digest(agent), digest(runtime), digest(runtime), '24'],
+    { env: { HOME: home, PATH: path }, stdio: ['pipe', 'pipe', 'inherit'] },
+  )
   child.stdin.on('error', () => {})
   return { child, lines: new LineReader(child.stdout) }
 }
@@ -55,7 +93,10 @@ test('a bare server is sent runtime and agent, keeps them, and becomes the agent
   assert.match((await first.lines.next())!, /^dploy need agent/)
   first.child.stdin.write(send(agent))
   assert.deepEqual(readBootstrapLine((await first.lines.next())!)?.kind, 'ready')
-  assert.match((await first.lines.next())!, /^runs .*\/agent\/[0-9a-f]{64}\.mjs stdio --state .*\/\.dploy --access user$/)
+  assert.match(
+    (await first.lines.next())!,
+    /^runs .*\/agent\/[0-9a-f]{64}\.mjs stdio --state .*\/\.dploy --access user$/,
+  )
   const second = start(home)
   assert.equal(readBootstrapLine((await second.lines.next())!)?.kind, 'ready')
 })
@@ -89,32 +130,39 @@ test("a server's own Node is used if it is new enough", { skip }, async (context
   old.child.stdin.end()
 })
 
-for (const tool of ['curl', 'wget'] as const) test(`a server downloads the runtime itself by ${tool}, and takes none but the one that is known`, { skip: skip || (existsSync(`/usr/bin/${tool}`) ? false : `this machine has no ${tool}`) }, async (context) => {
-  const home = makeHome(context, [tool === 'curl' ? 'wget' : 'curl'])
-  const directory = join(home.home, 'node-v24')
-  mkdirSync(join(directory, 'bin'), { recursive: true })
-  const archive = (content: string) => {
-    writeFileSync(join(directory, 'bin/node'), content)
-    return execFileSync('tar', ['-czf', '-', '-C', home.home, 'node-v24'])
-  }
-  let served = archive('another node')
-  const server = createServer((_request, response) => response.end(served)).listen(0, '127.0.0.1')
-  context.after(() => server.close())
-  await once(server, 'listening')
-  const address = `http://127.0.0.1:${(server.address() as { port: number }).port}/node.tar.gz`
-  const { child, lines } = start(home)
-  assert.match((await lines.next())!, new RegExp(`^dploy need runtime \\w+ \\S+ ${tool}$`))
-  child.stdin.write(`fetch ${address}\n`)
-  assert.equal(await lines.next(), 'dploy wrong runtime')
-  assert.match((await lines.next())!, /^dploy need runtime/)
-  served = archive(runtime)
-  child.stdin.write(`fetch ${address}\n`)
-  assert.match((await lines.next())!, /^dploy need agent/)
-  child.stdin.end()
-  // The same archive, read here for servers that cannot download.
-  const parts = await Readable.from([execFileSync('gzip', ['-dc'], { input: served })]).pipe(new TarMember('bin/node')).toArray()
-  assert.equal(Buffer.concat(parts as Buffer[]).toString(), runtime)
-})
+for (const tool of ['curl', 'wget'] as const)
+  test(
+    `a server downloads the runtime itself by ${tool}, and takes none but the one that is known`,
+    { skip: skip || (existsSync(`/usr/bin/${tool}`) ? false : `this machine has no ${tool}`) },
+    async (context) => {
+      const home = makeHome(context, [tool === 'curl' ? 'wget' : 'curl'])
+      const directory = join(home.home, 'node-v24')
+      mkdirSync(join(directory, 'bin'), { recursive: true })
+      const archive = (content: string) => {
+        writeFileSync(join(directory, 'bin/node'), content)
+        return execFileSync('tar', ['-czf', '-', '-C', home.home, 'node-v24'])
+      }
+      let served = archive('another node')
+      const server = createServer((_request, response) => response.end(served)).listen(0, '127.0.0.1')
+      context.after(() => server.close())
+      await once(server, 'listening')
+      const address = `http://127.0.0.1:${(server.address() as { port: number }).port}/node.tar.gz`
+      const { child, lines } = start(home)
+      assert.match((await lines.next())!, new RegExp(`^dploy need runtime \\w+ \\S+ ${tool}$`))
+      child.stdin.write(`fetch ${address}\n`)
+      assert.equal(await lines.next(), 'dploy wrong runtime')
+      assert.match((await lines.next())!, /^dploy need runtime/)
+      served = archive(runtime)
+      child.stdin.write(`fetch ${address}\n`)
+      assert.match((await lines.next())!, /^dploy need agent/)
+      child.stdin.end()
+      // The same archive, read here for servers that cannot download.
+      const parts = await Readable.from([execFileSync('gzip', ['-dc'], { input: served })])
+        .pipe(new TarMember('bin/node'))
+        .toArray()
+      assert.equal(Buffer.concat(parts as Buffer[]).toString(), runtime)
+    },
+  )
 
 test('the agent is one file of less than a megabyte', async () => {
   const { content } = await agentBundle()

@@ -29,5 +29,9 @@ export function destinationArguments({ host, user, port }: Destination): string[
 
 /** What a person types behind `ssh` to get there as dploy does; `configFile` where it is not their own. */
 export function typedDestination({ host, user, port }: Destination, configFile?: string | null): string {
-  return typed([...(configFile ? ['-F', configFile] : []), ...(port === null ? [] : ['-p', String(port)]), `${user === null ? '' : `${user}@`}${host}`])
+  return typed([
+    ...(configFile ? ['-F', configFile] : []),
+    ...(port === null ? [] : ['-p', String(port)]),
+    `${user === null ? '' : `${user}@`}${host}`,
+  ])
 }

@@ -26,12 +26,20 @@ describe('a server that lets ssh in, and whose shell', { timeout: 30_000 }, () =
 
   for (const [what, [shell, message]] of Object.entries(shells)) {
     test(`${what} is told as that, and not waited for`, async () => {
-      writeFileSync(join(directory, 'ssh'), `#!/bin/sh\ncase " $* " in *" -G "*) printf 'user deploy\\nhostname web1.example\\nport 22\\n'; exit 0;; esac\n${shell}\n`)
+      writeFileSync(
+        join(directory, 'ssh'),
+        `#!/bin/sh\ncase " $* " in *" -G "*) printf 'user deploy\\nhostname web1.example\\nport 22\\n'; exit 0;; esac\n${shell}\n`,
+      )
       chmodSync(join(directory, 'ssh'), 0o755)
       await using ssh = new Ssh({ silence: what === 'says nothing' ? 300 : 20_000 })
       const before = process.memoryUsage().arrayBuffers
       const { agent } = ssh.connect({ name: 'web1', address: 'deploy@web1.example' }, AbortSignal.timeout(20_000))
-      await assert.rejects(agent, { code: 'ssh.failed', message, where: 'web1', fix: 'Try by hand: ssh deploy@web1.example true' })
+      await assert.rejects(agent, {
+        code: 'ssh.failed',
+        message,
+        where: 'web1',
+        fix: 'Try by hand: ssh deploy@web1.example true',
+      })
       assert.ok(process.memoryUsage().arrayBuffers - before < 50 * 1024 * 1024)
     })
   }

@@ -15,7 +15,13 @@ export class Greeting implements Disposable {
 
   constructor(child: ChildProcess, silence = longestSilence) {
     this.#child = child
-    this.#timer = setTimeout(() => this.#end(`says nothing for ${silence / 1000} s: its login does not end, or something in its shell's profile waits`), silence)
+    this.#timer = setTimeout(
+      () =>
+        this.#end(
+          `says nothing for ${silence / 1000} s: its login does not end, or something in its shell's profile waits`,
+        ),
+      silence,
+    )
   }
 
   /** A line came, of ours or of something else; null: one that has no end. */

@@ -19,15 +19,34 @@ export interface Installation {
  * script do the rest, which finds both in place. The token goes by standard input, never as an argument.
  * Throws as `sshFailure` says, `server.no_sudo`, and `server.install_failed` with what the script said.
  */
-export async function installAgent(ssh: Ssh, server: SshServer, { url, script, token, newKey, signal }: Installation): Promise<void> {
+export async function installAgent(
+  ssh: Ssh,
+  server: SshServer,
+  { url, script, token, newKey, signal }: Installation,
+): Promise<void> {
   const { carrier, agent } = ssh.connect(server, signal)
   const { access, refusal, ended } = await agent
   carrier.close('the agent is placed')
   await ended
-  if (access === 'user') throw new DployError('server.no_sudo', `Installing the agent on ${server.name} needs root, and sudo says: ${refusal ?? 'nothing'}`, { where: server.name })
+  if (access === 'user')
+    throw new DployError(
+      'server.no_sudo',
+      `Installing the agent on ${server.name} needs root, and sudo says: ${refusal ?? 'nothing'}`,
+      { where: server.name },
+    )
   const input = `DPLOY_JOIN_TOKEN='${plain(await token())}'\n${await otherVersion(script)}${script}`
-  const { code, stderr, stdout } = await ssh.run(server, `${access === 'sudo' ? 'sudo -n ' : ''}sh -s -- --url '${plain(url)}' --name '${plain(server.name)}'${newKey ? ' --new-key' : ''}`, input, signal)
-  if (code !== 0) throw new DployError('server.install_failed', `The agent could not be installed on ${server.name}: ${lastWords(stderr || stdout)}`, { where: server.name })
+  const { code, stderr, stdout } = await ssh.run(
+    server,
+    `${access === 'sudo' ? 'sudo -n ' : ''}sh -s -- --url '${plain(url)}' --name '${plain(server.name)}'${newKey ? ' --new-key' : ''}`,
+    input,
+    signal,
+  )
+  if (code !== 0)
+    throw new DployError(
+      'server.install_failed',
+      `The agent could not be installed on ${server.name}: ${lastWords(stderr || stdout)}`,
+      { where: server.name },
+    )
 }
 
 /**
@@ -43,10 +62,17 @@ async function otherVersion(script: string): Promise<string> {
 
 /** For single quotes of a shell. Throws `request.invalid` for what could end them. */
 function plain(text: string): string {
-  if (!/^[A-Za-z0-9._:/[\]-]+$/.test(text)) throw new DployError('request.invalid', `"${text.slice(0, 100)}" cannot be given to a shell`)
+  if (!/^[A-Za-z0-9._:/[\]-]+$/.test(text))
+    throw new DployError('request.invalid', `"${text.slice(0, 100)}" cannot be given to a shell`)
   return text
 }
 
 function lastWords(text: string): string {
-  return text.trim().split('\n').slice(-3).join(' ').replace(/^dploy: /, '').slice(0, 500)
+  return text
+    .trim()
+    .split('\n')
+    .slice(-3)
+    .join(' ')
+    .replace(/^dploy: /, '')
+    .slice(0, 500)
 }

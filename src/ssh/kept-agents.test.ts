@@ -19,7 +19,10 @@ async function echo(kept: KeptAgents, name: string): Promise<{ agent: KeptAgent;
   const path = await makePipes(kept.directory)
   assert.ok(path !== null)
   const { streams, started } = LastingStreams.create(path, (stdio) => spawn('cat', [], { stdio, detached: true }))!
-  return { agent: { key: `key of ${name}`, alias: name, streams, user: 'root', access: 'root', refusal: null }, child: started }
+  return {
+    agent: { key: `key of ${name}`, alias: name, streams, user: 'root', access: 'root', refusal: null },
+    child: started,
+  }
 }
 
 async function says({ streams: { stdin, stdout } }: KeptAgent, text: string): Promise<string> {
@@ -87,7 +90,8 @@ test('what processes left that died is removed, and what is no description is no
   const agents = join(directory, 'agents')
   const dead = spawn('true')
   await once(dead, 'exit')
-  for (const name of [`taken-${dead.pid}-free-x`, `new-${dead.pid}-x`, 'free-x', `new-${process.ppid}-x`]) mkdirSync(join(agents, name), { recursive: true })
+  for (const name of [`taken-${dead.pid}-free-x`, `new-${dead.pid}-x`, 'free-x', `new-${process.ppid}-x`])
+    mkdirSync(join(agents, name), { recursive: true })
   writeFileSync(join(agents, 'free-x', 'agents.json'), '{"holder": "everybody"}')
   const kept = new KeptAgents(directory)
   assert.equal(kept.take('web1'), null)
@@ -97,7 +101,9 @@ test('what processes left that died is removed, and what is no description is no
 test('what ssh complains of is read while it lives', async (t) => {
   const kept = new KeptAgents(place(t))
   const path = (await makePipes(kept.directory))!
-  const { streams, started } = LastingStreams.create(path, (stdio) => spawn('sh', ['-c', 'echo no route >&2; echo said; cat'], { stdio }))!
+  const { streams, started } = LastingStreams.create(path, (stdio) =>
+    spawn('sh', ['-c', 'echo no route >&2; echo said; cat'], { stdio }),
+  )!
   await once(streams.stdout, 'data')
   assert.equal(streams.complaints, 'no route\n')
   streams.close()

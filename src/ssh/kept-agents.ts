@@ -1,6 +1,16 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { closeSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import * as z from 'zod'
 import { LastingStreams } from './lasting.ts'
@@ -17,7 +27,14 @@ export interface KeptAgent {
   refusal: string | null
 }
 
-const keptSchema = z.object({ key: z.string(), alias: z.string(), name: z.string().regex(/^\d+$/), user: z.string(), access: z.enum(['root', 'sudo', 'user']), refusal: z.string().nullable() })
+const keptSchema = z.object({
+  key: z.string(),
+  alias: z.string(),
+  name: z.string().regex(/^\d+$/),
+  user: z.string(),
+  access: z.enum(['root', 'sudo', 'user']),
+  refusal: z.string().nullable(),
+})
 const groupSchema = z.object({ holder: z.number().int().positive(), until: z.number(), agents: z.array(keptSchema) })
 const description = 'agents.json'
 
@@ -57,21 +74,45 @@ export class KeptAgents {
     let holder: ChildProcess | null = null
     try {
       const elsewhere = new Set(this.#groups().flatMap(({ agents }) => agents.map(({ key }) => key)))
-      const agents = [...new Map(all.map((agent) => [agent.key, agent])).values()].filter(({ key }) => !elsewhere.has(key))
+      const agents = [...new Map(all.map((agent) => [agent.key, agent])).values()].filter(
+        ({ key }) => !elsewhere.has(key),
+      )
       if (agents.length === 0) return
       const group = mkdtempSync(join(this.directory, `new-${process.pid}-`))
       const left = agents.flatMap((agent, index) => {
         agent.streams.move(join(group, String(index)))
         const own = agent.streams.ends()
         ends.push(...(own ?? []))
-        return own === null ? [] : [{ key: agent.key, alias: agent.alias, name: String(index), user: agent.user, access: agent.access, refusal: agent.refusal }]
+        return own === null
+          ? []
+          : [
+              {
+                key: agent.key,
+                alias: agent.alias,
+                name: String(index),
+                user: agent.user,
+                access: agent.access,
+                refusal: agent.refusal,
+              },
+            ]
       })
       if (left.length === 0) return
       // Nothing of this command but the pipes: neither where it stands, nor what its environment knows.
-      holder = spawn('sleep', [String(seconds)], { cwd: '/', env: { PATH: process.env.PATH }, detached: true, stdio: ['ignore', 'ignore', 'ignore', ...ends] })
+      holder = spawn('sleep', [String(seconds)], {
+        cwd: '/',
+        env: { PATH: process.env.PATH },
+        detached: true,
+        stdio: ['ignore', 'ignore', 'ignore', ...ends],
+      })
       holder.on('error', () => {}).unref()
       if (holder.pid === undefined) return
-      writeFileSync(join(group, description), JSON.stringify({ holder: holder.pid, until: Date.now() + seconds * 1000, agents: left } satisfies z.infer<typeof groupSchema>), { mode: 0o600 })
+      writeFileSync(
+        join(group, description),
+        JSON.stringify({ holder: holder.pid, until: Date.now() + seconds * 1000, agents: left } satisfies z.infer<
+          typeof groupSchema
+        >),
+        { mode: 0o600 },
+      )
       const name = `free-${randomUUID()}`
       renameSync(group, join(this.#directory, name))
       if (this.#isSecond(name)) this.#withdraw(name, holder)
@@ -89,9 +130,16 @@ export class KeptAgents {
   #isSecond(name: string): boolean {
     const groups = this.#groups()
     const keys = groups.find((group) => group.name === name)?.agents.map(({ key }) => key) ?? []
-    const since = (group: string) => statSync(join(this.#directory, group), { bigint: true, throwIfNoEntry: false })?.ctimeNs
+    const since = (group: string) =>
+      statSync(join(this.#directory, group), { bigint: true, throwIfNoEntry: false })?.ctimeNs
     const mine = since(name)
-    return groups.some((other) => other.name !== name && other.agents.some(({ key }) => keys.includes(key)) && mine !== undefined && (since(other.name) ?? mine + 1n) <= mine)
+    return groups.some(
+      (other) =>
+        other.name !== name &&
+        other.agents.some(({ key }) => keys.includes(key)) &&
+        mine !== undefined &&
+        (since(other.name) ?? mine + 1n) <= mine,
+    )
   }
 
   /** Ends a group that this command has left, unless another one was fast. */
@@ -139,7 +187,9 @@ export class KeptAgents {
 
   /** Directories in which pipes of this process were made. */
   #own(): string[] {
-    return names(this.#directory).flatMap((name) => (name.startsWith(`new-${process.pid}-`) ? [join(this.#directory, name)] : []))
+    return names(this.#directory).flatMap((name) =>
+      name.startsWith(`new-${process.pid}-`) ? [join(this.#directory, name)] : [],
+    )
   }
 }
 

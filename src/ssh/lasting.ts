@@ -43,7 +43,10 @@ export class LastingStreams {
   }
 
   /** Opens pipes that nothing has at its other end yet, and gives that other end to `start` as a child's standard streams, which it only has to hand on. Null: they cannot be opened. */
-  static create<T>(path: string, start: (stdio: [number, number, number]) => T): { streams: LastingStreams; started: T } | null {
+  static create<T>(
+    path: string,
+    start: (stdio: [number, number, number]) => T,
+  ): { streams: LastingStreams; started: T } | null {
     const opened: number[] = []
     const open = (ending: (typeof endings)[number], flags: number) => {
       const file = openSync(`${path}.${ending}`, flags | O_NONBLOCK)
@@ -77,7 +80,8 @@ export class LastingStreams {
     // What has not been read yet: a pipe that blocks nobody says so when it is empty.
     const bytes = Buffer.alloc(mostComplaints)
     try {
-      for (let length = 1; length > 0 && !this.#closed; this.#take(bytes.subarray(0, length))) length = readSync(this.#ends.stderr, bytes)
+      for (let length = 1; length > 0 && !this.#closed; this.#take(bytes.subarray(0, length)))
+        length = readSync(this.#ends.stderr, bytes)
     } catch {
       // It is empty.
     }
@@ -160,7 +164,11 @@ async function makeAll(): Promise<void> {
   try {
     directory = mkdtempSync(join(all[0]!.parent, `new-${process.pid}-`))
     const paths = all.map((_, index) => join(directory!, String(index)))
-    await promisify(execFile)('mkfifo', ['-m', '600', ...paths.flatMap((path) => endings.map((ending) => `${path}.${ending}`))])
+    await promisify(execFile)('mkfifo', [
+      '-m',
+      '600',
+      ...paths.flatMap((path) => endings.map((ending) => `${path}.${ending}`)),
+    ])
     all.forEach(({ made }, index) => made.resolve(paths[index]!))
   } catch {
     if (directory !== null) rmSync(directory, { recursive: true, force: true })

@@ -25,7 +25,7 @@ test('no more begin at a time than are allowed, each after the one before, and a
   for (const [index, at] of begun.entries()) assert.ok(at - start >= index * 20 - 2, `${index}: ${at - start} ms`)
 })
 
-test('who gives up while waiting takes nobody\'s turn', async () => {
+test("who gives up while waiting takes nobody's turn", async () => {
   const limiter = new Limiter(1, 0)
   const end = await limiter.turn()
   const gone = limiter.turn(AbortSignal.abort(new Error('gone')))

@@ -34,11 +34,24 @@ const persist = 600
 /** Asks `ssh -G`, which reads the configuration and connects to nothing. Throws as `sshFailure` says. */
 export async function personConfig(destination: Destination, configFile: string | null): Promise<PersonConfig> {
   const { code, text } = await askResolved(destination, configFile)
-  if (code !== 0) throw sshFailure({ stderr: text, code: code === notFound ? 'ENOENT' : code, destination, resolved: { configFile } })
-  const lines = text.trim().split('\n').map((line): [string, string] => [line.slice(0, line.indexOf(' ')), line.slice(line.indexOf(' ') + 1)])
+  if (code !== 0)
+    throw sshFailure({ stderr: text, code: code === notFound ? 'ENOENT' : code, destination, resolved: { configFile } })
+  const lines = text
+    .trim()
+    .split('\n')
+    .map((line): [string, string] => [line.slice(0, line.indexOf(' ')), line.slice(line.indexOf(' ') + 1)])
   const values = new Map(lines)
   const get = (key: string, other = '') => values.get(key) ?? other
-  const common = { user: get('user'), hostname: get('hostname'), port: get('port', '22'), configFile, digest: createHash('sha256').update(text).digest('hex'), identityFiles: lines.flatMap(([key, file]) => (key === 'identityfile' ? [file.replace(/^~(?=\/)/, homedir())] : [])).filter((file) => existsSync(file)) }
+  const common = {
+    user: get('user'),
+    hostname: get('hostname'),
+    port: get('port', '22'),
+    configFile,
+    digest: createHash('sha256').update(text).digest('hex'),
+    identityFiles: lines
+      .flatMap(([key, file]) => (key === 'identityfile' ? [file.replace(/^~(?=\/)/, homedir())] : []))
+      .filter((file) => existsSync(file)),
+  }
   // A connection of the person's own serves as well, if it outlives the command that opened it.
   if (get('controlpath', 'none') !== 'none' && !/^(no|false|)$/.test(get('controlpersist', 'no'))) {
     const master = /^(no|false)$/.test(get('controlmaster', 'no')) ? ['-o', 'ControlMaster=auto'] : []
@@ -47,7 +60,11 @@ export async function personConfig(destination: Destination, configFile: string 
   // Whatever the configuration says differently is another connection. Short: a socket's path has 104 bytes at most, and
   // ssh puts 17 behind it while it makes the socket.
   const controlPath = join(socketDirectory(), common.digest.slice(0, 20))
-  return { ...common, controlPath, sharing: ['-o', 'ControlMaster=auto', '-o', `ControlPath=${controlPath}`, '-o', `ControlPersist=${persist}`] }
+  return {
+    ...common,
+    controlPath,
+    sharing: ['-o', 'ControlMaster=auto', '-o', `ControlPath=${controlPath}`, '-o', `ControlPersist=${persist}`],
+  }
 }
 
 /** A directory for sockets and pipes that only this user can enter. Throws `path.unsafe` if somebody else made it. */
@@ -57,6 +74,10 @@ export function socketDirectory(): string {
   const directory = path.length > 60 ? `/tmp/dploy-${uid}` : path
   mkdirSync(directory, { recursive: true, mode: 0o700 })
   const stat = lstatSync(directory)
-  if (!stat.isDirectory() || stat.uid !== uid || (stat.mode & 0o077) !== 0) throw new DployError('path.unsafe', `${directory} does not belong to this user alone`, { where: directory, fix: `Remove it: rm -r ${directory}` })
+  if (!stat.isDirectory() || stat.uid !== uid || (stat.mode & 0o077) !== 0)
+    throw new DployError('path.unsafe', `${directory} does not belong to this user alone`, {
+      where: directory,
+      fix: `Remove it: rm -r ${directory}`,
+    })
   return directory
 }

@@ -62,7 +62,11 @@ export class Placing {
     const { server, stdin, signal, onProgress } = this.#place
     const [major = 0, minor = 0] = libc.split('.').map(Number)
     if (major < minimumLibc[0] || (major === minimumLibc[0] && minor < minimumLibc[1])) {
-      throw new DployError('server.libc_too_old', `${server} has ${major === 0 ? 'no glibc' : `glibc ${libc}`}; Node 24 needs ${minimumLibc.join('.')}`, { where: server })
+      throw new DployError(
+        'server.libc_too_old',
+        `${server} has ${major === 0 ? 'no glibc' : `glibc ${libc}`}; Node 24 needs ${minimumLibc.join('.')}`,
+        { where: server },
+      )
     }
     const template = this.#place.runtimeAddress || runtimeAddress
     const address = addressOf(template, arch)
@@ -77,7 +81,10 @@ export class Placing {
     this.#tried.add('send runtime')
     stdin.write(`send ${bytes}\n`)
     try {
-      await sendFile(path, stdin, { signal, onBytes: (sent) => onProgress?.({ server, what: 'gets Node', share: sent / bytes }) })
+      await sendFile(path, stdin, {
+        signal,
+        onBytes: (sent) => onProgress?.({ server, what: 'gets Node', share: sent / bytes }),
+      })
     } catch {
       // The server took no more; what it says next, or ssh, tells why.
       signal.throwIfAborted()
@@ -88,14 +95,21 @@ export class Placing {
     const { server, destination } = this.#place
     const failure = sshFailure({ stderr, code: 0, destination, server })
     if (failure.code === 'server.disk_full') return failure
-    return new DployError('server.no_runtime', `The ${what} did not arrive whole on ${server}${stderr.trim() === '' ? '' : `: ${stderr.trim()}`}`, { where: server })
+    return new DployError(
+      'server.no_runtime',
+      `The ${what} did not arrive whole on ${server}${stderr.trim() === '' ? '' : `: ${stderr.trim()}`}`,
+      { where: server },
+    )
   }
 
   #cannot({ reason, details }: Extract<BootstrapLine, { kind: 'stop' }>, stderr: string): DployError {
     const { server, destination } = this.#place
-    if (reason === 'architecture') return new DployError('server.wrong_architecture', `${server} is ${details}`, { where: server })
+    if (reason === 'architecture')
+      return new DployError('server.wrong_architecture', `${server} is ${details}`, { where: server })
     const failure = sshFailure({ stderr, code: 0, destination, server })
     if (failure.code === 'server.disk_full') return failure
-    return new DployError('server.no_sudo', `${details} cannot be made on ${server}: ${stderr.trim()}`, { where: server })
+    return new DployError('server.no_sudo', `${details} cannot be made on ${server}: ${stderr.trim()}`, {
+      where: server,
+    })
   }
 }

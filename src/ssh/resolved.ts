@@ -29,7 +29,10 @@ let waiting: Asked[] = []
  * What `ssh -G` says of a destination, or what it complains of. Those that are asked for at the same time go to few shells: to start a program from
  * here holds everything else up for some 3 ms, which servers that are connected to do not have to wait for.
  */
-export function askResolved(destination: Destination, configFile: string | null): Promise<{ code: number; text: string }> {
+export function askResolved(
+  destination: Destination,
+  configFile: string | null,
+): Promise<{ code: number; text: string }> {
   const answer = Promise.withResolvers<{ code: number; text: string }>()
   if (waiting.length === 0) queueMicrotask(askAll)
   waiting.push({ destination, configFile, answer })
@@ -45,8 +48,15 @@ function askAll(): void {
 }
 
 async function ask(some: readonly Asked[]): Promise<void> {
-  const destinations = some.flatMap(({ destination: { user, port, host } }) => [user ?? '', port === null ? '' : String(port), host])
-  const child = spawn('sh', ['-c', script, 'dploy', some[0]!.configFile ?? '', ...destinations], { stdio: ['ignore', 'pipe', 'ignore'], env: { ...process.env, LC_ALL: 'C' } })
+  const destinations = some.flatMap(({ destination: { user, port, host } }) => [
+    user ?? '',
+    port === null ? '' : String(port),
+    host,
+  ])
+  const child = spawn('sh', ['-c', script, 'dploy', some[0]!.configFile ?? '', ...destinations], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+    env: { ...process.env, LC_ALL: 'C' },
+  })
   child.on('error', (error) => some.forEach(({ answer }) => answer.reject(error)))
   const lines = new LineReader(child.stdout)
   for (const { answer } of some) {

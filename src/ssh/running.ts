@@ -19,10 +19,17 @@ export interface Running {
 /** Starts ssh in a session of its own: Ctrl-C is for dploy, which may still need the connection to undo what it did. `pipes`: where its streams are if it may outlive this process. */
 export function startSsh(args: string[], pipes: string | null): Running {
   const options = { detached: true, env: environment() } as const
-  const lasting = pipes === null ? null : LastingStreams.create(pipes, (stdio) => spawn('ssh', args, { ...options, stdio }))
+  const lasting =
+    pipes === null ? null : LastingStreams.create(pipes, (stdio) => spawn('ssh', args, { ...options, stdio }))
   if (lasting) {
     const { streams, started } = lasting
-    return { child: started, stdin: streams.stdin, stdout: streams.stdout, lasting: streams, complaints: () => streams.complaints }
+    return {
+      child: started,
+      stdin: streams.stdin,
+      stdout: streams.stdout,
+      lasting: streams,
+      complaints: () => streams.complaints,
+    }
   }
   const child = spawn('ssh', args, { ...options, stdio: ['pipe', 'pipe', 'pipe'] })
   let said = ''

@@ -28,14 +28,19 @@ export const runtimeAddress = 'https://nodejs.org/dist/v{version}/node-v{version
 
 /** The address of an architecture's archive; null if servers are not to download. */
 export function addressOf(template: string, arch: Architecture): string | null {
-  return template === '' || template === 'none' ? null : template.replaceAll('{version}', version).replaceAll('{arch}', arch)
+  return template === '' || template === 'none'
+    ? null
+    : template.replaceAll('{version}', version).replaceAll('{arch}', arch)
 }
 
 /**
  * A gzip file of the runtime on this machine, to send to a server: made once and kept in the person's cache. Taken from
  * dploy's own packages where they have it for this architecture, else downloaded. Throws `server.no_runtime`.
  */
-export async function compressedRuntime(arch: Architecture, options: { template: string; signal: AbortSignal }): Promise<{ path: string; bytes: number }> {
+export async function compressedRuntime(
+  arch: Architecture,
+  options: { template: string; signal: AbortSignal },
+): Promise<{ path: string; bytes: number }> {
   const { sha256 } = runtimes[arch]
   const directory = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'dploy')
   const path = join(directory, `node-${sha256.slice(0, 32)}.gz`)
@@ -55,20 +60,44 @@ export async function compressedRuntime(arch: Architecture, options: { template:
   return { path, bytes: statSync(path).size }
 }
 
-async function download(arch: Architecture, part: string, options: { template: string; signal: AbortSignal }): Promise<void> {
+async function download(
+  arch: Architecture,
+  part: string,
+  options: { template: string; signal: AbortSignal },
+): Promise<void> {
   const address = addressOf(options.template, arch)
   const fix = 'Install Node 24 on the server, or set DPLOY_RUNTIME_URL to an address of it'
-  if (address === null) throw new DployError('server.no_runtime', `There is no Node for ${arch} on this machine, and none may be downloaded`, { fix })
+  if (address === null)
+    throw new DployError(
+      'server.no_runtime',
+      `There is no Node for ${arch} on this machine, and none may be downloaded`,
+      { fix },
+    )
   let digest: string
   try {
     const response = await fetch(address, { signal: AbortSignal.any([options.signal, AbortSignal.timeout(300_000)]) })
     if (!response.ok || !response.body) throw new Error(`it answered ${response.status}`)
-    digest = await compress(Readable.from(response.body as AsyncIterable<Uint8Array>).pipe(createGunzip()).pipe(new TarMember('bin/node')), part, options.signal)
+    digest = await compress(
+      Readable.from(response.body as AsyncIterable<Uint8Array>)
+        .pipe(createGunzip())
+        .pipe(new TarMember('bin/node')),
+      part,
+      options.signal,
+    )
   } catch (cause) {
     options.signal.throwIfAborted()
-    throw new DployError('server.no_runtime', `Node for ${arch} cannot be downloaded from ${address}: ${(cause as Error).message}`, { fix, cause })
+    throw new DployError(
+      'server.no_runtime',
+      `Node for ${arch} cannot be downloaded from ${address}: ${(cause as Error).message}`,
+      { fix, cause },
+    )
   }
-  if (digest !== runtimes[arch].sha256) throw new DployError('server.no_runtime', `What ${address} holds is not the Node that dploy knows (SHA-256 ${digest})`, { fix })
+  if (digest !== runtimes[arch].sha256)
+    throw new DployError(
+      'server.no_runtime',
+      `What ${address} holds is not the Node that dploy knows (SHA-256 ${digest})`,
+      { fix },
+    )
 }
 
 /** Writes a stream as gzip; answers the SHA-256 of what was in it. */
@@ -80,9 +109,16 @@ async function compress(content: Readable, path: string, signal: AbortSignal): P
 }
 
 /** Sends a file into a stream that stays open; `onBytes` is told how many were sent so far. */
-export async function sendFile(path: string, to: Writable, options: { signal: AbortSignal; onBytes: (sent: number) => void }): Promise<void> {
+export async function sendFile(
+  path: string,
+  to: Writable,
+  options: { signal: AbortSignal; onBytes: (sent: number) => void },
+): Promise<void> {
   let sent = 0
-  for await (const chunk of createReadStream(path, { highWaterMark: 256 * 1024, signal: options.signal }) as AsyncIterable<Buffer>) {
+  for await (const chunk of createReadStream(path, {
+    highWaterMark: 256 * 1024,
+    signal: options.signal,
+  }) as AsyncIterable<Buffer>) {
     if (!to.write(chunk)) await drained(to, options.signal)
     options.onBytes((sent += chunk.length))
   }

@@ -115,14 +115,23 @@ export class Ssh implements AsyncDisposable {
   }
 
   #begin(server: SshServer, signal: AbortSignal): Begun & { underWay: Promise<void> } {
-    const streams: AgentStreams = { incoming: new PassThrough(), outgoing: new EarlyStream((target) => this.#waiting.end(streams, target)), kept: null }
+    const streams: AgentStreams = {
+      incoming: new PassThrough(),
+      outgoing: new EarlyStream((target) => this.#waiting.end(streams, target)),
+      kept: null,
+    }
     const underWay = Promise.withResolvers<void>()
     const agent = this.#start(server, streams, signal, underWay.resolve)
     agent.catch(() => streams.incoming.end()).finally(underWay.resolve)
     return { carrier: streamCarrier(streams.incoming, streams.outgoing), agent, underWay: underWay.promise }
   }
 
-  async #start(server: SshServer, streams: AgentStreams, signal: AbortSignal, onUnderWay: () => void): Promise<SshAgent> {
+  async #start(
+    server: SshServer,
+    streams: AgentStreams,
+    signal: AbortSignal,
+    onUnderWay: () => void,
+  ): Promise<SshAgent> {
     const destination = readDestination(server.address ?? server.name)
     const waiting = this.#waiting.find(this.#aliasOf(server))
     // What is asked of ssh is whether the configuration still leads there, while the agent is spoken to.
@@ -133,8 +142,17 @@ export class Ssh implements AsyncDisposable {
       throw error
     })
     const bundle = (this.#bundle ??= agentBundle())
-    if (waiting && resuming && (await this.#waiting.settle(waiting, resuming, keyOf(config, (await bundle).sha256), streams))) {
-      return { user: waiting.user, access: waiting.access, refusal: waiting.refusal, ended: once(waiting.streams.stdout, 'close') }
+    if (
+      waiting &&
+      resuming &&
+      (await this.#waiting.settle(waiting, resuming, keyOf(config, (await bundle).sha256), streams))
+    ) {
+      return {
+        user: waiting.user,
+        access: waiting.access,
+        refusal: waiting.refusal,
+        ended: once(waiting.streams.stdout, 'close'),
+      }
     }
     signal.throwIfAborted()
     let asked = false
@@ -149,8 +167,16 @@ export class Ssh implements AsyncDisposable {
       } catch (error) {
         signal.throwIfAborted()
         if (!(error instanceof DployError)) throw error
-        if (error.code === 'ssh.closed_early' && attempt < patience.length) await delay(patience[attempt]! * (1 + Math.random()), undefined, { signal })
-        else if (!this.#options.interactive || !needsPerson(error) || asked || this.#declined.has(config.controlPath) || !(await this.#logIn(destination, config))) throw error
+        if (error.code === 'ssh.closed_early' && attempt < patience.length)
+          await delay(patience[attempt]! * (1 + Math.random()), undefined, { signal })
+        else if (
+          !this.#options.interactive ||
+          !needsPerson(error) ||
+          asked ||
+          this.#declined.has(config.controlPath) ||
+          !(await this.#logIn(destination, config))
+        )
+          throw error
         else asked = true
       } finally {
         endTurn()
@@ -159,20 +185,31 @@ export class Ssh implements AsyncDisposable {
   }
 
   /** Runs a command line there with something to read, over the shared connection. Throws as `sshFailure` says. */
-  async run(server: SshServer, commandLine: string, input: string, signal: AbortSignal): Promise<{ code: number; stdout: string; stderr: string }> {
+  async run(
+    server: SshServer,
+    commandLine: string,
+    input: string,
+    signal: AbortSignal,
+  ): Promise<{ code: number; stdout: string; stderr: string }> {
     const destination = readDestination(server.address ?? server.name)
     const config = await personConfig(destination, this.#configFile)
-    const child = spawn('ssh', [...this.#arguments(destination, ['-o', 'BatchMode=yes', ...config.sharing]), commandLine], { stdio: ['pipe', 'pipe', 'pipe'], detached: true, env: environment() })
+    const child = spawn(
+      'ssh',
+      [...this.#arguments(destination, ['-o', 'BatchMode=yes', ...config.sharing]), commandLine],
+      { stdio: ['pipe', 'pipe', 'pipe'], detached: true, env: environment() },
+    )
     this.#children.add(child)
     const abort = () => child.kill()
     signal.addEventListener('abort', abort, { once: true })
     const said = { stdout: '', stderr: '' }
-    for (const stream of ['stdout', 'stderr'] as const) child[stream].on('data', (chunk: Buffer) => (said[stream] = (said[stream] + chunk.toString()).slice(-20_000)))
+    for (const stream of ['stdout', 'stderr'] as const)
+      child[stream].on('data', (chunk: Buffer) => (said[stream] = (said[stream] + chunk.toString()).slice(-20_000)))
     child.stdin.on('error', () => {}).end(input)
     try {
       const [code] = (await once(child, 'close')) as [number | null]
       signal.throwIfAborted()
-      if (code === 255 || code === null) throw sshFailure({ stderr: said.stderr, code, destination, server: server.name, resolved: config })
+      if (code === 255 || code === null)
+        throw sshFailure({ stderr: said.stderr, code, destination, server: server.name, resolved: config })
       return { code, ...said }
     } finally {
       signal.removeEventListener('abort', abort)
@@ -215,8 +252,21 @@ export class Ssh implements AsyncDisposable {
   #arguments(destination: Destination, options: string[]): string[] {
     return [
       ...(this.#configFile === null ? [] : ['-F', this.#configFile]),
-      '-T', '-o', 'LogLevel=INFO', '-o', `ConnectTimeout=${connectTimeout}`, '-o', 'ServerAliveInterval=5', '-o', 'ServerAliveCountMax=3',
-      '-o', 'RemoteCommand=none', '-o', 'ClearAllForwardings=yes', ...options, ...destinationArguments(destination),
+      '-T',
+      '-o',
+      'LogLevel=INFO',
+      '-o',
+      `ConnectTimeout=${connectTimeout}`,
+      '-o',
+      'ServerAliveInterval=5',
+      '-o',
+      'ServerAliveCountMax=3',
+      '-o',
+      'RemoteCommand=none',
+      '-o',
+      'ClearAllForwardings=yes',
+      ...options,
+      ...destinationArguments(destination),
     ]
   }
 
@@ -224,7 +274,9 @@ export class Ssh implements AsyncDisposable {
   #logIn(destination: Destination, config: PersonConfig): Promise<boolean> {
     const asked = asking.then(async () => {
       if (await isOpen(config.controlPath)) return true
-      const child = spawn('ssh', [...this.#arguments(destination, config.sharing), 'exit 0'], { stdio: ['inherit', 'ignore', 'inherit'] })
+      const child = spawn('ssh', [...this.#arguments(destination, config.sharing), 'exit 0'], {
+        stdio: ['inherit', 'ignore', 'inherit'],
+      })
       this.#options.onQuestion?.(true)
       const [code] = (await once(child, 'exit').finally(() => this.#options.onQuestion?.(false))) as [number | null]
       if (code !== 0) this.#declined.add(config.controlPath)
@@ -239,12 +291,24 @@ export class Ssh implements AsyncDisposable {
     if (!needsVerbose(stderr)) return stderr
     const args = this.#arguments(destination, ['-v', '-o', 'BatchMode=yes', '-o', 'ControlPath=none'])
     return new Promise((resolve) => {
-      execFile('ssh', [...args, 'exit 0'], { env: environment(), timeout: connectTimeout * 1000, maxBuffer: 1024 * 1024 }, (error, _stdout, verbose) => resolve(error && verbose !== '' ? verbose : stderr))
+      execFile(
+        'ssh',
+        [...args, 'exit 0'],
+        { env: environment(), timeout: connectTimeout * 1000, maxBuffer: 1024 * 1024 },
+        (error, _stdout, verbose) => resolve(error && verbose !== '' ? verbose : stderr),
+      )
     })
   }
 
-  async #run({ server, destination, config, bundle, streams }: Attempt, signal: AbortSignal, onLogin: () => void): Promise<SshAgent> {
-    const args = [...this.#arguments(destination, ['-o', 'BatchMode=yes', ...config.sharing]), bootstrapCommand((await bundle).sha256)]
+  async #run(
+    { server, destination, config, bundle, streams }: Attempt,
+    signal: AbortSignal,
+    onLogin: () => void,
+  ): Promise<SshAgent> {
+    const args = [
+      ...this.#arguments(destination, ['-o', 'BatchMode=yes', ...config.sharing]),
+      bootstrapCommand((await bundle).sha256),
+    ]
     const pipes = await this.#waiting.pipes()
     signal.throwIfAborted()
     const running = startSsh(args, pipes)
@@ -258,7 +322,14 @@ export class Ssh implements AsyncDisposable {
     streams.outgoing.attach(stdin)
     const abort = () => child.kill()
     signal.addEventListener('abort', abort, { once: true })
-    const placing = new Placing({ server: server.name, destination, stdin, bundle: await bundle, signal, ...this.#options })
+    const placing = new Placing({
+      server: server.name,
+      destination,
+      stdin,
+      bundle: await bundle,
+      signal,
+      ...this.#options,
+    })
     let refusal: string | null = null
     let placed = false
     try {
@@ -270,10 +341,20 @@ export class Ssh implements AsyncDisposable {
           if (lines.overlong) greeting.take(null, false)
           await ended
           signal.throwIfAborted()
-          if (greeting.problem !== null) throw new DployError('ssh.failed', `${config.hostname} ${greeting.problem}`, { where: server.name, fix: `Try by hand: ssh ${typedDestination(destination, this.#configFile)} true` })
+          if (greeting.problem !== null)
+            throw new DployError('ssh.failed', `${config.hostname} ${greeting.problem}`, {
+              where: server.name,
+              fix: `Try by hand: ssh ${typedDestination(destination, this.#configFile)} true`,
+            })
           const code = child.exitCode ?? child.signalCode
           const stderr = running.complaints()
-          throw sshFailure({ stderr: code === 255 ? await this.#explain(destination, stderr) : stderr, code, destination, server: server.name, resolved: config })
+          throw sshFailure({
+            stderr: code === 255 ? await this.#explain(destination, stderr) : stderr,
+            code,
+            destination,
+            server: server.name,
+            resolved: config,
+          })
         }
         onLogin()
         const line = readBootstrapLine(text)
@@ -282,7 +363,12 @@ export class Ssh implements AsyncDisposable {
           streams.outgoing.settle(placed)
           lines.rest().pipe(streams.incoming)
           const agent = { user: line.user, access: line.access, refusal }
-          if (lasting) this.#waiting.started({ key: keyOf(config, (await bundle).sha256), alias: this.#aliasOf(server), streams: lasting, ...agent }, child, streams)
+          if (lasting)
+            this.#waiting.started(
+              { key: keyOf(config, (await bundle).sha256), alias: this.#aliasOf(server), streams: lasting, ...agent },
+              child,
+              streams,
+            )
           return { ...agent, ended }
         }
         if (line?.kind === 'sudo') refusal = line.why

@@ -74,7 +74,12 @@ export class WaitingAgents {
   }
 
   /** Whether an agent that was spoken to answers and is the one that is wanted, by its key. If it is not it is given up. */
-  async settle(agent: KeptAgent, speaking: Promise<LineReader | null>, key: string, streams: AgentStreams): Promise<boolean> {
+  async settle(
+    agent: KeptAgent,
+    speaking: Promise<LineReader | null>,
+    key: string,
+    streams: AgentStreams,
+  ): Promise<boolean> {
     const lines = await speaking
     if (lines === null || agent.key !== key) {
       agent.streams.close()
@@ -108,7 +113,9 @@ export class WaitingAgents {
 
   /** Leaves those that can wait. Answers the processes that run on for them. */
   async leave(): Promise<ChildProcess[]> {
-    const said = await Promise.all([...this.#left].map(async ([agent, gone]) => ((await gone) ? agent : agent.streams.close())))
+    const said = await Promise.all(
+      [...this.#left].map(async ([agent, gone]) => ((await gone) ? agent : agent.streams.close())),
+    )
     const agents = said.filter((agent) => agent !== undefined)
     this.#kept?.leave(agents, this.#seconds)
     // Nobody waits for the end of an ssh that another command started: whatever became of it, it ends, or this process would not.

@@ -51,7 +51,8 @@ function Pages() {
   const who = useSyncExternalStore(session.subscribe, () => session.who)
   useEffect(() => void session.look(), [])
   if (who === undefined) return <Skeleton lines={4} />
-  if (who === null) return location.pathname === '/setup' || location.pathname === '/invitation' ? <OneUseLink /> : <SignIn />
+  if (who === null)
+    return location.pathname === '/setup' || location.pathname === '/invitation' ? <OneUseLink /> : <SignIn />
   return (
     <BrowserRouter>
       <Suspense fallback={<Skeleton lines={4} />}>
@@ -79,7 +80,14 @@ function Pages() {
               <Route path="webhooks" element={<Webhooks />} />
               <Route path="audit" element={<Audit />} />
             </Route>
-            <Route path="*" element={<Empty page title="There is no such page">The address may have been cut when it was copied.</Empty>} />
+            <Route
+              path="*"
+              element={
+                <Empty page title="There is no such page">
+                  The address may have been cut when it was copied.
+                </Empty>
+              }
+            />
           </Route>
         </Routes>
       </Suspense>

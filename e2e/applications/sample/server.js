@@ -29,7 +29,11 @@ const server = createServer(async (request, response) => {
   if (pathname === '/healthz') return health(response)
   if (behaviour.answerMilliseconds) await delay(behaviour.answerMilliseconds)
   if (request.method === 'POST') return echo(request, response)
-  if (pathname === '/environment') return json(response, Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(PATH|HOME)$/.test(name))))
+  if (pathname === '/environment')
+    return json(
+      response,
+      Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(PATH|HOME)$/.test(name))),
+    )
   json(response, identity)
 })
 
@@ -44,7 +48,9 @@ process.on('SIGTERM', () => {
 })
 
 await delay(behaviour.bootMilliseconds ?? 0)
-server.listen(Number(process.env.PORT ?? 3000), process.env.HOST ?? '0.0.0.0', () => console.log(`sample ${identity.version} listens on port ${server.address().port}`))
+server.listen(Number(process.env.PORT ?? 3000), process.env.HOST ?? '0.0.0.0', () =>
+  console.log(`sample ${identity.version} listens on port ${server.address().port}`),
+)
 
 function health(response) {
   if (behaviour.neverHealthy) {

@@ -18,7 +18,10 @@ let dying = false
 const server = http.createServer((request, response) => {
   response.setHeader('x-release', process.env.DPLOY_RELEASE ?? '')
   if (request.url === '/healthz') {
-    const ill = word('unhealthy') === 'unhealthy' || word('unhealthy') === `unhealthy=${process.env.DPLOY_SERVER}` || (word('needs') && !existsSync(word('needs').split('=')[1]))
+    const ill =
+      word('unhealthy') === 'unhealthy' ||
+      word('unhealthy') === `unhealthy=${process.env.DPLOY_SERVER}` ||
+      (word('needs') && !existsSync(word('needs').split('=')[1]))
     response.statusCode = ill ? 500 : 200
     response.end(response.statusCode === 200 ? 'ok\n' : 'not ok\n')
     if (response.statusCode === 200 && number('dies') !== null && !dying) {
@@ -29,7 +32,8 @@ const server = http.createServer((request, response) => {
   }
   if (word('fails') && Math.random() < number('fails')) response.statusCode = 500
   if (request.method === 'POST') return request.pipe(response)
-  const answer = () => response.end(`${text.split(/\s+/)[0]} release ${process.env.DPLOY_RELEASE} on ${process.env.DPLOY_SERVER}\n`)
+  const answer = () =>
+    response.end(`${text.split(/\s+/)[0]} release ${process.env.DPLOY_RELEASE} on ${process.env.DPLOY_SERVER}\n`)
   if (word('takes')) setTimeout(answer, number('takes'))
   else answer()
 })

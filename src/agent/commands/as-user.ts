@@ -21,7 +21,11 @@ const setpriv = '/usr/bin/setpriv'
  * A program as another user runs it: from root by setpriv(1), which takes over that user's groups too; from anybody else by
  * `sudo -n`, which never asks and says on standard error why it refuses. Throws `server.user_unknown`.
  */
-export function asUser(program: Program, env: Readonly<Record<string, string>>, options: { user: string | undefined; sudo: boolean }): Program & { env: Record<string, string> } {
+export function asUser(
+  program: Program,
+  env: Readonly<Record<string, string>>,
+  options: { user: string | undefined; sudo: boolean },
+): Program & { env: Record<string, string> } {
   const self = process.getuid?.() ?? 0
   const wanted = options.user ?? (options.sudo ? 'root' : undefined)
   if (wanted === undefined) return { ...program, env: { ...env } }
@@ -30,7 +34,11 @@ export function asUser(program: Program, env: Readonly<Record<string, string>>, 
   const own = { ...env, HOME: account.home, USER: account.name, LOGNAME: account.name }
   if (account.uid === self) return { ...program, env: own }
   if (self === 0 && existsSync(setpriv)) {
-    return { file: setpriv, args: [`--reuid=${account.uid}`, `--regid=${account.gid}`, '--init-groups', '--', program.file, ...program.args], env: own }
+    return {
+      file: setpriv,
+      args: [`--reuid=${account.uid}`, `--regid=${account.gid}`, '--init-groups', '--', program.file, ...program.args],
+      env: own,
+    }
   }
   return { file: 'sudo', args: ['-n', '-u', account.name, '--', program.file, ...program.args], env: { ...env } }
 }
@@ -39,7 +47,8 @@ export function asUser(program: Program, env: Readonly<Record<string, string>>, 
 export function accountOf(wanted: string | number): Account | null {
   for (const line of readFileSync('/etc/passwd', 'utf8').split('\n')) {
     const [name, , uid, gid, , home, shell] = line.split(':')
-    if (name === wanted || Number(uid) === wanted) return { name: name!, uid: Number(uid), gid: Number(gid), home: home || '/', shell: shell || '/bin/sh' }
+    if (name === wanted || Number(uid) === wanted)
+      return { name: name!, uid: Number(uid), gid: Number(gid), home: home || '/', shell: shell || '/bin/sh' }
   }
   return null
 }

@@ -15,14 +15,24 @@ export function currentRelease(root: string, directory: string): CurrentRelease 
   const path = below(root, directory)
   try {
     const number = /^releases\/(\d+)$/.exec(readlinkSync(join(path, 'current')))?.[1]
-    return { directory: path, spec: number === undefined ? null : releaseSpecSchema.parse(JSON.parse(readFileSync(join(path, '.dploy/releases', `${number}.json`), 'utf8'))) }
+    return {
+      directory: path,
+      spec:
+        number === undefined
+          ? null
+          : releaseSpecSchema.parse(JSON.parse(readFileSync(join(path, '.dploy/releases', `${number}.json`), 'utf8'))),
+    }
   } catch {
     return { directory: path, spec: null }
   }
 }
 
 /** The environment in which a person's command runs: a plain one, with the variables of the release that serves. */
-export function commandEnvironment(place: { application: string; environment: string }, server: string, spec: ReleaseSpec | null): Record<string, string> {
+export function commandEnvironment(
+  place: { application: string; environment: string },
+  server: string,
+  spec: ReleaseSpec | null,
+): Record<string, string> {
   return {
     PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
     LANG: 'C.UTF-8',

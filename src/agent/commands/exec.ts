@@ -51,7 +51,9 @@ export async function runExec(options: ExecOptions): Promise<ExecResult> {
   const began = performance.now()
   const cwd = directoryOr(options.cwd, options.fallback)
   const { terminal } = options
-  const { file, args, env } = terminal ? terminalOfUser(terminal, options) : asUser(programOf(options.command), options.env, options)
+  const { file, args, env } = terminal
+    ? terminalOfUser(terminal, options)
+    : asUser(programOf(options.command), options.env, options)
   const child = spawn(file, args, { cwd, env, detached: true, stdio: [terminal ? 'pipe' : 'ignore', 'pipe', 'pipe'] })
   if (terminal) takeInput(child, options)
   // A terminal ends with the program that made it, whoever runs in it.
@@ -67,11 +69,21 @@ export async function runExec(options: ExecOptions): Promise<ExecResult> {
   stop.promise.catch(() => {})
   const abort = () => stop.reject(signal.reason)
   signal.addEventListener('abort', abort, { once: true })
-  const late = () => stop.reject(new DployError('command.timeout', `It did not end within ${formatDuration(options.timeout!)}`, { fix: 'Give it longer: --timeout' }))
+  const late = () =>
+    stop.reject(
+      new DployError('command.timeout', `It did not end within ${formatDuration(options.timeout!)}`, {
+        fix: 'Give it longer: --timeout',
+      }),
+    )
   const timer = options.timeout === null ? null : setTimeout(late, options.timeout)
   let interrupted: Promise<unknown> | null = null
   session.onInterrupt = () => void (interrupted ??= interruptGroup(child, exited, send))
-  const output = readOutput(child, otherUser === null ? options : { ...options, emit: (stream, bytes) => (words.hear(stream, bytes), options.emit(stream, bytes)) })
+  const output = readOutput(
+    child,
+    otherUser === null
+      ? options
+      : { ...options, emit: (stream, bytes) => (words.hear(stream, bytes), options.emit(stream, bytes)) },
+  )
   try {
     const result = await Promise.race([exited, stop.promise])
     await interrupted
@@ -97,11 +109,15 @@ function programOf(command: PersonCommand | null): Program {
 }
 
 /** The user's shell in a terminal. Who is not root reaches another user by sudo within it, so that the terminal stays their own. */
-function terminalOfUser(terminal: TerminalSize & { kind: string }, { user, sudo, env }: ExecOptions): Program & { env: Record<string, string> } {
+function terminalOfUser(
+  terminal: TerminalSize & { kind: string },
+  { user, sudo, env }: ExecOptions,
+): Program & { env: Record<string, string> } {
   const self = process.getuid?.() ?? 0
   const wanted = user ?? (sudo ? 'root' : undefined)
   const account = accountOf(wanted ?? self)
-  if (wanted !== undefined && !account) throw new DployError('server.user_unknown', `There is no user ${wanted} on this server`)
+  if (wanted !== undefined && !account)
+    throw new DployError('server.user_unknown', `There is no user ${wanted} on this server`)
   const bySudo = self !== 0 && wanted !== undefined && account?.uid !== self
   const shell = bySudo ? '/bin/sh' : (account?.shell ?? '/bin/sh')
   const program = asUser(terminalProgram(), env, bySudo ? { user: undefined, sudo: false } : { user: wanted, sudo })
@@ -113,7 +129,10 @@ function takeInput(child: ChildProcess, options: ExecOptions): void {
   const { session } = options
   const input = child.stdin!
   input.on('error', () => {})
-  session.onInput = (bytes) => (input.destroyed || input.write(bytes) ? Promise.resolve() : Promise.race([once(input, 'drain'), once(input, 'close')]).then(() => {}))
+  session.onInput = (bytes) =>
+    input.destroyed || input.write(bytes)
+      ? Promise.resolve()
+      : Promise.race([once(input, 'drain'), once(input, 'close')]).then(() => {})
   session.onEnd = () => void input.end()
   // One after the other: of two sizes, the later is to stay.
   let turn = Promise.resolve()
@@ -145,8 +164,11 @@ function readOutput(child: ChildProcess, options: ExecOptions): { finished(): Pr
   return {
     async finished() {
       const from = performance.now()
-      for (let open = true; open; ) {
-        open = await Promise.race([closed.then(() => false), new Promise<true>((resolve) => setTimeout(resolve, 20, true))])
+      for (let open = true; open;) {
+        open = await Promise.race([
+          closed.then(() => false),
+          new Promise<true>((resolve) => setTimeout(resolve, 20, true)),
+        ])
         if (sending === 0 && performance.now() - Math.max(from, heard) > quiet) return
       }
     },
@@ -170,10 +192,18 @@ async function interruptGroup(child: ChildProcess, exited: Promise<unknown>, sen
   await endGroup(child.pid, 'SIGTERM', grace, send)
 }
 
-async function notStarted(error: NodeJS.ErrnoException, file: string, options: ExecOptions, began: number): Promise<ExecResult> {
+async function notStarted(
+  error: NodeJS.ErrnoException,
+  file: string,
+  options: ExecOptions,
+  began: number,
+): Promise<ExecResult> {
   if (error.code !== 'ENOENT' && error.code !== 'EACCES') throw error
   if (file === 'sudo') throw refused(options.user ?? 'root', 'there is no sudo on this server')
-  await options.emit('stderr', Buffer.from(`dploy: ${file}: ${error.code === 'ENOENT' ? 'there is no such program' : 'it cannot be executed'}\n`))
+  await options.emit(
+    'stderr',
+    Buffer.from(`dploy: ${file}: ${error.code === 'ENOENT' ? 'there is no such program' : 'it cannot be executed'}\n`),
+  )
   return { code: error.code === 'ENOENT' ? 127 : 126, signal: null, ms: performance.now() - began }
 }
 

@@ -1,5 +1,16 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { closeSync, fchmodSync, fstatSync, fsyncSync, openSync, readSync, renameSync, rmSync, statSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  fchmodSync,
+  fstatSync,
+  fsyncSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { DployError } from '../../protocol/errors.ts'
 import type { Session } from './session.ts'
@@ -39,7 +50,7 @@ export async function receiveFile(options: ReceiveOptions): Promise<{ path: stri
     session.onInput = async (chunk) => {
       try {
         writing(path, () => {
-          for (let done = 0; done < chunk.length; ) done += writeSync(file, chunk, done)
+          for (let done = 0; done < chunk.length;) done += writeSync(file, chunk, done)
         })
         hash.update(chunk)
         bytes += chunk.length
@@ -82,7 +93,12 @@ export async function sendFile(options: SendOptions): Promise<{ size: number; mo
   const file = reading(path, () => openSync(path, 'r'))
   try {
     const stat = fstatSync(file)
-    if (!stat.isFile()) throw new DployError('file.unreadable', `${path} is ${stat.isDirectory() ? 'a directory' : 'no regular file'}`, stat.isDirectory() ? { fix: 'Pack it first: dploy exec --on SERVER -- tar czf /tmp/it.tgz DIRECTORY' } : {})
+    if (!stat.isFile())
+      throw new DployError(
+        'file.unreadable',
+        `${path} is ${stat.isDirectory() ? 'a directory' : 'no regular file'}`,
+        stat.isDirectory() ? { fix: 'Pack it first: dploy exec --on SERVER -- tar czf /tmp/it.tgz DIRECTORY' } : {},
+      )
     const hash = createHash('sha256')
     let size = 0
     for (;;) {
@@ -107,7 +123,8 @@ function targetOf({ root, path, name }: ReceiveOptions): string {
   const stat = statSync(target, { throwIfNoEntry: false })
   if (stat?.isDirectory()) {
     const within = join(target, name)
-    if (statSync(within, { throwIfNoEntry: false })?.isDirectory()) throw new DployError('file.unwritable', `${within} is a directory`)
+    if (statSync(within, { throwIfNoEntry: false })?.isDirectory())
+      throw new DployError('file.unwritable', `${within} is a directory`)
     return within
   }
   if (path.endsWith('/')) throw new DployError('file.unwritable', `There is no directory ${path}`)
@@ -117,7 +134,8 @@ function targetOf({ root, path, name }: ReceiveOptions): string {
 
 /** A path as people on the server mean it: below the agent's root, which is `/` but in a demo. */
 function inside(root: string, path: string): string {
-  if (path.split('/').includes('..')) throw new DployError('path.unsafe', `The path ${JSON.stringify(path)} leads upwards`)
+  if (path.split('/').includes('..'))
+    throw new DployError('path.unsafe', `The path ${JSON.stringify(path)} leads upwards`)
   return resolve(root, `.${path}`)
 }
 
@@ -130,7 +148,8 @@ function writing<T>(path: string, work: () => T): T {
     return work()
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
-    if (code === 'ENOSPC' || code === 'EDQUOT') throw new DployError('server.disk_full', `There is no room for ${path}`, { cause: error })
+    if (code === 'ENOSPC' || code === 'EDQUOT')
+      throw new DployError('server.disk_full', `There is no room for ${path}`, { cause: error })
     throw new DployError('file.unwritable', `${path} cannot be written: ${message}`, { cause: error })
   }
 }

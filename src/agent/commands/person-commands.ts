@@ -64,7 +64,13 @@ export class PersonCommands {
   sendFile(params: AgentParams<'send_file'>, call: CallContext): Promise<AgentResult<'send_file'>> {
     return this.#run(async () => {
       using session = this.#sessions.open(params.session, params.window)
-      return await sendFile({ ...params, root: this.#options.root, session, signal: call.signal, emit: (size, bytes) => call.emit({ size }, bytes) })
+      return await sendFile({
+        ...params,
+        root: this.#options.root,
+        session,
+        signal: call.signal,
+        emit: (size, bytes) => call.emit({ size }, bytes),
+      })
     })
   }
 

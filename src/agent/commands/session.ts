@@ -46,7 +46,11 @@ export class Session implements Disposable {
 
   /** Throws `command.refused` for a message that came before, or out of order. */
   async receive(message: SessionMessage, body: Uint8Array): Promise<void> {
-    if (message.sequence !== this.#last + 1) throw new DployError('command.refused', `The command is refused: message ${message.sequence} of its session comes after ${this.#last}`)
+    if (message.sequence !== this.#last + 1)
+      throw new DployError(
+        'command.refused',
+        `The command is refused: message ${message.sequence} of its session comes after ${this.#last}`,
+      )
     this.#last = message.sequence
     this.#credit += message.credit
     if (this.#credit > 0) for (const resume of this.#waiting.splice(0)) resume()
@@ -68,7 +72,8 @@ export class Sessions {
 
   /** Throws `command.refused` if one of this name is open: a name is used once. */
   open(name: string, window: number): Session {
-    if (this.#open.has(name)) throw new DployError('command.refused', 'The command is refused: its session is open already')
+    if (this.#open.has(name))
+      throw new DployError('command.refused', 'The command is refused: its session is open already')
     const session = new Session(window, () => this.#open.delete(name))
     this.#open.set(name, session)
     return session

@@ -48,12 +48,32 @@ export function asSudoUser(user: string): SignalGroup {
       // None of them is this one's.
     }
     const allowed = await new Promise<boolean>((resolve) => {
-      const child = spawn('sudo', ['-n', '-u', user, '--', '/bin/sh', '-c', 'kill -s "$1" -- "-$2"', 'dploy', signal.slice('SIG'.length), String(group)], { stdio: 'ignore' })
+      const child = spawn(
+        'sudo',
+        [
+          '-n',
+          '-u',
+          user,
+          '--',
+          '/bin/sh',
+          '-c',
+          'kill -s "$1" -- "-$2"',
+          'dploy',
+          signal.slice('SIG'.length),
+          String(group),
+        ],
+        { stdio: 'ignore' },
+      )
       child.once('error', () => resolve(false)).once('exit', (code) => resolve(code === 0))
     })
     if (signal !== 'SIGKILL' || allowed) return true
     await delay(settling)
-    if (groupLives(group)) throw new DployError('server.no_sudo', `What it started runs on: ${userInfo().username} may not end processes of ${user}`, { fix: `End it there as ${user}: kill -s KILL -- -${group}` })
+    if (groupLives(group))
+      throw new DployError(
+        'server.no_sudo',
+        `What it started runs on: ${userInfo().username} may not end processes of ${user}`,
+        { fix: `End it there as ${user}: kill -s KILL -- -${group}` },
+      )
     return true
   }
 }

@@ -15,7 +15,8 @@ const begin = `stty cols "$DPLOY_COLUMNS" rows "$DPLOY_ROWS" echo
 user=$DPLOY_SUDO; SHELL=$DPLOY_SHELL; export SHELL; unset DPLOY_COLUMNS DPLOY_ROWS DPLOY_SHELL DPLOY_SUDO
 if [ -n "$user" ]; then exec sudo -n -u "$user" -i; fi
 exec "$SHELL" -l`
-const pythonBegin = 'import os, pty, sys\nstatus = pty.spawn(["/bin/sh", "-c", sys.argv[1]])\nsys.exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))'
+const pythonBegin =
+  'import os, pty, sys\nstatus = pty.spawn(["/bin/sh", "-c", sys.argv[1]])\nsys.exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))'
 
 /**
  * A program that makes a terminal, with the user's shell in it, and carries it over its standard input and output. Node has
@@ -27,11 +28,18 @@ export function terminalProgram(where: readonly string[] = directories): Program
   if (script !== null) return { file: script, args: ['-q', '-f', '-e', '-c', begin, '/dev/null'] }
   const python = find('python3', where)
   if (python !== null) return { file: python, args: ['-c', pythonBegin, begin] }
-  throw new DployError('shell.no_terminal', 'This server has neither script(1) of util-linux nor python3, one of which is needed to make a terminal')
+  throw new DployError(
+    'shell.no_terminal',
+    'This server has neither script(1) of util-linux nor python3, one of which is needed to make a terminal',
+  )
 }
 
 /** `sudo`: the user that is reached only by sudo(8), within the terminal. */
-export function terminalEnvironment(terminal: TerminalSize & { kind: string }, shell: string, sudo: string | undefined): Record<string, string> {
+export function terminalEnvironment(
+  terminal: TerminalSize & { kind: string },
+  shell: string,
+  sudo: string | undefined,
+): Record<string, string> {
   return {
     TERM: terminal.kind,
     // script(1) runs its command by this one.
@@ -50,9 +58,13 @@ export function terminalEnvironment(terminal: TerminalSize & { kind: string }, s
 export function terminalOf(pid: number): string | null {
   for (const child of childrenOf(pid)) {
     const stat = read(`/proc/${child}/stat`)
-    const [, , , session, tty] = stat.slice(stat.lastIndexOf(')') + 2).split(' ').map(Number)
+    const [, , , session, tty] = stat
+      .slice(stat.lastIndexOf(')') + 2)
+      .split(' ')
+      .map(Number)
     const major = (tty! >> 8) & 0xfff
-    if (session === child && major >= 136 && major <= 143) return `/dev/pts/${(major - 136) * 256 + (((tty! >> 12) & 0xfff00) | (tty! & 0xff))}`
+    if (session === child && major >= 136 && major <= 143)
+      return `/dev/pts/${(major - 136) * 256 + (((tty! >> 12) & 0xfff00) | (tty! & 0xff))}`
     const below = terminalOf(child)
     if (below !== null) return below
   }
@@ -66,7 +78,9 @@ export function resizeProgram(device: string, size: TerminalSize): Program {
 
 /** Runs it and waits; that it failed matters to nobody, since the terminal may have ended meanwhile. */
 export function runQuietly(program: Program, env: Readonly<Record<string, string>>): Promise<void> {
-  return new Promise((resolve) => execFile(program.file, program.args, { env: { ...env }, timeout: 5_000 }, () => resolve()))
+  return new Promise((resolve) =>
+    execFile(program.file, program.args, { env: { ...env }, timeout: 5_000 }, () => resolve()),
+  )
 }
 
 function find(name: string, where: readonly string[]): string | null {

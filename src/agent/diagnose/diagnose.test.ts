@@ -15,13 +15,23 @@ const signal = new AbortController().signal
 async function listen(server: Server): Promise<AsyncDisposable & { port: number }> {
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  return { port: (server.address() as AddressInfo).port, [Symbol.asyncDispose]: async () => void (await new Promise((resolve) => server.close(resolve))) }
+  return {
+    port: (server.address() as AddressInfo).port,
+    [Symbol.asyncDispose]: async () => void (await new Promise((resolve) => server.close(resolve))),
+  }
 }
 
 test('asking makes nothing, and finds the nearest directory that is there', async () => {
   const root = mkdtempSync(join(tmpdir(), 'dploy-diagnose-'))
   try {
-    const params = { application: 'shop', environment: 'production', directory: '/srv/shop', ports: [], ask: null, patience: 0 }
+    const params = {
+      application: 'shop',
+      environment: 'production',
+      directory: '/srv/shop',
+      ports: [],
+      ask: null,
+      patience: 0,
+    }
     const found = await diagnose({ params, root, stateDirectory: root, service: null, signal })
     assert.equal(found.directory.path, join(root, 'srv/shop'))
     assert.equal(found.directory.nearest, root)
@@ -32,7 +42,10 @@ test('asking makes nothing, and finds the nearest directory that is there', asyn
     assert.match(found.platform, /^linux-/)
     mkdirSync(join(root, 'srv'))
     writeFileSync(join(root, 'srv/shop'), '')
-    assert.equal((await diagnose({ params, root, stateDirectory: root, service: null, signal })).directory.problem, 'ENOTDIR')
+    assert.equal(
+      (await diagnose({ params, root, stateDirectory: root, service: null, signal })).directory.problem,
+      'ENOTDIR',
+    )
   } finally {
     rmSync(root, { recursive: true, force: true })
   }
@@ -47,7 +60,11 @@ test('knows who listens on a port, and whether it is ours', async () => {
   assert.equal(other?.ours, false)
   assert.match(other!.command, /node/)
   assert.equal(portOwner(server.port, { ...stranger, directory: process.cwd() })?.ours, true)
-  assert.equal(portOwner(server.port, { ...stranger, pids: [process.ppid] })?.ours, true, 'what the service started is the service')
+  assert.equal(
+    portOwner(server.port, { ...stranger, pids: [process.ppid] })?.ours,
+    true,
+    'what the service started is the service',
+  )
   assert.equal(portOwner(1, stranger), null)
 })
 
@@ -79,7 +96,11 @@ test('measures how long an idle connection is kept', async () => {
 test('believes what Node announces', async () => {
   const http = createHttp({ keepAliveTimeout: 5_000 }, (_request, response) => response.end('ok'))
   await using server = await listen(http)
-  assert.deepEqual(await measureKeepAlive({ port: server.port, path: '/', host: null, patience: 10_000, signal }), { port: server.port, ms: 5_000, announced: true })
+  assert.deepEqual(await measureKeepAlive({ port: server.port, path: '/', host: null, patience: 10_000, signal }), {
+    port: server.port,
+    ms: 5_000,
+    announced: true,
+  })
   http.closeAllConnections()
 })
 

@@ -40,7 +40,12 @@ export async function diagnose(options: DiagnoseOptions): Promise<Diagnosis> {
   return {
     current: current.spec?.number ?? null,
     service: service && { state: service.state, release: service.release },
-    directory: { path: current.directory, nearest, problem: writeProblem(nearest), foreign: foreignRelease(current, params) },
+    directory: {
+      path: current.directory,
+      nearest,
+      problem: writeProblem(nearest),
+      foreign: foreignRelease(current, params),
+    },
     disks: [nearest, stateDirectory].map(diskOf),
     release: sizeOf(current),
     user: { name: accountOf(uid)?.name ?? String(uid), uid, sudo },
@@ -56,8 +61,13 @@ function nearestExisting(path: string): string {
 }
 
 /** What serves in the directory, if it is another application's or another environment's. */
-function foreignRelease({ spec }: CurrentRelease, place: { application: string; environment: string }): Diagnosis['directory']['foreign'] {
-  return spec !== null && isForeign(spec, place) ? { application: spec.application, environment: spec.environment, release: spec.number } : null
+function foreignRelease(
+  { spec }: CurrentRelease,
+  place: { application: string; environment: string },
+): Diagnosis['directory']['foreign'] {
+  return spec !== null && isForeign(spec, place)
+    ? { application: spec.application, environment: spec.environment, release: spec.number }
+    : null
 }
 
 /** Why nothing can be made in a directory: access(2) says so for permissions, read-only file systems and the immutable flag. */
@@ -80,7 +90,10 @@ function sizeOf({ directory, spec }: CurrentRelease): { bytes: number; files: nu
   if (!spec) return { bytes: 0, files: 0 }
   try {
     const { entries } = decodeManifest(readFileSync(join(directory, '.dploy/manifests', spec.artifact), 'utf8'))
-    return { bytes: entries.reduce((sum, entry) => sum + (entry.kind === 'file' ? entry.size : 0), 0), files: entries.length }
+    return {
+      bytes: entries.reduce((sum, entry) => sum + (entry.kind === 'file' ? entry.size : 0), 0),
+      files: entries.length,
+    }
   } catch {
     return { bytes: 0, files: 0 }
   }
@@ -96,5 +109,12 @@ function glibcVersion(): string | null {
 }
 
 function mayBecomeRoot(): Promise<boolean> {
-  return new Promise((resolve) => execFile('sudo', ['-n', 'true'], { timeout: 5_000, env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' } }, (error) => resolve(error === null)))
+  return new Promise((resolve) =>
+    execFile(
+      'sudo',
+      ['-n', 'true'],
+      { timeout: 5_000, env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' } },
+      (error) => resolve(error === null),
+    ),
+  )
 }

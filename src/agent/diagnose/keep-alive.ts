@@ -31,7 +31,11 @@ export function measureKeepAlive(options: KeepAliveOptions): Promise<Diagnosis['
     const timer = setTimeout(abort, patience)
     signal.addEventListener('abort', abort, { once: true })
     socket.on('error', () => done(null))
-    socket.on('connect', () => socket.write(`GET ${path} HTTP/1.1\r\nHost: ${host ?? `localhost:${port}`}\r\nUser-Agent: dploy doctor\r\nConnection: keep-alive\r\n\r\n`))
+    socket.on('connect', () =>
+      socket.write(
+        `GET ${path} HTTP/1.1\r\nHost: ${host ?? `localhost:${port}`}\r\nUser-Agent: dploy doctor\r\nConnection: keep-alive\r\n\r\n`,
+      ),
+    )
     socket.on('data', (chunk: Buffer) => {
       quiet = performance.now()
       if (head.includes('\r\n\r\n') || head.length > 100_000) return
@@ -48,9 +52,14 @@ export function measureKeepAlive(options: KeepAliveOptions): Promise<Diagnosis['
 /** What the head of an answer says of its connection: milliseconds that it stays open, or that it ends now. Pure. */
 export function announcedIn(head: string): number | 'closes' | null {
   const [status = '', ...lines] = head.slice(0, head.indexOf('\r\n\r\n')).split('\r\n')
-  const field = (name: string) => lines.find((line) => line.toLowerCase().startsWith(`${name}:`))?.slice(name.length + 1).trim() ?? ''
+  const field = (name: string) =>
+    lines
+      .find((line) => line.toLowerCase().startsWith(`${name}:`))
+      ?.slice(name.length + 1)
+      .trim() ?? ''
   const connection = field('connection').toLowerCase()
-  if (/\bclose\b/.test(connection) || (status.startsWith('HTTP/1.0') && !/\bkeep-alive\b/.test(connection))) return 'closes'
+  if (/\bclose\b/.test(connection) || (status.startsWith('HTTP/1.0') && !/\bkeep-alive\b/.test(connection)))
+    return 'closes'
   const seconds = /\btimeout=(\d+)/.exec(field('keep-alive'))?.[1]
   return seconds === undefined ? null : Number(seconds) * 1000
 }

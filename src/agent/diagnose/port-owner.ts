@@ -24,7 +24,8 @@ export function portOwner(port: number, own: OwnService): Owner | null {
   const holders = holdersOf(new Set(sockets.map(({ inode }) => `socket:[${inode}]`)))
   const pid = holders.find((holder) => isOurs(holder, own)) ?? holders[0] ?? null
   if (pid === null) return { pid, command: 'a process that this agent may not see', user, ours: false }
-  const command = read(`/proc/${pid}/cmdline`).replaceAll('\0', ' ').trim().slice(0, 200) || read(`/proc/${pid}/comm`).trim()
+  const command =
+    read(`/proc/${pid}/cmdline`).replaceAll('\0', ' ').trim().slice(0, 200) || read(`/proc/${pid}/comm`).trim()
   return { pid, command, user, ours: isOurs(pid, own) }
 }
 
@@ -39,19 +40,24 @@ export function listening(table: string, port: number): { inode: string; uid: nu
 }
 
 function holdersOf(sockets: ReadonlySet<string>): number[] {
-  return readdirSync('/proc').filter((name) => {
-    if (!/^\d+$/.test(name)) return false
-    try {
-      return readdirSync(`/proc/${name}/fd`).some((file) => sockets.has(link(`/proc/${name}/fd/${file}`)))
-    } catch {
-      return false
-    }
-  }).map(Number)
+  return readdirSync('/proc')
+    .filter((name) => {
+      if (!/^\d+$/.test(name)) return false
+      try {
+        return readdirSync(`/proc/${name}/fd`).some((file) => sockets.has(link(`/proc/${name}/fd/${file}`)))
+      } catch {
+        return false
+      }
+    })
+    .map(Number)
 }
 
 /** Also systemd with a socket unit of the service, and the service's process keeper: both hold sockets that are handed over. */
 function isOurs(pid: number, { directory, pids, unit, keeperDirectory }: OwnService): boolean {
-  if (pid === 1) return unitDirectories.some((units) => names(units).some((name) => name.startsWith(unit) && name.endsWith('.socket')))
+  if (pid === 1)
+    return unitDirectories.some((units) =>
+      names(units).some((name) => name.startsWith(unit) && name.endsWith('.socket')),
+    )
   if (read(`/proc/${pid}/cmdline`).split('\0').includes(keeperDirectory)) return true
   const cwd = link(`/proc/${pid}/cwd`)
   if (cwd === directory || cwd.startsWith(`${directory}/`)) return true

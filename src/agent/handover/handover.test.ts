@@ -53,7 +53,10 @@ describe('releases hand over on one server', { skip, concurrency: 1, timeout: 12
   })
 
   test('connections that outlast the time of the old release are cut, and it is said how many', async () => {
-    await using server = await Server.up({ handover: 'port', keep_warm: 0, stop: { signal: 'SIGTERM', timeout: 400 } }, { STUBBORN: '1' })
+    await using server = await Server.up(
+      { handover: 'port', keep_warm: 0, stop: { signal: 'SIGTERM', timeout: 400 } },
+      { STUBBORN: '1' },
+    )
     await server.activate(1)
     const first = await server.told(1)
     const users = Array.from({ length: 3 }, () => connect(Number(first.env['PORT']), '127.0.0.1').on('error', () => {}))
@@ -63,7 +66,10 @@ describe('releases hand over on one server', { skip, concurrency: 1, timeout: 12
     await server.activate(2)
     await until(() => !lives(first.pid))
     await until(() => server.notes.length > 0)
-    assert.deepEqual(ended.map(({ release, killed, connections }) => ({ release, killed, connections })), [{ release: 1, killed: true, connections: 3 }])
+    assert.deepEqual(
+      ended.map(({ release, killed, connections }) => ({ release, killed, connections })),
+      [{ release: 1, killed: true, connections: 3 }],
+    )
     assert.ok(ended[0]!.ms >= 400 && ended[0]!.ago === 0)
     assert.match(server.notes[0]!, /release 1 did not end within 400 ms and was killed; 3 connections were cut/)
     for (const user of users) user.destroy()
@@ -71,7 +77,10 @@ describe('releases hand over on one server', { skip, concurrency: 1, timeout: 12
 
   test('a release that never gets healthy leaves nothing, and the one that serves as it was', async () => {
     for (const handover of ['port', 'socket'] as const) {
-      await using server = await Server.up({ handover, health: { kind: 'http', path: '/', header: {}, timeout: 700, answer_within: 500, interval: 20, successes: 1 } })
+      await using server = await Server.up({
+        handover,
+        health: { kind: 'http', path: '/', header: {}, timeout: 700, answer_within: 500, interval: 20, successes: 1 },
+      })
       await server.activate(1)
       const first = await server.told(1)
       await assert.rejects(server.boot(2, { command: 'sleep 60' }), { code: 'service.unhealthy' })
@@ -100,9 +109,11 @@ describe('releases hand over on one server', { skip, concurrency: 1, timeout: 12
     const first = await server.told(1)
     let asking = true
     const seen: string[] = []
-    const users = Promise.all(Array.from({ length: 4 }, async () => {
-      while (asking) seen.push((JSON.parse(await ask(server.port, '/')) as Told).cwd)
-    }))
+    const users = Promise.all(
+      Array.from({ length: 4 }, async () => {
+        while (asking) seen.push((JSON.parse(await ask(server.port, '/')) as Told).cwd)
+      }),
+    )
     users.catch(() => {})
     assert.deepEqual(await server.boot(2), { already: false })
     assert.ok(seen.length > 0 && seen.every((path) => path === server.world.releasePath(1)))
@@ -120,7 +131,10 @@ describe('releases hand over on one server', { skip, concurrency: 1, timeout: 12
     await using server = await Server.up({ handover: 'socket' })
     await server.activate(1)
     const own = `${process.execPath} -e 'require("node:http").createServer().listen(process.env.PORT)'`
-    await assert.rejects(server.boot(2, { command: own }), { code: 'service.exited', fix: /descriptor 3.+handover\.md/ })
+    await assert.rejects(server.boot(2, { command: own }), {
+      code: 'service.exited',
+      fix: /descriptor 3.+handover\.md/,
+    })
     assert.equal((await server.told(1)).cwd, server.world.releasePath(1))
   })
 
@@ -188,7 +202,12 @@ class Server implements AsyncDisposable {
   /** As an agent that was started anew opens it. */
   open(): Handover {
     const manager = this.world.open()
-    return new Handover({ ...this.world.place, beside: manager.beside!, stopService: () => manager.stop(), note: (text) => this.notes.push(text) })
+    return new Handover({
+      ...this.world.place,
+      beside: manager.beside!,
+      stopService: () => manager.stop(),
+      note: (text) => this.notes.push(text),
+    })
   }
 
   boot(number: number, service: Partial<ServiceSpec> = {}): Promise<{ already: boolean }> {
@@ -223,7 +242,13 @@ class Server implements AsyncDisposable {
       spec: { number, service: release.service, release_command: null } as unknown as ReleaseSpec,
       port: this.port,
       release: (ports) => ({ ...release, ports }),
-      health: (ports, exited) => ({ health: release.service.health, ports, signal, exited, run: () => Promise.reject(new Error('no command')) }),
+      health: (ports, exited) => ({
+        health: release.service.health,
+        ports,
+        signal,
+        exited,
+        run: () => Promise.reject(new Error('no command')),
+      }),
       balancerSwitches: true,
       signal,
       span: (_name, work) => work(),

@@ -87,7 +87,9 @@ export class Handover {
     if (!state || state.serving === null) return service
     const holds = state.handover === 'port' || (await this.#options.beside.holds({ host: null, port: state.port }))
     const runs = await this.#options.beside.runs()
-    const beside = runs.flatMap(({ name, pids }) => (name !== state.serving && pids.length > 0 ? (state.runs[name]?.release ?? []) : []))
+    const beside = runs.flatMap(({ name, pids }) =>
+      name !== state.serving && pids.length > 0 ? (state.runs[name]?.release ?? []) : [],
+    )
     const port = state.handover === 'port' ? state.runs[state.serving]?.ports[0] : undefined
     return { ...service, ...(holds && { handover: state.handover }), ...(port !== undefined && { port }), beside }
   }
@@ -162,7 +164,8 @@ export class Handover {
     const state = this.#file.read()!
     const before = state.serving === name ? null : state.serving
     state.runs[name]!.until = null
-    if (before !== null && state.runs[before]) state.runs[before].until = Date.now() + (handover === 'port' ? (spec.service!.keep_warm ?? 0) : 0)
+    if (before !== null && state.runs[before])
+      state.runs[before].until = Date.now() + (handover === 'port' ? (spec.service!.keep_warm ?? 0) : 0)
     this.#file.write({ ...state, serving: name, redirects })
     clearTimeout(this.#timers.get(name))
     if (before !== null && state.runs[before]) this.#endLater(before, state.runs[before])
@@ -173,7 +176,8 @@ export class Handover {
   /** Ends what was booted and not switched to. */
   async retire(number: number): Promise<void> {
     const state = this.#file.read()
-    for (const [name, run] of Object.entries(state?.runs ?? {})) if (run.release === number && state!.serving !== name) await this.#end(name)
+    for (const [name, run] of Object.entries(state?.runs ?? {}))
+      if (run.release === number && state!.serving !== name) await this.#end(name)
   }
 
   /** The service's releases are no longer beside each other: somebody else has ended them. */
@@ -196,7 +200,8 @@ export class Handover {
   /** Ends those that were kept warm before a third release boots, but not the one that would be switched back to. */
   #makeRoom(incoming: number): void {
     const state = this.#file.read()
-    for (const [name, run] of Object.entries(state?.runs ?? {})) if (name !== state!.serving && run.release !== incoming) this.#endSoon(name)
+    for (const [name, run] of Object.entries(state?.runs ?? {}))
+      if (name !== state!.serving && run.release !== incoming) this.#endSoon(name)
   }
 
   async #trial(incoming: Incoming): Promise<void> {
@@ -208,10 +213,19 @@ export class Handover {
     const ports = portsOnSocket(incoming)
     this.#remember('socket', incoming.port, prepared, { release: spec.number, ports, until: Date.now() + bootedFor })
     await this.#options.beside.prepare(prepared, incoming.release(ports), [{ host: null, port: incoming.port }])
-    this.#remember('socket', incoming.port, name, { release: spec.number, ports: [address.port], until: Date.now() + bootedFor, trial: true })
+    this.#remember('socket', incoming.port, name, {
+      release: spec.number,
+      ports: [address.port],
+      until: Date.now() + bootedFor,
+      trial: true,
+    })
     try {
-      await incoming.span('boot', () => this.#options.beside.start(name, { ...release, service: { ...release.service, instances: 1 } }, [address]))
-      await incoming.span('health', () => this.#untilFailure(name, signal, (exited) => waitHealthy(incoming.health([address.port], exited))))
+      await incoming.span('boot', () =>
+        this.#options.beside.start(name, { ...release, service: { ...release.service, instances: 1 } }, [address]),
+      )
+      await incoming.span('health', () =>
+        this.#untilFailure(name, signal, (exited) => waitHealthy(incoming.health([address.port], exited))),
+      )
     } catch (error) {
       await this.#end(prepared)
       throw withoutSocket(error)
@@ -227,11 +241,17 @@ export class Handover {
     const port = already ? known.ports[0]! : await this.#choosePort(spec, incoming.port)
     try {
       if (!already) {
-        this.#remember('port', incoming.port, name, { release: spec.number, ports: [port], until: Date.now() + bootedFor + (spec.release_command?.timeout ?? 0) })
+        this.#remember('port', incoming.port, name, {
+          release: spec.number,
+          ports: [port],
+          until: Date.now() + bootedFor + (spec.release_command?.timeout ?? 0),
+        })
         await incoming.span('boot', () => this.#options.beside.start(name, incoming.release([port]), []))
         this.#endLater(name, this.#file.read()!.runs[name]!)
       }
-      await incoming.span('health', () => this.#untilFailure(name, signal, (exited) => waitHealthy(incoming.health([port], exited))))
+      await incoming.span('health', () =>
+        this.#untilFailure(name, signal, (exited) => waitHealthy(incoming.health([port], exited))),
+      )
     } catch (error) {
       if (!already) await this.#end(name)
       throw error
@@ -263,13 +283,18 @@ export class Handover {
   async #choosePort(spec: ReleaseSpec, port: number): Promise<number> {
     const { from, to } = spec.service!.release_ports ?? { from: port + 1, to: port + 10 }
     const taken = new Set(Object.values(this.#file.read()?.runs ?? {}).flatMap(({ ports }) => ports))
-    for (let candidate = from; candidate <= to; candidate++) if (candidate !== port && !taken.has(candidate) && (await isFree(candidate))) return candidate
-    throw new DployError('service.manager_unavailable', `All ports from ${from} to ${to} are taken on this server`, { fix: 'Give the service other ports: service.release_ports' })
+    for (let candidate = from; candidate <= to; candidate++)
+      if (candidate !== port && !taken.has(candidate) && (await isFree(candidate))) return candidate
+    throw new DployError('service.manager_unavailable', `All ports from ${from} to ${to} are taken on this server`, {
+      fix: 'Give the service other ports: service.release_ports',
+    })
   }
 
   /** The run of a release that is not being ended. */
   #runOf(number: number): string | null {
-    const found = Object.entries(this.#file.read()?.runs ?? {}).find(([name, { release, trial }]) => release === number && trial !== true && !this.#endings.has(name))
+    const found = Object.entries(this.#file.read()?.runs ?? {}).find(
+      ([name, { release, trial }]) => release === number && trial !== true && !this.#endings.has(name),
+    )
     return found?.[0] ?? null
   }
 
@@ -309,7 +334,9 @@ export class Handover {
   }
 
   #endSoon(name: string): void {
-    void this.#endGently(name).catch((error: unknown) => this.#former.tell(`release ${name} could not be ended: ${(error as Error).message}`))
+    void this.#endGently(name).catch((error: unknown) =>
+      this.#former.tell(`release ${name} could not be ended: ${(error as Error).message}`),
+    )
   }
 
   #endLater(name: string, run: RunState): void {
@@ -330,7 +357,7 @@ export class Handover {
     if (!state || !run || this.#isWanted(name)) return
     const { timeout, pids } = await this.#stopOf(name)
     if (state.handover === 'port') {
-      for (const end = Date.now() + timeout; countConnections(pids, run.ports) > 0 && Date.now() < end; ) {
+      for (const end = Date.now() + timeout; countConnections(pids, run.ports) > 0 && Date.now() < end;) {
         await delay(countEvery, undefined, { ref: false })
         if (this.#isWanted(name)) return
       }
@@ -346,9 +373,20 @@ export class Handover {
     }, countEvery)
     try {
       const { killed } = await this.#end(name)
-      const ended: Ended = { release: run.release, ms: Math.round(performance.now() - toldAt), ago: 0, killed, connections: killed ? left : 0 }
+      const ended: Ended = {
+        release: run.release,
+        ms: Math.round(performance.now() - toldAt),
+        ago: 0,
+        killed,
+        connections: killed ? left : 0,
+      }
       const cut = left === 0 ? 'no connection was' : left === 1 ? '1 connection was' : `${left} connections were`
-      this.#former.tell(killed ? `release ${run.release} did not end within ${formatDuration(timeout)} and was killed; ${cut} cut` : `release ${run.release} ended, ${formatDuration(ended.ms)} after it was told to`, ended)
+      this.#former.tell(
+        killed
+          ? `release ${run.release} did not end within ${formatDuration(timeout)} and was killed; ${cut} cut`
+          : `release ${run.release} ended, ${formatDuration(ended.ms)} after it was told to`,
+        ended,
+      )
     } finally {
       clearInterval(counting)
     }

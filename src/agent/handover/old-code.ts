@@ -19,7 +19,11 @@ export function findOldCode(applicationDirectory: string, current: number, known
   const old: OldProcess[] = []
   for (const name of readdirSync('/proc')) {
     if (!/^\d+$/.test(name) || Number(name) === process.pid || known.has(Number(name))) continue
-    for (const [what, text] of [['directory', () => readlinkSync(`/proc/${name}/cwd`)], ['program', () => readlinkSync(`/proc/${name}/exe`)], ['files', () => readFileSync(`/proc/${name}/maps`, 'latin1')]] as const) {
+    for (const [what, text] of [
+      ['directory', () => readlinkSync(`/proc/${name}/cwd`)],
+      ['program', () => readlinkSync(`/proc/${name}/exe`)],
+      ['files', () => readFileSync(`/proc/${name}/maps`, 'latin1')],
+    ] as const) {
       const release = releaseIn(text, inRelease, current)
       if (release === null) continue
       old.push({ pid: Number(name), release, what, command: commandOf(name) })

@@ -23,7 +23,7 @@ export async function waitOwnAnswer(target: HealthTarget, pids: () => Promise<nu
   const stop = new AbortController()
   const waiting = async () => {
     let last = 'it takes no connection from the socket that it was given'
-    for (let good = 0; performance.now() < deadline && !stop.signal.aborted; ) {
+    for (let good = 0; performance.now() < deadline && !stop.signal.aborted;) {
       signal.throwIfAborted()
       const socket = connect({ host: '127.0.0.1', port })
       try {
@@ -42,7 +42,10 @@ export async function waitOwnAnswer(target: HealthTarget, pids: () => Promise<nu
       }
       await delay(tryEvery, undefined, { signal })
     }
-    throw new DployError('service.unhealthy', `The new release was not healthy within ${formatDuration(health.timeout)}: ${last}`)
+    throw new DployError(
+      'service.unhealthy',
+      `The new release was not healthy within ${formatDuration(health.timeout)}: ${last}`,
+    )
   }
   try {
     await Promise.race([waiting(), exited])

@@ -51,7 +51,10 @@ async function nft(args: string[], text: string): Promise<void> {
     const [code] = await once(child, 'close')
     if (code === 0) return
   } catch (error) {
-    throw missing((error as NodeJS.ErrnoException).code === 'ENOENT' ? 'there is no program nft' : (error as Error).message, error)
+    throw missing(
+      (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'there is no program nft' : (error as Error).message,
+      error,
+    )
   }
   throw missing(printed.trim().split('\n')[0] ?? 'nft failed')
 }

@@ -10,7 +10,10 @@ function statFile(t: TestContext): { path: string; write(...times: number[]): vo
   const directory = mkdtempSync(join(tmpdir(), 'dploy-machine-'))
   t.after(() => rmSync(directory, { recursive: true, force: true }))
   const path = join(directory, 'stat')
-  return { path, write: (...times) => writeFileSync(path, `cpu  ${times.join(' ')} 0 0\ncpu0 1 2 3 4 5 6 7 8 0 0\nintr 1\n`) }
+  return {
+    path,
+    write: (...times) => writeFileSync(path, `cpu  ${times.join(' ')} 0 0\ncpu0 1 2 3 4 5 6 7 8 0 0\nintr 1\n`),
+  }
 }
 
 test('the processors are measured between two looks, and those close together share one', (t) => {

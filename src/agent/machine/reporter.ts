@@ -8,7 +8,11 @@ const every = 30_000
 const spread = 5_000
 
 /** Tells the control plane how this machine is, until the connection ends or it turns out not to know what that means. */
-export async function reportMachine(peer: Pick<Peer, 'call' | 'closed'>, read: () => MachineFacts, pause: (ms: number) => number = (ms) => ms): Promise<void> {
+export async function reportMachine(
+  peer: Pick<Peer, 'call' | 'closed'>,
+  read: () => MachineFacts,
+  pause: (ms: number) => number = (ms) => ms,
+): Promise<void> {
   const ended = new AbortController()
   void peer.closed.then(() => ended.abort())
   // The first soon: whoever looks at a new server wants to see it.

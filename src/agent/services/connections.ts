@@ -31,7 +31,7 @@ export function withDescendants(pids: readonly number[]): Set<number> {
       // It has ended.
     }
   }
-  for (let before = -1; before !== found.size; ) {
+  for (let before = -1; before !== found.size;) {
     before = found.size
     for (const { pid, parent, group } of all) if (found.has(parent) || found.has(group)) found.add(pid)
   }
@@ -42,19 +42,27 @@ export function withDescendants(pids: readonly number[]): Set<number> {
 export function countConnections(pids: readonly number[], ports: readonly number[], age = believed): number {
   if (pids.length === 0) return 0
   const own = socketsOf(withDescendants(pids))
-  return own.size === 0 ? 0 : lately(age).filter(({ state, localPort, inode }) => state === established && ports.includes(localPort) && own.has(inode)).length
+  return own.size === 0
+    ? 0
+    : lately(age).filter(
+        ({ state, localPort, inode }) => state === established && ports.includes(localPort) && own.has(inode),
+      ).length
 }
 
 /** Whether one of these processes holds the server's end of a connection from `clientPort` to `port`; null: nobody does any more. */
 export function isAnsweredBy(pids: readonly number[], port: number, clientPort: number): boolean | null {
-  const end = connections().find(({ localPort, remotePort, inode }) => localPort === port && remotePort === clientPort && inode !== '0')
+  const end = connections().find(
+    ({ localPort, remotePort, inode }) => localPort === port && remotePort === clientPort && inode !== '0',
+  )
   return end === undefined ? null : socketsOf(withDescendants(pids)).has(end.inode)
 }
 
 /** Whether this process holds a socket that listens on a port. */
 export function listensOn(pid: number, port: number): boolean {
   const own = socketsOf([pid])
-  return connections().some(({ state, localPort, inode }) => state === listening && localPort === port && own.has(inode))
+  return connections().some(
+    ({ state, localPort, inode }) => state === listening && localPort === port && own.has(inode),
+  )
 }
 
 /** Inodes of the sockets that processes have open. */
@@ -96,6 +104,11 @@ function connections(): Connection[] {
     } catch {
       return []
     }
-    return Array.from(text.matchAll(open), ([, local, remote, state, inode]) => ({ localPort: Number.parseInt(local!, 16), remotePort: Number.parseInt(remote!, 16), state: state!, inode: inode! }))
+    return Array.from(text.matchAll(open), ([, local, remote, state, inode]) => ({
+      localPort: Number.parseInt(local!, 16),
+      remotePort: Number.parseInt(remote!, 16),
+      state: state!,
+      inode: inode!,
+    }))
   })
 }

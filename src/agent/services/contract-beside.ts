@@ -1,6 +1,17 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { ask, freePorts, lives, makeWorld, patience, until, untilAnswers, type ManagerSubject, type ManagerWorld, type Told } from './contract-world.ts'
+import {
+  ask,
+  freePorts,
+  lives,
+  makeWorld,
+  patience,
+  until,
+  untilAnswers,
+  type ManagerSubject,
+  type ManagerWorld,
+  type Told,
+} from './contract-world.ts'
 
 /** Registers the tests for managers that can keep releases beside each other. */
 export function registerBeside(subject: ManagerSubject): void {
@@ -15,10 +26,15 @@ export function registerBeside(subject: ManagerSubject): void {
     await beside.start('2', world.release({ number: 2, ports: [two!] }), [])
     const second = await untilAnswers(two!)
     assert.equal(second.cwd, world.releasePath(2))
-    assert.deepEqual((await beside.runs()).map(({ name, serving, pids }) => ({ name, serving, pids })).toSorted((a, b) => a.name.localeCompare(b.name)), [
-      { name: '1', serving: true, pids: [first.pid] },
-      { name: '2', serving: false, pids: [second.pid] },
-    ])
+    assert.deepEqual(
+      (await beside.runs())
+        .map(({ name, serving, pids }) => ({ name, serving, pids }))
+        .toSorted((a, b) => a.name.localeCompare(b.name)),
+      [
+        { name: '1', serving: true, pids: [first.pid] },
+        { name: '2', serving: false, pids: [second.pid] },
+      ],
+    )
     assert.equal((await world.manager.observe()).release, 1)
     await beside.serve('2')
     const seen = await world.manager.observe()
@@ -34,7 +50,16 @@ export function registerBeside(subject: ManagerSubject): void {
     await using world = makeWorld(subject)
     const { beside } = parts(world)
     const [one, two] = await freePorts(2)
-    await beside.start('1', world.release({ number: 1, ports: [one!], env: { STUBBORN: '1' }, service: { stop: { signal: 'SIGINT', timeout: 500 } } }), [])
+    await beside.start(
+      '1',
+      world.release({
+        number: 1,
+        ports: [one!],
+        env: { STUBBORN: '1' },
+        service: { stop: { signal: 'SIGINT', timeout: 500 } },
+      }),
+      [],
+    )
     await beside.serve('1')
     const { pid } = await untilAnswers(one!)
     await beside.start('2', world.release({ number: 2, ports: [two!] }), [])
@@ -75,13 +100,18 @@ export function registerBeside(subject: ManagerSubject): void {
     await beside.start('1', world.release({ number: 1, ports: [port!] }), [address])
     await beside.serve('1')
     const first = await untilAnswers(port!)
-    assert.deepEqual([first.env['LISTEN_FDS'], first.env['LISTEN_PID'], first.env['PORT']], ['1', String(first.pid), String(port)])
+    assert.deepEqual(
+      [first.env['LISTEN_FDS'], first.env['LISTEN_PID'], first.env['PORT']],
+      ['1', String(first.pid), String(port)],
+    )
     assert.equal(await beside.holds(address), true)
     const answers: Told[] = []
     let asking = true
-    const users = Promise.all(Array.from({ length: 4 }, async () => {
-      while (asking) answers.push(JSON.parse(await ask(port!, '/')) as Told)
-    }))
+    const users = Promise.all(
+      Array.from({ length: 4 }, async () => {
+        while (asking) answers.push(JSON.parse(await ask(port!, '/')) as Told)
+      }),
+    )
     users.catch(() => {})
     await beside.start('2', world.release({ number: 2, ports: [port!] }), [address])
     await until(() => answers.some(({ cwd }) => cwd === world.releasePath(2)))
@@ -103,7 +133,16 @@ export function registerBeside(subject: ManagerSubject): void {
     const { beside } = parts(world)
     const [port] = await freePorts(1)
     const address = { host: null, port: port! }
-    await beside.start('1', world.release({ number: 1, ports: [port!], env: { STUBBORN: '1' }, service: { stop: { signal: 'SIGTERM', timeout: 5_000 } } }), [address])
+    await beside.start(
+      '1',
+      world.release({
+        number: 1,
+        ports: [port!],
+        env: { STUBBORN: '1' },
+        service: { stop: { signal: 'SIGTERM', timeout: 5_000 } },
+      }),
+      [address],
+    )
     await untilAnswers(port!)
     const ending = beside.end('1')
     const began = performance.now()
@@ -118,7 +157,9 @@ export function registerBeside(subject: ManagerSubject): void {
     await using world = makeWorld(subject)
     const { beside } = parts(world)
     const [port] = await freePorts(1)
-    await beside.start('1', world.release({ number: 1, ports: [port!, port!, port!], service: { instances: 3 } }), [{ host: null, port: port! }])
+    await beside.start('1', world.release({ number: 1, ports: [port!, port!, port!], service: { instances: 3 } }), [
+      { host: null, port: port! },
+    ])
     await beside.serve('1')
     await untilAnswers(port!)
     const pids = async () => (await world.manager.observe()).pids
@@ -169,7 +210,10 @@ export function registerBeside(subject: ManagerSubject): void {
     await world.start({ number: 2, ports: [port!] })
     const next = await untilAnswers(port!, (told) => told.pid !== pid)
     assert.equal(next.env['LISTEN_FDS'], undefined)
-    assert.deepEqual((await beside.runs()).filter(({ serving }) => !serving), [])
+    assert.deepEqual(
+      (await beside.runs()).filter(({ serving }) => !serving),
+      [],
+    )
   })
 }
 

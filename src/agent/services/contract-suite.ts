@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { registerBeside } from './contract-beside.ts'
-import { ask, freePorts, lives, makeWorld, patience, until, untilAnswers, type ManagerSubject } from './contract-world.ts'
+import {
+  ask,
+  freePorts,
+  lives,
+  makeWorld,
+  patience,
+  until,
+  untilAnswers,
+  type ManagerSubject,
+} from './contract-world.ts'
 
 const root = process.getuid?.() === 0
 
@@ -29,7 +38,13 @@ export function managerContract(subject: ManagerSubject): void {
   describe(`${subject.kind} keeps the contract of service managers`, { skip: subject.skip, timeout: 180_000 }, () => {
     test('before anything was started it is stopped, and has no log', async () => {
       await using world = makeWorld(subject)
-      assert.deepEqual(await world.manager.observe(), { state: 'stopped', release: null, since: null, pids: [], restarts: 0 })
+      assert.deepEqual(await world.manager.observe(), {
+        state: 'stopped',
+        release: null,
+        since: null,
+        pids: [],
+        restarts: 0,
+      })
       assert.deepEqual(await world.lines(), [])
       await world.manager.stop()
     })
@@ -81,7 +96,9 @@ export function managerContract(subject: ManagerSubject): void {
 
       const stop = new AbortController()
       const lines: string[] = []
-      const followed = world.manager.logs({ lines: 1, follow: true, signal: stop.signal }, (line) => lines.push(line.text))
+      const followed = world.manager.logs({ lines: 1, follow: true, signal: stop.signal }, (line) =>
+        lines.push(line.text),
+      )
       try {
         await until(() => lines.length === 1)
         await ask(port!, '/print?text=Gr%C3%BC%C3%9Fe')
@@ -129,7 +146,11 @@ function registerProcesses(subject: ManagerSubject): void {
   test('it runs as the user that is named, without groups of root', { skip: root ? false : 'not root' }, async () => {
     await using world = makeWorld(subject)
     const [port] = await freePorts(1)
-    await world.start({ number: 1, ports: [port!], service: { command: `${world.nodeForEverybody()} application.mjs`, user: 'nobody' } })
+    await world.start({
+      number: 1,
+      ports: [port!],
+      service: { command: `${world.nodeForEverybody()} application.mjs`, user: 'nobody' },
+    })
     const told = await untilAnswers(port!)
     assert.equal(told.uid, 65_534)
     assert.notEqual(told.gid, 0)
@@ -138,7 +159,10 @@ function registerProcesses(subject: ManagerSubject): void {
 
   test('a user that is not there is named', { skip: root ? false : 'not root' }, async () => {
     await using world = makeWorld(subject)
-    await assert.rejects(world.start({ number: 1, ports: [], service: { user: 'nobody-of-this-name' } }), { code: 'service.manager_unavailable', message: /nobody-of-this-name/ })
+    await assert.rejects(world.start({ number: 1, ports: [], service: { user: 'nobody-of-this-name' } }), {
+      code: 'service.manager_unavailable',
+      message: /nobody-of-this-name/,
+    })
   })
 
   for (const signal of ['SIGINT', 'SIGQUIT', 'SIGUSR2']) {
@@ -156,7 +180,12 @@ function registerProcesses(subject: ManagerSubject): void {
   test('an application that ignores the signal is killed when its time is up, and not before', async () => {
     await using world = makeWorld(subject)
     const [port] = await freePorts(1)
-    await world.start({ number: 1, ports: [port!], env: { STUBBORN: '1' }, service: { stop: { signal: 'SIGTERM', timeout: 700 } } })
+    await world.start({
+      number: 1,
+      ports: [port!],
+      env: { STUBBORN: '1' },
+      service: { stop: { signal: 'SIGTERM', timeout: 700 } },
+    })
     const { pid } = await untilAnswers(port!)
     const began = performance.now()
     const { killed } = await world.start({ number: 2, ports: [port!] })
@@ -219,7 +248,10 @@ function registerProcesses(subject: ManagerSubject): void {
   test('an application that ends at once is told, and shown as failed between its starts', async () => {
     await using world = makeWorld(subject)
     await world.start({ number: 1, ports: [], service: { command: 'echo no database; exit 3' } })
-    await assert.rejects(world.manager.exited(AbortSignal.timeout(patience)), { code: 'service.exited', message: /no database/ })
+    await assert.rejects(world.manager.exited(AbortSignal.timeout(patience)), {
+      code: 'service.exited',
+      message: /no database/,
+    })
     await until(async () => (await world.manager.observe()).state === 'failed')
     await until(async () => (await world.manager.observe()).restarts >= 1)
     // However soon it ends: also before the manager has seen it run.
@@ -243,7 +275,10 @@ function registerProcesses(subject: ManagerSubject): void {
     const ports = await freePorts(3)
     await world.start({ number: 1, ports, service: { instances: 3 } })
     const told = await Promise.all(ports.map((port) => untilAnswers(port)))
-    assert.deepEqual(told.map(({ env }) => Number(env['PORT'])), ports)
+    assert.deepEqual(
+      told.map(({ env }) => Number(env['PORT'])),
+      ports,
+    )
     assert.equal(new Set(told.map(({ pid }) => pid)).size, 3)
     const seen = await world.manager.observe()
     assert.equal(seen.state, 'running')

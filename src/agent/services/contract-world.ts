@@ -1,7 +1,17 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, copyFileSync, linkSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs'
+import {
+  chmodSync,
+  copyFileSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs'
 import { get } from 'node:http'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -41,7 +51,10 @@ export const patience = 15_000
 const application = fileURLToPath(new URL('fixtures/application.mjs', import.meta.url))
 const agentProgram = fileURLToPath(new URL('fixtures/agent.ts', import.meta.url))
 /** The command that runs a process keeper. */
-export const keeper = { file: process.execPath, args: [fileURLToPath(new URL('../main.ts', import.meta.url)), 'keeper'] }
+export const keeper = {
+  file: process.execPath,
+  args: [fileURLToPath(new URL('../main.ts', import.meta.url)), 'keeper'],
+}
 
 let worlds = 0
 
@@ -90,7 +103,13 @@ export class ManagerWorld implements AsyncDisposable {
       ...this.#subject.service?.(this),
       ...wanted.service,
     }
-    return { number: wanted.number, path: this.releasePath(wanted.number), service, env: { PATH: '/usr/local/bin:/usr/bin:/bin', ...wanted.env }, ports: wanted.ports }
+    return {
+      number: wanted.number,
+      path: this.releasePath(wanted.number),
+      service,
+      env: { PATH: '/usr/local/bin:/usr/bin:/bin', ...wanted.env },
+      ports: wanted.ports,
+    }
   }
 
   /** This Node, where every user may run it: a checkout may lie in a directory that only its owner may enter. */
@@ -120,7 +139,10 @@ export class ManagerWorld implements AsyncDisposable {
     const agent = spawn(process.execPath, [agentProgram], { detached: true, stdio: ['pipe', 'pipe', 'inherit'] })
     const ended = once(agent, 'exit')
     agent.stdin.end(JSON.stringify(order))
-    const [started] = await Promise.race([once(agent.stdout, 'data'), ended.then(() => Promise.reject(new Error('the agent ended')))])
+    const [started] = await Promise.race([
+      once(agent.stdout, 'data'),
+      ended.then(() => Promise.reject(new Error('the agent ended'))),
+    ])
     assert.equal(String(started), 'started\n')
     process.kill(-agent.pid!, 'SIGKILL')
     await ended
@@ -135,7 +157,9 @@ export class ManagerWorld implements AsyncDisposable {
   /** The last lines of the log. */
   async lines(count = 100): Promise<string[]> {
     const lines: string[] = []
-    await this.manager.logs({ lines: count, follow: false, signal: AbortSignal.timeout(patience) }, (line) => lines.push(line.text))
+    await this.manager.logs({ lines: count, follow: false, signal: AbortSignal.timeout(patience) }, (line) =>
+      lines.push(line.text),
+    )
     return lines
   }
 
@@ -182,7 +206,10 @@ export async function until(condition: () => boolean | Promise<boolean>): Promis
 export async function untilAnswers(port: number, isMeant: (told: Told) => boolean = () => true): Promise<Told> {
   let told: Told | null = null
   await until(async () => {
-    told = await ask(port, '/').then((text) => JSON.parse(text) as Told, () => null)
+    told = await ask(port, '/').then(
+      (text) => JSON.parse(text) as Told,
+      () => null,
+    )
     return told !== null && isMeant(told)
   })
   return told!

@@ -33,7 +33,12 @@ export const instanceSchema = z.object({
 export type Instance = z.infer<typeof instanceSchema>
 
 /** What a keeper keeps under one name. */
-export const keptRunSchema = z.object({ name: z.string(), serving: z.boolean(), service: keptServiceSchema, instances: z.array(instanceSchema) })
+export const keptRunSchema = z.object({
+  name: z.string(),
+  serving: z.boolean(),
+  service: keptServiceSchema,
+  instances: z.array(instanceSchema),
+})
 export type KeptRunState = z.infer<typeof keptRunSchema>
 
 export const keeperRequestSchema = z.discriminatedUnion('op', [
@@ -53,7 +58,15 @@ export const keeperRequestSchema = z.discriminatedUnion('op', [
 export type KeeperRequest = z.infer<typeof keeperRequestSchema>
 
 export const keeperAnswerSchema = z.union([
-  z.object({ id: z.number(), ok: z.literal(true), killed: z.boolean().optional(), service: keptServiceSchema.nullable().optional(), instances: z.array(instanceSchema).optional(), runs: z.array(keptRunSchema).optional(), held: z.array(z.number()).optional() }),
+  z.object({
+    id: z.number(),
+    ok: z.literal(true),
+    killed: z.boolean().optional(),
+    service: keptServiceSchema.nullable().optional(),
+    instances: z.array(instanceSchema).optional(),
+    runs: z.array(keptRunSchema).optional(),
+    held: z.array(z.number()).optional(),
+  }),
   z.object({ id: z.number(), ok: z.literal(false), message: z.string() }),
   /** An instance ended by itself. */
   z.object({ event: z.literal('exit'), pid: z.number(), code: z.number().nullable(), signal: z.string().nullable() }),

@@ -1,10 +1,29 @@
-import { appendFileSync, copyFileSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  copyFileSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import * as z from 'zod'
 import { endGroup } from '../../protocol/command-line.ts'
-import { instanceSchema, keeperRequestSchema, keptRunSchema, keptServiceSchema, type KeeperAnswer, type KeeperRequest, type KeptRunState, type KeptService } from './keeper-messages.ts'
+import {
+  instanceSchema,
+  keeperRequestSchema,
+  keptRunSchema,
+  keptServiceSchema,
+  type KeeperAnswer,
+  type KeeperRequest,
+  type KeptRunState,
+  type KeptService,
+} from './keeper-messages.ts'
 import { lockKeeper } from './keeper-lock.ts'
 import { KeptRun, type RunHost } from './kept-run.ts'
 import { ListeningSockets } from './listening-sockets.ts'
@@ -25,7 +44,11 @@ const main = 'main'
 /** `boot`: process ids and start times mean nothing after the machine started anew. */
 const storedSchema = z.object({ runs: z.array(keptRunSchema), boot: z.string().optional() })
 /** As keepers wrote it that knew one run. */
-const formerSchema = z.object({ service: keptServiceSchema.nullable(), instances: z.array(instanceSchema), boot: z.string().optional() })
+const formerSchema = z.object({
+  service: keptServiceSchema.nullable(),
+  instances: z.array(instanceSchema),
+  boot: z.string().optional(),
+})
 
 /**
  * The process keeper: for machines without systemd. Starts the instances of one service as process groups of their own,
@@ -74,13 +97,16 @@ export class Keeper {
     this.#clients.add(client)
     client.on('error', () => {})
     client.on('close', () => this.#clients.delete(client))
-    createInterface({ input: client }).on('line', (line) => {
-      const request = requestOf(line)
-      if (!request) return client.destroy()
-      // Ending a run may take as long as the service's stop.timeout says: what is asked meanwhile does not wait for it.
-      const turn = request.op === 'end' ? this.#reply(client, request) : this.#busy.then(() => this.#reply(client, request))
-      if (request.op !== 'end') this.#busy = turn
-    }).on('error', () => {})
+    createInterface({ input: client })
+      .on('line', (line) => {
+        const request = requestOf(line)
+        if (!request) return client.destroy()
+        // Ending a run may take as long as the service's stop.timeout says: what is asked meanwhile does not wait for it.
+        const turn =
+          request.op === 'end' ? this.#reply(client, request) : this.#busy.then(() => this.#reply(client, request))
+        if (request.op !== 'end') this.#busy = turn
+      })
+      .on('error', () => {})
   }
 
   async #reply(client: Socket, request: KeeperRequest): Promise<void> {
@@ -122,7 +148,14 @@ export class Keeper {
       }
       case 'observe': {
         const serving = this.#serving === null ? undefined : this.#runs.get(this.#serving)
-        return { id, ok: true, service: serving?.service ?? null, instances: serving?.instances ?? [], runs: this.#states(), held: this.#sockets.ports }
+        return {
+          id,
+          ok: true,
+          service: serving?.service ?? null,
+          instances: serving?.instances ?? [],
+          runs: this.#states(),
+          held: this.#sockets.ports,
+        }
       }
       default:
         return request satisfies never
@@ -160,7 +193,13 @@ export class Keeper {
     const alive = new Set<number>()
     for (const { name, serving, service, instances } of stored.runs) {
       for (const instance of instances) {
-        if (sameBoot && instance.pid !== null && instance.startTicks !== null && startTicks(instance.pid) === instance.startTicks) alive.add(instance.pid)
+        if (
+          sameBoot &&
+          instance.pid !== null &&
+          instance.startTicks !== null &&
+          startTicks(instance.pid) === instance.startTicks
+        )
+          alive.add(instance.pid)
         else {
           if (instance.pid !== null) instance.restarts++
           instance.pid = null
@@ -175,8 +214,16 @@ export class Keeper {
     // Instances that were started and not yet written down, and children of those that ended: they would hold the port.
     const { stopSignal = 'SIGTERM', stopTimeout = leftBehindGrace } = stored.runs[0]?.service ?? {}
     const leftBehind = [...groupsWritingTo(this.#log)].filter((group) => !alive.has(group))
-    await Promise.all(leftBehind.map((group) => endGroup(group, stopSignal as NodeJS.Signals, stopTimeout).catch((error: unknown) => this.#note(`cannot end the process group ${group}: ${(error as Error).message}`))))
-    if (alive.size === 0) for (const { service } of this.#runs.values()) await this.#sockets.hold(service.sockets ?? []).catch((error: unknown) => this.#note((error as Error).message))
+    await Promise.all(
+      leftBehind.map((group) =>
+        endGroup(group, stopSignal as NodeJS.Signals, stopTimeout).catch((error: unknown) =>
+          this.#note(`cannot end the process group ${group}: ${(error as Error).message}`),
+        ),
+      ),
+    )
+    if (alive.size === 0)
+      for (const { service } of this.#runs.values())
+        await this.#sockets.hold(service.sockets ?? []).catch((error: unknown) => this.#note((error as Error).message))
     for (const run of this.#runs.values()) run.resume()
     if (this.#runs.size > 0) this.#store()
   }
@@ -187,14 +234,22 @@ export class Keeper {
       const former = formerSchema.safeParse(value)
       if (!former.success) return storedSchema.parse(value)
       const { service, instances, boot } = former.data
-      return { runs: service === null ? [] : [{ name: main, serving: true, service, instances }], ...(boot !== undefined && { boot }) }
+      return {
+        runs: service === null ? [] : [{ name: main, serving: true, service, instances }],
+        ...(boot !== undefined && { boot }),
+      }
     } catch {
       return { runs: [] }
     }
   }
 
   #states(): KeptRunState[] {
-    return [...this.#runs].map(([name, { service, instances }]) => ({ name, serving: name === this.#serving, service, instances }))
+    return [...this.#runs].map(([name, { service, instances }]) => ({
+      name,
+      serving: name === this.#serving,
+      service,
+      instances,
+    }))
   }
 
   get #host(): RunHost {
@@ -205,7 +260,9 @@ export class Keeper {
         const descriptors = (service.sockets ?? []).map((socket) => this.#sockets.descriptor(socket))
         if (!descriptors.includes(null)) return descriptors as number[]
         void this.#sockets.hold(service.sockets!).catch(() => {})
-        throw new Error('the listening socket went with a keeper that was killed; it is made again once nobody listens there')
+        throw new Error(
+          'the listening socket went with a keeper that was killed; it is made again once nobody listens there',
+        )
       },
       changed: () => this.#store(),
       exited: (pid, code, signal) => {
@@ -219,7 +276,11 @@ export class Keeper {
   #store(): void {
     const path = join(this.#directory, 'keeper.json')
     try {
-      writeFileSync(`${path}.new`, JSON.stringify({ runs: this.#states(), boot: bootId() } satisfies z.infer<typeof storedSchema>), { mode: 0o600 })
+      writeFileSync(
+        `${path}.new`,
+        JSON.stringify({ runs: this.#states(), boot: bootId() } satisfies z.infer<typeof storedSchema>),
+        { mode: 0o600 },
+      )
       renameSync(`${path}.new`, path)
       this.#unsaved = false
     } catch (error) {

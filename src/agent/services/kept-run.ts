@@ -59,7 +59,13 @@ export class KeptRun {
     this.#ending = true
     this.clear()
     await Promise.all(this.#endings)
-    const ends = await Promise.all(this.instances.map(async ({ pid }) => (pid === null ? { killed: false } : endGroup(pid, this.service.stopSignal as NodeJS.Signals, this.service.stopTimeout))))
+    const ends = await Promise.all(
+      this.instances.map(async ({ pid }) =>
+        pid === null
+          ? { killed: false }
+          : endGroup(pid, this.service.stopSignal as NodeJS.Signals, this.service.stopTimeout),
+      ),
+    )
     return { killed: ends.some(({ killed }) => killed) }
   }
 
@@ -83,7 +89,11 @@ export class KeptRun {
       const sockets = this.#host.socketsFor(service)
       const child = spawn('/bin/sh', ['-c', ...commandLine(service, sockets.length)], {
         cwd: service.cwd,
-        env: { ...service.env, ...(instance.port === null ? {} : { PORT: String(instance.port) }), ...(sockets.length === 0 ? {} : { LISTEN_FDS: String(sockets.length) }) },
+        env: {
+          ...service.env,
+          ...(instance.port === null ? {} : { PORT: String(instance.port) }),
+          ...(sockets.length === 0 ? {} : { LISTEN_FDS: String(sockets.length) }),
+        },
         detached: true,
         // Sockets are handed over from descriptor 3 on (sd_listen_fds(3)).
         stdio: ['ignore', log, log, ...sockets],

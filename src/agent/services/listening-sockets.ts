@@ -59,8 +59,18 @@ function nameOf({ host, port }: KeptSocket): string {
  * connections away from the service; `cluster` uses this one.
  */
 function bind({ host, port }: KeptSocket): Handle {
-  const make = (net as unknown as { _createServerHandle(host: string, port: number, type: 4 | 6, descriptor?: number, flags?: number): Handle | number })._createServerHandle
-  const tries: [string, 4 | 6][] = host === null ? [['::', 6], ['0.0.0.0', 4]] : [[host, 4]]
+  const make = (
+    net as unknown as {
+      _createServerHandle(host: string, port: number, type: 4 | 6, descriptor?: number, flags?: number): Handle | number
+    }
+  )._createServerHandle
+  const tries: [string, 4 | 6][] =
+    host === null
+      ? [
+          ['::', 6],
+          ['0.0.0.0', 4],
+        ]
+      : [[host, 4]]
   let code = 0
   for (const [address, type] of tries) {
     const made = make(address, port, type, undefined, 0)
@@ -71,7 +81,11 @@ function bind({ host, port }: KeptSocket): Handle {
 }
 
 function errorName(code: number): string {
-  return code === -98 ? 'the address is in use' : code === -13 ? 'not allowed (ports below 1024 need root)' : `error ${-code}`
+  return code === -98
+    ? 'the address is in use'
+    : code === -13
+      ? 'not allowed (ports below 1024 need root)'
+      : `error ${-code}`
 }
 
 /** A socket listens for whoever shares it: a child of ours says so (listen(2)) and ends before it could accept anything. */
@@ -82,6 +96,8 @@ function listen(descriptor: number): Promise<void> {
     let printed = ''
     child.stderr!.on('data', (chunk: Buffer) => (printed += chunk.toString()))
     child.once('error', reject)
-    child.once('exit', (code) => (code === 0 ? resolve() : reject(new Error(`cannot listen: ${printed.trim().split('\n').slice(0, 5).join(' ')}`))))
+    child.once('exit', (code) =>
+      code === 0 ? resolve() : reject(new Error(`cannot listen: ${printed.trim().split('\n').slice(0, 5).join(' ')}`)),
+    )
   })
 }

@@ -14,7 +14,11 @@ export function lastLines(path: string, count: number): string[] {
 }
 
 /** The last lines of a file and, with `follow`, what is written to it until the signal aborts. Notices when it is cut (rotated). */
-export async function followFile(path: string, options: { lines: number; follow: boolean; signal: AbortSignal }, onLine: (line: LogLine) => void): Promise<void> {
+export async function followFile(
+  path: string,
+  options: { lines: number; follow: boolean; signal: AbortSignal },
+  onLine: (line: LogLine) => void,
+): Promise<void> {
   const { lines, size } = readTail(path, options.lines)
   for (const text of lines) onLine({ at: null, text })
   if (!options.follow) return
@@ -50,7 +54,8 @@ export async function followFile(path: string, options: { lines: number; follow:
   })
   try {
     read()
-    if (!options.signal.aborted) await new Promise((resolve) => options.signal.addEventListener('abort', resolve, { once: true }))
+    if (!options.signal.aborted)
+      await new Promise((resolve) => options.signal.addEventListener('abort', resolve, { once: true }))
   } finally {
     watcher.close()
   }

@@ -8,7 +8,13 @@ import type { ServiceState } from '../../protocol/agent-messages.ts'
 import { DployError } from '../../protocol/errors.ts'
 import { userIds } from '../user.ts'
 import type { Beside, LogLine, ServiceManager, ServicePlace, ServiceRelease } from './contract.ts'
-import { keeperAnswerSchema, type Instance, type KeeperAnswer, type KeeperRequest, type KeptService } from './keeper-messages.ts'
+import {
+  keeperAnswerSchema,
+  type Instance,
+  type KeeperAnswer,
+  type KeeperRequest,
+  type KeptService,
+} from './keeper-messages.ts'
 import { followFile, lastLines } from './log-file.ts'
 import { releaseOf, startedAt } from './processes.ts'
 import { shortSocketPath } from './socket-path.ts'
@@ -69,14 +75,20 @@ export class ProcessManager implements ServiceManager {
     runs: async () => {
       if (!(await this.#isKept())) return []
       const { runs } = await this.#ask({ op: 'observe' })
-      return (runs ?? []).map(({ name, serving, service, instances }) => ({ name, serving, pids: pidsOf(instances), stopTimeout: service.stopTimeout }))
+      return (runs ?? []).map(({ name, serving, service, instances }) => ({
+        name,
+        serving,
+        pids: pidsOf(instances),
+        stopTimeout: service.stopTimeout,
+      }))
     },
     holds: async ({ port }) => {
       if (!(await this.#isKept())) return false
       const { held } = await this.#ask({ op: 'observe' })
       return held?.includes(port) ?? false
     },
-    exited: (run, signal) => this.#exited(signal, ({ runs }) => runs?.find(({ name }) => name === run)?.instances ?? []),
+    exited: (run, signal) =>
+      this.#exited(signal, ({ runs }) => runs?.find(({ name }) => name === run)?.instances ?? []),
   }
 
   /** Ends the service and its keeper; of a keeper that was killed, what it left running. */
@@ -147,14 +159,20 @@ export class ProcessManager implements ServiceManager {
         if (pids.includes(null) || (before !== null && before !== pids.join())) throw this.#exitError('has ended')
         before = pids.join()
         const exit = await Promise.race([promise, aborted])
-        if (exit !== 'keeper') throw this.#exitError(exit.signal !== null ? `was ended by ${exit.signal}` : `ended with code ${exit.code ?? 'unknown'}`)
+        if (exit !== 'keeper')
+          throw this.#exitError(
+            exit.signal !== null ? `was ended by ${exit.signal}` : `ended with code ${exit.code ?? 'unknown'}`,
+          )
       } finally {
         this.#listeners.delete(listener)
       }
     }
   }
 
-  async logs(options: { lines: number; follow: boolean; signal: AbortSignal }, onLine: (line: LogLine) => void): Promise<void> {
+  async logs(
+    options: { lines: number; follow: boolean; signal: AbortSignal },
+    onLine: (line: LogLine) => void,
+  ): Promise<void> {
     await followFile(this.#log, options, onLine)
   }
 
@@ -167,7 +185,10 @@ export class ProcessManager implements ServiceManager {
   /** Whether the keeper that was here last was to keep a service. */
   get #wantsService(): boolean {
     try {
-      const { service, runs } = JSON.parse(readFileSync(join(this.#directory, 'keeper.json'), 'utf8')) as { service?: unknown; runs?: unknown[] }
+      const { service, runs } = JSON.parse(readFileSync(join(this.#directory, 'keeper.json'), 'utf8')) as {
+        service?: unknown
+        runs?: unknown[]
+      }
       return runs === undefined ? service !== null : runs.length > 0
     } catch {
       return false
@@ -180,7 +201,10 @@ export class ProcessManager implements ServiceManager {
 
   #exitError(what: string): DployError {
     const printed = lastLines(this.#log, 10).map((line) => line.slice(0, 2_000))
-    return new DployError('service.exited', `The service ${what}${printed.length > 0 ? `. It printed last:\n${printed.join('\n')}` : ''}`)
+    return new DployError(
+      'service.exited',
+      `The service ${what}${printed.length > 0 ? `. It printed last:\n${printed.join('\n')}` : ''}`,
+    )
   }
 
   /** What only looks is asked again of the next keeper, where the one that was asked ended; what changes something may have been done. */
@@ -189,7 +213,13 @@ export class ProcessManager implements ServiceManager {
       try {
         return await this.#askOnce(request)
       } catch (error) {
-        if (request.op !== 'observe' || !(error instanceof DployError) || error.message !== keeperEnded || Date.now() > deadline) throw error
+        if (
+          request.op !== 'observe' ||
+          !(error instanceof DployError) ||
+          error.message !== keeperEnded ||
+          Date.now() > deadline
+        )
+          throw error
       }
     }
   }
@@ -227,12 +257,15 @@ export class ProcessManager implements ServiceManager {
     socket.on('error', () => {})
     socket.on('close', () => {
       this.#connecting = null
-      for (const { reject } of this.#pending.values()) reject(new DployError('service.manager_unavailable', keeperEnded))
+      for (const { reject } of this.#pending.values())
+        reject(new DployError('service.manager_unavailable', keeperEnded))
       this.#pending.clear()
       for (const listener of this.#listeners) listener('keeper')
       this.#revive()
     })
-    createInterface({ input: socket }).on('line', (line) => this.#receive(line)).on('error', () => {})
+    createInterface({ input: socket })
+      .on('line', (line) => this.#receive(line))
+      .on('error', () => {})
     return socket
   }
 
@@ -266,12 +299,19 @@ export class ProcessManager implements ServiceManager {
       }
       await delay(10)
     }
-    throw new DployError('service.manager_unavailable', 'The process keeper does not answer', { where: this.#directory, fix: `Read ${join(this.#directory, 'keeper.log')}` })
+    throw new DployError('service.manager_unavailable', 'The process keeper does not answer', {
+      where: this.#directory,
+      fix: `Read ${join(this.#directory, 'keeper.log')}`,
+    })
   }
 
   #spawnKeeper(onEnd: () => void): void {
     const log = openSync(join(this.#directory, 'keeper.log'), 'a', 0o600)
-    const child = spawn(this.#keeper.file, [...this.#keeper.args, this.#directory], { detached: true, stdio: ['ignore', log, log], cwd: '/' })
+    const child = spawn(this.#keeper.file, [...this.#keeper.args, this.#directory], {
+      detached: true,
+      stdio: ['ignore', log, log],
+      cwd: '/',
+    })
     closeSync(log)
     child.once('error', () => {})
     child.once('exit', onEnd)

@@ -12,7 +12,9 @@ export function startTicks(pid: number): string | null {
 export function releaseOf(pid: number, applicationDirectory: string): number | null {
   try {
     const cwd = readlinkSync(`/proc/${pid}/cwd`)
-    const inside = cwd.startsWith(`${applicationDirectory}/releases/`) ? cwd.slice(applicationDirectory.length + '/releases/'.length) : basename(cwd)
+    const inside = cwd.startsWith(`${applicationDirectory}/releases/`)
+      ? cwd.slice(applicationDirectory.length + '/releases/'.length)
+      : basename(cwd)
     const match = /^(\d+)(\/|$)/.exec(inside)
     return match ? Number(match[1]) : null
   } catch {

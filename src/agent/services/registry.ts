@@ -20,15 +20,24 @@ const managers = {
 } satisfies Record<ServiceManager['kind'], (place: ServicePlace, options: ManagerOptions) => ServiceManager>
 
 /** Whether to look at a service of this kind may start it: its keeper is started by whoever asks first, after a reboot. */
-export function startsWhenSeen(kind: ServiceSpec['manager'], { ownsMachine }: Pick<ManagerOptions, 'ownsMachine'>): boolean {
+export function startsWhenSeen(
+  kind: ServiceSpec['manager'],
+  { ownsMachine }: Pick<ManagerOptions, 'ownsMachine'>,
+): boolean {
   return kind === 'process' || (kind === 'auto' && !(ownsMachine && systemdIsHere()))
 }
 
 /** The manager that a service asks for; `auto` is systemd where it is PID 1. Throws `service.manager_unavailable`. */
-export function openManager(kind: ServiceSpec['manager'], place: ServicePlace, options: ManagerOptions): ServiceManager {
+export function openManager(
+  kind: ServiceSpec['manager'],
+  place: ServicePlace,
+  options: ManagerOptions,
+): ServiceManager {
   const systemd = options.ownsMachine && systemdIsHere()
   if (kind === 'systemd' && !systemd) {
-    throw new DployError('service.manager_unavailable', 'systemd is not PID 1 here, or the agent is not root', { fix: 'Set service.manager to process in dploy.yml, or run the agent as root on a systemd server' })
+    throw new DployError('service.manager_unavailable', 'systemd is not PID 1 here, or the agent is not root', {
+      fix: 'Set service.manager to process in dploy.yml, or run the agent as root on a systemd server',
+    })
   }
   return managers[kind === 'auto' ? (systemd ? 'systemd' : 'process') : kind](place, options)
 }

@@ -42,7 +42,11 @@ export class SeenUnits {
     const at = performance.now()
     for (const unit of units) this.#seen.set(unit.unit, { at, unit })
     // Not flushed: after a power cut it is of another boot.
-    writeFileSync(`${this.#path}.new`, JSON.stringify({ boot: bootId(), units: [...this.#seen.values()].map(({ unit }) => unit).filter(isTrue) }), { mode: 0o600 })
+    writeFileSync(
+      `${this.#path}.new`,
+      JSON.stringify({ boot: bootId(), units: [...this.#seen.values()].map(({ unit }) => unit).filter(isTrue) }),
+      { mode: 0o600 },
+    )
     renameSync(`${this.#path}.new`, this.#path)
   }
 

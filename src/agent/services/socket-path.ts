@@ -8,5 +8,8 @@ import { dirname } from 'node:path'
 export function shortSocketPath(path: string): Disposable & { path: string } {
   if (process.platform !== 'linux' || Buffer.byteLength(path) <= 100) return { path, [Symbol.dispose]() {} }
   const directory = openSync(dirname(path), 'r')
-  return { path: `/proc/self/fd/${directory}/${path.slice(dirname(path).length + 1)}`, [Symbol.dispose]: () => closeSync(directory) }
+  return {
+    path: `/proc/self/fd/${directory}/${path.slice(dirname(path).length + 1)}`,
+    [Symbol.dispose]: () => closeSync(directory),
+  }
 }

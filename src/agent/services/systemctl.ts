@@ -17,7 +17,11 @@ export async function systemctl(unit: string, ...args: string[]): Promise<string
   } catch (error) {
     const { stderr, code } = error as { stderr?: string; code?: string | number }
     if (code === 'ENOENT') throw new DployError('service.manager_unavailable', 'There is no systemctl on this server')
-    throw new DployError('service.manager_unavailable', `systemctl ${args[0]} failed: ${(stderr ?? String(error)).trim()}`, { fix: `Run there: systemctl status ${unit}`, cause: error })
+    throw new DployError(
+      'service.manager_unavailable',
+      `systemctl ${args[0]} failed: ${(stderr ?? String(error)).trim()}`,
+      { fix: `Run there: systemctl status ${unit}`, cause: error },
+    )
   }
 }
 
@@ -28,13 +32,29 @@ const ownCodes = 200
  * Starts or restarts services with `Type=exec`. One whose command ran and ended before systemd had seen it run counts as
  * started, as one does that ends a moment later. Throws `service.manager_unavailable`.
  */
-export async function startServices(verb: 'start' | 'restart', services: readonly string[], others: readonly string[] = []): Promise<void> {
+export async function startServices(
+  verb: 'start' | 'restart',
+  services: readonly string[],
+  others: readonly string[] = [],
+): Promise<void> {
   try {
     await systemctl(services[0]!, verb, ...others, ...services)
   } catch (error) {
-    const ends = await systemctl(services[0]!, 'show', '--property=ExecMainPID,ExecMainCode,ExecMainStatus,ActiveState', ...services)
-    const all = ends.trim().split('\n\n').map((block) => Object.fromEntries(block.split('\n').map((line) => line.split('=', 2) as [string, string])))
-    const ran = all.every(({ ActiveState, ExecMainPID, ExecMainCode, ExecMainStatus }) => ActiveState === 'active' || (Number(ExecMainPID) > 0 && Number(ExecMainCode) > 0 && Number(ExecMainStatus) < ownCodes))
+    const ends = await systemctl(
+      services[0]!,
+      'show',
+      '--property=ExecMainPID,ExecMainCode,ExecMainStatus,ActiveState',
+      ...services,
+    )
+    const all = ends
+      .trim()
+      .split('\n\n')
+      .map((block) => Object.fromEntries(block.split('\n').map((line) => line.split('=', 2) as [string, string])))
+    const ran = all.every(
+      ({ ActiveState, ExecMainPID, ExecMainCode, ExecMainStatus }) =>
+        ActiveState === 'active' ||
+        (Number(ExecMainPID) > 0 && Number(ExecMainCode) > 0 && Number(ExecMainStatus) < ownCodes),
+    )
     if (!ran) throw error
   }
 }

@@ -1,4 +1,13 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { userIds } from '../user.ts'
 import { listensOn } from './connections.ts'
@@ -64,7 +73,19 @@ export class SystemdBeside implements Beside {
       const port: Record<string, string> = ports[index] === undefined ? {} : { PORT: String(ports[index]) }
       writeFileSync(environmentFile, environmentText({ ...env, ...port }), { mode: 0o600 })
       const unit = `${this.#name}:${run}-${index + 1}.service`
-      writeIfChanged(join(unitDirectory, unit), unitText({ application, environment, service, directory: path, environmentFile, instanceFiles: null, sockets: socketUnits, logField: this.logField }))
+      writeIfChanged(
+        join(unitDirectory, unit),
+        unitText({
+          application,
+          environment,
+          service,
+          directory: path,
+          environmentFile,
+          instanceFiles: null,
+          sockets: socketUnits,
+          logField: this.logField,
+        }),
+      )
       return unit
     })
     writeFileSync(join(directory, 'sockets'), socketUnits.join('\n'))
@@ -91,7 +112,8 @@ export class SystemdBeside implements Beside {
     const units = this.#listed(run, 'units')
     for (const unit of units) link(unit, 'multi-user.target')
     for (const unit of this.#listed(run, 'sockets')) link(unit, 'sockets.target')
-    for (const unit of this.#units.serving()) if (!units.includes(unit)) rmSync(wantsLink(unit, 'multi-user.target'), { force: true })
+    for (const unit of this.#units.serving())
+      if (!units.includes(unit)) rmSync(wantsLink(unit, 'multi-user.target'), { force: true })
     this.#units.setServing(units)
   }
 
@@ -153,7 +175,9 @@ export class SystemdBeside implements Beside {
   }
 
   #listed(run: string, what: 'units' | 'sockets'): string[] {
-    return readIfThere(join(this.#directory(run), what)).split('\n').filter((unit) => unit !== '')
+    return readIfThere(join(this.#directory(run), what))
+      .split('\n')
+      .filter((unit) => unit !== '')
   }
 
   #socketUnit({ host, port }: ListenAddress): string {
@@ -185,7 +209,9 @@ function idleOf(socket: string): string {
 
 /** Milliseconds. */
 function stopTimeoutOf(unit: string | undefined): number {
-  return Number(/^TimeoutStopSec=(\d+)ms$/m.exec(unit === undefined ? '' : readIfThere(join(unitDirectory, unit)))?.[1] ?? Infinity)
+  return Number(
+    /^TimeoutStopSec=(\d+)ms$/m.exec(unit === undefined ? '' : readIfThere(join(unitDirectory, unit)))?.[1] ?? Infinity,
+  )
 }
 
 function wantsLink(unit: string, target: string): string {

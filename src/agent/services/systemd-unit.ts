@@ -45,7 +45,12 @@ WantedBy=multi-user.target
 }
 
 /** The text of a socket that outlives the releases that accept on it (systemd.socket(5)). */
-export function socketText(options: { application: string; environment: string; listen: string; service: string }): string {
+export function socketText(options: {
+  application: string
+  environment: string
+  listen: string
+  service: string
+}): string {
   return `# Written by dploy; changes are overwritten.
 [Unit]
 Description=${options.application} ${options.environment} socket (dploy)

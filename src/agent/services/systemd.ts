@@ -103,7 +103,11 @@ export class SystemdManager implements ServiceManager {
     const pids = instances.flatMap(({ pid }) => (pid > 0 ? [pid] : []))
     const releases = new Set(pids.map((pid) => releaseOf(pid, this.#place.directory)))
     const since = pids.map(startedAt).filter((at) => at !== null)
-    const state = instances.every(({ active }) => active === 'active') ? 'running' : instances.every(({ active }) => active === 'inactive') ? 'stopped' : 'failed'
+    const state = instances.every(({ active }) => active === 'active')
+      ? 'running'
+      : instances.every(({ active }) => active === 'inactive')
+        ? 'stopped'
+        : 'failed'
     return {
       state,
       release: releases.size === 1 ? [...releases][0]! : null,
@@ -127,12 +131,26 @@ export class SystemdManager implements ServiceManager {
     throw signal.reason
   }
 
-  async logs(options: { lines: number; follow: boolean; signal: AbortSignal }, onLine: (line: LogLine) => void): Promise<void> {
+  async logs(
+    options: { lines: number; follow: boolean; signal: AbortSignal },
+    onLine: (line: LogLine) => void,
+  ): Promise<void> {
     const units = this.#units().flatMap((unit) => ['--unit', unit])
     if (this.beside.isUsed) units.splice(0, Infinity, this.beside.logField)
     if (units.length === 0) return
-    const args = ['--output=json', '--no-pager', '--quiet', `--lines=${options.lines}`, ...(options.follow ? ['--follow'] : []), ...units]
-    const child = spawn('journalctl', args, { stdio: ['ignore', 'pipe', 'ignore'], signal: options.signal, killSignal: 'SIGKILL' })
+    const args = [
+      '--output=json',
+      '--no-pager',
+      '--quiet',
+      `--lines=${options.lines}`,
+      ...(options.follow ? ['--follow'] : []),
+      ...units,
+    ]
+    const child = spawn('journalctl', args, {
+      stdio: ['ignore', 'pipe', 'ignore'],
+      signal: options.signal,
+      killSignal: 'SIGKILL',
+    })
     const closed = new Promise<void>((resolve) => {
       child.once('error', () => resolve())
       child.once('close', () => resolve())
@@ -141,7 +159,10 @@ export class SystemdManager implements ServiceManager {
       const entry = JSON.parse(line) as { __REALTIME_TIMESTAMP?: string; MESSAGE?: string | number[] | null }
       // journalctl gives a message that is not UTF-8 as a list of bytes.
       const text = Array.isArray(entry.MESSAGE) ? Buffer.from(entry.MESSAGE).toString('utf8') : (entry.MESSAGE ?? '')
-      onLine({ at: entry.__REALTIME_TIMESTAMP === undefined ? null : Math.floor(Number(entry.__REALTIME_TIMESTAMP) / 1000), text })
+      onLine({
+        at: entry.__REALTIME_TIMESTAMP === undefined ? null : Math.floor(Number(entry.__REALTIME_TIMESTAMP) / 1000),
+        text,
+      })
     }
     await closed
   }
@@ -152,7 +173,9 @@ export class SystemdManager implements ServiceManager {
 
   #units(): string[] {
     try {
-      return readFileSync(this.#enabledMark, 'utf8').split('\n').filter((unit) => unit !== '')
+      return readFileSync(this.#enabledMark, 'utf8')
+        .split('\n')
+        .filter((unit) => unit !== '')
     } catch {
       return []
     }
@@ -176,7 +199,14 @@ export class SystemdManager implements ServiceManager {
     const { application, environment, directory, stateDirectory } = this.#place
     return {
       file: join(unitDirectory, `${this.#name}${many ? '@' : ''}.service`),
-      text: unitText({ application, environment, service, directory: join(directory, 'current'), environmentFile: join(stateDirectory, 'environment'), instanceFiles: many ? join(stateDirectory, 'instances') : null }),
+      text: unitText({
+        application,
+        environment,
+        service,
+        directory: join(directory, 'current'),
+        environmentFile: join(stateDirectory, 'environment'),
+        instanceFiles: many ? join(stateDirectory, 'instances') : null,
+      }),
     }
   }
 
@@ -189,7 +219,11 @@ export class SystemdManager implements ServiceManager {
     if (many) {
       const directory = join(this.#place.stateDirectory, 'instances')
       mkdirSync(directory, { recursive: true, mode: 0o700 })
-      for (let index = 0; index < service.instances; index++) writePrivately(join(directory, String(index + 1)), environmentText(ports[index] === undefined ? ({} as Record<string, string>) : { PORT: String(ports[index]) }))
+      for (let index = 0; index < service.instances; index++)
+        writePrivately(
+          join(directory, String(index + 1)),
+          environmentText(ports[index] === undefined ? ({} as Record<string, string>) : { PORT: String(ports[index]) }),
+        )
     }
     if (textOf(unit.file) === unit.text) return
     writeFileSync(`${unit.file}.new`, unit.text)
@@ -212,19 +246,37 @@ export class SystemdManager implements ServiceManager {
       .trim()
       .split('\n\n')
       .map((block): Unit => {
-        const values = Object.fromEntries(block.split('\n').map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]))
+        const values = Object.fromEntries(
+          block.split('\n').map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]),
+        )
         const pid = Number(values.MainPID ?? 0)
-        return { unit: values.Id ?? '', active: values.ActiveState ?? 'unknown', pid, ticks: startTicks(pid), restarts: Number(values.NRestarts ?? 0) }
+        return {
+          unit: values.Id ?? '',
+          active: values.ActiveState ?? 'unknown',
+          pid,
+          ticks: startTicks(pid),
+          restarts: Number(values.NRestarts ?? 0),
+        }
       })
   }
 
   async #exitError(unit: string, pid: number): Promise<DployError> {
     const [result, printed] = await Promise.all([
       this.#systemctl('show', '--property=ExecMainCode,ExecMainStatus', '--value', unit).catch(() => ''),
-      run('journalctl', ['--output=cat', '--no-pager', '--quiet', '--lines=10', '--unit', unit, ...(pid > 0 ? [`_PID=${pid}`] : [])], { maxBuffer }).then(({ stdout }) => stdout.trimEnd(), () => ''),
+      run(
+        'journalctl',
+        ['--output=cat', '--no-pager', '--quiet', '--lines=10', '--unit', unit, ...(pid > 0 ? [`_PID=${pid}`] : [])],
+        { maxBuffer },
+      ).then(
+        ({ stdout }) => stdout.trimEnd(),
+        () => '',
+      ),
     ])
     const status = result.trim().split('\n').at(-1)
-    return new DployError('service.exited', `The service ended${status && /^\d+$/.test(status) && status !== '0' ? ` with code ${status}` : ''}${printed === '' ? '' : `. It printed last:\n${printed}`}`)
+    return new DployError(
+      'service.exited',
+      `The service ended${status && /^\d+$/.test(status) && status !== '0' ? ` with code ${status}` : ''}${printed === '' ? '' : `. It printed last:\n${printed}`}`,
+    )
   }
 
   #systemctl(...args: string[]): Promise<string> {
@@ -233,7 +285,9 @@ export class SystemdManager implements ServiceManager {
 }
 
 function unitsOf(name: string, { service }: ServiceRelease): string[] {
-  return service.instances > 1 ? Array.from({ length: service.instances }, (_, index) => `${name}@${index + 1}.service`) : [`${name}.service`]
+  return service.instances > 1
+    ? Array.from({ length: service.instances }, (_, index) => `${name}@${index + 1}.service`)
+    : [`${name}.service`]
 }
 
 function textOf(path: string): string | null {

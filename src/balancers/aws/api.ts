@@ -31,32 +31,48 @@ export class Api {
   #v2: Promise<{ sdk: V2; client: ElasticLoadBalancingV2Client }> | null = null
   #classic: Promise<{ sdk: Classic; client: ElasticLoadBalancingClient }> | null = null
 
-  constructor(config: Pick<Extract<BalancerConfig, { kind: 'aws' }>, 'region' | 'endpoint' | 'target_groups'>, onThrottle: () => void) {
+  constructor(
+    config: Pick<Extract<BalancerConfig, { kind: 'aws' }>, 'region' | 'endpoint' | 'target_groups'>,
+    onThrottle: () => void,
+  ) {
     this.#region = config.region ?? config.target_groups?.[0]?.split(':')[3]
     this.#endpoint = config.endpoint
     this.#onThrottle = onThrottle
   }
 
   /** Asks the API of target groups. Throws errors of dploy. */
-  v2<T>(call: Call, ask: (sdk: V2, client: ElasticLoadBalancingV2Client, options: { abortSignal: AbortSignal }) => Promise<T>): Promise<T> {
+  v2<T>(
+    call: Call,
+    ask: (sdk: V2, client: ElasticLoadBalancingV2Client, options: { abortSignal: AbortSignal }) => Promise<T>,
+  ): Promise<T> {
     return this.#perform(call, async () => {
-      this.#v2 ??= import('@aws-sdk/client-elastic-load-balancing-v2').then((sdk) => ({ sdk, client: new sdk.ElasticLoadBalancingV2Client(this.#options()) }))
+      this.#v2 ??= import('@aws-sdk/client-elastic-load-balancing-v2').then((sdk) => ({
+        sdk,
+        client: new sdk.ElasticLoadBalancingV2Client(this.#options()),
+      }))
       const { sdk, client } = await this.#v2
       return ask(sdk, client, { abortSignal: call.signal })
     })
   }
 
   /** Asks the API of classic balancers. Throws errors of dploy. */
-  classic<T>(call: Call, ask: (sdk: Classic, client: ElasticLoadBalancingClient, options: { abortSignal: AbortSignal }) => Promise<T>): Promise<T> {
+  classic<T>(
+    call: Call,
+    ask: (sdk: Classic, client: ElasticLoadBalancingClient, options: { abortSignal: AbortSignal }) => Promise<T>,
+  ): Promise<T> {
     return this.#perform(call, async () => {
-      this.#classic ??= import('@aws-sdk/client-elastic-load-balancing').then((sdk) => ({ sdk, client: new sdk.ElasticLoadBalancingClient(this.#options()) }))
+      this.#classic ??= import('@aws-sdk/client-elastic-load-balancing').then((sdk) => ({
+        sdk,
+        client: new sdk.ElasticLoadBalancingClient(this.#options()),
+      }))
       const { sdk, client } = await this.#classic
       return ask(sdk, client, { abortSignal: call.signal })
     })
   }
 
   async close(): Promise<void> {
-    for (const one of await Promise.allSettled([this.#v2, this.#classic])) if (one.status === 'fulfilled') one.value?.client.destroy()
+    for (const one of await Promise.allSettled([this.#v2, this.#classic]))
+      if (one.status === 'fulfilled') one.value?.client.destroy()
   }
 
   async #perform<T>(call: Call, ask: () => Promise<T>): Promise<T> {

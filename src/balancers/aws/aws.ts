@@ -1,7 +1,15 @@
 import type { BalancerConfig } from '../../protocol/config.ts'
 import { formatDuration } from '../../protocol/duration.ts'
 import { DployError } from '../../protocol/errors.ts'
-import type { Balancer, BalancerDriver, DrainOptions, FactsOf, Pace, RegisterOptions, ServerTraffic } from '../contract.ts'
+import type {
+  Balancer,
+  BalancerDriver,
+  DrainOptions,
+  FactsOf,
+  Pace,
+  RegisterOptions,
+  ServerTraffic,
+} from '../contract.ts'
 import { adviceOf } from './advice.ts'
 import { Api } from './api.ts'
 import { Bundle } from './bundle.ts'
@@ -30,7 +38,15 @@ interface Member {
 class Aws implements Balancer {
   readonly kind = 'aws'
   readonly capabilities = { countsInFlight: false, counts: false, drains: true, reloads: false }
-  readonly remedies: Balancer['remedies'] = { seldomChecked: { text: 'Check more often, so that a healthy target is seen sooner', where: 'balancer', lines: ['aws elbv2 modify-target-group --target-group-arn ARN --health-check-interval-seconds 5 --healthy-threshold-count 2'] } }
+  readonly remedies: Balancer['remedies'] = {
+    seldomChecked: {
+      text: 'Check more often, so that a healthy target is seen sooner',
+      where: 'balancer',
+      lines: [
+        'aws elbv2 modify-target-group --target-group-arn ARN --health-check-interval-seconds 5 --healthy-threshold-count 2',
+      ],
+    },
+  }
   readonly #config: Config
   readonly #factsOf: FactsOf
   readonly #api: Api
@@ -45,7 +61,10 @@ class Aws implements Balancer {
     this.#api = new Api(config, () => {
       for (const { watch } of this.#members) watch.slowDown()
     })
-    const pools: Pool[] = [...(config.target_groups ?? []).map((arn) => new TargetGroup(arn, this.#api)), ...(config.classic ?? []).map((name) => new ClassicBalancer(name, this.#api))]
+    const pools: Pool[] = [
+      ...(config.target_groups ?? []).map((arn) => new TargetGroup(arn, this.#api)),
+      ...(config.classic ?? []).map((name) => new ClassicBalancer(name, this.#api)),
+    ]
     this.#members = pools.map((pool) => ({
       pool,
       watch: new PoolWatch(pool, signal),
@@ -73,11 +92,19 @@ class Aws implements Balancer {
     const named = await this.#named(servers, signal)
     const looks = await Promise.all(
       this.#members.map(async ({ pool }) => {
-        const [seen, targets] = await Promise.all([pool.look(signal), Promise.all(servers.map((server) => pool.resolve(named.get(server)!, signal)))])
+        const [seen, targets] = await Promise.all([
+          pool.look(signal),
+          Promise.all(servers.map((server) => pool.resolve(named.get(server)!, signal))),
+        ])
         return targets.map((own) => own.map((target) => seen.find((one) => isSame(one, target)) ?? null))
       }),
     )
-    return servers.map((server, index) => merge(server, looks.flatMap((look) => look[index]!)))
+    return servers.map((server, index) =>
+      merge(
+        server,
+        looks.flatMap((look) => look[index]!),
+      ),
+    )
   }
 
   async drain(server: string, options: DrainOptions): Promise<{ inFlight: number | null }> {
@@ -87,8 +114,13 @@ class Aws implements Balancer {
     await abortable(Promise.all(all.map(({ member, targets }) => member.deregister.add(targets))), signal)
     if (options.timeout <= 0) return { inFlight: null }
     options.onProgress?.(null)
-    const gone = (targets: readonly Target[]) => (seen: readonly SeenTarget[]) => targets.every((target) => !seen.some((one) => isSame(one, target) && one.state !== 'unused'))
-    const ended = await Promise.all(all.map(({ member, targets }) => member.watch.wait(gone(targets), { timeout: Math.max(0, end - performance.now()), signal })))
+    const gone = (targets: readonly Target[]) => (seen: readonly SeenTarget[]) =>
+      targets.every((target) => !seen.some((one) => isSame(one, target) && one.state !== 'unused'))
+    const ended = await Promise.all(
+      all.map(({ member, targets }) =>
+        member.watch.wait(gone(targets), { timeout: Math.max(0, end - performance.now()), signal }),
+      ),
+    )
     if (!ended.every(({ came }) => came)) return { inFlight: null }
     options.onProgress?.(0)
     return { inFlight: 0 }
@@ -101,14 +133,24 @@ class Aws implements Balancer {
     await abortable(Promise.all(all.map(({ member, targets }) => member.register.add(targets))), signal)
     await Promise.all(
       all.map(async ({ member, targets }) => {
-        const healthy = (seen: readonly SeenTarget[], target: Target) => seen.some((one) => isSame(one, target) && one.state === 'healthy')
-        const { came, seen } = await member.watch.wait((now) => targets.every((target) => healthy(now, target)), { timeout: Math.max(0, end - performance.now()), signal })
-        if (came) return
-        const waiting = targets.filter((target) => !healthy(seen ?? [], target)).map((target) => `${titleOf(target)} is ${seen?.find((one) => isSame(one, target))?.text ?? 'not shown'}`)
-        throw new DployError('balancer.not_up', `The ${member.pool.title} does not see ${server} as healthy after ${formatDuration(options.timeout)}: ${waiting.join(', ')}`, {
-          where: server,
-          fix: `Check the health check of the ${member.pool.title} against the server, and timeouts.register in dploy.yml against its interval`,
+        const healthy = (seen: readonly SeenTarget[], target: Target) =>
+          seen.some((one) => isSame(one, target) && one.state === 'healthy')
+        const { came, seen } = await member.watch.wait((now) => targets.every((target) => healthy(now, target)), {
+          timeout: Math.max(0, end - performance.now()),
+          signal,
         })
+        if (came) return
+        const waiting = targets
+          .filter((target) => !healthy(seen ?? [], target))
+          .map((target) => `${titleOf(target)} is ${seen?.find((one) => isSame(one, target))?.text ?? 'not shown'}`)
+        throw new DployError(
+          'balancer.not_up',
+          `The ${member.pool.title} does not see ${server} as healthy after ${formatDuration(options.timeout)}: ${waiting.join(', ')}`,
+          {
+            where: server,
+            fix: `Check the health check of the ${member.pool.title} against the server, and timeouts.register in dploy.yml against its interval`,
+          },
+        )
       }),
     )
   }
@@ -124,7 +166,12 @@ class Aws implements Balancer {
 
   async #targetsIn(server: string, signal: AbortSignal): Promise<{ member: Member; targets: Target[] }[]> {
     const named = await this.#named([server], signal)
-    return Promise.all(this.#members.map(async (member) => ({ member, targets: await abortable(member.pool.resolve(named.get(server)!, this.#closed.signal), signal) })))
+    return Promise.all(
+      this.#members.map(async (member) => ({
+        member,
+        targets: await abortable(member.pool.resolve(named.get(server)!, this.#closed.signal), signal),
+      })),
+    )
   }
 
   /** What AWS calls each server: as dploy.yml says, else the instance id that its agent read. */
@@ -135,10 +182,14 @@ class Aws implements Balancer {
       const written = Object.hasOwn(this.#config.targets, server) ? this.#config.targets[server]! : null
       const id = written ?? (await this.#factsOf(server))?.instanceId
       if (id === undefined) {
-        throw new DployError('balancer.unknown_server', `It is not known which instance ${server} is: dploy.yml names none, and its agent has read none from the instance metadata`, {
-          where: server,
-          fix: `Write it into dploy.yml: balancer.targets: {${server}: i-…}; or let the agent reach the instance metadata, and restart it`,
-        })
+        throw new DployError(
+          'balancer.unknown_server',
+          `It is not known which instance ${server} is: dploy.yml names none, and its agent has read none from the instance metadata`,
+          {
+            where: server,
+            fix: `Write it into dploy.yml: balancer.targets: {${server}: i-…}; or let the agent reach the instance metadata, and restart it`,
+          },
+        )
       }
       named.set(server, (typeof id === 'string' ? [id] : id).map(parseTarget))
     }
@@ -153,7 +204,13 @@ function merge(server: string, seen: readonly (SeenTarget | null)[]): ServerTraf
   const states = seen.map((one) => (one === null || one.text.includes('Target.NotRegistered') ? 'gone' : one.state))
   const out = states.filter((state) => state === 'gone').length
   const up = (state: (typeof states)[number]) => state === 'healthy' || state === 'draining'
-  const worst = seen[Math.max(0, states.findIndex((state) => !up(state)))]
+  const worst =
+    seen[
+      Math.max(
+        0,
+        states.findIndex((state) => !up(state)),
+      )
+    ]
   return {
     server,
     admission: out === states.length ? 'out' : out > 0 || states.includes('draining') ? 'draining' : 'ready',
@@ -169,7 +226,12 @@ function checkDistinct(named: ReadonlyMap<string, readonly Target[]>): void {
   for (const [server, targets] of named) {
     for (const target of targets) {
       const owner = owners.get(titleOf(target))
-      if (owner !== undefined && owner !== server) throw new DployError('balancer.unknown_server', `${owner} and ${server} are the same target, ${titleOf(target)}`, { where: server, fix: 'Give each server its own in balancer.targets in dploy.yml' })
+      if (owner !== undefined && owner !== server)
+        throw new DployError(
+          'balancer.unknown_server',
+          `${owner} and ${server} are the same target, ${titleOf(target)}`,
+          { where: server, fix: 'Give each server its own in balancer.targets in dploy.yml' },
+        )
       owners.set(titleOf(target), server)
     }
   }

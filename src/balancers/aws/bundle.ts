@@ -38,7 +38,8 @@ export class Bundle {
       await this.#send(unique(orders.flatMap(({ targets }) => targets)))
       for (const { done } of orders) done.resolve()
     } catch (error) {
-      if (orders.length > 1 && error instanceof DployError && error.code === 'balancer.unknown_server') await Promise.all(orders.map((order) => this.#perform([order])))
+      if (orders.length > 1 && error instanceof DployError && error.code === 'balancer.unknown_server')
+        await Promise.all(orders.map((order) => this.#perform([order])))
       else for (const { done } of orders) done.reject(error)
     }
   }

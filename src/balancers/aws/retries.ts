@@ -16,7 +16,10 @@ export function retries(onThrottle: () => void) {
     async acquireInitialRetryToken(): Promise<RetryToken> {
       return tokenOf(0, 0)
     },
-    async refreshRetryTokenForRetry(token: RetryToken, failure: { errorType: keyof typeof attempts }): Promise<RetryToken> {
+    async refreshRetryTokenForRetry(
+      token: RetryToken,
+      failure: { errorType: keyof typeof attempts },
+    ): Promise<RetryToken> {
       const count = token.getRetryCount() + 1
       if (failure.errorType === 'THROTTLING') onThrottle()
       if (count >= attempts[failure.errorType]) throw new Error('No more attempts')

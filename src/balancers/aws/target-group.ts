@@ -21,21 +21,52 @@ export class TargetGroup implements Pool {
     return targets.map(({ id, port }) => {
       const isInstance = id.startsWith('i-')
       if ((TargetType === 'instance') !== isInstance) {
-        const takes = TargetType === 'instance' ? 'instance ids' : TargetType === 'ip' ? 'IP addresses' : `targets of the type ${TargetType}, which dploy cannot deploy to`
-        throw new DployError('balancer.unknown_server', `The ${this.title} takes ${takes}, not ${id}`, { where: this.title, fix: 'Write what it takes into balancer.targets in dploy.yml' })
+        const takes =
+          TargetType === 'instance'
+            ? 'instance ids'
+            : TargetType === 'ip'
+              ? 'IP addresses'
+              : `targets of the type ${TargetType}, which dploy cannot deploy to`
+        throw new DployError('balancer.unknown_server', `The ${this.title} takes ${takes}, not ${id}`, {
+          where: this.title,
+          fix: 'Write what it takes into balancer.targets in dploy.yml',
+        })
       }
       return { id, port: port ?? Port ?? null }
     })
   }
 
   async check(targets: readonly Target[], signal: AbortSignal): Promise<PoolSettings> {
-    const [description, attributes, seen] = await Promise.all([this.#describe(signal), this.#attributes(signal), this.look(signal)])
+    const [description, attributes, seen] = await Promise.all([
+      this.#describe(signal),
+      this.#attributes(signal),
+      this.look(signal),
+    ])
     if (description.LoadBalancerArns?.length === 0) {
-      throw new DployError('balancer.unknown_backend', `No load balancer uses the ${this.title}: AWS would never call its targets healthy`, { where: this.title, fix: 'Name it in a listener of the load balancer, or take it out of balancer.target_groups' })
+      throw new DployError(
+        'balancer.unknown_backend',
+        `No load balancer uses the ${this.title}: AWS would never call its targets healthy`,
+        {
+          where: this.title,
+          fix: 'Name it in a listener of the load balancer, or take it out of balancer.target_groups',
+        },
+      )
     }
-    const other = seen.find((one) => one.state !== 'draining' && targets.some(({ id }) => id === one.id) && !targets.some((target) => isSame(target, one)))
+    const other = seen.find(
+      (one) =>
+        one.state !== 'draining' &&
+        targets.some(({ id }) => id === one.id) &&
+        !targets.some((target) => isSame(target, one)),
+    )
     if (other) {
-      throw new DployError('balancer.unknown_server', `${other.id} is in the ${this.title} on the port ${other.port} too, which dploy.yml does not name: it would get traffic while it restarts`, { where: this.title, fix: `Write each port: balancer.targets, such as [${titleOf(targets.find(({ id }) => id === other.id)!)}, ${titleOf(other)}]` })
+      throw new DployError(
+        'balancer.unknown_server',
+        `${other.id} is in the ${this.title} on the port ${other.port} too, which dploy.yml does not name: it would get traffic while it restarts`,
+        {
+          where: this.title,
+          fix: `Write each port: balancer.targets, such as [${titleOf(targets.find(({ id }) => id === other.id)!)}, ${titleOf(other)}]`,
+        },
+      )
     }
     const absent = targets.filter((target) => !seen.some((one) => isSame(one, target)))
     // Not registered is well: a deployment that was cut off may have left it so. What AWS does not know is not.
@@ -54,26 +85,48 @@ export class TargetGroup implements Pool {
   }
 
   async register(targets: readonly Target[], signal: AbortSignal): Promise<void> {
-    await this.#api.v2(this.#call('RegisterTargets', signal), (sdk, client, options) => client.send(new sdk.RegisterTargetsCommand({ TargetGroupArn: this.#arn, Targets: targets.map(described) }), options))
+    await this.#api.v2(this.#call('RegisterTargets', signal), (sdk, client, options) =>
+      client.send(
+        new sdk.RegisterTargetsCommand({ TargetGroupArn: this.#arn, Targets: targets.map(described) }),
+        options,
+      ),
+    )
   }
 
   /** AWS passes over what is not registered. */
   async deregister(targets: readonly Target[], signal: AbortSignal): Promise<void> {
-    await this.#api.v2(this.#call('DeregisterTargets', signal), (sdk, client, options) => client.send(new sdk.DeregisterTargetsCommand({ TargetGroupArn: this.#arn, Targets: targets.map(described) }), options))
+    await this.#api.v2(this.#call('DeregisterTargets', signal), (sdk, client, options) =>
+      client.send(
+        new sdk.DeregisterTargetsCommand({ TargetGroupArn: this.#arn, Targets: targets.map(described) }),
+        options,
+      ),
+    )
   }
 
   async #health(targets: readonly Target[] | null, signal: AbortSignal): Promise<SeenTarget[]> {
     const answer = await this.#api.v2(this.#call('DescribeTargetHealth', signal), (sdk, client, options) =>
-      client.send(new sdk.DescribeTargetHealthCommand({ TargetGroupArn: this.#arn, ...(targets && { Targets: targets.map(described) }) }), options),
+      client.send(
+        new sdk.DescribeTargetHealthCommand({
+          TargetGroupArn: this.#arn,
+          ...(targets && { Targets: targets.map(described) }),
+        }),
+        options,
+      ),
     )
     return (answer.TargetHealthDescriptions ?? []).map(seenOf)
   }
 
   #describe(signal: AbortSignal): Promise<Description> {
     this.#description ??= this.#api
-      .v2(this.#call('DescribeTargetGroups', signal), (sdk, client, options) => client.send(new sdk.DescribeTargetGroupsCommand({ TargetGroupArns: [this.#arn] }), options))
+      .v2(this.#call('DescribeTargetGroups', signal), (sdk, client, options) =>
+        client.send(new sdk.DescribeTargetGroupsCommand({ TargetGroupArns: [this.#arn] }), options),
+      )
       .then(({ TargetGroups }) => {
-        if (!TargetGroups?.[0]) throw new DployError('balancer.unknown_backend', `AWS has no ${this.title}`, { where: this.title, fix: 'Check balancer.target_groups in dploy.yml' })
+        if (!TargetGroups?.[0])
+          throw new DployError('balancer.unknown_backend', `AWS has no ${this.title}`, {
+            where: this.title,
+            fix: 'Check balancer.target_groups in dploy.yml',
+          })
         return TargetGroups[0]
       })
       .catch((error: unknown) => {
@@ -84,7 +137,9 @@ export class TargetGroup implements Pool {
   }
 
   async #attributes(signal: AbortSignal): Promise<Map<string, string>> {
-    const answer = await this.#api.v2(this.#call('DescribeTargetGroupAttributes', signal), (sdk, client, options) => client.send(new sdk.DescribeTargetGroupAttributesCommand({ TargetGroupArn: this.#arn }), options))
+    const answer = await this.#api.v2(this.#call('DescribeTargetGroupAttributes', signal), (sdk, client, options) =>
+      client.send(new sdk.DescribeTargetGroupAttributesCommand({ TargetGroupArn: this.#arn }), options),
+    )
     return new Map((answer.Attributes ?? []).map(({ Key, Value }) => [Key!, Value!]))
   }
 
@@ -101,6 +156,13 @@ function seenOf({ Target, TargetHealth }: TargetHealthDescription): SeenTarget {
   const state = TargetHealth?.State === 'unhealthy.draining' ? 'draining' : (TargetHealth?.State ?? 'unavailable')
   // With its health check switched off a target is never called healthy, and gets traffic.
   const up = state === 'unavailable' && TargetHealth?.Reason === 'Target.HealthCheckDisabled'
-  const said = [TargetHealth?.Reason, TargetHealth?.Description].filter((one) => one !== undefined && one !== '').join(': ')
-  return { id: Target!.Id!, port: Target?.Port ?? null, state: up ? 'healthy' : state, text: said === '' ? state : `${state} (${said})` }
+  const said = [TargetHealth?.Reason, TargetHealth?.Description]
+    .filter((one) => one !== undefined && one !== '')
+    .join(': ')
+  return {
+    id: Target!.Id!,
+    port: Target?.Port ?? null,
+    state: up ? 'healthy' : state,
+    text: said === '' ? state : `${state} (${said})`,
+  }
 }

@@ -40,7 +40,10 @@ export class PoolWatch {
    * Resolves when `done` says so of what AWS shows, looked at after this call; with `came` false when the time is up,
    * `seen` being what was seen last. Rejects with the signal's reason, or with what AWS refuses.
    */
-  wait(done: Waiter['done'], options: { timeout: number; signal: AbortSignal }): Promise<{ came: boolean; seen: readonly SeenTarget[] | null }> {
+  wait(
+    done: Waiter['done'],
+    options: { timeout: number; signal: AbortSignal },
+  ): Promise<{ came: boolean; seen: readonly SeenTarget[] | null }> {
     const { signal } = options
     return new Promise((resolve, reject) => {
       let seen: readonly SeenTarget[] | null = null
@@ -111,7 +114,8 @@ export class PoolWatch {
 
   /** A new waiter ends a long pause: it waits for something that is likely to come soon. */
   async #pause(): Promise<void> {
-    const pause = (resolve: () => void) => setTimeout(resolve, this.#pace * this.#throttled * (0.75 + Math.random() * 0.5)).unref()
+    const pause = (resolve: () => void) =>
+      setTimeout(resolve, this.#pace * this.#throttled * (0.75 + Math.random() * 0.5)).unref()
     await new Promise<void>((resolve) => {
       const timer = pause(resolve)
       this.#wake = () => {

@@ -1,4 +1,11 @@
-import { createServer, request as httpRequest, Agent, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import {
+  createServer,
+  request as httpRequest,
+  Agent,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from 'node:http'
 import { connect, type Socket } from 'node:net'
 import * as z from 'zod'
 import type { ServerTraffic, TrafficCounters } from '../contract.ts'
@@ -12,8 +19,23 @@ const checkTimeout = 1_000
 export const controlRequestSchema = z.object({ server: z.string(), state: z.enum(['ready', 'drain', 'out']) })
 /** What the control address answers. */
 export const controlAnswerSchema = z.object({
-  servers: z.array(z.object({ server: z.string(), admission: z.enum(['ready', 'draining', 'out']), up: z.boolean(), inFlight: z.number(), check: z.string().nullable() })),
-  counters: z.object({ requests: z.number(), serverErrors: z.number(), connectionErrors: z.number(), responseErrors: z.number(), retries: z.number(), redispatches: z.number() }),
+  servers: z.array(
+    z.object({
+      server: z.string(),
+      admission: z.enum(['ready', 'draining', 'out']),
+      up: z.boolean(),
+      inFlight: z.number(),
+      check: z.string().nullable(),
+    }),
+  ),
+  counters: z.object({
+    requests: z.number(),
+    serverErrors: z.number(),
+    connectionErrors: z.number(),
+    responseErrors: z.number(),
+    retries: z.number(),
+    redispatches: z.number(),
+  }),
 })
 
 interface Member extends ServerTraffic {
@@ -34,7 +56,14 @@ export interface BuiltinBalancerOptions {
  */
 export class BuiltinBalancer implements AsyncDisposable {
   readonly #members: Member[]
-  readonly #counters: TrafficCounters = { requests: 0, serverErrors: 0, connectionErrors: 0, responseErrors: 0, retries: 0, redispatches: 0 }
+  readonly #counters: TrafficCounters = {
+    requests: 0,
+    serverErrors: 0,
+    connectionErrors: 0,
+    responseErrors: 0,
+    retries: 0,
+    redispatches: 0,
+  }
   // Connections to servers are not kept: one that a restarting server closes cannot be reused by mistake.
   readonly #agent = new Agent({ keepAlive: false })
   readonly #healthPath: string
@@ -44,9 +73,18 @@ export class BuiltinBalancer implements AsyncDisposable {
   #next = 0
 
   private constructor(options: BuiltinBalancerOptions) {
-    this.#members = options.servers.map(({ name, port }) => ({ server: name, port, admission: 'ready', up: false, inFlight: 0, check: null }))
+    this.#members = options.servers.map(({ name, port }) => ({
+      server: name,
+      port,
+      admission: 'ready',
+      up: false,
+      inFlight: 0,
+      check: null,
+    }))
     this.#healthPath = options.healthPath
-    this.#proxy = createServer({ keepAliveTimeout: 60_000 }, (request, response) => this.#forward(request, response, [...this.#candidates()]))
+    this.#proxy = createServer({ keepAliveTimeout: 60_000 }, (request, response) =>
+      this.#forward(request, response, [...this.#candidates()]),
+    )
     this.#proxy.on('upgrade', (request, socket: Socket, head) => this.#upgrade(request, socket, head))
     this.#control = createServer((request, response) => void this.#answerControl(request, response))
     this.#timer = setInterval(() => void this.#checkAll(), checkEvery)
@@ -96,7 +134,14 @@ export class BuiltinBalancer implements AsyncDisposable {
       if (counted) member.inFlight--
       counted = false
     }
-    const outgoing = httpRequest({ host: '127.0.0.1', port: member.port, method: request.method, path: request.url, headers: { ...request.headers, connection: 'close' }, agent: this.#agent })
+    const outgoing = httpRequest({
+      host: '127.0.0.1',
+      port: member.port,
+      method: request.method,
+      path: request.url,
+      headers: { ...request.headers, connection: 'close' },
+      agent: this.#agent,
+    })
     let connected = false
     outgoing.on('socket', (socket) => socket.once('connect', () => ((connected = true), request.pipe(outgoing))))
     outgoing.on('response', (incoming) => {
@@ -137,13 +182,19 @@ export class BuiltinBalancer implements AsyncDisposable {
     this.#counters.requests++
     member.inFlight++
     const server = connect(member.port, '127.0.0.1', () => {
-      const headers = request.rawHeaders.map((value, index) => (index % 2 === 0 ? `${value}: ` : `${value}\r\n`)).join('')
+      const headers = request.rawHeaders
+        .map((value, index) => (index % 2 === 0 ? `${value}: ` : `${value}\r\n`))
+        .join('')
       server.write(`${request.method} ${request.url} HTTP/1.1\r\n${headers}\r\n`)
       server.write(head)
       server.pipe(client).pipe(server)
     })
     server.once('close', () => member.inFlight--)
-    for (const [one, other] of [[server, client], [client, server]] as const) one.on('error', () => other.destroy()).on('close', () => other.destroy())
+    for (const [one, other] of [
+      [server, client],
+      [client, server],
+    ] as const)
+      one.on('error', () => other.destroy()).on('close', () => other.destroy())
   }
 
   async #answerControl(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -157,7 +208,12 @@ export class BuiltinBalancer implements AsyncDisposable {
       if (wanted.data.state === 'ready') await this.#check(member)
     }
     response.setHeader('content-type', 'application/json')
-    response.end(JSON.stringify({ servers: this.#members.map(({ port: _, ...member }) => member), counters: this.#counters } satisfies z.infer<typeof controlAnswerSchema>))
+    response.end(
+      JSON.stringify({
+        servers: this.#members.map(({ port: _, ...member }) => member),
+        counters: this.#counters,
+      } satisfies z.infer<typeof controlAnswerSchema>),
+    )
   }
 
   async #checkAll(): Promise<void> {
@@ -166,7 +222,13 @@ export class BuiltinBalancer implements AsyncDisposable {
 
   #check(member: Member): Promise<void> {
     return new Promise((resolve) => {
-      const asked = httpRequest({ host: '127.0.0.1', port: member.port, path: this.#healthPath, agent: false, timeout: checkTimeout })
+      const asked = httpRequest({
+        host: '127.0.0.1',
+        port: member.port,
+        path: this.#healthPath,
+        agent: false,
+        timeout: checkTimeout,
+      })
       const end = (up: boolean, check: string) => {
         Object.assign(member, { up, check })
         resolve()

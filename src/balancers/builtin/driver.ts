@@ -2,7 +2,14 @@ import type * as z from 'zod'
 import type { BalancerConfig } from '../../protocol/config.ts'
 import { formatDuration } from '../../protocol/duration.ts'
 import { DployError } from '../../protocol/errors.ts'
-import type { Balancer, BalancerDriver, DrainOptions, RegisterOptions, ServerTraffic, TrafficCounters } from '../contract.ts'
+import type {
+  Balancer,
+  BalancerDriver,
+  DrainOptions,
+  RegisterOptions,
+  ServerTraffic,
+  TrafficCounters,
+} from '../contract.ts'
 import { controlAnswerSchema, type controlRequestSchema } from './balancer.ts'
 
 /** Between two looks while somebody waits. Milliseconds. */
@@ -26,7 +33,12 @@ class Builtin implements Balancer {
     const answer = await this.#ask(null, signal)
     return servers.map((server) => {
       const found = answer.servers.find((one) => one.server === server)
-      if (!found) throw new DployError('balancer.unknown_server', `The built-in balancer has no server ${server}; it has ${answer.servers.map((one) => one.server).join(', ')}`, { where: this.#address })
+      if (!found)
+        throw new DployError(
+          'balancer.unknown_server',
+          `The built-in balancer has no server ${server}; it has ${answer.servers.map((one) => one.server).join(', ')}`,
+          { where: this.#address },
+        )
       return found
     })
   }
@@ -55,7 +67,12 @@ class Builtin implements Balancer {
       await this.#ask({ server, state: 'ready' }, options.signal)
       const [seen] = await this.read([server], options.signal)
       if (seen!.up) return
-      if (performance.now() - began >= options.timeout) throw new DployError('balancer.not_up', `The built-in balancer does not see ${server} as up after ${formatDuration(options.timeout)}: ${seen!.check}`, { where: server })
+      if (performance.now() - began >= options.timeout)
+        throw new DployError(
+          'balancer.not_up',
+          `The built-in balancer does not see ${server} as up after ${formatDuration(options.timeout)}: ${seen!.check}`,
+          { where: server },
+        )
       await new Promise((resolve) => setTimeout(resolve, lookEvery))
     }
   }
@@ -66,16 +83,28 @@ class Builtin implements Balancer {
 
   async [Symbol.asyncDispose](): Promise<void> {}
 
-  async #ask(change: z.infer<typeof controlRequestSchema> | null, signal: AbortSignal): Promise<z.infer<typeof controlAnswerSchema>> {
+  async #ask(
+    change: z.infer<typeof controlRequestSchema> | null,
+    signal: AbortSignal,
+  ): Promise<z.infer<typeof controlAnswerSchema>> {
     signal.throwIfAborted()
     let response: Response
     try {
-      response = await fetch(this.#address, { signal, ...(change === null ? {} : { method: 'POST', body: JSON.stringify(change) }) })
+      response = await fetch(this.#address, {
+        signal,
+        ...(change === null ? {} : { method: 'POST', body: JSON.stringify(change) }),
+      })
     } catch (cause) {
       signal.throwIfAborted()
-      throw new DployError('balancer.unreachable', `The built-in balancer at ${this.#address} does not answer`, { where: this.#address, cause })
+      throw new DployError('balancer.unreachable', `The built-in balancer at ${this.#address} does not answer`, {
+        where: this.#address,
+        cause,
+      })
     }
-    if (response.status === 404) throw new DployError('balancer.unknown_server', `The built-in balancer has no server ${change?.server}`, { where: this.#address })
+    if (response.status === 404)
+      throw new DployError('balancer.unknown_server', `The built-in balancer has no server ${change?.server}`, {
+        where: this.#address,
+      })
     return controlAnswerSchema.parse(await response.json())
   }
 }

@@ -4,7 +4,17 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import type { BalancerConfig } from '../../protocol/config.ts'
 import type { Backend } from '../contract-backend.ts'
-import { balancerContract, coded, contractWorld, freePort, inFlight, reads, soon, until, type ContractFixture } from '../contract-suite.ts'
+import {
+  balancerContract,
+  coded,
+  contractWorld,
+  freePort,
+  inFlight,
+  reads,
+  soon,
+  until,
+  type ContractFixture,
+} from '../contract-suite.ts'
 import { Users } from '../contract-users.ts'
 import { openBalancer } from '../registry.ts'
 import { AdminApi } from './admin-api.ts'
@@ -25,14 +35,30 @@ balancerContract({
   closesIdleConnections: true,
   start: (backends, directory) => start(backends, directory),
   mistakes: [
-    { what: 'an admin API that is not there', code: 'balancer.unreachable', names: /tcp:127\.0\.0\.1:1 cannot be reached: nothing listens there/, make: wrong({ address: ['tcp:127.0.0.1:1'] }) },
-    { what: 'a handler that Caddy does not have', code: 'balancer.unknown_backend', names: /no reverse_proxy handler web; it has shop \(127\.0\.0\.1:\d+, /, make: wrong({ handler: ['web'] }) },
-    { what: 'an address that the handler does not have', code: 'balancer.unknown_server', names: /handler shop .* has no server web1; it has 127\.0\.0\.1:\d+/, make: wrong({ servers: { web1: ['10.9.9.9:80'] } }) },
+    {
+      what: 'an admin API that is not there',
+      code: 'balancer.unreachable',
+      names: /tcp:127\.0\.0\.1:1 cannot be reached: nothing listens there/,
+      make: wrong({ address: ['tcp:127.0.0.1:1'] }),
+    },
+    {
+      what: 'a handler that Caddy does not have',
+      code: 'balancer.unknown_backend',
+      names: /no reverse_proxy handler web; it has shop \(127\.0\.0\.1:\d+, /,
+      make: wrong({ handler: ['web'] }),
+    },
+    {
+      what: 'an address that the handler does not have',
+      code: 'balancer.unknown_server',
+      names: /handler shop .* has no server web1; it has 127\.0\.0\.1:\d+/,
+      make: wrong({ servers: { web1: ['10.9.9.9:80'] } }),
+    },
   ],
 })
 
 describe('Caddy', { skip }, () => {
-  const world = (options?: Options) => contractWorld({ closesIdleConnections: true, start: (backends, directory) => start(backends, directory, options) })
+  const world = (options?: Options) =>
+    contractWorld({ closesIdleConnections: true, start: (backends, directory) => start(backends, directory, options) })
   const options = () => ({ timeout: 8_000, signal: soon() })
 
   test('the configuration is as before when every server is back', async () => {
@@ -63,17 +89,36 @@ describe('Caddy', { skip }, () => {
       for (;;) {
         const { value, tag } = await api.get(path, soon())
         const routes = value as object[]
-        if (await api.replace(path, [{ match: [{ path: [`/other-${index}`] }], handle: [{ handler: 'static_response', body: 'other' }] }, ...routes] as never, tag, soon())) return
+        if (
+          await api.replace(
+            path,
+            [
+              { match: [{ path: [`/other-${index}`] }], handle: [{ handler: 'static_response', body: 'other' }] },
+              ...routes,
+            ] as never,
+            tag,
+            soon(),
+          )
+        )
+          return
       }
     }
-    await Promise.all([change(1), change(2), here.balancer.drain('web1', options()), here.balancer.drain('web3', options())])
+    await Promise.all([
+      change(1),
+      change(2),
+      here.balancer.drain('web1', options()),
+      here.balancer.drain('web3', options()),
+    ])
     assert.deepEqual(new Set(await here.users.names(8)), new Set(['web2']))
     for (const path of ['/other-1', '/other-2']) assert.equal((await here.users.get(path)).text, 'other')
   })
 
   test('a handler without an id is named by its path, and the admin API may be a unix socket', async () => {
     await using here = await world({ socket: true })
-    await using balancer = openBalancer({ ...(here.fixture.config as Config), handler: ['/config/apps/http/servers/srv0/routes/0/handle/0/routes/0/handle/0'] })
+    await using balancer = openBalancer({
+      ...(here.fixture.config as Config),
+      handler: ['/config/apps/http/servers/srv0/routes/0/handle/0/routes/0/handle/0'],
+    })
     await balancer.check(['web1', 'web2', 'web3'], soon())
     await balancer.drain('web1', options())
     assert.deepEqual(new Set(await here.users.names(12)), new Set(['web2', 'web3']))
@@ -86,12 +131,18 @@ describe('Caddy', { skip }, () => {
     await mkdir(join(here.directory, 'second'))
     await using second = await start(here.backends, join(here.directory, 'second'))
     using others = new Users(second.url, { repeat: true })
-    await using balancer = openBalancer({ ...(here.fixture.config as Config), address: [...(here.fixture.config as Config).address, ...(second.config as Config).address] })
+    await using balancer = openBalancer({
+      ...(here.fixture.config as Config),
+      address: [...(here.fixture.config as Config).address, ...(second.config as Config).address],
+    })
     await balancer.check(['web1', 'web2', 'web3'], soon())
     const slow = others.get('/hold')
     const backend = await Promise.race(here.backends.map(async (one) => (await one.holding(), one)))
     const waiting = Promise.withResolvers<void>()
-    const drained = balancer.drain(backend.name, { ...options(), onProgress: (count) => count === 1 && waiting.resolve() })
+    const drained = balancer.drain(backend.name, {
+      ...options(),
+      onProgress: (count) => count === 1 && waiting.resolve(),
+    })
     await waiting.promise
     for (const users of [here.users, others]) assert.ok(!(await users.names(12)).includes(backend.name))
     backend.release()
@@ -102,7 +153,10 @@ describe('Caddy', { skip }, () => {
   test('a change that Caddy refuses is told with its reason, and nothing is changed', async () => {
     await using here = await world()
     const api = new AdminApi((here.fixture.config as Config).address[0]!)
-    await assert.rejects(api.replace(top, { srv0: { listen: 'x' } }, null, soon()), coded('balancer.refused', /refuses PATCH .* \(5\d\d\): .*cannot unmarshal/))
+    await assert.rejects(
+      api.replace(top, { srv0: { listen: 'x' } }, null, soon()),
+      coded('balancer.refused', /refuses PATCH .* \(5\d\d\): .*cannot unmarshal/),
+    )
     assert.equal(new Set(await here.users.names(12)).size, 3)
   })
 
@@ -129,12 +183,22 @@ interface Fixture extends ContractFixture {
   caddy: RunningCaddy
 }
 
-async function start(servers: readonly Backend[], directory: string, { socket = false }: Options = {}): Promise<Fixture> {
+async function start(
+  servers: readonly Backend[],
+  directory: string,
+  { socket = false }: Options = {},
+): Promise<Fixture> {
   const admin = socket ? `unix:${directory}/admin.sock` : `tcp:127.0.0.1:${await freePort()}`
   const caddy = await startCaddy({ directory, bind: `127.0.0.1:${await freePort()}`, admin, id: 'shop', servers })
   return {
     url: caddy.url,
-    config: { kind: 'caddy', address: [admin], handler: ['shop'], servers: Object.fromEntries(servers.map(({ name, port }) => [name, [`127.0.0.1:${port}`]])), check: '/healthz' },
+    config: {
+      kind: 'caddy',
+      address: [admin],
+      handler: ['shop'],
+      servers: Object.fromEntries(servers.map(({ name, port }) => [name, [`127.0.0.1:${port}`]])),
+      check: '/healthz',
+    },
     caddy,
     [Symbol.asyncDispose]: () => caddy[Symbol.asyncDispose](),
   }

@@ -32,7 +32,13 @@ function migratesRequests(): boolean | null {
 class Caddy implements Balancer {
   readonly kind = 'caddy'
   readonly capabilities = { countsInFlight: true, counts: false, drains: true, reloads: true }
-  readonly remedies: Balancer['remedies'] = { restarted: { text: 'Let connections that Caddy has not accepted yet go to its next listener when its configuration changes', where: 'balancer', lines: ['sysctl -w net.ipv4.tcp_migrate_req=1'] } }
+  readonly remedies: Balancer['remedies'] = {
+    restarted: {
+      text: 'Let connections that Caddy has not accepted yet go to its next listener when its configuration changes',
+      where: 'balancer',
+      lines: ['sysctl -w net.ipv4.tcp_migrate_req=1'],
+    },
+  }
   readonly #config: Extract<BalancerConfig, { kind: 'caddy' }>
   readonly #apis: AdminApi[]
   readonly #changes: Changes
@@ -59,7 +65,13 @@ class Caddy implements Balancer {
         const inFlight = sum(dials, counts)
         const checks = await Promise.all(dials.map((dial) => answers(dial, this.#config.check)))
         const worst = checks.find((check) => !check.up) ?? checks[0]!
-        return { server, admission: places.every((place) => place.out) ? (inFlight > 0 ? 'draining' : 'out') : 'ready', up: worst.up, inFlight, check: worst.check }
+        return {
+          server,
+          admission: places.every((place) => place.out) ? (inFlight > 0 ? 'draining' : 'out') : 'ready',
+          up: worst.up,
+          inFlight,
+          check: worst.check,
+        }
       }),
     )
   }
@@ -79,8 +91,14 @@ class Caddy implements Balancer {
 
   /** On this machine the kernel tells whether a reload drops connections. */
   advice(): string[] {
-    if (!this.#config.address.some((address) => /^unix:|^tcp:(127\.|localhost|\[::1\])/.test(address)) || migratesRequests() !== false) return []
-    return ['Caddy drops connections that it has not accepted yet whenever a server leaves or joins (docs/caddy.md); on its machine: sysctl -w net.ipv4.tcp_migrate_req=1']
+    if (
+      !this.#config.address.some((address) => /^unix:|^tcp:(127\.|localhost|\[::1\])/.test(address)) ||
+      migratesRequests() !== false
+    )
+      return []
+    return [
+      'Caddy drops connections that it has not accepted yet whenever a server leaves or joins (docs/caddy.md); on its machine: sysctl -w net.ipv4.tcp_migrate_req=1',
+    ]
   }
 
   async counters(): Promise<null> {
@@ -101,13 +119,19 @@ class Caddy implements Balancer {
           const { value, tag } = await api.get(top, signal)
           let wanted = value
           for (const name of this.#config.handler) {
-            const dials = [...changes].flatMap(([server, out]) => this.#find(api, value, server, name).dials.map((dial) => [dial, out] as const))
+            const dials = [...changes].flatMap(([server, out]) =>
+              this.#find(api, value, server, name).dials.map((dial) => [dial, out] as const),
+            )
             wanted = moved(wanted, name, new Map(dials))
           }
           // Also what is right already may be on its way: only an answer to a change says that it runs.
           if (await api.replace(top, wanted, tag, signal)) return
         }
-        throw new DployError('balancer.refused', `Somebody else goes on changing the configuration of Caddy at ${api.address}`, { where: api.address, fix: 'Find out who writes to its admin API, then deploy again' })
+        throw new DployError(
+          'balancer.refused',
+          `Somebody else goes on changing the configuration of Caddy at ${api.address}`,
+          { where: api.address, fix: 'Find out who writes to its admin API, then deploy again' },
+        )
       }),
     )
   }
@@ -115,7 +139,9 @@ class Caddy implements Balancer {
   /** Caddy was started again, or loaded its configuration from a file. */
   async #assert(servers: ReadonlySet<string>): Promise<void> {
     const { signal } = this.#closed
-    const lost = await this.#each(signal, (api, tree) => [...servers].filter((server) => !this.#find(api, tree, server).out))
+    const lost = await this.#each(signal, (api, tree) =>
+      [...servers].filter((server) => !this.#find(api, tree, server).out),
+    )
     await Promise.all([...new Set(lost.flat())].map((server) => this.#changes.apply(server, true, signal)))
   }
 
@@ -128,7 +154,8 @@ class Caddy implements Balancer {
   async #counts(signal: AbortSignal): Promise<Map<string, number>> {
     const counts = new Map<string, number>()
     for (const { value } of await Promise.all(this.#apis.map((api) => api.get('/reverse_proxy/upstreams', signal)))) {
-      for (const { address, num_requests } of value as { address: string; num_requests: number }[]) counts.set(address, (counts.get(address) ?? 0) + num_requests)
+      for (const { address, num_requests } of value as { address: string; num_requests: number }[])
+        counts.set(address, (counts.get(address) ?? 0) + num_requests)
     }
     return counts
   }
@@ -146,15 +173,26 @@ class Caddy implements Balancer {
       const handler = findHandler(tree, name)
       if (!handler) {
         const has = proxyHandlers(tree).map((one) => `${one.id ?? one.path} (${one.dials.join(', ')})`)
-        throw new DployError('balancer.unknown_backend', `Caddy at ${api.address} has no reverse_proxy handler ${name}; it has ${has.join('; ') || 'none'}`, { where: api.address, fix: 'Give the handler an "@id", or write its path, into dploy.yml under balancer.handler' })
+        throw new DployError(
+          'balancer.unknown_backend',
+          `Caddy at ${api.address} has no reverse_proxy handler ${name}; it has ${has.join('; ') || 'none'}`,
+          {
+            where: api.address,
+            fix: 'Give the handler an "@id", or write its path, into dploy.yml under balancer.handler',
+          },
+        )
       }
       const parked = parkedDials(tree, name)
       const own = this.#own(server, [...handler.dials, ...parked])
       if (own.length === 0) {
-        throw new DployError('balancer.unknown_server', `The handler ${name} of Caddy at ${api.address} has no server ${server}; it has ${[...handler.dials, ...parked].join(', ') || 'none'}`, {
-          where: api.address,
-          fix: `Write its address, as the handler has it, into dploy.yml: balancer.servers.${server}`,
-        })
+        throw new DployError(
+          'balancer.unknown_server',
+          `The handler ${name} of Caddy at ${api.address} has no server ${server}; it has ${[...handler.dials, ...parked].join(', ') || 'none'}`,
+          {
+            where: api.address,
+            fix: `Write its address, as the handler has it, into dploy.yml: balancer.servers.${server}`,
+          },
+        )
       }
       dials.push(...own)
       if (own.some((dial) => !parked.includes(dial) || handler.dials.includes(dial))) out = false

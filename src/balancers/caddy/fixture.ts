@@ -34,10 +34,16 @@ export function caddyBinary(): string | null {
 /** Starts Caddy and resolves when its admin API answers. */
 export async function startCaddy(options: CaddyFixture): Promise<RunningCaddy> {
   const binary = caddyBinary()
-  if (binary === null) throw new DployError('balancer.unreachable', 'Caddy is not installed', { fix: 'On Debian: apt-get install caddy' })
+  if (binary === null)
+    throw new DployError('balancer.unreachable', 'Caddy is not installed', { fix: 'On Debian: apt-get install caddy' })
   const configFile = join(options.directory, 'caddy.json')
   await writeFile(configFile, JSON.stringify(caddyConfig(options), null, 2))
-  const env = { PATH: process.env.PATH ?? '', HOME: options.directory, XDG_DATA_HOME: options.directory, XDG_CONFIG_HOME: options.directory }
+  const env = {
+    PATH: process.env.PATH ?? '',
+    HOME: options.directory,
+    XDG_DATA_HOME: options.directory,
+    XDG_CONFIG_HOME: options.directory,
+  }
   const child = spawn(binary, ['run', '--config', configFile], { env, stdio: ['ignore', 'ignore', 'pipe'] })
   let said = ''
   child.stderr.on('data', (chunk: Buffer) => (said = (said + chunk.toString('utf8')).slice(-4_000)))
@@ -77,8 +83,21 @@ function caddyConfig({ bind, admin, id, servers, directory }: CaddyFixture): unk
     load_balancing: { selection_policy: { policy: 'round_robin' }, retries: 2 },
   }
   return {
-    admin: { listen: admin.startsWith('unix:') ? `unix/${admin.slice(5)}` : admin.slice(4), config: { persist: false } },
+    admin: {
+      listen: admin.startsWith('unix:') ? `unix/${admin.slice(5)}` : admin.slice(4),
+      config: { persist: false },
+    },
     storage: { module: 'file_system', root: directory },
-    apps: { http: { servers: { srv0: { listen: [bind], automatic_https: { disable: true }, routes: [{ handle: [{ handler: 'subroute', routes: [{ handle: [proxy] }] }] }] } } } },
+    apps: {
+      http: {
+        servers: {
+          srv0: {
+            listen: [bind],
+            automatic_https: { disable: true },
+            routes: [{ handle: [{ handler: 'subroute', routes: [{ handle: [proxy] }] }] }],
+          },
+        },
+      },
+    },
   }
 }

@@ -22,12 +22,19 @@ export interface ProxyHandler {
 export function proxyHandlers(servers: Json): ProxyHandler[] {
   return [...handlersIn(servers, top)]
     .filter(({ path }) => !path.startsWith(`${top}/${parking}/`))
-    .map(({ path, value }) => ({ path, id: value['@id'] === undefined ? null : String(value['@id']), dials: upstreamsOf(value).map(dialOf) }))
+    .map(({ path, value }) => ({
+      path,
+      id: value['@id'] === undefined ? null : String(value['@id']),
+      dials: upstreamsOf(value).map(dialOf),
+    }))
 }
 
 /** The handler that dploy.yml names: by its `@id`, or by its path. */
 export function findHandler(servers: Json, name: string): ProxyHandler | null {
-  return proxyHandlers(servers).find((handler) => (name.startsWith('/') ? handler.path === name : handler.id === name)) ?? null
+  return (
+    proxyHandlers(servers).find((handler) => (name.startsWith('/') ? handler.path === name : handler.id === name)) ??
+    null
+  )
 }
 
 /** The addresses of a handler that were taken out of it and are kept for their return. */
@@ -42,7 +49,9 @@ export function parkedDials(servers: Json, name: string): string[] {
  */
 export function moved(servers: Json, name: string, changes: ReadonlyMap<string, boolean>): Json {
   const result = structuredClone(servers) as JsonObject
-  const handler = [...handlersIn(result, top)].find(({ path, value }) => (name.startsWith('/') ? path === name : value['@id'] === name))!.value
+  const handler = [...handlersIn(result, top)].find(({ path, value }) =>
+    name.startsWith('/') ? path === name : value['@id'] === name,
+  )!.value
   const parked = parkedOf(result, name).toSorted((a, b) => a.index - b.index)
   const isParked = new Set(parked.map(({ upstream }) => dialOf(upstream)))
   const all = upstreamsOf(handler).filter((upstream) => !isParked.has(dialOf(upstream)))
@@ -50,7 +59,11 @@ export function moved(servers: Json, name: string, changes: ReadonlyMap<string, 
   const isOut = (upstream: JsonObject) => changes.get(dialOf(upstream)) ?? isParked.has(dialOf(upstream))
   handler['upstreams'] = all.filter((upstream) => !isOut(upstream))
   const others = parkedRoutes(result).filter((route) => parkedIndex(route, name) === null)
-  const routes = all.flatMap((upstream, index) => (isOut(upstream) ? [{ '@id': `${parking}:${name}:${index}`, handle: [{ handler: 'reverse_proxy', upstreams: [upstream] }] }] : []))
+  const routes = all.flatMap((upstream, index) =>
+    isOut(upstream)
+      ? [{ '@id': `${parking}:${name}:${index}`, handle: [{ handler: 'reverse_proxy', upstreams: [upstream] }] }]
+      : [],
+  )
   if (others.length + routes.length > 0) result[parking] = { listen: [], routes: [...others, ...routes] }
   else delete result[parking]
   return result

@@ -33,19 +33,42 @@ balancerContract({
   splits: false,
   closesIdleConnections: false,
   async start(backends, directory) {
-    const haproxy = await startHaproxy({ directory, bind: `127.0.0.1:${await freePort()}`, backend: 'web', servers: [...backends], healthPath: '/healthz', checkInterval: '100ms' })
+    const haproxy = await startHaproxy({
+      directory,
+      bind: `127.0.0.1:${await freePort()}`,
+      backend: 'web',
+      servers: [...backends],
+      healthPath: '/healthz',
+      checkInterval: '100ms',
+    })
     const file = join(directory, 'balance.mjs')
     await writeFile(file, script)
     const say = (state: string) => `'${process.execPath}' '${file}' '${haproxy.address.replace('unix:', '')}' ${state}`
     return {
       url: haproxy.url,
-      config: { kind: 'command', drain: say('drain'), register: say('ready'), servers: Object.fromEntries(backends.map(({ name, port }) => [name, `127.0.0.1:${port}`])), timeout: 10_000 },
+      config: {
+        kind: 'command',
+        drain: say('drain'),
+        register: say('ready'),
+        servers: Object.fromEntries(backends.map(({ name, port }) => [name, `127.0.0.1:${port}`])),
+        timeout: 10_000,
+      },
       [Symbol.asyncDispose]: () => haproxy[Symbol.asyncDispose](),
     }
   },
   mistakes: [
-    { what: 'a command that the shell cannot read', code: 'balancer.refused', names: /The drain command is no command line: .*unterminated|unexpected/i, make: wrong({ drain: 'echo "out' }) },
-    { what: 'a server without an address', code: 'balancer.unknown_server', names: /no address of web1; it has web7/, make: wrong({ servers: { web7: 'x' } }) },
+    {
+      what: 'a command that the shell cannot read',
+      code: 'balancer.refused',
+      names: /The drain command is no command line: .*unterminated|unexpected/i,
+      make: wrong({ drain: 'echo "out' }),
+    },
+    {
+      what: 'a server without an address',
+      code: 'balancer.unknown_server',
+      names: /no address of web1; it has web7/,
+      make: wrong({ servers: { web7: 'x' } }),
+    },
   ],
 })
 
@@ -56,13 +79,23 @@ test('a command gets the server, its address and how long it may wait, and nothi
   const file = join(directory.path, 'seen')
   process.env.DPLOY_TEST_SECRET = 'x'
   try {
-    await using balancer = openBalancer({ ...config, drain: `env > '${file}'`, servers: { web1: '10.0.0.11:3000; $(touch /tmp/never)' } })
+    await using balancer = openBalancer({
+      ...config,
+      drain: `env > '${file}'`,
+      servers: { web1: '10.0.0.11:3000; $(touch /tmp/never)' },
+    })
     assert.deepEqual(await balancer.drain('web1', { timeout: 1_500, signal: soon() }), { inFlight: 0 })
   } finally {
     delete process.env.DPLOY_TEST_SECRET
   }
   const seen = await readFile(file, 'utf8')
-  assert.deepEqual(seen.split('\n').filter((line) => line.startsWith('DPLOY_')).toSorted(), ['DPLOY_ADDRESS=10.0.0.11:3000; $(touch /tmp/never)', 'DPLOY_SERVER=web1', 'DPLOY_TIMEOUT=2'])
+  assert.deepEqual(
+    seen
+      .split('\n')
+      .filter((line) => line.startsWith('DPLOY_'))
+      .toSorted(),
+    ['DPLOY_ADDRESS=10.0.0.11:3000; $(touch /tmp/never)', 'DPLOY_SERVER=web1', 'DPLOY_TIMEOUT=2'],
+  )
 })
 
 test('without addresses the address is the name', async () => {
@@ -71,9 +104,19 @@ test('without addresses the address is the name', async () => {
 })
 
 test('a command that fails is told with the last of what it printed', async () => {
-  await using balancer = openBalancer({ ...config, drain: 'echo first; echo no such pool >&2; exit 3', register: 'echo still down; exit 1' })
-  await assert.rejects(balancer.drain('web1', { timeout: 1_000, signal: soon() }), coded('balancer.refused', /drain command failed for web1 \(exit code 3\): (.*\n)?no such pool/))
-  await assert.rejects(balancer.register('web1', { timeout: 1_000, signal: soon() }), coded('balancer.not_up', /register command failed for web1 \(exit code 1\): still down/))
+  await using balancer = openBalancer({
+    ...config,
+    drain: 'echo first; echo no such pool >&2; exit 3',
+    register: 'echo still down; exit 1',
+  })
+  await assert.rejects(
+    balancer.drain('web1', { timeout: 1_000, signal: soon() }),
+    coded('balancer.refused', /drain command failed for web1 \(exit code 3\): (.*\n)?no such pool/),
+  )
+  await assert.rejects(
+    balancer.register('web1', { timeout: 1_000, signal: soon() }),
+    coded('balancer.not_up', /register command failed for web1 \(exit code 1\): still down/),
+  )
   assert.deepEqual(await balancer.read(['web1'], soon()), [])
 })
 
@@ -82,7 +125,10 @@ test('a command that does not end is ended with all that it started', async () =
   const file = join(directory.path, 'pid')
   const drain = `sleep 300 & echo $! > '${file}'; wait`
   await using balancer = openBalancer({ ...config, drain, timeout: 300 })
-  await assert.rejects(balancer.drain('web1', { timeout: 1_000, signal: soon() }), coded('command.timeout', /drain command for web1 did not end within 300 ?ms/))
+  await assert.rejects(
+    balancer.drain('web1', { timeout: 1_000, signal: soon() }),
+    coded('command.timeout', /drain command for web1 did not end within 300 ?ms/),
+  )
   await gone(file)
 
   await using patient = openBalancer({ ...config, drain })

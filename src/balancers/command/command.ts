@@ -52,19 +52,43 @@ class Command implements Balancer {
 
   async [Symbol.asyncDispose](): Promise<void> {}
 
-  async #run(name: 'drain' | 'register', server: string, options: { timeout: number; signal: AbortSignal }, code: ErrorCode): Promise<void> {
-    const env = { DPLOY_SERVER: server, DPLOY_ADDRESS: this.#addressOf(server), DPLOY_TIMEOUT: String(Math.ceil(options.timeout / 1000)) }
+  async #run(
+    name: 'drain' | 'register',
+    server: string,
+    options: { timeout: number; signal: AbortSignal },
+    code: ErrorCode,
+  ): Promise<void> {
+    const env = {
+      DPLOY_SERVER: server,
+      DPLOY_ADDRESS: this.#addressOf(server),
+      DPLOY_TIMEOUT: String(Math.ceil(options.timeout / 1000)),
+    }
     const { timeout } = this.#config
     let result: { failed: string | null; output: string }
     try {
       result = await runOperatorCommand({ command: this.#config[name], env, timeout, signal: options.signal })
     } catch (cause) {
       if (!(cause instanceof DployError) || cause.code !== 'command.timeout') throw cause
-      throw new DployError('command.timeout', `The ${name} command for ${server} did not end within ${formatDuration(timeout)} and was ended`, { where: server, fix: 'Let it wait no longer than DPLOY_TIMEOUT seconds, or raise balancer.timeout in dploy.yml', cause })
+      throw new DployError(
+        'command.timeout',
+        `The ${name} command for ${server} did not end within ${formatDuration(timeout)} and was ended`,
+        {
+          where: server,
+          fix: 'Let it wait no longer than DPLOY_TIMEOUT seconds, or raise balancer.timeout in dploy.yml',
+          cause,
+        },
+      )
     }
     if (result.failed === null) return
     const said = lastLines(result.output)
-    throw new DployError(code, `The ${name} command failed for ${server} (${result.failed})${said === '' ? '' : `: ${said}`}`, { where: server, fix: `Try it by hand: DPLOY_SERVER=${server} DPLOY_ADDRESS=${env.DPLOY_ADDRESS} DPLOY_TIMEOUT=${env.DPLOY_TIMEOUT}` })
+    throw new DployError(
+      code,
+      `The ${name} command failed for ${server} (${result.failed})${said === '' ? '' : `: ${said}`}`,
+      {
+        where: server,
+        fix: `Try it by hand: DPLOY_SERVER=${server} DPLOY_ADDRESS=${env.DPLOY_ADDRESS} DPLOY_TIMEOUT=${env.DPLOY_TIMEOUT}`,
+      },
+    )
   }
 
   #addressOf(server: string): string {
@@ -72,13 +96,23 @@ class Command implements Balancer {
     if (Object.hasOwn(servers, server)) return servers[server]!
     const names = Object.keys(servers)
     if (names.length === 0) return server
-    throw new DployError('balancer.unknown_server', `balancer.servers has no address of ${server}; it has ${names.join(', ')}`, { where: 'balancer.servers', fix: `Add ${server} to balancer.servers in dploy.yml, or leave the key out` })
+    throw new DployError(
+      'balancer.unknown_server',
+      `balancer.servers has no address of ${server}; it has ${names.join(', ')}`,
+      { where: 'balancer.servers', fix: `Add ${server} to balancer.servers in dploy.yml, or leave the key out` },
+    )
   }
 
   async #checkSyntax(name: 'drain' | 'register'): Promise<void> {
     // -n: reads the commands and runs none.
-    const problem = await new Promise<string | null>((resolve) => execFile('/bin/sh', ['-n', '-c', this.#config[name]], (error, _out, err) => resolve(error ? err : null)))
-    if (problem !== null) throw new DployError('balancer.refused', `The ${name} command is no command line: ${problem.trim()}`, { where: `balancer.${name}`, fix: 'Correct it in dploy.yml' })
+    const problem = await new Promise<string | null>((resolve) =>
+      execFile('/bin/sh', ['-n', '-c', this.#config[name]], (error, _out, err) => resolve(error ? err : null)),
+    )
+    if (problem !== null)
+      throw new DployError('balancer.refused', `The ${name} command is no command line: ${problem.trim()}`, {
+        where: `balancer.${name}`,
+        fix: 'Correct it in dploy.yml',
+      })
   }
 }
 

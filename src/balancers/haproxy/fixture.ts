@@ -43,13 +43,21 @@ export function haproxyBinary(): string | null {
 /** Starts HAProxy and resolves when it takes connections. Throws `balancer.unreachable` with what it said. */
 export async function startHaproxy(options: HaproxyFixture): Promise<RunningHaproxy> {
   const binary = options.binary ?? haproxyBinary()
-  if (binary === null) throw new DployError('balancer.unreachable', 'HAProxy is not installed', { fix: 'On Debian: apt-get install haproxy' })
+  if (binary === null)
+    throw new DployError('balancer.unreachable', 'HAProxy is not installed', {
+      fix: 'On Debian: apt-get install haproxy',
+    })
   const config = join(options.directory, 'haproxy.cfg')
   const socket = join(options.directory, 'haproxy.sock')
   const master = join(options.directory, 'master.sock')
   const text = haproxyConfig(options, socket)
   await writeFile(config, options.configure?.(text) ?? text)
-  let child = await start(binary, [...(options.masterWorker ? ['-W', '-S', master] : []), '-db', '-f', config], socket, options.tether)
+  let child = await start(
+    binary,
+    [...(options.masterWorker ? ['-W', '-S', master] : []), '-db', '-f', config],
+    socket,
+    options.tether,
+  )
   return {
     url: `http://${options.bind}`,
     address: `unix:${socket}`,
@@ -58,9 +66,14 @@ export async function startHaproxy(options: HaproxyFixture): Promise<RunningHapr
       const pid = await workerPid(socket)
       if (options.masterWorker) {
         // Not by SIGUSR2, which systemd sends: a master that is still starting itself again loses it. Its socket then refuses.
-        const asked = async () => await say(master, 'reload').then(() => true, () => false)
+        const asked = async () =>
+          await say(master, 'reload').then(
+            () => true,
+            () => false,
+          )
         while (!(await asked())) await new Promise((resolve) => setTimeout(resolve, 10))
-        while ((await workerPid(socket).catch(() => pid)) === pid) await new Promise((resolve) => setTimeout(resolve, 10))
+        while ((await workerPid(socket).catch(() => pid)) === pid)
+          await new Promise((resolve) => setTimeout(resolve, 10))
         return
       }
       child = await start(binary, ['-db', '-f', config, '-x', socket, '-sf', String(pid)], socket, options.tether, pid)
@@ -78,7 +91,9 @@ export async function startHaproxy(options: HaproxyFixture): Promise<RunningHapr
 
 /** The configuration: what a production HAProxy should have so that a deployment is not noticed. */
 export function haproxyConfig(options: HaproxyFixture, socket: string): string {
-  const servers = options.servers.map(({ name, address, port }) => `  server ${name} ${address}:${port} check`).join('\n')
+  const servers = options.servers
+    .map(({ name, address, port }) => `  server ${name} ${address}:${port} check`)
+    .join('\n')
   return `global
   stats socket ${socket} mode 600 level admin expose-fd listeners
   stats timeout 1m
@@ -113,14 +128,27 @@ ${servers}
 `
 }
 
-async function start(binary: string, args: string[], socket: string, tether: HaproxyFixture['tether'], replaced?: number): Promise<ChildProcess> {
+async function start(
+  binary: string,
+  args: string[],
+  socket: string,
+  tether: HaproxyFixture['tether'],
+  replaced?: number,
+): Promise<ChildProcess> {
   const command = tether ? { file: tether.file, args: [...tether.args, binary, ...args] } : { file: binary, args }
-  const child = spawn(command.file, command.args, { stdio: [tether ? 'pipe' : 'ignore', 'pipe', 'pipe'], cwd: dirname(socket), detached: tether !== undefined })
+  const child = spawn(command.file, command.args, {
+    stdio: [tether ? 'pipe' : 'ignore', 'pipe', 'pipe'],
+    cwd: dirname(socket),
+    detached: tether !== undefined,
+  })
   let said = ''
-  for (const stream of [child.stdout!, child.stderr!]) stream.on('data', (chunk: Buffer) => (said = (said + chunk.toString('utf8')).slice(-4_000)))
+  for (const stream of [child.stdout!, child.stderr!])
+    stream.on('data', (chunk: Buffer) => (said = (said + chunk.toString('utf8')).slice(-4_000)))
   const failed = new Promise<never>((_, reject) => {
     child.once('error', reject)
-    child.once('exit', (code) => reject(new DployError('balancer.unreachable', `HAProxy ended with code ${code}:\n${said.trim()}`)))
+    child.once('exit', (code) =>
+      reject(new DployError('balancer.unreachable', `HAProxy ended with code ${code}:\n${said.trim()}`)),
+    )
   })
   failed.catch(() => {})
   let over = false
@@ -131,7 +159,12 @@ async function start(binary: string, args: string[], socket: string, tether: Hap
       await new Promise((resolve) => setTimeout(resolve, 10))
     }
   }
-  const late = new Promise<never>((_, reject) => setTimeout(() => reject(new DployError('balancer.unreachable', `HAProxy did not start within 10 s:\n${said.trim()}`)), 10_000).unref())
+  const late = new Promise<never>((_, reject) =>
+    setTimeout(
+      () => reject(new DployError('balancer.unreachable', `HAProxy did not start within 10 s:\n${said.trim()}`)),
+      10_000,
+    ).unref(),
+  )
   try {
     await Promise.race([ready(), failed, late])
     return child

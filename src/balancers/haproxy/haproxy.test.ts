@@ -7,7 +7,17 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import type { BalancerConfig } from '../../protocol/config.ts'
 import { Backend } from '../contract-backend.ts'
-import { balancerContract, coded, contractWorld, freePort, inFlight, reads, soon, until, type ContractFixture } from '../contract-suite.ts'
+import {
+  balancerContract,
+  coded,
+  contractWorld,
+  freePort,
+  inFlight,
+  reads,
+  soon,
+  until,
+  type ContractFixture,
+} from '../contract-suite.ts'
 import { Users } from '../contract-users.ts'
 import { openBalancer } from '../registry.ts'
 import { haproxyBinary, startHaproxy, type HaproxyFixture, type RunningHaproxy } from './fixture.ts'
@@ -26,16 +36,37 @@ balancerContract({
   closesIdleConnections: false,
   start: (backends, directory) => start(backends, directory),
   mistakes: [
-    { what: 'a backend that HAProxy does not have', code: 'balancer.unknown_backend', names: /no backend wep; it has web.*did you mean web\?/, make: wrong({ backend: ['wep'] }) },
-    { what: 'a socket that does not exist', code: 'balancer.unreachable', names: /\/nowhere\.sock cannot be reached: there is no such socket/, make: wrong({ address: ['unix:/nowhere.sock'] }) },
-    { what: 'a TCP address where nothing listens', code: 'balancer.unreachable', names: /tcp:127\.0\.0\.1:1 cannot be reached: nothing listens there/, make: wrong({ address: ['tcp:127.0.0.1:1'] }) },
+    {
+      what: 'a backend that HAProxy does not have',
+      code: 'balancer.unknown_backend',
+      names: /no backend wep; it has web.*did you mean web\?/,
+      make: wrong({ backend: ['wep'] }),
+    },
+    {
+      what: 'a socket that does not exist',
+      code: 'balancer.unreachable',
+      names: /\/nowhere\.sock cannot be reached: there is no such socket/,
+      make: wrong({ address: ['unix:/nowhere.sock'] }),
+    },
+    {
+      what: 'a TCP address where nothing listens',
+      code: 'balancer.unreachable',
+      names: /tcp:127\.0\.0\.1:1 cannot be reached: nothing listens there/,
+      make: wrong({ address: ['tcp:127.0.0.1:1'] }),
+    },
   ],
 })
 
 describe('HAProxy', { skip }, () => {
-  for (const [how, masterWorker] of [['that starts a new process (-sf)', false], ['of a master and its worker', true]] as const) {
+  for (const [how, masterWorker] of [
+    ['that starts a new process (-sf)', false],
+    ['of a master and its worker', true],
+  ] as const) {
     test(`a reload ${how} does not undo a drain`, async () => {
-      await using here = await contractWorld({ closesIdleConnections: false, start: (backends, directory) => start(backends, directory, { masterWorker }) })
+      await using here = await contractWorld({
+        closesIdleConnections: false,
+        start: (backends, directory) => start(backends, directory, { masterWorker }),
+      })
       const { haproxy } = here.fixture as Fixture
       const options = { timeout: 10_000, signal: soon() }
       await here.balancer.drain('web2', options)
@@ -50,7 +81,10 @@ describe('HAProxy', { skip }, () => {
   }
 
   test('a server gets another port: what is new goes there at once, what is under way ends where it began, and a reload does not undo it', async () => {
-    await using here = await contractWorld({ closesIdleConnections: false, start: (backends, directory) => start(backends, directory, { masterWorker: true }) })
+    await using here = await contractWorld({
+      closesIdleConnections: false,
+      start: (backends, directory) => start(backends, directory, { masterWorker: true }),
+    })
     await using next = await Backend.start('next')
     const { slow, backend } = await inFlight(here)
     await here.balancer.readdress!(backend.name, next.port, soon())
@@ -70,7 +104,14 @@ describe('HAProxy', { skip }, () => {
   })
 
   test('a reload does not undo a share of the traffic, and what comes back from it has the weights of haproxy.cfg', async () => {
-    await using here = await contractWorld({ closesIdleConnections: false, start: (backends, directory) => start(backends, directory, { masterWorker: true, configure: (text) => text.replace(/(server web3 .*)/, '$1 weight 2') }) })
+    await using here = await contractWorld({
+      closesIdleConnections: false,
+      start: (backends, directory) =>
+        start(backends, directory, {
+          masterWorker: true,
+          configure: (text) => text.replace(/(server web3 .*)/, '$1 weight 2'),
+        }),
+    })
     const web1 = async (count: number) => (await here.users.names(count)).filter((name) => name === 'web1').length
     await here.balancer.split!({ servers: ['web1'], share: 0.1 }, soon())
     await (here.fixture as Fixture).haproxy.reload()
@@ -82,16 +123,28 @@ describe('HAProxy', { skip }, () => {
   })
 
   test('a backend whose weights cannot change is told before anything is switched', async () => {
-    await using here = await contractWorld({ closesIdleConnections: false, start: (backends, directory) => start(backends, directory, { configure: (text) => text.replace('balance roundrobin', 'balance static-rr') }) })
-    await assert.rejects(here.balancer.split!({ servers: ['web1'], share: 0.1 }, soon()), coded('balancer.cannot_split', /cannot change weights/))
+    await using here = await contractWorld({
+      closesIdleConnections: false,
+      start: (backends, directory) =>
+        start(backends, directory, { configure: (text) => text.replace('balance roundrobin', 'balance static-rr') }),
+    })
+    await assert.rejects(
+      here.balancer.split!({ servers: ['web1'], share: 0.1 }, soon()),
+      coded('balancer.cannot_split', /cannot change weights/),
+    )
   })
 
   test('a request in flight gets all of its time when a reload in the middle of the drain hides it', async () => {
-    await using here = await contractWorld({ closesIdleConnections: false, start: (backends, directory) => start(backends, directory, { masterWorker: true }) })
+    await using here = await contractWorld({
+      closesIdleConnections: false,
+      start: (backends, directory) => start(backends, directory, { masterWorker: true }),
+    })
     const { slow, backend } = await inFlight(here)
     const waiting = Promise.withResolvers<void>()
     let over = false
-    const drained = here.balancer.drain(backend.name, { timeout: 2_000, signal: soon(), onProgress: (count) => count === 1 && waiting.resolve() }).finally(() => (over = true))
+    const drained = here.balancer
+      .drain(backend.name, { timeout: 2_000, signal: soon(), onProgress: (count) => count === 1 && waiting.resolve() })
+      .finally(() => (over = true))
     await waiting.promise
     await (here.fixture as Fixture).haproxy.reload()
     await reads(here, backend.name, (seen) => seen.admission !== 'ready' && seen.inFlight === 0)
@@ -109,7 +162,10 @@ describe('HAProxy', { skip }, () => {
     await using other = await start(here.backends, second)
     using others = new Users(other.url, { repeat: false })
     await until(async () => assert.equal(new Set(await others.names(9)).size, 3))
-    const both: Config = { ...(here.fixture.config as Config), address: [...(here.fixture.config as Config).address, ...(other.config as Config).address] }
+    const both: Config = {
+      ...(here.fixture.config as Config),
+      address: [...(here.fixture.config as Config).address, ...(other.config as Config).address],
+    }
     await using balancer = openBalancer(both)
     await balancer.check(['web1', 'web2', 'web3'], soon())
 
@@ -128,9 +184,18 @@ describe('HAProxy', { skip }, () => {
     await Promise.all([here.users.names(5), others.names(7)])
     await until(async () => assert.equal((await balancer.counters(soon()))!.requests - before.requests, 12))
 
-    await using third = await startHaproxy({ directory: await made(here.directory, 'third'), bind: `127.0.0.1:${await freePort()}`, backend: 'web', servers: here.backends.slice(0, 2), healthPath: '/healthz' })
+    await using third = await startHaproxy({
+      directory: await made(here.directory, 'third'),
+      bind: `127.0.0.1:${await freePort()}`,
+      backend: 'web',
+      servers: here.backends.slice(0, 2),
+      healthPath: '/healthz',
+    })
     await using three = openBalancer({ ...both, address: [...both.address, third.address] })
-    await assert.rejects(three.check(['web1', 'web3'], soon()), coded('balancer.unknown_server', /third.* has no server web3; it has web1, web2/))
+    await assert.rejects(
+      three.check(['web1', 'web3'], soon()),
+      coded('balancer.unknown_server', /third.* has no server web3; it has web1, web2/),
+    )
   })
 
   test('a server that stands in several backends is taken out of all', async () => {
@@ -140,7 +205,10 @@ frontend api-in
   bind 127.0.0.1:${ports[1]}
   default_backend api
 ${text.slice(text.indexOf('\nbackend web\n')).replace('backend web', 'backend api')}`
-    await using here = await contractWorld({ closesIdleConnections: false, start: (backends, directory) => start(backends, directory, { configure }) })
+    await using here = await contractWorld({
+      closesIdleConnections: false,
+      start: (backends, directory) => start(backends, directory, { configure }),
+    })
     using api = new Users(`http://127.0.0.1:${ports[1]}`, { repeat: false })
     await until(async () => assert.equal(new Set(await api.names(9)).size, 3))
     await using balancer = openBalancer({ ...(here.fixture.config as Config), backend: ['web', 'api'] })
@@ -157,9 +225,19 @@ ${text.slice(text.indexOf('\nbackend web\n')).replace('backend web', 'backend ap
     for (const users of [here.users, api]) assert.ok((await users.names(20)).includes(backend.name))
   })
 
-  const cookies = (text: string) => text.replace('  balance roundrobin', '  balance roundrobin\n  cookie SRV insert indirect nocache').replaceAll(/(  server (\w+) .* check)/g, '$1 cookie $2')
-  const stickTable = (text: string) => text.replace('  balance roundrobin', '  balance roundrobin\n  stick-table type ip size 1k expire 1m\n  stick on src')
-  for (const [what, configure] of [['cookies', cookies], ['a stick table', stickTable]] as const) {
+  const cookies = (text: string) =>
+    text
+      .replace('  balance roundrobin', '  balance roundrobin\n  cookie SRV insert indirect nocache')
+      .replaceAll(/(  server (\w+) .* check)/g, '$1 cookie $2')
+  const stickTable = (text: string) =>
+    text.replace(
+      '  balance roundrobin',
+      '  balance roundrobin\n  stick-table type ip size 1k expire 1m\n  stick on src',
+    )
+  for (const [what, configure] of [
+    ['cookies', cookies],
+    ['a stick table', stickTable],
+  ] as const) {
     test(`users whom ${what} leads to one server do not hold up its drain, and are answered elsewhere`, async () => {
       await using here = await stickyWorld(configure)
       using user = new StickyUser((here.fixture as Fixture).url)
@@ -194,8 +272,12 @@ ${text.slice(text.indexOf('\nbackend web\n')).replace('backend web', 'backend ap
     await new Promise<void>((resolve) => agent.listen(0, '127.0.0.1', resolve))
     const { port } = agent.address() as { port: number }
     try {
-      const configure = (text: string) => text.replace(/(  server web2 .* check)/, `$1 agent-check agent-inter 50ms agent-port ${port}`)
-      await using here = await contractWorld({ closesIdleConnections: false, start: (backends, directory) => start(backends, directory, { configure }) })
+      const configure = (text: string) =>
+        text.replace(/(  server web2 .* check)/, `$1 agent-check agent-inter 50ms agent-port ${port}`)
+      await using here = await contractWorld({
+        closesIdleConnections: false,
+        start: (backends, directory) => start(backends, directory, { configure }),
+      })
       await here.balancer.drain('web2', { timeout: 5_000, signal: soon() })
       const end = performance.now() + 500
       while (performance.now() < end) assert.ok(!(await here.users.names(6)).includes('web2'))
@@ -210,8 +292,12 @@ ${text.slice(text.indexOf('\nbackend web\n')).replace('backend web', 'backend ap
 
   test('the Runtime API is reached by TCP as well', async () => {
     const port = await freePort()
-    const configure = (text: string) => text.replace('  stats timeout', `  stats socket ipv4@127.0.0.1:${port} level admin\n  stats timeout`)
-    await using here = await contractWorld({ closesIdleConnections: false, start: (backends, directory) => start(backends, directory, { configure }) })
+    const configure = (text: string) =>
+      text.replace('  stats timeout', `  stats socket ipv4@127.0.0.1:${port} level admin\n  stats timeout`)
+    await using here = await contractWorld({
+      closesIdleConnections: false,
+      start: (backends, directory) => start(backends, directory, { configure }),
+    })
     await using balancer = openBalancer({ kind: 'haproxy', address: [`tcp:127.0.0.1:${port}`], backend: ['web'] })
     await balancer.check(['web1', 'web2', 'web3'], soon())
     await balancer.drain('web1', { timeout: 10_000, signal: soon() })
@@ -222,8 +308,13 @@ ${text.slice(text.indexOf('\nbackend web\n')).replace('backend web', 'backend ap
 
   for (const level of ['operator', 'user']) {
     test(`a socket of level ${level} is reported before anything is switched`, async () => {
-      await using here = await contractWorld({ closesIdleConnections: false, start: (backends, directory) => start(backends, directory, { configure: (text) => text.replace('level admin', `level ${level}`) }) })
-      const refused = (error: unknown) => coded('balancer.refused', /refuses commands/)(error) && /level admin/.test((error as { fix: string }).fix)
+      await using here = await contractWorld({
+        closesIdleConnections: false,
+        start: (backends, directory) =>
+          start(backends, directory, { configure: (text) => text.replace('level admin', `level ${level}`) }),
+      })
+      const refused = (error: unknown) =>
+        coded('balancer.refused', /refuses commands/)(error) && /level admin/.test((error as { fix: string }).fix)
       await assert.rejects(here.balancer.check(['web1'], soon()), refused)
       await assert.rejects(here.balancer.drain('web1', { timeout: 1_000, signal: soon() }), refused)
       assert.equal(new Set(await here.users.names(9)).size, 3)
@@ -245,11 +336,25 @@ class StickyUser implements Disposable {
 
   get(path: string): Promise<{ status: number; text: string; cookie: string | null }> {
     return new Promise((resolve, reject) => {
-      httpRequest(new URL(path, this.#url), { agent: false, headers: this.#cookie === null ? {} : { cookie: this.#cookie } }, (answer) => {
-        let text = ''
-        answer.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
-        answer.once('end', () => resolve({ status: answer.statusCode!, text, cookie: answer.headers['set-cookie']?.[0]?.split(';')[0] ?? null })).once('error', reject)
-      }).once('error', reject).end()
+      httpRequest(
+        new URL(path, this.#url),
+        { agent: false, headers: this.#cookie === null ? {} : { cookie: this.#cookie } },
+        (answer) => {
+          let text = ''
+          answer.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
+          answer
+            .once('end', () =>
+              resolve({
+                status: answer.statusCode!,
+                text,
+                cookie: answer.headers['set-cookie']?.[0]?.split(';')[0] ?? null,
+              }),
+            )
+            .once('error', reject)
+        },
+      )
+        .once('error', reject)
+        .end()
     })
   }
 
@@ -263,7 +368,9 @@ class StickyUser implements Disposable {
 
   keepAsking(): void {
     if (this.#over) return
-    void this.ask().catch((error: Error) => this.failures.push(error.message)).then(() => setImmediate(() => this.keepAsking()))
+    void this.ask()
+      .catch((error: Error) => this.failures.push(error.message))
+      .then(() => setImmediate(() => this.keepAsking()))
   }
 
   [Symbol.dispose](): void {
@@ -274,7 +381,9 @@ class StickyUser implements Disposable {
 /** Without waiting until one user has been at every server, which is what persistence is against. */
 async function stickyWorld(configure: (text: string) => string) {
   await using stack = new AsyncDisposableStack()
-  const directory = stack.adopt(await mkdtemp(join(tmpdir(), 'dploy-sticky-')), (path) => rm(path, { recursive: true, force: true }))
+  const directory = stack.adopt(await mkdtemp(join(tmpdir(), 'dploy-sticky-')), (path) =>
+    rm(path, { recursive: true, force: true }),
+  )
   const backends = await Promise.all(['web1', 'web2', 'web3'].map(async (name) => stack.use(await Backend.start(name))))
   const fixture = stack.use(await start(backends, directory, { configure }))
   const balancer = stack.use(openBalancer(fixture.config))
@@ -286,8 +395,20 @@ interface Fixture extends ContractFixture {
   haproxy: RunningHaproxy
 }
 
-async function start(servers: readonly Backend[], directory: string, options: Partial<HaproxyFixture> = {}): Promise<Fixture> {
-  const haproxy = await startHaproxy({ directory, bind: `127.0.0.1:${await freePort()}`, backend: 'web', servers: [...servers], healthPath: '/healthz', checkInterval: '100ms', ...options })
+async function start(
+  servers: readonly Backend[],
+  directory: string,
+  options: Partial<HaproxyFixture> = {},
+): Promise<Fixture> {
+  const haproxy = await startHaproxy({
+    directory,
+    bind: `127.0.0.1:${await freePort()}`,
+    backend: 'web',
+    servers: [...servers],
+    healthPath: '/healthz',
+    checkInterval: '100ms',
+    ...options,
+  })
   return {
     url: haproxy.url,
     config: { kind: 'haproxy', address: [haproxy.address], backend: ['web'] },

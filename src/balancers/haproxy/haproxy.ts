@@ -2,7 +2,16 @@ import { distance } from 'fastest-levenshtein'
 import type { BalancerConfig } from '../../protocol/config.ts'
 import { formatDuration } from '../../protocol/duration.ts'
 import { DployError } from '../../protocol/errors.ts'
-import type { Balancer, BalancerDriver, DrainOptions, RegisterOptions, ServerCounters, ServerTraffic, TrafficCounters, TrafficSplit } from '../contract.ts'
+import type {
+  Balancer,
+  BalancerDriver,
+  DrainOptions,
+  RegisterOptions,
+  ServerCounters,
+  ServerTraffic,
+  TrafficCounters,
+  TrafficSplit,
+} from '../contract.ts'
 import { serversWithAgents } from './agent-checks.ts'
 import { HaproxyLog } from './log.ts'
 import { ServerPorts } from './ports.ts'
@@ -51,8 +60,16 @@ class Haproxy implements Balancer {
   readonly kind = 'haproxy'
   readonly capabilities = { countsInFlight: true, counts: true, drains: true, reloads: false }
   readonly remedies: Balancer['remedies'] = {
-    restarted: { text: 'Let HAProxy hand its sockets over when it is reloaded, and reload it outside of deployments', where: 'balancer', lines: ['stats socket /run/haproxy/admin.sock mode 600 level admin expose-fd listeners'] },
-    seldomChecked: { text: 'Check more often, so that a healthy server is seen sooner', where: 'balancer', lines: ['default-server inter 1s fastinter 200ms downinter 200ms rise 1'] },
+    restarted: {
+      text: 'Let HAProxy hand its sockets over when it is reloaded, and reload it outside of deployments',
+      where: 'balancer',
+      lines: ['stats socket /run/haproxy/admin.sock mode 600 level admin expose-fd listeners'],
+    },
+    seldomChecked: {
+      text: 'Check more often, so that a healthy server is seen sooner',
+      where: 'balancer',
+      lines: ['default-server inter 1s fastinter 200ms downinter 200ms rise 1'],
+    },
   }
   readonly #apis: RuntimeApi[]
   readonly #backends: string[]
@@ -87,10 +104,20 @@ class Haproxy implements Balancer {
         const rows = await this.#rows(api, signal)
         const backends = [...new Set(rows.map((row) => row.pxname!))]
         for (const backend of this.#backends) {
-          if (!backends.includes(backend)) throw new DployError('balancer.unknown_backend', `HAProxy at ${api.address} has no backend ${backend}; it has ${backends.join(', ') || 'none'}${nearest(backend, backends)}`, { where: api.address })
+          if (!backends.includes(backend))
+            throw new DployError(
+              'balancer.unknown_backend',
+              `HAProxy at ${api.address} has no backend ${backend}; it has ${backends.join(', ') || 'none'}${nearest(backend, backends)}`,
+              { where: api.address },
+            )
           const names = rows.filter((row) => row.pxname === backend && row.type === '2').map((row) => row.svname!)
           for (const server of servers) {
-            if (!names.includes(server)) throw new DployError('balancer.unknown_server', `The backend ${backend} of HAProxy at ${api.address} has no server ${server}; it has ${names.join(', ') || 'none'}${nearest(server, names)}`, { where: api.address })
+            if (!names.includes(server))
+              throw new DployError(
+                'balancer.unknown_server',
+                `The backend ${backend} of HAProxy at ${api.address} has no server ${server}; it has ${names.join(', ') || 'none'}${nearest(server, names)}`,
+                { where: api.address },
+              )
           }
         }
         const [backend, server] = [this.#backends[0]!, servers[0]]
@@ -157,7 +184,11 @@ class Haproxy implements Balancer {
       const [seen] = await this.read([server], options.signal)
       if (seen!.up && seen!.admission === 'ready') return
       if (performance.now() - began >= options.timeout) {
-        throw new DployError('balancer.not_up', `HAProxy does not see ${server} as up after ${formatDuration(options.timeout)}: ${seen!.check ?? 'no check'}`, { where: server })
+        throw new DployError(
+          'balancer.not_up',
+          `HAProxy does not see ${server} as up after ${formatDuration(options.timeout)}: ${seen!.check ?? 'no check'}`,
+          { where: server },
+        )
       }
       await pause(began, options.signal)
     }
@@ -179,7 +210,15 @@ class Haproxy implements Balancer {
 
   async counters(signal: AbortSignal): Promise<TrafficCounters> {
     const failedAt: Record<string, number> = {}
-    const total: TrafficCounters = { requests: 0, serverErrors: 0, connectionErrors: 0, responseErrors: 0, retries: 0, redispatches: 0, failedAt }
+    const total: TrafficCounters = {
+      requests: 0,
+      serverErrors: 0,
+      connectionErrors: 0,
+      responseErrors: 0,
+      retries: 0,
+      redispatches: 0,
+      failedAt,
+    }
     for (const api of this.#apis) {
       for (const row of await this.#rows(api, signal)) {
         if (!this.#backends.includes(row.pxname!)) continue
@@ -240,7 +279,8 @@ class Haproxy implements Balancer {
   }
 
   #stopAssertingIfIdle(): void {
-    if (this.#wanted.size > 0 || this.#ports.wanted.size > 0 || this.#weights.wanted !== null || !this.#asserting) return
+    if (this.#wanted.size > 0 || this.#ports.wanted.size > 0 || this.#weights.wanted !== null || !this.#asserting)
+      return
     clearInterval(this.#asserting)
     this.#asserting = null
   }
@@ -274,8 +314,14 @@ class Haproxy implements Balancer {
           const own = commands.filter(({ agentOf }) => agentOf === null || agents.get(api)!.has(agentOf))
           const answer = (await api.ask(own.map(({ text }) => text).join(';'), this.#closed.signal)).trim()
           if (answer === '') return
-          if (/no such server/i.test(answer)) throw new DployError('balancer.unknown_server', `HAProxy at ${api.address}: ${answer}`, { where: api.address })
-          if (/no such backend/i.test(answer)) throw new DployError('balancer.unknown_backend', `HAProxy at ${api.address}: ${answer}`, { where: api.address })
+          if (/no such server/i.test(answer))
+            throw new DployError('balancer.unknown_server', `HAProxy at ${api.address}: ${answer}`, {
+              where: api.address,
+            })
+          if (/no such backend/i.test(answer))
+            throw new DployError('balancer.unknown_backend', `HAProxy at ${api.address}: ${answer}`, {
+              where: api.address,
+            })
           throw refused(api, answer)
         }),
       )
@@ -286,7 +332,9 @@ class Haproxy implements Balancer {
   }
 
   async #withAgents(): Promise<ReadonlyMap<RuntimeApi, ReadonlySet<string>>> {
-    this.#agents ??= Promise.all(this.#apis.map(async (api) => [api, await serversWithAgents(api, this.#backends, this.#closed.signal)] as const)).then((found) => new Map(found))
+    this.#agents ??= Promise.all(
+      this.#apis.map(async (api) => [api, await serversWithAgents(api, this.#backends, this.#closed.signal)] as const),
+    ).then((found) => new Map(found))
     try {
       return await this.#agents
     } catch (error) {
@@ -304,7 +352,9 @@ class Haproxy implements Balancer {
 
   async #readAll(): Promise<Look> {
     const answers = await Promise.all(this.#apis.map((api) => api.ask(`show info;${showServers}`, this.#closed.signal)))
-    const rows = answers.flatMap((answer) => parseStatistics(answer.slice(Math.max(0, answer.indexOf('# pxname,'))), this.#backends)).filter((row) => row.type === '2')
+    const rows = answers
+      .flatMap((answer) => parseStatistics(answer.slice(Math.max(0, answer.indexOf('# pxname,'))), this.#backends))
+      .filter((row) => row.type === '2')
     const own = [...Map.groupBy(rows, (row) => row.svname!)]
     return {
       servers: own.map(([server, rows]) => merge(server, rows)),
@@ -317,7 +367,11 @@ class Haproxy implements Balancer {
     const found = look.servers.find((one) => one.server === server)
     if (found) return found
     const names = look.servers.map((one) => one.server)
-    throw new DployError('balancer.unknown_server', `HAProxy has no server ${server} in ${this.#backends.join(', ')}; it has ${names.join(', ') || 'none'}${nearest(server, names)}`, { where: this.#apis[0]!.address })
+    throw new DployError(
+      'balancer.unknown_server',
+      `HAProxy has no server ${server} in ${this.#backends.join(', ')}; it has ${names.join(', ') || 'none'}${nearest(server, names)}`,
+      { where: this.#apis[0]!.address },
+    )
   }
 
   async #rows(api: RuntimeApi, signal: AbortSignal): Promise<StatRow[]> {
@@ -332,8 +386,14 @@ export const haproxyDriver: BalancerDriver<'haproxy'> = { kind: 'haproxy', open:
  * and counts no error (http_ana.c, `abort_keep_alive`): what shows is a session (stot) without an answer (hrsp_*).
  */
 function failedAttempts(row: Record<string, string>): number {
-  const answered = ['hrsp_1xx', 'hrsp_2xx', 'hrsp_3xx', 'hrsp_4xx', 'hrsp_5xx', 'hrsp_other'].reduce((sum, name) => sum + number(row[name]), 0)
-  return Math.max(number(row.econ) + number(row.eresp), number(row.stot) - answered - number(row.scur) - number(row.cli_abrt))
+  const answered = ['hrsp_1xx', 'hrsp_2xx', 'hrsp_3xx', 'hrsp_4xx', 'hrsp_5xx', 'hrsp_other'].reduce(
+    (sum, name) => sum + number(row[name]),
+    0,
+  )
+  return Math.max(
+    number(row.econ) + number(row.eresp),
+    number(row.stot) - answered - number(row.scur) - number(row.cli_abrt),
+  )
 }
 
 /** The worst that any HAProxy or backend says of a server counts. */
@@ -342,10 +402,18 @@ function merge(server: string, rows: readonly StatRow[]): ServerTraffic {
   const first = rows.find((row) => !isUp(row)) ?? rows[0]!
   return {
     server,
-    admission: admissions.includes('ready') ? (admissions.every((one) => one === 'ready') ? 'ready' : 'draining') : admissions.includes('draining') ? 'draining' : 'out',
+    admission: admissions.includes('ready')
+      ? admissions.every((one) => one === 'ready')
+        ? 'ready'
+        : 'draining'
+      : admissions.includes('draining')
+        ? 'draining'
+        : 'out',
     up: rows.every(isUp),
     inFlight: rows.reduce((sum, row) => sum + number(row.scur) + number(row.qcur), 0),
-    check: first.check_status ? `${first.status} (${first.check_status}${first.check_code ? ` ${first.check_code}` : ''})` : (first.status ?? null),
+    check: first.check_status
+      ? `${first.status} (${first.check_status}${first.check_code ? ` ${first.check_code}` : ''})`
+      : (first.status ?? null),
   }
 }
 
@@ -375,5 +443,8 @@ function nearest(name: string, names: readonly string[]): string {
 }
 
 function refused(api: RuntimeApi, why: string): DployError {
-  return new DployError('balancer.refused', `HAProxy at ${api.address} refuses commands: ${why.split('\n')[0]}`, { where: api.address, fix: 'Give its control socket "level admin" in haproxy.cfg: stats socket … level admin' })
+  return new DployError('balancer.refused', `HAProxy at ${api.address} refuses commands: ${why.split('\n')[0]}`, {
+    where: api.address,
+    fix: 'Give its control socket "level admin" in haproxy.cfg: stats socket … level admin',
+  })
 }

@@ -12,13 +12,31 @@ const quarter = 900_000
  *
  * The five times are TR/Tw/Tc/Tr/Ta. Whatever syslog writes before it is skipped.
  */
-const format = /(?:^|\s)\S+:(\d{1,5}) \[\d+\/\w+\/\d+:\d+:(\d\d):(\d\d)\.(\d{3})\] \S+ ([^\s/]+)\/(\S+) (-?\d+)\/(-?\d+)\/(-?\d+)\/(-?\d+)\/\+?(-?\d+) (-?\d+) \+?\d+ \S+ \S+ (\S{4}) \d+\/\d+\/\d+\/\d+\/\+?(\d+) \d+\/\d+ (?:\{[^}]*\} ){0,2}"([^"]*)/
+const format =
+  /(?:^|\s)\S+:(\d{1,5}) \[\d+\/\w+\/\d+:\d+:(\d\d):(\d\d)\.(\d{3})\] \S+ ([^\s/]+)\/(\S+) (-?\d+)\/(-?\d+)\/(-?\d+)\/(-?\d+)\/\+?(-?\d+) (-?\d+) \+?\d+ \S+ \S+ (\S{4}) \d+\/\d+\/\d+\/\d+\/\+?(\d+) \d+\/\d+ (?:\{[^}]*\} ){0,2}"([^"]*)/
 
 /** A request in a line of HAProxy's log, which arrived at `arrived` (epoch milliseconds), with its backend; null if it tells of none. */
 export function parseLogLine(line: string, arrived: number): (LoggedRequest & { backend: string }) | null {
   const found = format.exec(line.slice(0, longest))
   if (!found) return null
-  const [, port, minutes, seconds, millis, backend, server, , wait, connect, answer, total, status, ending, retries, request] = found as unknown as string[]
+  const [
+    ,
+    port,
+    minutes,
+    seconds,
+    millis,
+    backend,
+    server,
+    ,
+    wait,
+    connect,
+    answer,
+    total,
+    status,
+    ending,
+    retries,
+    request,
+  ] = found as unknown as string[]
   const took = Math.max(0, Number(total))
   return {
     backend: backend!,
@@ -42,7 +60,9 @@ export function parseLogLine(line: string, arrived: number): (LoggedRequest & { 
  */
 function beganAt(inHour: number, about: number): number {
   const base = Math.floor(about / quarter) * quarter + (inHour % quarter)
-  return [base - quarter, base, base + quarter].reduce((best, one) => (Math.abs(one - about) < Math.abs(best - about) ? one : best))
+  return [base - quarter, base, base + quarter].reduce((best, one) =>
+    Math.abs(one - about) < Math.abs(best - about) ? one : best,
+  )
 }
 
 /** -1 says that it never came to that. */

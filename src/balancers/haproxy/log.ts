@@ -36,7 +36,11 @@ export class HaproxyLog {
         if (request && this.#backends.has(request.backend)) onRequest(request)
       })
     } catch (error) {
-      throw new DployError('balancer.log_unreadable', `The log of HAProxy cannot be read (${this.#where}): ${(error as Error).message}`, { where: this.#where, cause: error })
+      throw new DployError(
+        'balancer.log_unreadable',
+        `The log of HAProxy cannot be read (${this.#where}): ${(error as Error).message}`,
+        { where: this.#where, cause: error },
+      )
     }
   }
 
@@ -79,10 +83,15 @@ async function readLines(where: string, onLine: OnLine): Promise<AsyncDisposable
     if (listeners.size > 1) return void listeners.delete(own)
     if (readers.get(where)?.listeners === listeners) readers.delete(where)
     // Until it is closed, what is still to be read belongs to the last one.
-    const closed = source.then((open) => open[Symbol.asyncDispose](), () => {}).finally(() => {
-      listeners.delete(own)
-      if (closing.get(where) === closed) closing.delete(where)
-    })
+    const closed = source
+      .then(
+        (open) => open[Symbol.asyncDispose](),
+        () => {},
+      )
+      .finally(() => {
+        listeners.delete(own)
+        if (closing.get(where) === closed) closing.delete(where)
+      })
     closing.set(where, closed)
     await closed
   }

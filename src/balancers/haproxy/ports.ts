@@ -34,7 +34,11 @@ export class ServerPorts implements Disposable {
       this.#apis.map(async (api) => {
         const former = await this.#former(api, server, port)
         if (former.length === 0) return
-        await change(api, former.map(({ name, host }) => command(name, host, port)), this.#closed)
+        await change(
+          api,
+          former.map(({ name, host }) => command(name, host, port)),
+          this.#closed,
+        )
         for (const wait of purgeAfter) this.#later(wait, () => this.#purge(api, server, port, former))
       }),
     )
@@ -46,7 +50,11 @@ export class ServerPorts implements Disposable {
 
   async #purge(api: RuntimeApi, server: string, port: number, former: readonly Place[]): Promise<void> {
     if (this.wanted.get(server) !== port) return
-    await change(api, former.flatMap(({ name, host, port: before }) => [command(name, host, before), command(name, host, port)]), this.#closed)
+    await change(
+      api,
+      former.flatMap(({ name, host, port: before }) => [command(name, host, before), command(name, host, port)]),
+      this.#closed,
+    )
   }
 
   /** Sets ports again that a reload has undone. */
@@ -93,7 +101,10 @@ export function portOf(row: StatRow): number | null {
 
 function addressOf(row: StatRow): { host: string; port: number } {
   const port = portOf(row)
-  if (port === null) throw new DployError('balancer.refused', `HAProxy does not tell the address of ${row.pxname}/${row.svname}`, { fix: 'Give its control socket "level admin", and the server an address of its own' })
+  if (port === null)
+    throw new DployError('balancer.refused', `HAProxy does not tell the address of ${row.pxname}/${row.svname}`, {
+      fix: 'Give its control socket "level admin", and the server an address of its own',
+    })
   return { host: row.addr!.slice(0, row.addr!.lastIndexOf(':')).replace(/^\[|\]$/g, ''), port }
 }
 
@@ -105,5 +116,8 @@ function command(name: string, host: string, port: number): string {
 async function change(api: RuntimeApi, commands: readonly string[], signal: AbortSignal): Promise<void> {
   const answer = (await api.ask(commands.join(';'), signal)).trim()
   const wrong = answer.split('\n').find((line) => line.trim() !== '' && !/changed from|no need to change/.test(line))
-  if (wrong !== undefined) throw new DployError('balancer.refused', `HAProxy at ${api.address} does not change a port: ${wrong}`, { where: api.address })
+  if (wrong !== undefined)
+    throw new DployError('balancer.refused', `HAProxy at ${api.address} does not change a port: ${wrong}`, {
+      where: api.address,
+    })
 }

@@ -32,7 +32,8 @@ export class RuntimeApi {
           return await this.#askOnce(command, signal)
         } catch (error) {
           // A unix socket whose queue is full: nothing was sent (connect(2), EAGAIN).
-          const full = error instanceof DployError && (error.cause as NodeJS.ErrnoException | undefined)?.code === 'EAGAIN'
+          const full =
+            error instanceof DployError && (error.cause as NodeJS.ErrnoException | undefined)?.code === 'EAGAIN'
           if (!full || performance.now() > end) throw error
           await new Promise((resolve) => setTimeout(resolve, retryEvery))
         }
@@ -63,12 +64,22 @@ export class RuntimeApi {
 
   #unreachable(error: NodeJS.ErrnoException): DployError {
     const why =
-      error.code === 'ENOENT' ? 'there is no such socket'
-      : error.code === 'EACCES' || error.code === 'EPERM' ? 'the socket may not be opened by this user'
-      : error.code === 'ECONNREFUSED' ? 'nothing listens there'
-      : error.message
-    const fix = error.code === 'EACCES' || error.code === 'EPERM' ? 'Run dploy as a user of the group that the socket belongs to (stats socket … group … mode 660)' : 'Check balancer.address in dploy.yml against "stats socket" in haproxy.cfg'
-    return new DployError('balancer.unreachable', `HAProxy at ${this.address} cannot be reached: ${why}`, { where: this.address, fix, cause: error })
+      error.code === 'ENOENT'
+        ? 'there is no such socket'
+        : error.code === 'EACCES' || error.code === 'EPERM'
+          ? 'the socket may not be opened by this user'
+          : error.code === 'ECONNREFUSED'
+            ? 'nothing listens there'
+            : error.message
+    const fix =
+      error.code === 'EACCES' || error.code === 'EPERM'
+        ? 'Run dploy as a user of the group that the socket belongs to (stats socket … group … mode 660)'
+        : 'Check balancer.address in dploy.yml against "stats socket" in haproxy.cfg'
+    return new DployError('balancer.unreachable', `HAProxy at ${this.address} cannot be reached: ${why}`, {
+      where: this.address,
+      fix,
+      cause: error,
+    })
   }
 }
 
@@ -76,6 +87,10 @@ function parseAddress(address: string): { path: string } | { host: string; port:
   const plain = address.replace(/^unix:(\/\/(?=\/))?/, '')
   if (plain.startsWith('/')) return { path: plain }
   const match = /^(?:tcp:(?:\/\/)?)?(?:\[([^\]]+)\]|([^:/]+)):(\d{1,5})$/.exec(address)
-  if (!match) throw new DployError('balancer.unreachable', `${JSON.stringify(address)} is no address of a Runtime API`, { where: 'balancer.address', fix: 'Write unix:/run/haproxy/admin.sock or tcp:HOST:PORT' })
+  if (!match)
+    throw new DployError('balancer.unreachable', `${JSON.stringify(address)} is no address of a Runtime API`, {
+      where: 'balancer.address',
+      fix: 'Write unix:/run/haproxy/admin.sock or tcp:HOST:PORT',
+    })
   return { host: match[1] ?? match[2]!, port: Number(match[3]) }
 }

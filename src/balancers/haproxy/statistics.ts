@@ -3,7 +3,13 @@ export type StatRow = Readonly<Record<string, string>>
 
 /** Reads the CSV of `show stat`, or its rows of some proxies. Fields may be quoted; a quote in a quoted field is doubled. */
 export function parseStatistics(text: string, proxies?: readonly string[]): StatRow[] {
-  const lines = text.split('\n').filter((line) => line.trim() !== '' && (proxies === undefined || line.startsWith('# ') || proxies.includes(line.slice(0, line.indexOf(',')))))
+  const lines = text
+    .split('\n')
+    .filter(
+      (line) =>
+        line.trim() !== '' &&
+        (proxies === undefined || line.startsWith('# ') || proxies.includes(line.slice(0, line.indexOf(',')))),
+    )
   const header = lines.shift()?.replace(/^#\s*/, '')
   if (header === undefined || !header.startsWith('pxname,')) return []
   const names = header.split(',')

@@ -2,10 +2,14 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { statesOf, weightsFor, type Weighted } from './weights.ts'
 
-const servers = (...initial: number[]): Weighted[] => initial.map((weight, index) => ({ name: `web${index + 1}`, initial: weight, takes: true }))
+const servers = (...initial: number[]): Weighted[] =>
+  initial.map((weight, index) => ({ name: `web${index + 1}`, initial: weight, takes: true }))
 /** What the chosen servers get by their weights. */
 const shareOf = (all: readonly Weighted[], weights: ReadonlyMap<string, number>, chosen: readonly string[]) => {
-  const of = (side: readonly Weighted[]) => side.filter(({ takes, name }) => takes || chosen.includes(name)).reduce((sum, { name, initial }) => sum + (weights.get(name) ?? initial), 0)
+  const of = (side: readonly Weighted[]) =>
+    side
+      .filter(({ takes, name }) => takes || chosen.includes(name))
+      .reduce((sum, { name, initial }) => sum + (weights.get(name) ?? initial), 0)
   return of(all.filter(({ name }) => chosen.includes(name))) / of(all)
 }
 
@@ -46,7 +50,8 @@ test('where nobody else takes anything there is nothing to split', () => {
 })
 
 test('the state of servers is read by the names of its columns', () => {
-  const answer = '1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight\n3 web 1 web1 127.0.0.1 2 0 13 1\n3 web 2 web2 127.0.0.1 2 1 256 1\n\n'
+  const answer =
+    '1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight\n3 web 1 web1 127.0.0.1 2 0 13 1\n3 web 2 web2 127.0.0.1 2 1 256 1\n\n'
   assert.deepEqual(statesOf(answer), [
     { backend: 'web', name: 'web1', weight: 13, initial: 1, takes: true },
     { backend: 'web', name: 'web2', weight: 256, initial: 1, takes: false },

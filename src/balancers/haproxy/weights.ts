@@ -24,14 +24,20 @@ export interface Weighted {
  */
 export function weightsFor(servers: readonly Weighted[], split: TrafficSplit): Map<string, number> {
   const changed = servers.filter(({ initial }) => initial > 0)
-  const [ahead, rest] = [true, false].map((side) => changed.filter(({ name }) => split.servers.includes(name) === side)) as [Weighted[], Weighted[]]
+  const [ahead, rest] = [true, false].map((side) =>
+    changed.filter(({ name }) => split.servers.includes(name) === side),
+  ) as [Weighted[], Weighted[]]
   const sum = (side: readonly Weighted[]) => side.reduce((total, { initial }) => total + initial, 0)
   const others = sum(rest.filter(({ takes }) => takes))
   if (ahead.length === 0 || others === 0) return new Map()
   const ratio = (split.share * others) / ((1 - split.share) * sum(ahead))
-  const scale = largest / Math.max(...rest.map(({ initial }) => initial), ...ahead.map(({ initial }) => initial * ratio))
+  const scale =
+    largest / Math.max(...rest.map(({ initial }) => initial), ...ahead.map(({ initial }) => initial * ratio))
   const weight = (value: number) => Math.max(1, Math.round(value))
-  return new Map([...ahead.map(({ name, initial }) => [name, weight(initial * ratio * scale)] as const), ...rest.map(({ name, initial }) => [name, weight(initial * scale)] as const)])
+  return new Map([
+    ...ahead.map(({ name, initial }) => [name, weight(initial * ratio * scale)] as const),
+    ...rest.map(({ name, initial }) => [name, weight(initial * scale)] as const),
+  ])
 }
 
 /**
@@ -66,17 +72,33 @@ export class ServerWeights {
   async #apply(split: TrafficSplit | null): Promise<void> {
     await Promise.all(
       this.#apis.map(async (api) => {
-        const [states, rows] = await Promise.all([api.ask('show servers state', this.#closed), api.ask('show stat -1 4 -1', this.#closed)])
-        const spare = new Set(parseStatistics(rows).filter(({ bck }) => bck === '1').map(({ pxname, svname }) => `${pxname}/${svname}`))
+        const [states, rows] = await Promise.all([
+          api.ask('show servers state', this.#closed),
+          api.ask('show stat -1 4 -1', this.#closed),
+        ])
+        const spare = new Set(
+          parseStatistics(rows)
+            .filter(({ bck }) => bck === '1')
+            .map(({ pxname, svname }) => `${pxname}/${svname}`),
+        )
         const commands = this.#backends.flatMap((backend) => {
           const servers = statesOf(states).filter((one) => one.backend === backend)
-          const weights = split === null ? null : weightsFor(servers.map((one) => ({ ...one, takes: one.takes && !spare.has(`${backend}/${one.name}`) })), split)
+          const weights =
+            split === null
+              ? null
+              : weightsFor(
+                  servers.map((one) => ({ ...one, takes: one.takes && !spare.has(`${backend}/${one.name}`) })),
+                  split,
+                )
           return servers.flatMap(({ name, weight, initial }) => {
             const wanted = weights === null ? initial : (weights.get(name) ?? initial)
-            return weight === wanted ? [] : [`set server ${backend}/${name} weight ${wanted === initial ? '100%' : wanted}`]
+            return weight === wanted
+              ? []
+              : [`set server ${backend}/${name} weight ${wanted === initial ? '100%' : wanted}`]
           })
         })
-        for (let start = 0; start < commands.length; start += atOnce) await this.#change(api, commands.slice(start, start + atOnce))
+        for (let start = 0; start < commands.length; start += atOnce)
+          await this.#change(api, commands.slice(start, start + atOnce))
       }),
     )
   }
@@ -84,16 +106,33 @@ export class ServerWeights {
   async #change(api: RuntimeApi, commands: readonly string[]): Promise<void> {
     const answer = (await api.ask(commands.join(';'), this.#closed)).trim()
     if (/static LB algorithm/i.test(answer)) {
-      throw new DployError('balancer.cannot_split', `HAProxy at ${api.address} cannot change weights where "balance" is static-rr or a hash without "hash-type consistent"`, { where: api.address, fix: 'Use "balance roundrobin" or "leastconn" in haproxy.cfg, or leave strategy.traffic out' })
+      throw new DployError(
+        'balancer.cannot_split',
+        `HAProxy at ${api.address} cannot change weights where "balance" is static-rr or a hash without "hash-type consistent"`,
+        {
+          where: api.address,
+          fix: 'Use "balance roundrobin" or "leastconn" in haproxy.cfg, or leave strategy.traffic out',
+        },
+      )
     }
-    if (answer !== '') throw new DployError('balancer.refused', `HAProxy at ${api.address} does not change weights: ${answer.split('\n')[0]}`, { where: api.address })
+    if (answer !== '')
+      throw new DployError(
+        'balancer.refused',
+        `HAProxy at ${api.address} does not change weights: ${answer.split('\n')[0]}`,
+        { where: api.address },
+      )
   }
 }
 
 /** `show servers state`: a line with its format's number, one with names behind `#`, then a server a line. */
 export function statesOf(answer: string): (Weighted & { backend: string; weight: number })[] {
   const lines = answer.split('\n').filter((line) => line.trim() !== '')
-  const header = lines.find((line) => line.startsWith('#'))?.slice(1).trim().split(/\s+/) ?? []
+  const header =
+    lines
+      .find((line) => line.startsWith('#'))
+      ?.slice(1)
+      .trim()
+      .split(/\s+/) ?? []
   const at = (name: string) => header.indexOf(name)
   return lines
     .map((line) => line.trim().split(/\s+/))

@@ -41,7 +41,8 @@ export function nginxBinary(): string | null {
 /** Starts nginx and resolves when it takes connections. */
 export async function startNginx(options: NginxFixture): Promise<RunningNginx> {
   const binary = nginxBinary()
-  if (binary === null) throw new DployError('balancer.unreachable', 'nginx is not installed', { fix: 'On Debian: apt-get install nginx' })
+  if (binary === null)
+    throw new DployError('balancer.unreachable', 'nginx is not installed', { fix: 'On Debian: apt-get install nginx' })
   const file = (name: string) => join(options.directory, name)
   const text = nginxConfig(options, file)
   await writeFile(file('nginx.conf'), options.configure?.(text) ?? text)
@@ -49,14 +50,16 @@ export async function startNginx(options: NginxFixture): Promise<RunningNginx> {
   const where = ['-p', options.directory, '-e', file('error.log'), '-c', file('nginx.conf')]
   const child = spawn(binary, [...where, '-g', 'daemon off;'], { stdio: ['ignore', 'pipe', 'pipe'] })
   let said = ''
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (said += chunk.toString('utf8')))
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (chunk: Buffer) => (said += chunk.toString('utf8')))
   const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()))
   const dispose = async () => {
     // In this order no worker is left without a master that waits for it.
     const workers = await workersOf(child.pid!)
     child.kill('SIGTERM')
     await exited
-    for (const { pid } of workers) while (existsSync(`/proc/${pid}`)) await new Promise((resolve) => setTimeout(resolve, 5))
+    for (const { pid } of workers)
+      while (existsSync(`/proc/${pid}`)) await new Promise((resolve) => setTimeout(resolve, 5))
   }
   const end = performance.now() + 10_000
   while (!(await answers(options.bind, undefined)).up || !existsSync(file('nginx.pid'))) {
@@ -86,7 +89,9 @@ function upstreamText({ upstream, servers }: NginxFixture): string {
 }
 
 function nginxConfig({ bind, upstream }: NginxFixture, file: (name: string) => string): string {
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `  ${name}_temp_path ${file(name)};`).join('\n')
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
+    .map((name) => `  ${name}_temp_path ${file(name)};`)
+    .join('\n')
   return `pid ${file('nginx.pid')};
 worker_processes 2;
 # A connection that never ends does not keep an old worker for ever.

@@ -5,7 +5,17 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import type { BalancerConfig } from '../../protocol/config.ts'
 import type { Backend } from '../contract-backend.ts'
-import { balancerContract, coded, contractWorld, freePort, inFlight, reads, soon, until, type ContractFixture } from '../contract-suite.ts'
+import {
+  balancerContract,
+  coded,
+  contractWorld,
+  freePort,
+  inFlight,
+  reads,
+  soon,
+  until,
+  type ContractFixture,
+} from '../contract-suite.ts'
 import { openBalancer } from '../registry.ts'
 import { nginxBinary, startNginx, type RunningNginx } from './fixture.ts'
 import { workersOf } from './processes.ts'
@@ -24,23 +34,55 @@ balancerContract({
   closesIdleConnections: true,
   start: (backends, directory) => start(backends, directory),
   mistakes: [
-    { what: 'a file that does not exist', code: 'balancer.unreachable', names: /\/nowhere\/upstream\.conf cannot be read: it does not exist/, make: wrong({ upstream_file: '/nowhere/upstream.conf' }) },
-    { what: 'an upstream that the file does not have', code: 'balancer.unknown_backend', names: /has no upstream shop; it has web/, make: wrong({ upstream: ['shop'] }) },
-    { what: 'an address that the upstream does not have', code: 'balancer.unknown_server', names: /no server 10\.9\.9\.9:80 for web1; it has 127\.0\.0\.1:\d+ \(web1\)/, make: wrong({ servers: { web1: ['10.9.9.9:80'] } }) },
-    { what: 'a pid file of nothing that runs', code: 'balancer.unreachable', names: /nginx does not run: its pid file \/nowhere/, make: wrong({ pid_file: '/nowhere/nginx.pid' }) },
-    { what: 'a test that fails', code: 'balancer.refused', names: /does not pass "echo broken; exit 3" \(exit code 3\): broken/, make: wrong({ test: 'echo broken; exit 3' }) },
+    {
+      what: 'a file that does not exist',
+      code: 'balancer.unreachable',
+      names: /\/nowhere\/upstream\.conf cannot be read: it does not exist/,
+      make: wrong({ upstream_file: '/nowhere/upstream.conf' }),
+    },
+    {
+      what: 'an upstream that the file does not have',
+      code: 'balancer.unknown_backend',
+      names: /has no upstream shop; it has web/,
+      make: wrong({ upstream: ['shop'] }),
+    },
+    {
+      what: 'an address that the upstream does not have',
+      code: 'balancer.unknown_server',
+      names: /no server 10\.9\.9\.9:80 for web1; it has 127\.0\.0\.1:\d+ \(web1\)/,
+      make: wrong({ servers: { web1: ['10.9.9.9:80'] } }),
+    },
+    {
+      what: 'a pid file of nothing that runs',
+      code: 'balancer.unreachable',
+      names: /nginx does not run: its pid file \/nowhere/,
+      make: wrong({ pid_file: '/nowhere/nginx.pid' }),
+    },
+    {
+      what: 'a test that fails',
+      code: 'balancer.refused',
+      names: /does not pass "echo broken; exit 3" \(exit code 3\): broken/,
+      make: wrong({ test: 'echo broken; exit 3' }),
+    },
   ],
 })
 
 describe('nginx', { skip }, () => {
-  const world = (configure?: (text: string) => string) => contractWorld({ closesIdleConnections: true, start: (backends, directory) => start(backends, directory, configure) })
+  const world = (configure?: (text: string) => string) =>
+    contractWorld({
+      closesIdleConnections: true,
+      start: (backends, directory) => start(backends, directory, configure),
+    })
 
   test('a file that nginx does not read is reported', async () => {
     await using here = await world()
     const other = join(here.directory, 'other.conf')
     await writeFile(other, await readFile(nginxOf(here).upstreamFile))
     await using balancer = openBalancer({ ...(here.fixture.config as Config), upstream_file: other })
-    await assert.rejects(balancer.check(['web1'], soon()), coded('balancer.refused', /does not read .*other\.conf; it reads .*nginx\.conf, .*upstream\.conf/))
+    await assert.rejects(
+      balancer.check(['web1'], soon()),
+      coded('balancer.refused', /does not read .*other\.conf; it reads .*nginx\.conf, .*upstream\.conf/),
+    )
   })
 
   test('the file gets back word for word what was in it', async () => {
@@ -54,7 +96,10 @@ describe('nginx', { skip }, () => {
 
   test('the drains of a batch are one reload', async () => {
     await using here = await world()
-    const counting = { ...(here.fixture.config as Config), reload: `echo >> '${here.directory}/reloads'; ${nginxOf(here).reload}` }
+    const counting = {
+      ...(here.fixture.config as Config),
+      reload: `echo >> '${here.directory}/reloads'; ${nginxOf(here).reload}`,
+    }
     await using balancer = openBalancer(counting)
     const options = { timeout: 5_000, signal: soon() }
     await Promise.all(['web1', 'web2'].map((name) => balancer.drain(name, options)))
@@ -67,7 +112,10 @@ describe('nginx', { skip }, () => {
     const { configFile, upstreamFile } = nginxOf(here)
     const [config, upstream] = await Promise.all([readFile(configFile, 'utf8'), readFile(upstreamFile, 'utf8')])
     await writeFile(configFile, config.replace('access_log off;', 'acces_log off;'))
-    await assert.rejects(here.balancer.drain('web2', { timeout: 5_000, signal: soon() }), coded('balancer.refused', /does not pass .*unknown directive "acces_log"/s))
+    await assert.rejects(
+      here.balancer.drain('web2', { timeout: 5_000, signal: soon() }),
+      coded('balancer.refused', /does not pass .*unknown directive "acces_log"/s),
+    )
     assert.equal(await readFile(upstreamFile, 'utf8'), upstream)
     assert.equal((await here.balancer.read(['web2'], soon()))[0]!.admission, 'ready')
     assert.deepEqual(new Set(await here.users.names(12)), new Set(['web1', 'web2', 'web3']))
@@ -88,7 +136,10 @@ describe('nginx', { skip }, () => {
       assert.match((error as { fix: string }).fix, /error log.*restart/)
       return coded('balancer.refused', /has not started new workers 500 ?ms after/)(error)
     })
-    assert.match(await readFile(errorLog, 'utf8'), /limit_req "all" uses the "\$remote_addr" key while previously it used/)
+    assert.match(
+      await readFile(errorLog, 'utf8'),
+      /limit_req "all" uses the "\$remote_addr" key while previously it used/,
+    )
     assert.equal(await readFile(upstreamFile, 'utf8'), upstream)
     assert.deepEqual(new Set(await here.users.names(12)), new Set(['web1', 'web2', 'web3']))
   })
@@ -97,7 +148,11 @@ describe('nginx', { skip }, () => {
     await using here = await world()
     const { slow, backend } = await inFlight(here)
     const waiting = Promise.withResolvers<void>()
-    const drained = here.balancer.drain(backend.name, { timeout: 8_000, signal: soon(), onProgress: (count) => count === 1 && waiting.resolve() })
+    const drained = here.balancer.drain(backend.name, {
+      timeout: 8_000,
+      signal: soon(),
+      onProgress: (count) => count === 1 && waiting.resolve(),
+    })
     await waiting.promise
     const master = Number(await readFile(nginxOf(here).pidFile, 'utf8'))
     const workers = await workersOf(master)
@@ -141,7 +196,10 @@ describe('nginx', { skip }, () => {
     await balancer.drain('web1', { timeout: 5_000, signal: soon() })
     assert.deepEqual(new Set(await here.users.names(12)), new Set(['web2', 'web3']))
     await using without = openBalancer({ ...(here.fixture.config as Config), servers: {} })
-    await assert.rejects(without.check(['web1'], soon()), coded('balancer.unknown_server', /no server web1; it has 127/))
+    await assert.rejects(
+      without.check(['web1'], soon()),
+      coded('balancer.unknown_server', /no server web1; it has 127/),
+    )
   })
 })
 
@@ -153,11 +211,31 @@ function nginxOf(here: { fixture: ContractFixture }): RunningNginx {
   return (here.fixture as Fixture).nginx
 }
 
-async function start(servers: readonly Backend[], directory: string, configure?: (text: string) => string): Promise<Fixture> {
-  const nginx = await startNginx({ directory, bind: `127.0.0.1:${await freePort()}`, upstream: 'web', servers, ...(configure && { configure }) })
+async function start(
+  servers: readonly Backend[],
+  directory: string,
+  configure?: (text: string) => string,
+): Promise<Fixture> {
+  const nginx = await startNginx({
+    directory,
+    bind: `127.0.0.1:${await freePort()}`,
+    upstream: 'web',
+    servers,
+    ...(configure && { configure }),
+  })
   return {
     url: nginx.url,
-    config: { kind: 'nginx', upstream_file: nginx.upstreamFile, upstream: ['web'], servers: {}, check: '/healthz', test: nginx.test, reload: nginx.reload, pid_file: nginx.pidFile, reload_timeout: 10_000 },
+    config: {
+      kind: 'nginx',
+      upstream_file: nginx.upstreamFile,
+      upstream: ['web'],
+      servers: {},
+      check: '/healthz',
+      test: nginx.test,
+      reload: nginx.reload,
+      pid_file: nginx.pidFile,
+      reload_timeout: 10_000,
+    },
     nginx,
     [Symbol.asyncDispose]: () => nginx[Symbol.asyncDispose](),
   }

@@ -21,7 +21,13 @@ import { Upstream } from './upstream.ts'
 class Nginx implements Balancer {
   readonly kind = 'nginx'
   readonly capabilities = { countsInFlight: true, counts: false, drains: true, reloads: true }
-  readonly remedies: Balancer['remedies'] = { restarted: { text: 'Let old workers of nginx end what they have', where: 'balancer', lines: ['worker_shutdown_timeout 60s;'] } }
+  readonly remedies: Balancer['remedies'] = {
+    restarted: {
+      text: 'Let old workers of nginx end what they have',
+      where: 'balancer',
+      lines: ['worker_shutdown_timeout 60s;'],
+    },
+  }
   readonly #config: Extract<BalancerConfig, { kind: 'nginx' }>
   readonly #upstream: Upstream
   readonly #reloads: Reloads
@@ -54,7 +60,13 @@ class Nginx implements Balancer {
         const checks = await Promise.all(entries.map((entry) => answers(entry.address, this.#config.check)))
         const down = entries.every((entry) => entry.down) && !this.#pending.has(server)
         const worst = checks.find((check) => !check.up) ?? checks[0]!
-        return { server, admission: down ? (inFlight > 0 ? 'draining' : 'out') : 'ready', up: worst.up, inFlight, check: worst.check }
+        return {
+          server,
+          admission: down ? (inFlight > 0 ? 'draining' : 'out') : 'ready',
+          up: worst.up,
+          inFlight,
+          check: worst.check,
+        }
       }),
     )
   }
@@ -69,7 +81,12 @@ class Nginx implements Balancer {
     options.signal.throwIfAborted()
     const entries = (await this.#upstream.read()).entriesOf(server)
     await socketAddresses(entries)
-    await untilAnswers(server, entries.map((entry) => entry.address), this.#config.check, options)
+    await untilAnswers(
+      server,
+      entries.map((entry) => entry.address),
+      this.#config.check,
+      options,
+    )
     this.#keptOut.delete(server)
     await this.#reloads.apply(server, false, options.signal)
   }

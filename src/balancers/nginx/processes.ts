@@ -38,26 +38,34 @@ export async function isMaster(pid: number): Promise<boolean> {
 export async function connectionsTo(addresses: readonly string[], workers: readonly Worker[]): Promise<number> {
   if (workers.length === 0) return 0
   const wanted = new Set(addresses)
-  const tables = await Promise.all(['tcp', 'tcp6'].map((name) => readFile(`/proc/${workers[0]!.pid}/net/${name}`, 'latin1').catch(() => '')))
-  const sockets = tables.flatMap((table) => table.split('\n').slice(1).map(parseSocket)).filter((socket) => socket !== null && wanted.has(socket.remote))
+  const tables = await Promise.all(
+    ['tcp', 'tcp6'].map((name) => readFile(`/proc/${workers[0]!.pid}/net/${name}`, 'latin1').catch(() => '')),
+  )
+  const sockets = tables
+    .flatMap((table) => table.split('\n').slice(1).map(parseSocket))
+    .filter((socket) => socket !== null && wanted.has(socket.remote))
   if (sockets.length === 0) return 0
   const inodes = new Set<string>()
   const users = new Set<string>()
   await Promise.all(
     workers.map(async ({ pid }) => {
       try {
-        for (const link of await Promise.all((await readdir(`/proc/${pid}/fd`)).map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => '')))) {
+        for (const link of await Promise.all(
+          (await readdir(`/proc/${pid}/fd`)).map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => '')),
+        )) {
           const inode = /^socket:\[(\d+)\]$/.exec(link)?.[1]
           if (inode !== undefined) inodes.add(inode)
         }
       } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'EACCES' && (error as NodeJS.ErrnoException).code !== 'EPERM') return
+        if ((error as NodeJS.ErrnoException).code !== 'EACCES' && (error as NodeJS.ErrnoException).code !== 'EPERM')
+          return
         const user = /^Uid:\s+\d+\s+(\d+)/m.exec(await readFile(`/proc/${pid}/status`, 'latin1').catch(() => ''))?.[1]
         if (user !== undefined) users.add(user)
       }
     }),
   )
-  return sockets.filter((socket) => inodes.has(socket!.inode) || (socket!.inode !== '0' && users.has(socket!.user))).length
+  return sockets.filter((socket) => inodes.has(socket!.inode) || (socket!.inode !== '0' && users.has(socket!.user)))
+    .length
 }
 
 /** Position of the start time among the fields behind the command name (proc_pid_stat(5): field 22, the first here is 3). */
@@ -69,11 +77,16 @@ function statFields(stat: string): string[] {
 
 async function childrenOf(pid: number): Promise<number[]> {
   try {
-    return (await readFile(`/proc/${pid}/task/${pid}/children`, 'latin1')).split(' ').filter((text) => text.trim() !== '').map(Number)
+    return (await readFile(`/proc/${pid}/task/${pid}/children`, 'latin1'))
+      .split(' ')
+      .filter((text) => text.trim() !== '')
+      .map(Number)
   } catch {
     // Kernels without CONFIG_PROC_CHILDREN.
     const all = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number)
-    const parents = await Promise.all(all.map(async (one) => statFields(await readFile(`/proc/${one}/stat`, 'latin1').catch(() => ''))[1]))
+    const parents = await Promise.all(
+      all.map(async (one) => statFields(await readFile(`/proc/${one}/stat`, 'latin1').catch(() => ''))[1]),
+    )
     return all.filter((_, index) => parents[index] === String(pid))
   }
 }
@@ -89,7 +102,11 @@ function parseSocket(line: string): { remote: string; user: string; inode: strin
 function ipOf(hex: string): string {
   const bytes = hex.match(/.{8}/g)!.flatMap((word) => word.match(/../g)!.toReversed())
   if (bytes.length === 4) return bytes.map((byte) => Number.parseInt(byte, 16)).join('.')
-  if (bytes.slice(0, 12).join('') === '00000000000000000000FFFF') return bytes.slice(12).map((byte) => Number.parseInt(byte, 16)).join('.')
+  if (bytes.slice(0, 12).join('') === '00000000000000000000FFFF')
+    return bytes
+      .slice(12)
+      .map((byte) => Number.parseInt(byte, 16))
+      .join('.')
   return canonicalIp(bytes.join('').match(/.{4}/g)!.join(':'))
 }
 

@@ -37,23 +37,41 @@ export class Reloads {
   /** The process id of nginx. Throws `balancer.unreachable`. */
   async master(): Promise<number> {
     const path = this.#config.pid_file
-    const fix = 'Start nginx, or check balancer.pid_file in dploy.yml; the driver nginx works on the machine where nginx runs'
+    const fix =
+      'Start nginx, or check balancer.pid_file in dploy.yml; the driver nginx works on the machine where nginx runs'
     const text = await readFile(path, 'utf8').catch((cause: unknown) => {
-      throw new DployError('balancer.unreachable', `nginx does not run: its pid file ${path} cannot be read`, { where: path, fix, cause })
+      throw new DployError('balancer.unreachable', `nginx does not run: its pid file ${path} cannot be read`, {
+        where: path,
+        fix,
+        cause,
+      })
     })
     const pid = Number(text.trim())
-    if (!(await isMaster(pid))) throw new DployError('balancer.unreachable', `nginx does not run: process ${text.trim()} of ${path} is no master of nginx`, { where: path, fix })
+    if (!(await isMaster(pid)))
+      throw new DployError(
+        'balancer.unreachable',
+        `nginx does not run: process ${text.trim()} of ${path} is no master of nginx`,
+        { where: path, fix },
+      )
     return pid
   }
 
   /** Throws `balancer.refused` when the configuration does not pass, or does not have the upstream file in it. */
   async test(signal: AbortSignal): Promise<void> {
     const { failed, output } = await runOperatorCommand({ command: this.#config.test, timeout: commandTimeout, signal })
-    if (failed !== null) throw this.#refused(`The configuration of nginx does not pass "${this.#config.test}" (${failed}): ${lastLines(output)}`, 'Correct the configuration of nginx, then deploy again')
+    if (failed !== null)
+      throw this.#refused(
+        `The configuration of nginx does not pass "${this.#config.test}" (${failed}): ${lastLines(output)}`,
+        'Correct the configuration of nginx, then deploy again',
+      )
     const files = [...output.matchAll(/^# configuration file (.+):$/gm)].map((match) => match[1]!)
     if (files.length === 0) return
     const real = await Promise.all([this.#upstream.path, ...files].map((path) => realpath(path).catch(() => path)))
-    if (!real.slice(1).includes(real[0]!)) throw this.#refused(`nginx does not read ${this.#upstream.path}; it reads ${files.join(', ')}`, 'Include the file in the configuration of nginx, or correct balancer.upstream_file in dploy.yml')
+    if (!real.slice(1).includes(real[0]!))
+      throw this.#refused(
+        `nginx does not read ${this.#upstream.path}; it reads ${files.join(', ')}`,
+        'Include the file in the configuration of nginx, or correct balancer.upstream_file in dploy.yml',
+      )
   }
 
   async #bringIn(changes: ReadonlyMap<string, boolean>): Promise<void> {
@@ -78,8 +96,16 @@ export class Reloads {
   async #reload(signal: AbortSignal): Promise<void> {
     const master = await this.master()
     const old = new Set((await workersOf(master)).filter((worker) => !worker.shuttingDown).map((worker) => worker.id))
-    const { failed, output } = await runOperatorCommand({ command: this.#config.reload, timeout: commandTimeout, signal })
-    if (failed !== null) throw this.#refused(`"${this.#config.reload}" failed (${failed}): ${lastLines(output)}`, 'Try it as the user that runs the control plane')
+    const { failed, output } = await runOperatorCommand({
+      command: this.#config.reload,
+      timeout: commandTimeout,
+      signal,
+    })
+    if (failed !== null)
+      throw this.#refused(
+        `"${this.#config.reload}" failed (${failed}): ${lastLines(output)}`,
+        'Try it as the user that runs the control plane',
+      )
     const end = performance.now() + this.#config.reload_timeout
     for (;;) {
       const serving = (await workersOf(master)).filter((worker) => !worker.shuttingDown)

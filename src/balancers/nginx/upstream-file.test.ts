@@ -32,16 +32,27 @@ test('the servers of each upstream are found, with their comments, and comments 
       ['[::1]:3005', '::1', false, null],
     ],
   )
-  assert.deepEqual(upstreams.get('api')!.map(({ address, down }) => [address, down]), [['10.0.0.1:4000', true]])
+  assert.deepEqual(
+    upstreams.get('api')!.map(({ address, down }) => [address, down]),
+    [['10.0.0.1:4000', true]],
+  )
 })
 
 test('only the word down changes, and taking it away gives back what was written', () => {
   const shop = readUpstreams(text).get('shop')!
-  assert.equal(markDown(text, shop, (entry) => entry.down), text)
+  assert.equal(
+    markDown(text, shop, (entry) => entry.down),
+    text,
+  )
   const all = markDown(text, shop, () => true)
   assert.match(all, /server 10\.0\.0\.1:3000 weight=2 down; # web1/)
   assert.match(all, /weight=3 down\n {8}; keepalive 16;/)
-  assert.deepEqual(readUpstreams(all).get('shop')!.map(({ down }) => down), [true, true, true, true])
+  assert.deepEqual(
+    readUpstreams(all)
+      .get('shop')!
+      .map(({ down }) => down),
+    [true, true, true, true],
+  )
   const none = markDown(all, readUpstreams(all).get('shop')!, () => false)
   assert.equal(none, text.replace('   down  fail', '    fail'))
   assert.equal(readUpstreams(none).get('api')![0]!.down, true)

@@ -34,7 +34,13 @@ export function readUpstreams(text: string): Map<string, UpstreamEntry[]> {
   for (const token of tokens(text)) {
     if (token.kind === 'comment') {
       const last = entries?.at(-1)
-      if (last && before?.kind === ';' && before.start === last.end && !text.slice(last.end, token.start).includes('\n')) last.comment = /^#+\s*(\S+)/.exec(token.text)?.[1] ?? null
+      if (
+        last &&
+        before?.kind === ';' &&
+        before.start === last.end &&
+        !text.slice(last.end, token.start).includes('\n')
+      )
+        last.comment = /^#+\s*(\S+)/.exec(token.text)?.[1] ?? null
       continue
     }
     before = token
@@ -42,9 +48,11 @@ export function readUpstreams(text: string): Map<string, UpstreamEntry[]> {
       directive.push(token)
       continue
     }
-    if (token.kind === ';' && depth === 1 && entries && directive[0]?.text === 'server' && directive[1]) entries.push(entryOf(directive, text, token.start))
+    if (token.kind === ';' && depth === 1 && entries && directive[0]?.text === 'server' && directive[1])
+      entries.push(entryOf(directive, text, token.start))
     if (token.kind === '{') {
-      if (depth === 0 && directive[0]?.text === 'upstream' && directive[1]) upstreams.set(directive[1].text, (entries = []))
+      if (depth === 0 && directive[0]?.text === 'upstream' && directive[1])
+        upstreams.set(directive[1].text, (entries = []))
       depth++
     }
     if (token.kind === '}' && --depth === 0) entries = null
@@ -54,7 +62,11 @@ export function readUpstreams(text: string): Map<string, UpstreamEntry[]> {
 }
 
 /** The text with `down` at exactly those of the entries for which `down` says so; everything else stays as it was written. */
-export function markDown(text: string, entries: readonly UpstreamEntry[], down: (entry: UpstreamEntry) => boolean): string {
+export function markDown(
+  text: string,
+  entries: readonly UpstreamEntry[],
+  down: (entry: UpstreamEntry) => boolean,
+): string {
   let result = text
   for (const entry of entries.toSorted((a, b) => b.end - a.end)) {
     const wanted = down(entry)
@@ -73,7 +85,15 @@ function entryOf(directive: readonly Token[], text: string, end: number): Upstre
   const address = withPort(directive[1]!.text)
   const word = directive.slice(2).find((token) => token.text === 'down')
   const downAt = word ? { start: /\s/.test(text[word.start - 1]!) ? word.start - 1 : word.start, end: word.end } : null
-  return { address, host: address.replace(/:\d+$/, '').replace(/^\[|\]$/g, ''), down: word !== undefined, comment: null, end, lastWord: directive.at(-1)!.end, downAt }
+  return {
+    address,
+    host: address.replace(/:\d+$/, '').replace(/^\[|\]$/g, ''),
+    down: word !== undefined,
+    comment: null,
+    end,
+    lastWord: directive.at(-1)!.end,
+    downAt,
+  }
 }
 
 /** The words of nginx's configuration language (ngx_conf_read_token): quoted or bare, ended by space, `;`, `{` or `}`. */

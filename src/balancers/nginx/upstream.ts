@@ -34,9 +34,18 @@ export class Upstream {
     }
     const all = readUpstreams(text)
     for (const upstream of this.#config.upstream) {
-      if (!all.has(upstream)) throw new DployError('balancer.unknown_backend', `${this.path} has no upstream ${upstream}; it has ${[...all.keys()].join(', ') || 'none'}`, { where: this.path, fix: 'Check balancer.upstream and balancer.upstream_file in dploy.yml' })
+      if (!all.has(upstream))
+        throw new DployError(
+          'balancer.unknown_backend',
+          `${this.path} has no upstream ${upstream}; it has ${[...all.keys()].join(', ') || 'none'}`,
+          { where: this.path, fix: 'Check balancer.upstream and balancer.upstream_file in dploy.yml' },
+        )
     }
-    return { text, entriesOf: (server) => this.#config.upstream.flatMap((upstream) => this.#entriesOf(server, upstream, all.get(upstream)!)) }
+    return {
+      text,
+      entriesOf: (server) =>
+        this.#config.upstream.flatMap((upstream) => this.#entriesOf(server, upstream, all.get(upstream)!)),
+    }
   }
 
   /** The text in which exactly the named servers have changed. */
@@ -88,20 +97,37 @@ export class Upstream {
   /** By the addresses in dploy.yml; else by the comment behind the line, or its host. */
   #entriesOf(server: string, upstream: string, entries: readonly UpstreamEntry[]): UpstreamEntry[] {
     const addresses = Object.hasOwn(this.#config.servers, server) ? this.#config.servers[server]! : null
-    const found = entries.filter((entry) => (addresses ? addresses.includes(entry.address) : entry.comment === server || entry.host === server))
+    const found = entries.filter((entry) =>
+      addresses ? addresses.includes(entry.address) : entry.comment === server || entry.host === server,
+    )
     const missing = addresses?.find((address) => !found.some((entry) => entry.address === address))
     if (found.length > 0 && missing === undefined) return found
-    const has = entries.map((entry) => (entry.comment === null ? entry.address : `${entry.address} (${entry.comment})`)).join(', ') || 'none'
-    throw new DployError('balancer.unknown_server', `The upstream ${upstream} in ${this.path} has no server ${missing ?? server}${missing === undefined ? '' : ` for ${server}`}; it has ${has}`, {
-      where: this.path,
-      fix: `Write its name behind its line ("server ADDRESS:PORT; # ${server}"), or its address into dploy.yml under balancer.servers`,
-    })
+    const has =
+      entries
+        .map((entry) => (entry.comment === null ? entry.address : `${entry.address} (${entry.comment})`))
+        .join(', ') || 'none'
+    throw new DployError(
+      'balancer.unknown_server',
+      `The upstream ${upstream} in ${this.path} has no server ${missing ?? server}${missing === undefined ? '' : ` for ${server}`}; it has ${has}`,
+      {
+        where: this.path,
+        fix: `Write its name behind its line ("server ADDRESS:PORT; # ${server}"), or its address into dploy.yml under balancer.servers`,
+      },
+    )
   }
 }
 
 function unusable(path: string, what: 'read' | 'written', cause: unknown): DployError {
   const { code, message } = cause as NodeJS.ErrnoException
-  const why = code === 'ENOENT' ? 'it does not exist' : code === 'EACCES' || code === 'EPERM' ? 'this user may not' : message
-  const fix = code === 'ENOENT' ? 'Check balancer.upstream_file in dploy.yml; the driver nginx works on the machine where nginx runs' : 'Run dploy serve as a user that may write the file and its directory'
-  return new DployError(what === 'read' ? 'balancer.unreachable' : 'balancer.refused', `${path} cannot be ${what}: ${why}`, { where: path, fix, cause })
+  const why =
+    code === 'ENOENT' ? 'it does not exist' : code === 'EACCES' || code === 'EPERM' ? 'this user may not' : message
+  const fix =
+    code === 'ENOENT'
+      ? 'Check balancer.upstream_file in dploy.yml; the driver nginx works on the machine where nginx runs'
+      : 'Run dploy serve as a user that may write the file and its directory'
+  return new DployError(
+    what === 'read' ? 'balancer.unreachable' : 'balancer.refused',
+    `${path} cannot be ${what}: ${why}`,
+    { where: path, fix, cause },
+  )
 }

@@ -13,10 +13,23 @@ export function agentCommand(): Command {
       .option('--name <name>', 'name of this server', hostname())
       .option('--state <dir>', 'where the agent keeps its key and journal', '/var/lib/dploy')
       .option('--root <dir>', 'release directories are below this one', '/')
-      .addHelpText('after', '\nExamples:\n  # DPLOY_JOIN_TOKEN=… dploy agent run --join https://dploy.example.org --name web1\n  # dploy agent run')
+      .addHelpText(
+        'after',
+        '\nExamples:\n  # DPLOY_JOIN_TOKEN=… dploy agent run --join https://dploy.example.org --name web1\n  # dploy agent run',
+      )
       .action(async (options: { join?: string; token?: string; name: string; state: string; root: string }) => {
         const main = fileURLToPath(new URL('../../agent/main.ts', import.meta.url))
-        const args = [main, 'run', '--name', options.name, '--state', options.state, '--root', options.root, ...(options.join === undefined ? [] : ['--join', options.join])]
+        const args = [
+          main,
+          'run',
+          '--name',
+          options.name,
+          '--state',
+          options.state,
+          '--root',
+          options.root,
+          ...(options.join === undefined ? [] : ['--join', options.join]),
+        ]
         const env = { ...process.env, ...(options.token === undefined ? {} : { DPLOY_JOIN_TOKEN: options.token }) }
         const child = spawn(process.execPath, args, { stdio: 'inherit', env })
         for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal))

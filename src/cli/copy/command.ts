@@ -1,5 +1,17 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { closeSync, createReadStream, fchmodSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, statSync, writeSync, type Stats } from 'node:fs'
+import {
+  closeSync,
+  createReadStream,
+  fchmodSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+  type Stats,
+} from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { Command } from 'commander'
 import type { CommandOutcome } from '../../protocol/api/commands.ts'
@@ -20,7 +32,9 @@ export function copyCommand(): Command {
     .argument('<to>', 'the same')
     .option('--environment <name>', 'the environment that the server is in; by default the first that has it')
     .option('--json', 'one JSON object a line', false)
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 A file arrives whole, with the digest that it had, or not at all. From several servers, each file comes into a directory
 named as its server.
 
@@ -28,20 +42,31 @@ Examples:
   $ dploy copy shop.conf web1:/etc/shop.conf
   $ dploy copy maintenance.html production:/srv/shop/shared/
   $ dploy copy web1:/var/log/syslog .
-  $ dploy copy production:/var/log/syslog logs/`)
+  $ dploy copy production:/var/log/syslog logs/`,
+    )
     .action(async (from: string, to: string, options: { environment?: string; json: boolean }, command: Command) => {
       const output = makeOutput(options)
       const { config: file } = command.optsWithGlobals<{ config?: string }>()
       const { config } = readProject(file, process.cwd())
-      const [source, target] = [readPlace(from, config, options.environment), readPlace(to, config, options.environment)]
+      const [source, target] = [
+        readPlace(from, config, options.environment),
+        readPlace(to, config, options.environment),
+      ]
       const stop = new AbortController()
-      for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => stop.abort(new Error('interrupted')))
+      for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+        process.once(signal, () => stop.abort(new Error('interrupted')))
       const there = source.kind === 'there' ? source : target
-      if (there.kind === 'here' || source.kind === target.kind) throw new DployError('request.invalid', 'One of the two has to be on a server', { fix: 'For example: dploy copy shop.conf web1:/etc/shop.conf' })
+      if (there.kind === 'here' || source.kind === target.kind)
+        throw new DployError('request.invalid', 'One of the two has to be on a server', {
+          fix: 'For example: dploy copy shop.conf web1:/etc/shop.conf',
+        })
       await using session = await openSession(command, there.environment)
       using progress = new Progress(output)
       try {
-        const outcomes = source.kind === 'here' ? await copyTo(session, source.path, there, progress, stop.signal) : await copyFrom(session, there, target.path, progress, stop.signal)
+        const outcomes =
+          source.kind === 'here'
+            ? await copyTo(session, source.path, there, progress, stop.signal)
+            : await copyFrom(session, there, target.path, progress, stop.signal)
         progress.end()
         report(outcomes, output)
       } catch (error) {
@@ -51,7 +76,13 @@ Examples:
     })
 }
 
-async function copyTo(session: Session, path: string, to: There, progress: Progress, signal: AbortSignal): Promise<CommandOutcome[]> {
+async function copyTo(
+  session: Session,
+  path: string,
+  to: There,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<CommandOutcome[]> {
   const stat = fileHere(path)
   const hash = createHash('sha256')
   for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer)
@@ -61,23 +92,58 @@ async function copyTo(session: Session, path: string, to: There, progress: Progr
       progress.add((chunk as Buffer).length)
     }
   }
-  progress.begin(stat.size, `${basename(path)} to ${to.servers.length === 1 ? to.servers[0]! : `${to.servers.length} servers`}`)
-  const query = { server: to.servers, path: to.path, name: basename(path), size: stat.size, mode: stat.mode & 0o777, digest: hash.digest('hex'), requestedBy: requester() }
+  progress.begin(
+    stat.size,
+    `${basename(path)} to ${to.servers.length === 1 ? to.servers[0]! : `${to.servers.length} servers`}`,
+  )
+  const query = {
+    server: to.servers,
+    path: to.path,
+    name: basename(path),
+    size: stat.size,
+    mode: stat.mode & 0o777,
+    digest: hash.digest('hex'),
+    requestedBy: requester(),
+  }
   return (await session.client.copyTo({ params: session.params, query }, content(), { signal })).outcomes
 }
 
-async function copyFrom(session: Session, from: There, to: string, progress: Progress, signal: AbortSignal): Promise<CommandOutcome[]> {
+async function copyFrom(
+  session: Session,
+  from: There,
+  to: string,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<CommandOutcome[]> {
   const many = from.servers.length > 1
   const directory = statSync(to, { throwIfNoEntry: false })?.isDirectory() === true
-  if (!many && !directory && to.endsWith('/')) throw new DployError('file.unwritable', `There is no directory ${to} here`)
-  if (many && !directory && statSync(to, { throwIfNoEntry: false })) throw new DployError('file.unwritable', `${to} is no directory, and there is a file of each of ${from.servers.length} servers`)
-  const targets = new Map(from.servers.map((server) => [server, new Arriving(many ? join(to, server, basename(from.path)) : directory ? join(to, basename(from.path)) : to)]))
+  if (!many && !directory && to.endsWith('/'))
+    throw new DployError('file.unwritable', `There is no directory ${to} here`)
+  if (many && !directory && statSync(to, { throwIfNoEntry: false }))
+    throw new DployError(
+      'file.unwritable',
+      `${to} is no directory, and there is a file of each of ${from.servers.length} servers`,
+    )
+  const targets = new Map(
+    from.servers.map((server) => [
+      server,
+      new Arriving(many ? join(to, server, basename(from.path)) : directory ? join(to, basename(from.path)) : to),
+    ]),
+  )
   const outcomes: CommandOutcome[] = []
   try {
     const announced = new Set<string>()
-    for await (const event of session.client.stream('copyFrom', { params: session.params, query: { server: from.servers, path: from.path, requestedBy: requester() } }, { signal })) {
+    for await (const event of session.client.stream(
+      'copyFrom',
+      { params: session.params, query: { server: from.servers, path: from.path, requestedBy: requester() } },
+      { signal },
+    )) {
       if (event.kind === 'data') {
-        if (!announced.has(event.server)) progress.begin(event.size, `${basename(from.path)} from ${many ? `${from.servers.length} servers` : event.server}`)
+        if (!announced.has(event.server))
+          progress.begin(
+            event.size,
+            `${basename(from.path)} from ${many ? `${from.servers.length} servers` : event.server}`,
+          )
         announced.add(event.server)
         const bytes = Buffer.from(event.base64, 'base64')
         targets.get(event.server)!.write(bytes)
@@ -109,13 +175,14 @@ class Arriving implements Disposable {
 
   write(bytes: Buffer): void {
     this.#hash.update(bytes)
-    for (let done = 0; done < bytes.length; ) done += writeSync(this.#open(), bytes, done)
+    for (let done = 0; done < bytes.length;) done += writeSync(this.#open(), bytes, done)
   }
 
   /** Throws `file.changed`. */
   finish(file: { mode: number; digest: string }): void {
     const open = this.#open()
-    if (this.#hash.digest('hex') !== file.digest) throw new DployError('file.changed', `What came for ${this.#path} is not what its server sent`)
+    if (this.#hash.digest('hex') !== file.digest)
+      throw new DployError('file.changed', `What came for ${this.#path} is not what its server sent`)
     fchmodSync(open, file.mode)
     fsyncSync(open)
     renameSync(this.#temporary, this.#path)
@@ -128,7 +195,9 @@ class Arriving implements Disposable {
       mkdirSync(dirname(this.#path), { recursive: true })
       return (this.#file = openSync(this.#temporary, 'wx', 0o600))
     } catch (error) {
-      throw new DployError('file.unwritable', `${this.#path} cannot be written: ${(error as Error).message}`, { cause: error })
+      throw new DployError('file.unwritable', `${this.#path} cannot be written: ${(error as Error).message}`, {
+        cause: error,
+      })
     }
   }
 
@@ -142,17 +211,39 @@ class Arriving implements Disposable {
 function fileHere(path: string): Stats {
   const stat = statSync(path, { throwIfNoEntry: false })
   if (!stat) throw new DployError('file.unreadable', `There is no file ${path} here`)
-  if (!stat.isFile()) throw new DployError('file.unreadable', `${path} is ${stat.isDirectory() ? 'a directory' : 'no regular file'}`, stat.isDirectory() ? { fix: `Pack it first: tar czf /tmp/${basename(path)}.tgz ${path}` } : {})
+  if (!stat.isFile())
+    throw new DployError(
+      'file.unreadable',
+      `${path} is ${stat.isDirectory() ? 'a directory' : 'no regular file'}`,
+      stat.isDirectory() ? { fix: `Pack it first: tar czf /tmp/${basename(path)}.tgz ${path}` } : {},
+    )
   return stat
 }
 
 function report(outcomes: readonly CommandOutcome[], output: Output): void {
   const failed = outcomes.filter((outcome) => outcome.problem !== null)
-  if (output.mode === 'json') output.result({ state: failed.length === 0 ? 'succeeded' : 'failed', failure: failed[0]?.problem ?? null, outcomes })
+  if (output.mode === 'json')
+    output.result({
+      state: failed.length === 0 ? 'succeeded' : 'failed',
+      failure: failed[0]?.problem ?? null,
+      outcomes,
+    })
   else {
-    for (const { server, problem } of failed) complain(`${server}: ${problem!.message}\n  next: ${problem!.fix}\n  (${problem!.code})`)
-    if (failed.length < outcomes.length) output.line(`Copied, digest verified: ${outcomes.filter((outcome) => outcome.problem === null).map((outcome) => outcome.server).join(', ')}`)
+    for (const { server, problem } of failed)
+      complain(`${server}: ${problem!.message}\n  next: ${problem!.fix}\n  (${problem!.code})`)
+    if (failed.length < outcomes.length)
+      output.line(
+        `Copied, digest verified: ${outcomes
+          .filter((outcome) => outcome.problem === null)
+          .map((outcome) => outcome.server)
+          .join(', ')}`,
+      )
   }
   // 255 is for servers that were not reached, as with exec; whatever else went wrong is 1.
-  process.exitCode = failed.length === 0 ? 0 : failed.every(({ problem }) => problem!.code === 'server.unreachable') ? exitCodeOf(outcomes) : 1
+  process.exitCode =
+    failed.length === 0
+      ? 0
+      : failed.every(({ problem }) => problem!.code === 'server.unreachable')
+        ? exitCodeOf(outcomes)
+        : 1
 }

@@ -28,7 +28,9 @@ export class Progress implements Disposable {
     if (this.#output.mode !== 'live' || performance.now() - this.#shown < every) return
     this.#shown = performance.now()
     const percent = this.#total === 0 ? 100 : Math.min(100, Math.floor((this.#done / this.#total) * 100))
-    process.stderr.write(`\r\u001B[K${fit(`${this.#title}  ${percent} %  ${formatBytes(this.#done)} of ${formatBytes(this.#total)}`, this.#output.width() - 1)}`)
+    process.stderr.write(
+      `\r\u001B[K${fit(`${this.#title}  ${percent} %  ${formatBytes(this.#done)} of ${formatBytes(this.#total)}`, this.#output.width() - 1)}`,
+    )
   }
 
   end(): void {

@@ -11,10 +11,17 @@ export class Children implements AsyncDisposable {
   readonly #children: { name: string; process: ChildProcess }[] = []
 
   /** Starts an own program of dploy, which watches its standard input and ends when that closes. Its output goes to `log`. */
-  start(name: string, options: { module: string | URL; args: string[]; env?: NodeJS.ProcessEnv; log: string }): ChildProcess {
+  start(
+    name: string,
+    options: { module: string | URL; args: string[]; env?: NodeJS.ProcessEnv; log: string },
+  ): ChildProcess {
     const entry = typeof options.module === 'string' ? options.module : fileURLToPath(options.module)
     // An own process group: Ctrl-C in the terminal reaches the demo alone, which ends its children in order.
-    const child = spawn(process.execPath, [entry, ...options.args], { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...options.env }, detached: true })
+    const child = spawn(process.execPath, [entry, ...options.args], {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env: { ...process.env, ...options.env },
+      detached: true,
+    })
     const log = createWriteStream(options.log, { flags: 'a' })
     child.stdout.pipe(log, { end: false })
     child.stderr.pipe(log, { end: false })
@@ -27,7 +34,13 @@ export class Children implements AsyncDisposable {
   /** Rejects when the child ends before `ready` resolves. */
   async untilReady(child: ChildProcess, name: string, log: string, ready: Promise<unknown>): Promise<void> {
     const { promise, reject } = Promise.withResolvers<never>()
-    const ended = (code: number | null) => reject(new DployError('internal', `${name} ended with code ${code} before it was ready`, { where: log, fix: `Read ${log}` }))
+    const ended = (code: number | null) =>
+      reject(
+        new DployError('internal', `${name} ended with code ${code} before it was ready`, {
+          where: log,
+          fix: `Read ${log}`,
+        }),
+      )
     child.once('exit', ended)
     try {
       await Promise.race([ready, promise])

@@ -36,30 +36,61 @@ export function demoCommand(): Command {
     .option('--once', 'do it, take everything down, exit', false)
     .option('--json', 'one JSON object a line', false)
     .option('--plain', 'plain lines, also on a terminal', false)
-    .option('--repository <path>', "someone else's application instead of the sample: a git repository; its dploy.yml is the one of --config, or the one in it")
-    .addOption(new Option('--balancer <kind>', 'by default haproxy where it is installed').choices(['haproxy', 'builtin']))
-    .addHelpText('after', '\nExamples:\n  $ dploy demo\n  $ dploy demo --servers 8 --once\n  $ dploy demo --repository ~/shop --config ~/shop/dploy.yml\n\nNeeds no root and no network. Uses HAProxy when it is installed, else a small balancer of its own.')
+    .option(
+      '--repository <path>',
+      "someone else's application instead of the sample: a git repository; its dploy.yml is the one of --config, or the one in it",
+    )
+    .addOption(
+      new Option('--balancer <kind>', 'by default haproxy where it is installed').choices(['haproxy', 'builtin']),
+    )
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ dploy demo\n  $ dploy demo --servers 8 --once\n  $ dploy demo --repository ~/shop --config ~/shop/dploy.yml\n\nNeeds no root and no network. Uses HAProxy when it is installed, else a small balancer of its own.',
+    )
     .action(async (options: Options, command: Command) => {
       const { config } = command.optsWithGlobals<{ config?: string }>()
       const output = makeOutput(options)
       const count = Number(options.servers)
-      if (!Number.isInteger(count) || count < 1 || count > 100) throw new DployError('request.invalid', `"${options.servers}" is not a number of servers from 1 to 100`, { fix: 'For example: dploy demo --servers 8' })
+      if (!Number.isInteger(count) || count < 1 || count > 100)
+        throw new DployError('request.invalid', `"${options.servers}" is not a number of servers from 1 to 100`, {
+          fix: 'For example: dploy demo --servers 8',
+        })
       const interrupt = new AbortController()
       const stop = () => interrupt.abort(new DployError('deployment.cancelled', 'The demo was ended'))
       for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop)
       try {
-        await runDemo({ count, once: options.once, repository: options.repository, balancer: options.balancer, configFile: config, output, signal: interrupt.signal })
+        await runDemo({
+          count,
+          once: options.once,
+          repository: options.repository,
+          balancer: options.balancer,
+          configFile: config,
+          output,
+          signal: interrupt.signal,
+        })
       } catch (error) {
         if (!interrupt.signal.aborted) throw error
         process.exitCode = 130
-        if (output.mode === 'json') output.result({ state: 'failed', failure: new DployError('deployment.cancelled', 'The demo was ended').toJSON() })
+        if (output.mode === 'json')
+          output.result({
+            state: 'failed',
+            failure: new DployError('deployment.cancelled', 'The demo was ended').toJSON(),
+          })
       } finally {
         if (interrupt.signal.aborted && output.mode !== 'json') output.line('Everything is taken down.')
       }
     })
 }
 
-async function runDemo(demo: { count: number; once: boolean; repository: string | undefined; balancer: Options['balancer']; configFile: string | undefined; output: Output; signal: AbortSignal }): Promise<void> {
+async function runDemo(demo: {
+  count: number
+  once: boolean
+  repository: string | undefined
+  balancer: Options['balancer']
+  configFile: string | undefined
+  output: Output
+  signal: AbortSignal
+}): Promise<void> {
   const { output, signal } = demo
   const { startEmbedded, startDemoBalancer } = await import('../embed.ts')
   await using directory = await demoDirectory()
@@ -71,15 +102,31 @@ async function runDemo(demo: { count: number; once: boolean; repository: string 
   signal.throwIfAborted()
 
   await using children = new Children()
-  await using balancer = await startDemoBalancer({ kind: demo.balancer, directory: directory.path, port: front!, servers, health: wanted.service?.health.path ?? '/', tether: fileURLToPath(new URL('./tether.ts', import.meta.url)) })
+  await using balancer = await startDemoBalancer({
+    kind: demo.balancer,
+    directory: directory.path,
+    port: front!,
+    servers,
+    health: wanted.service?.health.path ?? '/',
+    tether: fileURLToPath(new URL('./tether.ts', import.meta.url)),
+  })
   await mkdir(join(directory.path, 'control'), { recursive: true })
   const pages = pagesOf((text) => say(output, text))
-  await using embedded = await startEmbedded(join(directory.path, 'control'), { tcp: { host: '127.0.0.1', port: 0 }, pages })
+  await using embedded = await startEmbedded(join(directory.path, 'control'), {
+    tcp: { host: '127.0.0.1', port: 0 },
+    pages,
+  })
   await using connection = overSocket(embedded.socket)
   const { client } = connection
   const text = demoText(demoConfig(wanted, { servers, balancer: balancer.config, probe: balancer.url, repository }))
-  await client.call('apply', { body: { text, fileName: demo.configFile ?? join(repository, 'dploy.yml'), base: repository } })
-  const started = await startServers(children, client, { directory: directory.path, control: embedded.plane.url!, servers })
+  await client.call('apply', {
+    body: { text, fileName: demo.configFile ?? join(repository, 'dploy.yml'), base: repository },
+  })
+  const started = await startServers(children, client, {
+    directory: directory.path,
+    control: embedded.plane.url!,
+    servers,
+  })
   say(output, `${demo.count} servers, each an agent in a directory of its own below ${directory.path}`)
   say(output, `balancer  ${balancer.url}  (${balancer.description})`)
 
@@ -87,7 +134,11 @@ async function runDemo(demo: { count: number; once: boolean; repository: string 
   const commits = ownApplication ? [] : await lastCommits(repository)
   const runs = await deployFirst(deploying, commits[0], commits.at(-1))
   await using users = startUsers(balancer.url, usersRate)
-  const next = ownApplication ? 'A line is changed and committed.' : runs === commits.at(-1) ? 'The same revision is deployed again.' : 'The newest commit is deployed.'
+  const next = ownApplication
+    ? 'A line is changed and committed.'
+    : runs === commits.at(-1)
+      ? 'The same revision is deployed again.'
+      : 'The newest commit is deployed.'
   say(output, `\nUsers ask ${usersRate} times a second from here on. ${next}\n`)
   if (ownApplication) await commitGreeting(repository, 'Hello from the second revision', 'Greet differently')
   const second = await deploy(deploying, commits.at(-1))
@@ -102,23 +153,41 @@ async function runDemo(demo: { count: number; once: boolean; repository: string 
   const token = await embedded.plane.firstToken()
   // Built while people read: whoever opens a page before it is built waits for it.
   void pages().catch((error: unknown) => say(output, (error as Error).message))
-  if (output.mode === 'json') output.json({ type: 'running', application: balancer.url, control: embedded.plane.url, token, repository, servers: started })
-  say(output, `\nRunning:\n  application    ${balancer.url}\n  pages          ${embedded.plane.url}\n  token          ${token}`)
-  for (const server of started) say(output, `  ${server.name.padEnd(13)}  http://127.0.0.1:${server.port}  ${server.root}`)
+  if (output.mode === 'json')
+    output.json({
+      type: 'running',
+      application: balancer.url,
+      control: embedded.plane.url,
+      token,
+      repository,
+      servers: started,
+    })
+  say(
+    output,
+    `\nRunning:\n  application    ${balancer.url}\n  pages          ${embedded.plane.url}\n  token          ${token}`,
+  )
+  for (const server of started)
+    say(output, `  ${server.name.padEnd(13)}  http://127.0.0.1:${server.port}  ${server.root}`)
   say(output, '\nCtrl-C ends all of it.')
   await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
 }
 
 async function readDemoConfig(repository: string, file: string | undefined): Promise<Config> {
   if (!(await hasCommit(repository))) {
-    throw new DployError('source.unreachable', `${repository} is not a git repository with a commit`, { where: repository, fix: `Run there: git init && git add --all && git commit -m "Begin"` })
+    throw new DployError('source.unreachable', `${repository} is not a git repository with a commit`, {
+      where: repository,
+      fix: `Run there: git init && git add --all && git commit -m "Begin"`,
+    })
   }
   const path = file === undefined ? join(repository, 'dploy.yml') : resolve(file)
-  if (!existsSync(path)) throw new DployError('config.missing', `There is no ${path}`, { where: repository, fix: `Run there: dploy init; or name one with --config` })
+  if (!existsSync(path))
+    throw new DployError('config.missing', `There is no ${path}`, {
+      where: repository,
+      fix: `Run there: dploy init; or name one with --config`,
+    })
   return readConfig(await readFile(path, 'utf8'), path)
 }
 
 function say(output: Output, text: string): void {
   if (output.mode !== 'json') output.line(text)
 }
-

@@ -7,9 +7,15 @@ import { DployError } from '../../protocol/errors.ts'
  * the application says of its build, service, hooks and strategy stays. Written as a dploy.yml, which durations as
  * milliseconds are not: they become text.
  */
-export function demoConfig(config: Config, demo: { servers: { name: string; port: number }[]; balancer: BalancerConfig; probe: string; repository: string }): ConfigInput {
+export function demoConfig(
+  config: Config,
+  demo: { servers: { name: string; port: number }[]; balancer: BalancerConfig; probe: string; repository: string },
+): ConfigInput {
   if (!config.service?.port) {
-    throw new DployError('config.invalid', 'The demo needs an application with a service and a port', { where: 'service.port', fix: 'Add service: with command and port to dploy.yml' })
+    throw new DployError('config.invalid', 'The demo needs an application with a service and a port', {
+      where: 'service.port',
+      fix: 'Add service: with command and port to dploy.yml',
+    })
   }
   const first = Object.values(config.environments)[0]!
   const { build } = config
@@ -17,7 +23,10 @@ export function demoConfig(config: Config, demo: { servers: { name: string; port
   const { release_ports: _, ...service } = config.service
   return {
     application: config.application,
-    source: { repository: demo.repository, ...(config.source.subfolder === undefined ? {} : { subfolder: config.source.subfolder }) },
+    source: {
+      repository: demo.repository,
+      ...(config.source.subfolder === undefined ? {} : { subfolder: config.source.subfolder }),
+    },
     build: { ...build, timeout: ms(build.timeout) },
     release: config.release,
     service: {
@@ -26,10 +35,21 @@ export function demoConfig(config: Config, demo: { servers: { name: string; port
       handover: service.handover === 'socket' && service.manager !== 'command' ? 'socket' : 'restart',
       keep_warm: ms(service.keep_warm),
       stop: { ...service.stop, timeout: ms(service.stop.timeout) },
-      health: { ...service.health, timeout: ms(service.health.timeout), answer_within: ms(service.health.answer_within), interval: ms(service.health.interval) },
+      health: {
+        ...service.health,
+        timeout: ms(service.health.timeout),
+        answer_within: ms(service.health.answer_within),
+        interval: ms(service.health.interval),
+      },
     },
-    hooks: Object.fromEntries(Object.entries(config.hooks).filter(([, hook]) => hook !== undefined).map(([name, hook]) => [name, { command: hook!.command, timeout: ms(hook!.timeout) }])),
-    ...(config.release_command ? { release_command: { ...config.release_command, timeout: ms(config.release_command.timeout) } } : {}),
+    hooks: Object.fromEntries(
+      Object.entries(config.hooks)
+        .filter(([, hook]) => hook !== undefined)
+        .map(([name, hook]) => [name, { command: hook!.command, timeout: ms(hook!.timeout) }]),
+    ),
+    ...(config.release_command
+      ? { release_command: { ...config.release_command, timeout: ms(config.release_command.timeout) } }
+      : {}),
     variables: config.variables,
     environments: {
       demo: {
@@ -58,7 +78,10 @@ export function demoConfig(config: Config, demo: { servers: { name: string; port
 
 /** The text of a dploy.yml, as the settings page shows it: in lines, without lists that are empty, as they are by default. */
 export function demoText(config: ConfigInput): string {
-  return stringify(config, (_, value: unknown) => (isEmpty(value) ? undefined : value), { lineWidth: 0, aliasDuplicateObjects: false })
+  return stringify(config, (_, value: unknown) => (isEmpty(value) ? undefined : value), {
+    lineWidth: 0,
+    aliasDuplicateObjects: false,
+  })
 }
 
 function isEmpty(value: unknown): boolean {
@@ -67,6 +90,12 @@ function isEmpty(value: unknown): boolean {
 
 /** In the largest unit in which it is whole: `15m`. */
 function ms(value: number): string {
-  const [size, unit] = ([[3_600_000, 'h'], [60_000, 'm'], [1_000, 's']] as const).find(([one]) => value >= one && value % one === 0) ?? [1, 'ms']
+  const [size, unit] = (
+    [
+      [3_600_000, 'h'],
+      [60_000, 'm'],
+      [1_000, 's'],
+    ] as const
+  ).find(([one]) => value >= one && value % one === 0) ?? [1, 'ms']
   return `${value / size}${unit}`
 }

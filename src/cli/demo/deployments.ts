@@ -20,29 +20,51 @@ export interface Done {
 }
 
 /** Deploys a revision, by default the environment's, and shows it. What came of it is for `conclude`. */
-export async function deploy({ client, params, output, signal }: Deploying, revision: string | undefined): Promise<Done> {
+export async function deploy(
+  { client, params, output, signal }: Deploying,
+  revision: string | undefined,
+): Promise<Done> {
   signal.throwIfAborted()
-  const deployment = await client.call('deploy', { params, body: { ...(revision === undefined ? {} : { revision }), requestedBy: 'dploy demo' } })
+  const deployment = await client.call('deploy', {
+    params,
+    body: { ...(revision === undefined ? {} : { revision }), requestedBy: 'dploy demo' },
+  })
   return { deployment, progress: await watchDeployment(client, deployment, output, signal, { result: false }) }
 }
 
 /** Prints what came of a deployment, with what the users saw. Throws what it failed with. */
-export function conclude({ deployment, progress }: Done, output: Output, users?: { sent: number; failed: number }): void {
-  if (progress.state !== 'succeeded') throw DployError.from(progress.failure ?? { code: 'internal', message: `The deployment is ${progress.state}`, fix: '' })
-  if (output.mode === 'json') output.result({ ...deploymentResult(progress, deployment), ...(users && { users, ...(users.failed > 0 && { state: 'failed' }) }) })
+export function conclude(
+  { deployment, progress }: Done,
+  output: Output,
+  users?: { sent: number; failed: number },
+): void {
+  if (progress.state !== 'succeeded')
+    throw DployError.from(
+      progress.failure ?? { code: 'internal', message: `The deployment is ${progress.state}`, fix: '' },
+    )
+  if (output.mode === 'json')
+    output.result({
+      ...deploymentResult(progress, deployment),
+      ...(users && { users, ...(users.failed > 0 && { state: 'failed' }) }),
+    })
 }
 
 /**
  * Deploys the first of two revisions, or the second where the first does not run, as many a first commit does not: that is no
  * reason to show nothing. Answers which one runs.
  */
-export async function deployFirst(demo: Deploying, first: string | undefined, second: string | undefined): Promise<string | undefined> {
+export async function deployFirst(
+  demo: Deploying,
+  first: string | undefined,
+  second: string | undefined,
+): Promise<string | undefined> {
   const done = await deploy(demo, first)
   if (done.progress.state === 'succeeded' || first === second) {
     conclude(done, demo.output)
     return first
   }
-  if (demo.output.mode !== 'json') demo.output.line('\nThe commit before the newest one does not run; the newest is deployed.\n')
+  if (demo.output.mode !== 'json')
+    demo.output.line('\nThe commit before the newest one does not run; the newest is deployed.\n')
   conclude(await deploy(demo, second), demo.output)
   return second
 }

@@ -8,7 +8,8 @@ export async function demoDirectory(): Promise<AsyncDisposable & { path: string 
   for (const name of readdirSync(tmpdir())) {
     const pid = /^dploy-demo-(\d+)-\w{6}$/.exec(name)?.[1]
     // What belongs to another user stays.
-    if (pid !== undefined && !runs(Number(pid))) await rm(join(tmpdir(), name), { recursive: true, force: true }).catch(() => {})
+    if (pid !== undefined && !runs(Number(pid)))
+      await rm(join(tmpdir(), name), { recursive: true, force: true }).catch(() => {})
   }
   const path = await mkdtemp(join(tmpdir(), `dploy-demo-${process.pid}-`))
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true, maxRetries: 5 }) }

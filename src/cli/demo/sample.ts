@@ -58,12 +58,26 @@ export async function makeSample(directory: string): Promise<string> {
 export async function commitGreeting(repository: string, greeting: string, message: string): Promise<void> {
   await writeFile(join(repository, 'greeting.txt'), `${greeting}\n`)
   await git(repository, 'add', '--all')
-  await git(repository, '-c', 'user.name=dploy demo', '-c', 'user.email=demo@localhost', '-c', 'commit.gpgsign=false', 'commit', '--quiet', '--message', message)
+  await git(
+    repository,
+    '-c',
+    'user.name=dploy demo',
+    '-c',
+    'user.email=demo@localhost',
+    '-c',
+    'commit.gpgsign=false',
+    'commit',
+    '--quiet',
+    '--message',
+    message,
+  )
 }
 
 /** The commits to deploy of somebody's repository: the one before its newest, so that the second deployment changes something, and that. One, where there is no other. */
 export async function lastCommits(repository: string): Promise<string[]> {
-  const { stdout } = await run('git', ['-C', repository, 'rev-list', '--first-parent', '--max-count=2', 'HEAD'], { env: { ...process.env, GIT_CONFIG_GLOBAL: '/dev/null', GIT_CONFIG_SYSTEM: '/dev/null' } })
+  const { stdout } = await run('git', ['-C', repository, 'rev-list', '--first-parent', '--max-count=2', 'HEAD'], {
+    env: { ...process.env, GIT_CONFIG_GLOBAL: '/dev/null', GIT_CONFIG_SYSTEM: '/dev/null' },
+  })
   return stdout.trim().split('\n').reverse()
 }
 
@@ -77,7 +91,8 @@ export async function hasCommit(repository: string): Promise<boolean> {
   }
 }
 
-
 async function git(directory: string, ...args: string[]): Promise<void> {
-  await run('git', ['-C', directory, '-c', 'core.hooksPath=/dev/null', ...args], { env: { ...process.env, GIT_CONFIG_GLOBAL: '/dev/null', GIT_CONFIG_SYSTEM: '/dev/null' } })
+  await run('git', ['-C', directory, '-c', 'core.hooksPath=/dev/null', ...args], {
+    env: { ...process.env, GIT_CONFIG_GLOBAL: '/dev/null', GIT_CONFIG_SYSTEM: '/dev/null' },
+  })
 }

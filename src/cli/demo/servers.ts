@@ -21,7 +21,9 @@ export async function freePorts(count: number): Promise<number[]> {
   while (held.length < count) {
     const port = lowest + Math.floor(Math.random() * (highest - lowest))
     const server = createServer()
-    const isFree = await new Promise<boolean>((resolve) => server.once('error', () => resolve(false)).listen({ port, exclusive: true }, () => resolve(true)))
+    const isFree = await new Promise<boolean>((resolve) =>
+      server.once('error', () => resolve(false)).listen({ port, exclusive: true }, () => resolve(true)),
+    )
     if (isFree) held.push({ port, server })
   }
   await Promise.all(held.map(({ server }) => new Promise((resolve) => server.close(resolve))))
@@ -29,7 +31,11 @@ export async function freePorts(count: number): Promise<number[]> {
 }
 
 /** Starts an agent per server, each in a directory of its own; they join and connect by themselves. */
-export async function startServers(children: Children, client: Client, options: { directory: string; control: string; servers: { name: string; port: number }[] }): Promise<DemoServer[]> {
+export async function startServers(
+  children: Children,
+  client: Client,
+  options: { directory: string; control: string; servers: { name: string; port: number }[] },
+): Promise<DemoServer[]> {
   const { token } = await client.call('createJoinToken', { body: { note: 'demo', uses: options.servers.length } })
   return Promise.all(
     options.servers.map(async ({ name, port }) => {
@@ -38,7 +44,18 @@ export async function startServers(children: Children, client: Client, options: 
       await mkdir(root, { recursive: true })
       children.start(`agent of ${name}`, {
         module: new URL('../../agent/main.ts', import.meta.url),
-        args: ['run', '--name', name, '--state', join(root, 'var/lib/dploy'), '--root', root, '--join', options.control, '--tethered'],
+        args: [
+          'run',
+          '--name',
+          name,
+          '--state',
+          join(root, 'var/lib/dploy'),
+          '--root',
+          root,
+          '--join',
+          options.control,
+          '--tethered',
+        ],
         env: { DPLOY_JOIN_TOKEN: token },
         log,
       })

@@ -6,18 +6,40 @@ import { exitCodeOf } from './exit-code.ts'
 import { LabelledLines } from './server-lines.ts'
 import { ExecView } from './view.ts'
 
-const outcome = (server: string, rest: Partial<CommandOutcome> = { code: 0 }): CommandOutcome => ({ server, code: null, signal: null, ms: 1, problem: null, ...rest })
-const answer = (server: string, text: string, rest?: Partial<CommandOutcome>): Answer => ({ outcome: outcome(server, rest), chunks: [{ stream: 'stdout', bytes: Buffer.from(text) }] })
+const outcome = (server: string, rest: Partial<CommandOutcome> = { code: 0 }): CommandOutcome => ({
+  server,
+  code: null,
+  signal: null,
+  ms: 1,
+  problem: null,
+  ...rest,
+})
+const answer = (server: string, text: string, rest?: Partial<CommandOutcome>): Answer => ({
+  outcome: outcome(server, rest),
+  chunks: [{ stream: 'stdout', bytes: Buffer.from(text) }],
+})
 
 test('answers are folded when output and outcome are the same', () => {
   const groups = foldAnswers([answer('a', 'x'), answer('b', 'y'), answer('c', 'x'), answer('d', 'x', { code: 1 })])
-  assert.deepEqual(groups.map((group) => group.servers), [['a', 'c'], ['b'], ['d']])
+  assert.deepEqual(
+    groups.map((group) => group.servers),
+    [['a', 'c'], ['b'], ['d']],
+  )
 })
 
 test('the same bytes in other pieces are the same answer; on the other stream they are not', () => {
-  const pieces: Answer = { outcome: outcome('b'), chunks: [{ stream: 'stdout', bytes: Buffer.from('o') }, { stream: 'stdout', bytes: Buffer.from('k') }] }
+  const pieces: Answer = {
+    outcome: outcome('b'),
+    chunks: [
+      { stream: 'stdout', bytes: Buffer.from('o') },
+      { stream: 'stdout', bytes: Buffer.from('k') },
+    ],
+  }
   const other: Answer = { outcome: outcome('c'), chunks: [{ stream: 'stderr', bytes: Buffer.from('ok') }] }
-  assert.deepEqual(foldAnswers([answer('a', 'ok'), pieces, other]).map((group) => group.servers), [['a', 'b'], ['c']])
+  assert.deepEqual(
+    foldAnswers([answer('a', 'ok'), pieces, other]).map((group) => group.servers),
+    [['a', 'b'], ['c']],
+  )
 })
 
 test('names that do not fit are counted', () => {
@@ -42,7 +64,10 @@ test('the exit code is the one on which the servers agree', () => {
 })
 
 test('the summary counts servers by what came of it', () => {
-  assert.equal(summaryText([outcome('a'), outcome('b'), outcome('c', { code: 2 }), outcome('d', {})]), '2 servers: code 0 · c: code 2 · d: not begun')
+  assert.equal(
+    summaryText([outcome('a'), outcome('b'), outcome('c', { code: 2 }), outcome('d', {})]),
+    '2 servers: code 0 · c: code 2 · d: not begun',
+  )
 })
 
 test('lines get their label, whatever pieces they come in, and keep their bytes', () => {
@@ -50,15 +75,34 @@ test('lines get their label, whatever pieces they come in, and keep their bytes'
   const lines = new LabelledLines('ä│ ')
   const out = Buffer.concat([...[...bytes].map((byte) => lines.push(Buffer.from([byte]))), lines.end()])
   const label = Buffer.from('ä│ ')
-  assert.deepEqual(out, Buffer.concat([label, bytes.subarray(0, 3), label, bytes.subarray(3, 4), label, bytes.subarray(4), Buffer.from('\n')]))
+  assert.deepEqual(
+    out,
+    Buffer.concat([
+      label,
+      bytes.subarray(0, 3),
+      label,
+      bytes.subarray(3, 4),
+      label,
+      bytes.subarray(4),
+      Buffer.from('\n'),
+    ]),
+  )
 })
 
 describe('what servers print, on a terminal', () => {
   // Writes over the line before as another server, takes the colours, names the window, fills the clipboard, an 8-bit CSI, and text that runs backwards.
-  const evil = 'one\rweb2 │ fine\u001b[31m red\u001b]0;title\u0007\u001b]52;c;ZXZpbA==\u001b\\\u001b[2J\u001b[1A\u009b2K\u202e ü\tx\n'
+  const evil =
+    'one\rweb2 │ fine\u001b[31m red\u001b]0;title\u0007\u001b]52;c;ZXZpbA==\u001b\\\u001b[2J\u001b[1A\u009b2K\u202e ü\tx\n'
   const shownOf = async (options: { fold: boolean; terminal: boolean }, pieces: readonly Buffer[]) => {
     const written: Buffer[] = []
-    const view = new ExecView({ servers: ['web1', 'web2'], width: 100, color: false, fold: options.fold, terminals: { stdout: options.terminal, stderr: false }, write: async (_stream, bytes) => void written.push(bytes) })
+    const view = new ExecView({
+      servers: ['web1', 'web2'],
+      width: 100,
+      color: false,
+      fold: options.fold,
+      terminals: { stdout: options.terminal, stderr: false },
+      write: async (_stream, bytes) => void written.push(bytes),
+    })
     for (const bytes of pieces) await view.output('web1', { stream: 'stdout', bytes })
     await view.ended(outcome('web1'))
     await view.flush()

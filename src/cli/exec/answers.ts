@@ -21,7 +21,10 @@ export interface Group {
 export function foldAnswers(answers: readonly Answer[]): Group[] {
   const groups = new Map<string, Group>()
   for (const answer of answers) {
-    const of = (stream: Chunk['stream']) => Buffer.concat(answer.chunks.filter((chunk) => chunk.stream === stream).map((chunk) => chunk.bytes)).toString('latin1')
+    const of = (stream: Chunk['stream']) =>
+      Buffer.concat(answer.chunks.filter((chunk) => chunk.stream === stream).map((chunk) => chunk.bytes)).toString(
+        'latin1',
+      )
     const key = JSON.stringify([outcomeText(answer.outcome), of('stdout'), of('stderr')])
     const group = groups.get(key)
     if (group) group.servers.push(answer.outcome.server)
@@ -52,6 +55,8 @@ export function summaryText(outcomes: readonly CommandOutcome[]): string {
 
 /** What to do next about each problem that there was, as lines; empty if there was none. */
 export function fixesText(outcomes: readonly CommandOutcome[]): string {
-  const lines = outcomes.flatMap(({ problem }) => (problem === null ? [] : [`  next: ${problem.fix}\n  (${problem.code})\n`]))
+  const lines = outcomes.flatMap(({ problem }) =>
+    problem === null ? [] : [`  next: ${problem.fix}\n  (${problem.code})\n`],
+  )
   return [...new Set(lines)].join('')
 }

@@ -43,7 +43,9 @@ export function execCommand(): Command {
     .option('--no-fold', 'show every line as it comes, also when servers answer the same')
     .option('--history', 'show what was run: who, when, what, and what came of it', false)
     .option('--json', 'one JSON object a line', false)
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 Runs in the directory of the current release with its variables. Ctrl-C ends it on all servers.
 Exit code: 0 if it was 0 everywhere; the code of the servers where it was not, if they agree; else 1.
 124: its time was up; 126: sudo refused it; 255: a server was not reached; 130: Ctrl-C.
@@ -51,7 +53,8 @@ Exit code: 0 if it was 0 everywhere; the code of the servers where it was not, i
 Examples:
   $ dploy exec production -- uptime
   $ dploy exec production --tag role=web -- 'ps aux | grep node'
-  $ dploy exec production --serial --sudo --timeout 1m -- systemctl restart cron`)
+  $ dploy exec production --serial --sudo --timeout 1m -- systemctl restart cron`,
+    )
     .action(async (_environment: string | undefined, _words: string[], options: Options, command: Command) => {
       const output = makeOutput(options)
       const { environment, words } = afterDashes(command.args, process.argv, options.history)
@@ -64,21 +67,36 @@ Examples:
 /** One argument is a line for the shell, several are a program and its arguments. */
 function personCommand(words: readonly string[]): PersonCommand {
   const [file, ...args] = words
-  if (file === undefined || file.trim() === '') throw new DployError('request.invalid', 'No command was given', { fix: 'Name it after --, for example: dploy exec production -- uptime' })
+  if (file === undefined || file.trim() === '')
+    throw new DployError('request.invalid', 'No command was given', {
+      fix: 'Name it after --, for example: dploy exec production -- uptime',
+    })
   return args.length === 0 ? { line: file } : { file, args }
 }
 
 /** What stands before `--` and what after it. Without it, the first word is the environment. */
-export function afterDashes(words: readonly string[], argv: readonly string[], noCommand: boolean): { environment: string | undefined; words: string[] } {
+export function afterDashes(
+  words: readonly string[],
+  argv: readonly string[],
+  noCommand: boolean,
+): { environment: string | undefined; words: string[] } {
   const dashes = argv.indexOf('--')
   const before = dashes < 0 ? Math.min(1, words.length) : words.length - (argv.length - dashes - 1)
-  if (before > 1) throw new DployError('request.invalid', `"${words[1]}" stands between the environment and --`, { fix: `Write: dploy exec ${words[0]} -- COMMAND` })
+  if (before > 1)
+    throw new DployError('request.invalid', `"${words[1]}" stands between the environment and --`, {
+      fix: `Write: dploy exec ${words[0]} -- COMMAND`,
+    })
   const after = words.slice(before)
   if (noCommand && after.length > 0) throw new DployError('request.invalid', '--history runs no command')
   return { environment: before === 0 ? undefined : words[0], words: after }
 }
 
-async function runEverywhere(session: Session, command: PersonCommand, options: Options, output: Output): Promise<void> {
+async function runEverywhere(
+  session: Session,
+  command: PersonCommand,
+  options: Options,
+  output: Output,
+): Promise<void> {
   const stop = new AbortController()
   let run: string | null = null
   let interrupted = false
@@ -104,7 +122,11 @@ async function runEverywhere(session: Session, command: PersonCommand, options: 
       ...(options.user === undefined ? {} : { user: options.user }),
       requestedBy: requester(),
     }
-    for await (const event of session.client.stream('exec', { params: session.params, body }, { signal: stop.signal })) {
+    for await (const event of session.client.stream(
+      'exec',
+      { params: session.params, body },
+      { signal: stop.signal },
+    )) {
       if (event.kind === 'started') {
         run = event.run
         show = makeShow(event.servers, options, output)
@@ -113,9 +135,21 @@ async function runEverywhere(session: Session, command: PersonCommand, options: 
       await show!.event(event)
     }
     await show?.end()
-    if (show?.many) complain(`${summaryText(outcomes)} · ${formatDuration(performance.now() - began)}\n${fixesText(outcomes)}`.trimEnd())
-    else if (output.mode !== 'json') for (const { problem, signal } of outcomes) if (problem || signal) complain(`dploy: ${summaryText(outcomes)}${problem ? `\n  next: ${problem.fix}\n  (${problem.code})` : ''}`)
-    if (output.mode === 'json') output.result({ state: exitCodeOf(outcomes) === 0 ? 'succeeded' : 'failed', run, exitCode: exitCodeOf(outcomes), outcomes })
+    if (show?.many)
+      complain(
+        `${summaryText(outcomes)} · ${formatDuration(performance.now() - began)}\n${fixesText(outcomes)}`.trimEnd(),
+      )
+    else if (output.mode !== 'json')
+      for (const { problem, signal } of outcomes)
+        if (problem || signal)
+          complain(`dploy: ${summaryText(outcomes)}${problem ? `\n  next: ${problem.fix}\n  (${problem.code})` : ''}`)
+    if (output.mode === 'json')
+      output.result({
+        state: exitCodeOf(outcomes) === 0 ? 'succeeded' : 'failed',
+        run,
+        exitCode: exitCodeOf(outcomes),
+        outcomes,
+      })
     process.exitCode = interrupted ? 130 : exitCodeOf(outcomes)
   } catch (error) {
     if (!stop.signal.aborted) throw error
@@ -135,12 +169,30 @@ interface Show {
 
 function makeShow(servers: readonly string[], options: Options, output: Output): Show {
   const nothing = { end: async () => {}, dispose() {} }
-  if (output.mode === 'json') return { ...nothing, many: false, event: (event) => write('stdout', Buffer.from(`${JSON.stringify({ type: event.kind, ...event, kind: undefined })}\n`)) }
-  const bytesOf = (event: Extract<ExecEvent, { kind: 'output' }>) => ('text' in event ? Buffer.from(event.text, 'utf8') : Buffer.from(event.base64, 'base64'))
+  if (output.mode === 'json')
+    return {
+      ...nothing,
+      many: false,
+      event: (event) =>
+        write('stdout', Buffer.from(`${JSON.stringify({ type: event.kind, ...event, kind: undefined })}\n`)),
+    }
+  const bytesOf = (event: Extract<ExecEvent, { kind: 'output' }>) =>
+    'text' in event ? Buffer.from(event.text, 'utf8') : Buffer.from(event.base64, 'base64')
   if (servers.length === 1) {
-    return { ...nothing, many: false, event: async (event) => (event.kind === 'output' ? write(event.stream, bytesOf(event)) : undefined) }
+    return {
+      ...nothing,
+      many: false,
+      event: async (event) => (event.kind === 'output' ? write(event.stream, bytesOf(event)) : undefined),
+    }
   }
-  const view = new ExecView({ servers, width: output.width(), color: output.color, fold: options.fold, terminals: { stdout: process.stdout.isTTY, stderr: process.stderr.isTTY }, write })
+  const view = new ExecView({
+    servers,
+    width: output.width(),
+    color: output.color,
+    fold: options.fold,
+    terminals: { stdout: process.stdout.isTTY, stderr: process.stderr.isTTY },
+    write,
+  })
   // One after the other: what is held is shown by a timer while output goes on.
   let turn = Promise.resolve()
   const inTurn = (work: () => Promise<void>) => (turn = turn.then(work))
@@ -168,7 +220,8 @@ async function write(name: 'stdout' | 'stderr', bytes: Buffer): Promise<void> {
 function readBatch(text: string | undefined): number | null {
   if (text === undefined) return null
   const batch = Number(text)
-  if (!Number.isInteger(batch) || batch < 1) throw new DployError('request.invalid', `"${text}" is not a number of servers`, { fix: 'For example: --batch 4' })
+  if (!Number.isInteger(batch) || batch < 1)
+    throw new DployError('request.invalid', `"${text}" is not a number of servers`, { fix: 'For example: --batch 4' })
   return batch
 }
 
@@ -176,6 +229,12 @@ async function showHistory(session: Session, output: Output): Promise<void> {
   const { runs } = await session.client.call('runs', { params: session.params, query: {} })
   if (output.mode === 'json') return runs.forEach((run) => output.json({ type: 'run', ...run }))
   if (runs.length === 0) return output.line('Nothing was run yet.')
-  const rows = runs.map((run) => [ago(run.startedAt, Date.now()), run.requestedBy, run.kind, run.command, run.finishedAt === null ? 'not finished' : summaryText(run.outcomes)])
+  const rows = runs.map((run) => [
+    ago(run.startedAt, Date.now()),
+    run.requestedBy,
+    run.kind,
+    run.command,
+    run.finishedAt === null ? 'not finished' : summaryText(run.outcomes),
+  ])
   for (const line of table([['', 'by', '', 'command', 'servers'], ...rows], output.width())) output.line(line)
 }

@@ -57,7 +57,9 @@ export class LabelledLines {
 
   /** Whole lines, the last without its end. */
   #labelled(lines: string): Buffer {
-    const shown = this.#forTerminal ? Buffer.from(harmlessLines(Buffer.from(lines, 'latin1').toString('utf8')).join('\n')).toString('latin1') : lines
+    const shown = this.#forTerminal
+      ? Buffer.from(harmlessLines(Buffer.from(lines, 'latin1').toString('utf8')).join('\n')).toString('latin1')
+      : lines
     return Buffer.from(`${this.#label}${shown.replaceAll('\n', `\n${this.#label}`)}\n`, 'latin1')
   }
 }

@@ -57,7 +57,8 @@ export class ExecView {
     const lines = this.#lines.get(outcome.server)
     if (lines) {
       for (const stream of ['stdout', 'stderr'] as const) await this.#options.write(stream, lines[stream].end())
-      if (outcome.code !== 0) await this.#options.write('stderr', Buffer.from(`${this.#labels.of(outcome.server)}${outcomeText(outcome)}\n`))
+      if (outcome.code !== 0)
+        await this.#options.write('stderr', Buffer.from(`${this.#labels.of(outcome.server)}${outcomeText(outcome)}\n`))
       return
     }
     this.#answers.push({ outcome, chunks: this.#held.get(outcome.server) ?? [] })
@@ -95,17 +96,31 @@ export class ExecView {
 
   async #showGroup(servers: readonly string[], { outcome, chunks: printed }: Answer): Promise<void> {
     const { write, width, terminals } = this.#options
-    const chunks = joined(printed).map(({ stream, bytes }) => (terminals[stream] ? { stream, bytes: Buffer.from(harmlessLines(bytes.toString('utf8')).join('\n')) } : { stream, bytes }))
+    const chunks = joined(printed).map(({ stream, bytes }) =>
+      terminals[stream]
+        ? { stream, bytes: Buffer.from(harmlessLines(bytes.toString('utf8')).join('\n')) }
+        : { stream, bytes },
+    )
     const whole = Buffer.concat(chunks.map((chunk) => chunk.bytes))
     const went = outcome.code === 0 ? '' : `, ${outcomeText(outcome)}`
     const head = `${countText(servers)}${went}:`
-    const single = chunks.every((chunk) => chunk.stream === chunks[0]?.stream) && whole.indexOf(10) >= whole.length - 1 && head.length + whole.length < width
+    const single =
+      chunks.every((chunk) => chunk.stream === chunks[0]?.stream) &&
+      whole.indexOf(10) >= whole.length - 1 &&
+      head.length + whole.length < width
     if (whole.length === 0 || (single && whole.indexOf(10) === whole.length - 1)) {
-      const names = servers.length === 1 ? '' : `  (${namesText(servers, Math.max(10, width - head.length - whole.length - 4))})`
+      const names =
+        servers.length === 1 ? '' : `  (${namesText(servers, Math.max(10, width - head.length - whole.length - 4))})`
       const answer = whole.length === 0 ? (went === '' ? 'no output' : '') : whole.toString('utf8').trimEnd()
-      return write(chunks[0]?.stream ?? 'stdout', Buffer.from(`${whole.length === 0 && went !== '' ? head.slice(0, -1) : `${head} ${answer}`}${names}\n`))
+      return write(
+        chunks[0]?.stream ?? 'stdout',
+        Buffer.from(`${whole.length === 0 && went !== '' ? head.slice(0, -1) : `${head} ${answer}`}${names}\n`),
+      )
     }
-    await write('stdout', Buffer.from(`${head}${servers.length === 1 ? '' : ` ${namesText(servers, width - head.length - 1)}`}\n`))
+    await write(
+      'stdout',
+      Buffer.from(`${head}${servers.length === 1 ? '' : ` ${namesText(servers, width - head.length - 1)}`}\n`),
+    )
     for (const chunk of chunks) await write(chunk.stream, chunk.bytes)
     if (whole.at(-1) !== 10) await write('stdout', Buffer.from('\n'))
   }

@@ -17,12 +17,14 @@ export function initCommand(): Command {
       if (options.print) {
         const proposal = recognise(resolve(directory))
         const text = writeConfig(proposal)
-        if (output.mode === 'json') output.json({ type: 'init', file: null, found: proposal.name, notes: proposal.notes, text })
+        if (output.mode === 'json')
+          output.json({ type: 'init', file: null, found: proposal.name, notes: proposal.notes, text })
         else process.stdout.write(text)
         return
       }
       const { file, text, proposal } = initConfig(directory)
-      if (output.mode === 'json') return output.json({ type: 'init', file, found: proposal.name, notes: proposal.notes, text })
+      if (output.mode === 'json')
+        return output.json({ type: 'init', file, found: proposal.name, notes: proposal.notes, text })
       output.line(`Wrote ${file} for ${proposal.name}.`)
       if (proposal.notes.length > 0) output.line('Please look at:')
       for (const note of proposal.notes) output.line(`  - ${note}`)

@@ -9,7 +9,9 @@ export function writeConfig(proposal: Proposal): string {
   const draft = new Draft()
   // In the form that the YAML language server reads, which most editors use.
   draft.comment(`yaml-language-server: $schema=${schemaPlace}`)
-  draft.comment(`dploy.yml: how ${proposal.application} gets onto its servers. Written by dploy init, which found ${proposal.name}.`)
+  draft.comment(
+    `dploy.yml: how ${proposal.application} gets onto its servers. Written by dploy init, which found ${proposal.name}.`,
+  )
   draft.comment('Check it with: dploy plan. Unknown keys and wrong values are told with their line.')
   if (proposal.notes.length > 0) {
     draft.comment('')
@@ -17,7 +19,10 @@ export function writeConfig(proposal: Proposal): string {
     for (const note of proposal.notes) draft.comment(`- ${note}`, '  ')
   }
   draft.blank()
-  draft.key('application', { value: proposal.application, why: 'The name of the application; releases live in /srv/NAME on the servers.' })
+  draft.key('application', {
+    value: proposal.application,
+    why: 'The name of the application; releases live in /srv/NAME on the servers.',
+  })
   writeSource(draft, proposal)
   writeBuild(draft, proposal)
   if (proposal.shared !== undefined && proposal.shared.length > 0) {
@@ -30,7 +35,9 @@ export function writeConfig(proposal: Proposal): string {
   writeService(draft, proposal)
   if (proposal.afterStage !== undefined) {
     const { afterStage } = proposal
-    draft.section('hooks', 'Commands at named points of a deployment; also before_activate and after_activate.', () => draft.key('after_stage', afterStage))
+    draft.section('hooks', 'Commands at named points of a deployment; also before_activate and after_activate.', () =>
+      draft.key('after_stage', afterStage),
+    )
   }
   if (proposal.releaseCommand !== undefined) {
     draft.blank()
@@ -45,7 +52,8 @@ function writeSource(draft: Draft, { source }: Proposal): void {
   if (source === null) return
   draft.section('source', source.why, () => {
     draft.key('repository', { value: source.value.repository, why: 'A git URL, or a path relative to this file.' })
-    if (source.value.subfolder !== null) draft.key('subfolder', { value: source.value.subfolder, why: 'The folder in the repository.' })
+    if (source.value.subfolder !== null)
+      draft.key('subfolder', { value: source.value.subfolder, why: 'The folder in the repository.' })
   })
 }
 
@@ -57,7 +65,8 @@ function writeBuild(draft: Draft, { build }: Proposal): void {
     if (ship !== undefined) draft.list('ship', ship)
     if (leaveOut !== undefined) draft.list('leave_out', leaveOut)
     if (cache !== undefined) draft.list('cache', cache)
-    if (variables !== undefined) draft.open('variables', 'Environment variables of the build command.', () => draft.keys(variables))
+    if (variables !== undefined)
+      draft.open('variables', 'Environment variables of the build command.', () => draft.keys(variables))
   })
 }
 
@@ -65,7 +74,10 @@ function writeService(draft: Draft, { service }: Proposal): void {
   if (service === undefined) return
   draft.section('service', 'What runs on each server.', () => {
     if (service.restart !== undefined) {
-      draft.key('manager', { value: 'command', why: 'Another program runs it; dploy only tells that program to use the new release.' })
+      draft.key('manager', {
+        value: 'command',
+        why: 'Another program runs it; dploy only tells that program to use the new release.',
+      })
       draft.key('restart', service.restart)
       if (service.status !== undefined) draft.key('status', service.status)
     } else if (service.command !== undefined) draft.key('command', service.command)
@@ -79,7 +91,9 @@ function writeService(draft: Draft, { service }: Proposal): void {
       })
     }
     if (service.handover !== undefined) {
-      draft.comment(`${service.handover.why} Two run at the same time for a while, so that jobs which may run only once need a lock. See docs/handover.md`)
+      draft.comment(
+        `${service.handover.why} Two run at the same time for a while, so that jobs which may run only once need a lock. See docs/handover.md`,
+      )
       draft.comment(`handover: ${service.handover.value}`)
     }
   })
@@ -87,16 +101,26 @@ function writeService(draft: Draft, { service }: Proposal): void {
 
 function writeVariables(draft: Draft, { variables }: Proposal): void {
   if (variables === undefined || Object.keys(variables).length === 0) return
-  draft.section('variables', 'Environment variables of the service, the hooks and the release command. No secrets: this file is in git.', () => draft.keys(variables))
+  draft.section(
+    'variables',
+    'Environment variables of the service, the hooks and the release command. No secrets: this file is in git.',
+    () => draft.keys(variables),
+  )
 }
 
 function writeEnvironments(draft: Draft, proposal: Proposal): void {
   draft.section('environments', 'Where it is deployed: add staging beside production as you like.', () => {
     draft.open('production', 'dploy deploy takes the environment by this name.', () => {
-      if (proposal.branch !== null) draft.key('branch', { value: proposal.branch, why: 'Deployed when no revision is named.' })
+      if (proposal.branch !== null)
+        draft.key('branch', { value: proposal.branch, why: 'Deployed when no revision is named.' })
       draft.open('servers', 'The machines; the agent on each joins under its name here: dploy agent run.', () => {
         draft.line('- name: web1', 'How dploy, and the balancer, call it.')
-        draft.indented(() => draft.line('address: web1.example.com', 'Put your server here: a host, user@host:port, or an alias of your ssh config.'))
+        draft.indented(() =>
+          draft.line(
+            'address: web1.example.com',
+            'Put your server here: a host, user@host:port, or an alias of your ssh config.',
+          ),
+        )
       })
       draft.comment('A balancer takes a server out of traffic while it switches, so that nobody notices. For HAProxy:')
       draft.comment('balancer:')
@@ -104,7 +128,9 @@ function writeEnvironments(draft: Draft, proposal: Proposal): void {
       draft.comment('  address: unix:/run/haproxy/admin.sock')
       draft.comment('  backend: web')
       draft.comment('An address of the application through the balancer: asked during deployments, for the receipt.')
-      draft.comment(`probe: http://${proposal.application.toLowerCase().replace(/[^a-z0-9-]/g, '-')}.example.com${proposal.service?.health.value ?? '/'}`)
+      draft.comment(
+        `probe: http://${proposal.application.toLowerCase().replace(/[^a-z0-9-]/g, '-')}.example.com${proposal.service?.health.value ?? '/'}`,
+      )
     })
   })
 }

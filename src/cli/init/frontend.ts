@@ -14,9 +14,21 @@ export function withFrontend(project: Project, stack: Stack): Stack {
     ...stack,
     build: {
       ...stack.build,
-      command: { value: command, why: `Builds what package.json describes${own === undefined ? '.' : `, then: ${own.why.charAt(0).toLowerCase()}${own.why.slice(1)}`}` },
-      ...(needed ? {} : { leaveOut: { value: [...new Set([...(stack.build?.leaveOut?.value ?? []), 'node_modules/**'])], why: 'What a server does not need.' } }),
+      command: {
+        value: command,
+        why: `Builds what package.json describes${own === undefined ? '.' : `, then: ${own.why.charAt(0).toLowerCase()}${own.why.slice(1)}`}`,
+      },
+      ...(needed
+        ? {}
+        : {
+            leaveOut: {
+              value: [...new Set([...(stack.build?.leaveOut?.value ?? []), 'node_modules/**'])],
+              why: 'What a server does not need.',
+            },
+          }),
     },
-    notes: needed ? [...stack.notes, 'package.json has a build script: check that build.ship holds what it makes.'] : stack.notes,
+    notes: needed
+      ? [...stack.notes, 'package.json has a build script: check that build.ship holds what it makes.']
+      : stack.notes,
   }
 }

@@ -24,7 +24,11 @@ for (const name of ['dploy.yml', 'dploy.yaml']) {
     const directory = temporary(t, { [name]: 'mine', 'index.html': '' })
     assert.throws(
       () => initConfig(directory),
-      (error) => error instanceof DployError && error.code === 'config.exists' && error.where === join(directory, name) && error.fix.includes('dploy init'),
+      (error) =>
+        error instanceof DployError &&
+        error.code === 'config.exists' &&
+        error.where === join(directory, name) &&
+        error.fix.includes('dploy init'),
     )
     assert.equal(readFileSync(join(directory, name), 'utf8'), 'mine')
   })
@@ -61,7 +65,8 @@ if __name__ == '__main__':
   },
   'a Node application without packages': {
     'package.json': '{"name":"hello","scripts":{"start":"node index.js"}}',
-    'index.js': "require('node:http').createServer((_, answer) => answer.end('<h1>hello</h1>')).listen(process.env.PORT, '127.0.0.1')",
+    'index.js':
+      "require('node:http').createServer((_, answer) => answer.end('<h1>hello</h1>')).listen(process.env.PORT, '127.0.0.1')",
   },
 }
 
@@ -70,9 +75,15 @@ for (const [name, files] of Object.entries(applications)) {
     const directory = temporary(t, files)
     const { service } = readConfig(initConfig(directory).text)
     assert.ok(service?.command)
-    if (service.command.startsWith('python3') && spawnSync('python3', ['--version']).error !== undefined) return t.skip('python3 is not installed here')
+    if (service.command.startsWith('python3') && spawnSync('python3', ['--version']).error !== undefined)
+      return t.skip('python3 is not installed here')
     const port = await freePort()
-    const child = spawn('sh', ['-c', service.command], { cwd: directory, env: { PATH: `${dirname(process.execPath)}:${process.env['PATH']}`, PORT: String(port) }, stdio: 'ignore', detached: true })
+    const child = spawn('sh', ['-c', service.command], {
+      cwd: directory,
+      env: { PATH: `${dirname(process.execPath)}:${process.env['PATH']}`, PORT: String(port) },
+      stdio: 'ignore',
+      detached: true,
+    })
     t.after(async () => {
       const gone = once(child, 'exit')
       if (child.exitCode !== null || child.signalCode !== null) return

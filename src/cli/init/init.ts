@@ -21,7 +21,10 @@ export interface InitResult {
 export function initConfig(directory: string): InitResult {
   const place = resolve(directory)
   if (!statSync(place, { throwIfNoEntry: false })?.isDirectory()) {
-    throw new DployError('request.invalid', `${place} is not a directory`, { where: place, fix: 'Run dploy init in the directory of the application' })
+    throw new DployError('request.invalid', `${place} is not a directory`, {
+      where: place,
+      fix: 'Run dploy init in the directory of the application',
+    })
   }
   for (const name of ['dploy.yml', 'dploy.yaml']) {
     if (statSync(join(place, name), { throwIfNoEntry: false }) !== undefined) throw exists(join(place, name))
@@ -34,12 +37,18 @@ export function initConfig(directory: string): InitResult {
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code
     if (code === 'EEXIST') throw exists(file)
-    throw new DployError('request.invalid', `${file} cannot be written: ${(cause as Error).message}`, { where: file, fix: 'Make the directory writable', cause })
+    throw new DployError('request.invalid', `${file} cannot be written: ${(cause as Error).message}`, {
+      where: file,
+      fix: 'Make the directory writable',
+      cause,
+    })
   }
   placeSchema(place)
   return { file, text, proposal }
 }
 
 function exists(file: string): DployError {
-  return new DployError('config.exists', `${basename(file)} exists already; dploy init does not overwrite it`, { where: file })
+  return new DployError('config.exists', `${basename(file)} exists already; dploy init does not overwrite it`, {
+    where: file,
+  })
 }

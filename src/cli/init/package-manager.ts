@@ -17,11 +17,21 @@ export interface PackageManager {
 export function packageManagerOf(project: Project): PackageManager {
   const field = project.json('package.json')?.['packageManager']
   const named = typeof field === 'string' ? field : ''
-  const lockFile = project.firstFile(['pnpm-lock.yaml', 'bun.lock', 'bun.lockb', 'yarn.lock', 'package-lock.json', 'npm-shrinkwrap.json'])
+  const lockFile = project.firstFile([
+    'pnpm-lock.yaml',
+    'bun.lock',
+    'bun.lockb',
+    'yarn.lock',
+    'package-lock.json',
+    'npm-shrinkwrap.json',
+  ])
   if (lockFile === 'pnpm-lock.yaml' || (lockFile === null && named.startsWith('pnpm@'))) return pnpm(lockFile)
   if (lockFile?.startsWith('bun.') || (lockFile === null && named.startsWith('bun@'))) return bun(lockFile)
   if (lockFile === 'yarn.lock' || (lockFile === null && named.startsWith('yarn@'))) {
-    const berry = project.isFile('.yarnrc.yml') || /^yarn@([2-9]|\d\d)/.test(named) || project.text('yarn.lock').includes('__metadata:')
+    const berry =
+      project.isFile('.yarnrc.yml') ||
+      /^yarn@([2-9]|\d\d)/.test(named) ||
+      project.text('yarn.lock').includes('__metadata:')
     return berry ? yarn(lockFile) : yarnClassic(lockFile)
   }
   return npm(lockFile)
@@ -35,7 +45,8 @@ function npm(lockFile: string | null): PackageManager {
     install,
     installProduction: `${install} --omit=dev`,
     prune: 'npm prune --omit=dev',
-    run: (script, workspace) => `npm ${script === 'start' ? 'start' : `run ${script}`}${workspace === undefined ? '' : ` --workspace=${workspace.path}`}`,
+    run: (script, workspace) =>
+      `npm ${script === 'start' ? 'start' : `run ${script}`}${workspace === undefined ? '' : ` --workspace=${workspace.path}`}`,
   }
 }
 
@@ -59,7 +70,8 @@ function yarnClassic(lockFile: string | null): PackageManager {
     install,
     installProduction: `${install} --production`,
     prune: `${install} --production --ignore-scripts --prefer-offline`,
-    run: (script, workspace) => (workspace === undefined ? `yarn run ${script}` : `yarn workspace ${workspace.name} run ${script}`),
+    run: (script, workspace) =>
+      workspace === undefined ? `yarn run ${script}` : `yarn workspace ${workspace.name} run ${script}`,
   }
 }
 
@@ -70,7 +82,8 @@ function yarn(lockFile: string | null): PackageManager {
     install: lockFile === null ? 'yarn install' : 'yarn install --immutable',
     installProduction: 'yarn workspaces focus --all --production',
     prune: 'yarn workspaces focus --all --production',
-    run: (script, workspace) => (workspace === undefined ? `yarn run ${script}` : `yarn workspace ${workspace.name} run ${script}`),
+    run: (script, workspace) =>
+      workspace === undefined ? `yarn run ${script}` : `yarn workspace ${workspace.name} run ${script}`,
   }
 }
 

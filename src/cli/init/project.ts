@@ -4,7 +4,24 @@ import { basename, join } from 'node:path'
 const maxFileBytes = 512 * 1024
 const maxSources = 400
 const maxFolders = 2000
-const skipped = new Set(['node_modules', 'vendor', 'dist', 'build', 'out', 'target', 'tmp', 'log', 'coverage', 'venv', 'env', '__pycache__', 'test', 'tests', 'spec', '__tests__'])
+const skipped = new Set([
+  'node_modules',
+  'vendor',
+  'dist',
+  'build',
+  'out',
+  'target',
+  'tmp',
+  'log',
+  'coverage',
+  'venv',
+  'env',
+  '__pycache__',
+  'test',
+  'tests',
+  'spec',
+  '__tests__',
+])
 
 /** A directory as the recognisers look at it: what is there, never an error for what is not. Reads within bounds. */
 export class Project {
@@ -45,7 +62,9 @@ export class Project {
 
   /** Names of the directories in a directory, without hidden ones and those that tools make. */
   folders(path = '.'): string[] {
-    return this.list(path).filter((name) => !name.startsWith('.') && !skipped.has(name) && this.isDirectory(join(path, name)))
+    return this.list(path).filter(
+      (name) => !name.startsWith('.') && !skipped.has(name) && this.isDirectory(join(path, name)),
+    )
   }
 
   /** The content of a file; empty if it cannot be read or is too large to be written by a person. */
@@ -67,7 +86,9 @@ export class Project {
   json(path: string): Record<string, unknown> | null {
     try {
       const value: unknown = JSON.parse(this.text(path))
-      return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : null
+      return typeof value === 'object' && value !== null && !Array.isArray(value)
+        ? (value as Record<string, unknown>)
+        : null
     } catch {
       return null
     }
@@ -92,7 +113,8 @@ export class Project {
     for (const name of this.list(folder === '' ? '.' : folder)) {
       if (found.length >= maxSources) return
       const path = folder === '' ? name : `${folder}/${name}`
-      if (endings.some((ending) => name.endsWith(ending)) && !/[._](test|spec)\./.test(name) && this.isFile(path)) found.push({ path, text: this.text(path) })
+      if (endings.some((ending) => name.endsWith(ending)) && !/[._](test|spec)\./.test(name) && this.isFile(path))
+        found.push({ path, text: this.text(path) })
       else if (!name.startsWith('.') && !skipped.has(name) && this.isDirectory(path)) folders.push(path)
     }
     if (depth < 4) for (const path of folders) this.#collect(path, depth + 1, endings, found)

@@ -6,7 +6,9 @@ import { healthPathOf } from './routes.ts'
 
 /** Python: Django, an ASGI or WSGI application, or a program that serves by itself. */
 export function recognisePython(project: Project): Stack | null {
-  const stands = project.firstFile(['requirements.txt', 'pyproject.toml', 'Pipfile', 'setup.py', 'manage.py']) !== null || project.list().some((name) => name.endsWith('.py'))
+  const stands =
+    project.firstFile(['requirements.txt', 'pyproject.toml', 'Pipfile', 'setup.py', 'manage.py']) !== null ||
+    project.list().some((name) => name.endsWith('.py'))
   if (!stands) return null
   const install = installOf(project)
   return django(project, install) ?? asgiOrWsgi(project, install) ?? ownServer(project, install)
@@ -20,12 +22,22 @@ function stackOf(install: PythonInstall, rest: Omit<Stack, 'build' | 'afterStage
   const afterStage = install.command(extra)
   return {
     ...rest,
-    ...(afterStage === null ? {} : { afterStage: { value: afterStage, why: 'Makes a virtual environment inside the release, on each server, before anything is switched.' } }),
+    ...(afterStage === null
+      ? {}
+      : {
+          afterStage: {
+            value: afterStage,
+            why: 'Makes a virtual environment inside the release, on each server, before anything is switched.',
+          },
+        }),
     variables: { ...unbuffered, ...rest.variables },
     notes: [
       ...rest.notes,
       ...(afterStage === null ? [] : [install.needs]),
-      ...extra.map((name) => `${name} is not among the dependencies: it is installed beside them. Better add it to them, with its version.`),
+      ...extra.map(
+        (name) =>
+          `${name} is not among the dependencies: it is installed beside them. Better add it to them, with its version.`,
+      ),
     ],
   }
 }
@@ -35,40 +47,74 @@ function django(project: Project, install: PythonInstall): Stack | null {
   const named = /DJANGO_SETTINGS_MODULE["']\s*,\s*["']([\w.]+)["']/.exec(project.text('manage.py'))?.[1]
   if (named === undefined) return null
   const parent = named.slice(0, Math.max(0, named.lastIndexOf('.')))
-  const production = ['production', 'prod'].map((one) => `${/\.settings\.\w+$/.test(named) ? parent : named}.${one}`).find((module) => project.isFile(`${module.replaceAll('.', '/')}.py`))
-  const settings = [named, ...(production === undefined ? [] : [production])].flatMap((module) => [`${module.replaceAll('.', '/')}.py`, `${module.replaceAll('.', '/')}/__init__.py`, `${module.replaceAll('.', '/')}/base.py`])
-  const settingsText = [...settings, `${parent.replaceAll('.', '/')}/base.py`].map((path) => project.text(path)).join('\n')
+  const production = ['production', 'prod']
+    .map((one) => `${/\.settings\.\w+$/.test(named) ? parent : named}.${one}`)
+    .find((module) => project.isFile(`${module.replaceAll('.', '/')}.py`))
+  const settings = [named, ...(production === undefined ? [] : [production])].flatMap((module) => [
+    `${module.replaceAll('.', '/')}.py`,
+    `${module.replaceAll('.', '/')}/__init__.py`,
+    `${module.replaceAll('.', '/')}/base.py`,
+  ])
+  const settingsText = [...settings, `${parent.replaceAll('.', '/')}/base.py`]
+    .map((path) => project.text(path))
+    .join('\n')
   const root = named.split('.')[0]!
-  const wsgi = project.isFile(`${root}/wsgi.py`) ? `${root}.wsgi` : (project.sources(['wsgi.py'])[0]?.path.replace(/\.py$/, '').replaceAll('/', '.') ?? `${root}.wsgi`)
+  const wsgi = project.isFile(`${root}/wsgi.py`)
+    ? `${root}.wsgi`
+    : (project.sources(['wsgi.py'])[0]?.path.replace(/\.py$/, '').replaceAll('/', '.') ?? `${root}.wsgi`)
   const asgi = /^ASGI_APPLICATION\s*=/m.test(settingsText) && install.has('uvicorn')
   const python = install.python
   const extra = install.has('gunicorn') ? [] : ['gunicorn']
   const collect = /^\s*STATIC_ROOT\s*=/m.test(settingsText)
   const host = /^ALLOWED_HOSTS\s*=\s*\[\s*["']([\w.-]+)["']/m.exec(settingsText)?.[1]?.replace(/^\./, '')
-  const notes = ['Django answers 400 to the health check unless ALLOWED_HOSTS has the Host it is asked with: service.health.host, by default localhost.']
+  const notes = [
+    'Django answers 400 to the health check unless ALLOWED_HOSTS has the Host it is asked with: service.health.host, by default localhost.',
+  ]
   if (/sqlite3/.test(settingsText) && !/DATABASE_URL|postgres|mysql/i.test(settingsText)) {
-    notes.push('The database is SQLite inside the release, so each release would begin with an empty one: keep the file outside, or use PostgreSQL.')
+    notes.push(
+      'The database is SQLite inside the release, so each release would begin with an empty one: keep the file outside, or use PostgreSQL.',
+    )
   }
   const stack = stackOf(
     install,
     {
       name: 'Python with Django',
-      shared: /^\s*MEDIA_ROOT\s*=/m.test(settingsText) ? [{ value: 'media', why: 'What users upload outlives a release (MEDIA_ROOT).' }] : [],
+      shared: /^\s*MEDIA_ROOT\s*=/m.test(settingsText)
+        ? [{ value: 'media', why: 'What users upload outlives a release (MEDIA_ROOT).' }]
+        : [],
       service: {
         command: asgi
-          ? { value: `${python} -m uvicorn ${wsgi.replace(/wsgi$/, 'asgi')}:application --host 0.0.0.0 --port "$PORT"`, why: `Uvicorn, ${everywhere}.` }
-          : { value: `${python} -m gunicorn ${wsgi}:application --bind "0.0.0.0:$PORT" --workers 3 --access-logfile -`, why: `Gunicorn, ${everywhere}; workers: two per processor and one.` },
+          ? {
+              value: `${python} -m uvicorn ${wsgi.replace(/wsgi$/, 'asgi')}:application --host 0.0.0.0 --port "$PORT"`,
+              why: `Uvicorn, ${everywhere}.`,
+            }
+          : {
+              value: `${python} -m gunicorn ${wsgi}:application --bind "0.0.0.0:$PORT" --workers 3 --access-logfile -`,
+              why: `Gunicorn, ${everywhere}; workers: two per processor and one.`,
+            },
         port: usualPort,
         health: djangoHealth(project),
-        ...(host !== undefined && host !== '' && host !== 'localhost' ? { host: { value: host, why: 'A name out of ALLOWED_HOSTS.' } } : {}),
+        ...(host !== undefined && host !== '' && host !== 'localhost'
+          ? { host: { value: host, why: 'A name out of ALLOWED_HOSTS.' } }
+          : {}),
       },
-      releaseCommand: { value: `${python} manage.py migrate --noinput`, why: 'Migrations, once per deployment; the old release still serves, so it must live with the new schema.' },
-      variables: production === undefined ? {} : { DJANGO_SETTINGS_MODULE: { value: production, why: 'The settings for production.' } },
+      releaseCommand: {
+        value: `${python} manage.py migrate --noinput`,
+        why: 'Migrations, once per deployment; the old release still serves, so it must live with the new schema.',
+      },
+      variables:
+        production === undefined
+          ? {}
+          : { DJANGO_SETTINGS_MODULE: { value: production, why: 'The settings for production.' } },
       notes,
     },
     asgi ? [] : extra,
   )
-  if (collect) stack.afterStage = { value: [stack.afterStage?.value, `${python} manage.py collectstatic --noinput`].filter(Boolean).join(' && '), why: 'Makes a virtual environment inside the release, and collects the static files (STATIC_ROOT).' }
+  if (collect)
+    stack.afterStage = {
+      value: [stack.afterStage?.value, `${python} manage.py collectstatic --noinput`].filter(Boolean).join(' && '),
+      why: 'Makes a virtual environment inside the release, and collects the static files (STATIC_ROOT).',
+    }
   return stack
 }
 
@@ -76,7 +122,8 @@ function django(project: Project, install: PythonInstall): Stack | null {
 function djangoHealth(project: Project): Explained<string> {
   for (const { path, text } of project.sources(['urls.py'])) {
     const found = /path\(\s*["'](healthz?\/?|health-?check\/?|_health\/?|up\/?|ping\/?|livez\/?)["']/.exec(text)?.[1]
-    if (found !== undefined && path.split('/').length <= 2) return { value: `/${found}`, why: `Answers 200 to 399 once the application serves; ${path} has it.` }
+    if (found !== undefined && path.split('/').length <= 2)
+      return { value: `/${found}`, why: `Answers 200 to 399 once the application serves; ${path} has it.` }
   }
   return { value: '/', why: 'Must answer 200 to 399 once the application serves, without a login.' }
 }
@@ -102,7 +149,8 @@ function asgiOrWsgi(project: Project, install: PythonInstall): Stack | null {
     const made = name ?? `${factory.exec(source.text)![1]}`
     // A wsgi.py that a person wrote is the entry that they mean.
     const entry = framework.asgi ? null : project.firstFile(['wsgi.py'])
-    const entryObject = entry === null ? null : (/^(?:from \S+ import .*\b)?(app|application)\b/m.exec(project.text(entry))?.[1] ?? 'app')
+    const entryObject =
+      entry === null ? null : (/^(?:from \S+ import .*\b)?(app|application)\b/m.exec(project.text(entry))?.[1] ?? 'app')
     const { folder, module } = moduleOf(source.path)
     const target = entry === null ? `${module}:${made}` : `wsgi:${entryObject}`
     const server = framework.asgi ? 'uvicorn' : 'gunicorn'
@@ -116,14 +164,27 @@ function asgiOrWsgi(project: Project, install: PythonInstall): Stack | null {
       {
         name: `Python with ${framework.name}`,
         service: {
-          command: { value: framework.asgi ? command : command.replace(/"([\w.]+:\w+)"/, '$1'), why: `${framework.asgi ? 'Uvicorn' : 'Gunicorn'}, ${everywhere}.` },
+          command: {
+            value: framework.asgi ? command : command.replace(/"([\w.]+:\w+)"/, '$1'),
+            why: `${framework.asgi ? 'Uvicorn' : 'Gunicorn'}, ${everywhere}.`,
+          },
           port: usualPort,
           health: healthPathOf(project, ['.py']),
         },
         ...(install.has('alembic') && project.isFile('alembic.ini')
-          ? { releaseCommand: { value: `${install.python} -m alembic upgrade head`, why: 'Migrations, once per deployment; the old release still serves, so it must live with the new schema.' } }
+          ? {
+              releaseCommand: {
+                value: `${install.python} -m alembic upgrade head`,
+                why: 'Migrations, once per deployment; the old release still serves, so it must live with the new schema.',
+              },
+            }
           : install.has('flask-migrate') && project.isDirectory('migrations')
-            ? { releaseCommand: { value: `${install.python} -m flask --app ${entry === null ? module : 'wsgi'} db upgrade`, why: 'Migrations, once per deployment; the old release still serves, so it must live with the new schema.' } }
+            ? {
+                releaseCommand: {
+                  value: `${install.python} -m flask --app ${entry === null ? module : 'wsgi'} db upgrade`,
+                  why: 'Migrations, once per deployment; the old release still serves, so it must live with the new schema.',
+                },
+              }
             : {}),
         notes: [],
       },
@@ -147,7 +208,9 @@ function ownServer(project: Project, install: PythonInstall): Stack | null {
   const sources = project.sources(['.py']).filter((source) => serves.test(source.text))
   const source = sources.find((one) => /__main__/.test(one.text)) ?? sources[0]
   if (source === undefined) return null
-  const program = source.path.endsWith('__main__.py') ? `-m ${source.path.replace(/\/?__main__\.py$/, '').replaceAll('/', '.')}` : source.path
+  const program = source.path.endsWith('__main__.py')
+    ? `-m ${source.path.replace(/\/?__main__\.py$/, '').replaceAll('/', '.')}`
+    : source.path
   const { port, fixed } = portOf(project, ['.py'], 8000)
   const flag = /add_argument\([^)]*["'](--port|-p)["']/.exec(source.text)?.[1]
   const positional = flag === undefined && /int\(sys\.argv\[1\]\)/.test(source.text)
@@ -156,10 +219,14 @@ function ownServer(project: Project, install: PythonInstall): Stack | null {
   return stackOf(install, {
     name: 'Python with a server of its own',
     service: {
-      command: { value: `${install.command([]) === null ? 'python3' : install.python} ${program}${argument}`, why: 'Starts the program; it has to stay in the foreground.' },
+      command: {
+        value: `${install.command([]) === null ? 'python3' : install.python} ${program}${argument}`,
+        why: 'Starts the program; it has to stay in the foreground.',
+      },
       port: argument === '' ? port : usualPort,
       health: healthPathOf(project, ['.py']),
     },
-    notes: fixed && argument === '' ? [`${source.path} does not read PORT: only one instance can run on a server.`] : [],
+    notes:
+      fixed && argument === '' ? [`${source.path} does not read PORT: only one instance can run on a server.`] : [],
   })
 }

@@ -20,11 +20,25 @@ import { workspaceAround, workspacesOf } from './workspace.ts'
 export function recognise(directory: string): Proposal {
   const project = new Project(realpathSync(directory))
   const repository = repositoryAround(project.directory)
-  const found = inWorkspace(project, repository) ?? inMonorepo(project, repository) ?? inDirectory(project, repository) ?? inFolder(project, repository) ?? unknown(project, repository)
+  const found =
+    inWorkspace(project, repository) ??
+    inMonorepo(project, repository) ??
+    inDirectory(project, repository) ??
+    inFolder(project, repository) ??
+    unknown(project, repository)
   const stack = withHandover(found.project, withProcfile(found.project, found.stack))
   const notes = [...stack.notes]
-  if (repository === null) notes.unshift('This is not in a git repository: set "source" to one, or deploy the files as they are with: dploy deploy --directory .')
-  return { ...stack, notes, application: nameOf(found.project), source: found.source, branch: repository?.branch ?? null }
+  if (repository === null)
+    notes.unshift(
+      'This is not in a git repository: set "source" to one, or deploy the files as they are with: dploy deploy --directory .',
+    )
+  return {
+    ...stack,
+    notes,
+    application: nameOf(found.project),
+    source: found.source,
+    branch: repository?.branch ?? null,
+  }
 }
 
 interface Found {
@@ -43,7 +57,13 @@ function inWorkspace(project: Project, repository: Repository | null): Found | n
   return {
     project,
     stack,
-    source: { value: { repository: relative(project.directory, repository.root), subfolder: subfolder === '' ? null : subfolder }, why: 'The whole monorepo: the lock file and the packages that it shares stand above.' },
+    source: {
+      value: {
+        repository: relative(project.directory, repository.root),
+        subfolder: subfolder === '' ? null : subfolder,
+      },
+      why: 'The whole monorepo: the lock file and the packages that it shares stand above.',
+    },
   }
 }
 
@@ -55,11 +75,24 @@ function inMonorepo(project: Project, repository: Repository | null): Found | nu
     const stack = recogniseNode(project, workspace)
     return stack === null ? [] : [{ workspace, stack }]
   })
-  const first = applications.find((one) => likely.test(one.workspace.path)) ?? applications.find((one) => one.workspace.path.startsWith('apps/')) ?? applications[0]
+  const first =
+    applications.find((one) => likely.test(one.workspace.path)) ??
+    applications.find((one) => one.workspace.path.startsWith('apps/')) ??
+    applications[0]
   if (first === undefined) return null
   const others = applications.filter((one) => one !== first).map((one) => one.workspace.path)
-  const stack = { ...first.stack, notes: [`This is a monorepo; the commands are for ${first.workspace.path}.${others.length === 0 ? '' : ` For others (${others.join(', ')}) run dploy init there.`}`, ...first.stack.notes] }
-  return { project: new Project(join(project.directory, first.workspace.path)), stack, source: subfolderSource(repository) }
+  const stack = {
+    ...first.stack,
+    notes: [
+      `This is a monorepo; the commands are for ${first.workspace.path}.${others.length === 0 ? '' : ` For others (${others.join(', ')}) run dploy init there.`}`,
+      ...first.stack.notes,
+    ],
+  }
+  return {
+    project: new Project(join(project.directory, first.workspace.path)),
+    stack,
+    source: subfolderSource(repository),
+  }
 }
 
 function inDirectory(project: Project, repository: Repository | null): Found | null {
@@ -69,7 +102,13 @@ function inDirectory(project: Project, repository: Repository | null): Found | n
 
 /** Nothing stands here, but something does in a folder: `backend/`, `apps/web/`. */
 function inFolder(project: Project, repository: Repository | null): Found | null {
-  const folders = project.folders().flatMap((folder) => (['apps', 'packages', 'services'].includes(folder) ? project.folders(folder).map((name) => `${folder}/${name}`) : [folder]))
+  const folders = project
+    .folders()
+    .flatMap((folder) =>
+      ['apps', 'packages', 'services'].includes(folder)
+        ? project.folders(folder).map((name) => `${folder}/${name}`)
+        : [folder],
+    )
   const found = folders.slice(0, 50).flatMap((folder) => {
     const inner = new Project(join(project.directory, folder))
     const stack = recogniseStack(inner)
@@ -78,16 +117,28 @@ function inFolder(project: Project, repository: Repository | null): Found | null
   const first = found.find((one) => likely.test(one.folder)) ?? found[0]
   if (first === undefined) return null
   const others = found.filter((one) => one !== first).map((one) => one.folder)
-  const repositoryPath = repository === null || repository.inside === '' ? '.' : relative(project.directory, repository.root)
+  const repositoryPath =
+    repository === null || repository.inside === '' ? '.' : relative(project.directory, repository.root)
   return {
     project: first.inner,
-    stack: { ...first.stack, notes: [`The application stands in ${first.folder}.${others.length === 0 ? '' : ` For others (${others.join(', ')}) run dploy init there.`}`, ...first.stack.notes] },
-    source: { value: { repository: repositoryPath, subfolder: join(repository?.inside ?? '', first.folder) }, why: 'Only this folder of the repository is the application.' },
+    stack: {
+      ...first.stack,
+      notes: [
+        `The application stands in ${first.folder}.${others.length === 0 ? '' : ` For others (${others.join(', ')}) run dploy init there.`}`,
+        ...first.stack.notes,
+      ],
+    },
+    source: {
+      value: { repository: repositoryPath, subfolder: join(repository?.inside ?? '', first.folder) },
+      why: 'Only this folder of the repository is the application.',
+    },
   }
 }
 
 function unknown(project: Project, repository: Repository | null): Found {
-  const notes = ['What stands here was not recognised: fill in build.command, and service with a command that starts the application, or leave the service out for plain files.']
+  const notes = [
+    'What stands here was not recognised: fill in build.command, and service with a command that starts the application, or leave the service out for plain files.',
+  ]
   return { project, stack: { name: 'files', notes }, source: subfolderSource(repository) }
 }
 
@@ -96,7 +147,13 @@ function recogniseStack(project: Project): Stack | null {
   const front = (stack: Stack | null) => (stack === null ? null : withFrontend(project, stack))
   const python = () => front(recognisePython(project))
   const stack =
-    recogniseRuby(project) ?? front(recognisePhp(project)) ?? front(recogniseGo(project)) ?? (project.isFile('manage.py') ? python() : null) ?? recogniseNode(project) ?? python() ?? recogniseStaticSite(project)
+    recogniseRuby(project) ??
+    front(recognisePhp(project)) ??
+    front(recogniseGo(project)) ??
+    (project.isFile('manage.py') ? python() : null) ??
+    recogniseNode(project) ??
+    python() ??
+    recogniseStaticSite(project)
   if (stack !== null) return stack
   return readProcfile(project).has('web') ? { name: 'an application with a Procfile', notes: [] } : null
 }
@@ -104,10 +161,18 @@ function recogniseStack(project: Project): Stack | null {
 /** Who knows of handed-over sockets says so in the source (sd_listen_fds(3)); whoever listens on PORT can be given another one. */
 function withHandover(project: Project, stack: Stack): Stack {
   if (stack.service?.command === undefined) return stack
-  const takesSocket = project.sources(['.js', '.mjs', '.cjs', '.ts', '.py', '.rb', '.go']).some(({ text }) => text.includes('LISTEN_FDS'))
+  const takesSocket = project
+    .sources(['.js', '.mjs', '.cjs', '.ts', '.py', '.rb', '.go'])
+    .some(({ text }) => text.includes('LISTEN_FDS'))
   const handover = takesSocket
-    ? { value: 'socket' as const, why: 'The source knows of handed-over sockets (LISTEN_FDS): a new release can take over beside the old one, without a restart.' }
-    : { value: 'port' as const, why: 'It listens on PORT: a new release can boot on another port and take over beside the old one, without a restart.' }
+    ? {
+        value: 'socket' as const,
+        why: 'The source knows of handed-over sockets (LISTEN_FDS): a new release can take over beside the old one, without a restart.',
+      }
+    : {
+        value: 'port' as const,
+        why: 'It listens on PORT: a new release can boot on another port and take over beside the old one, without a restart.',
+      }
   return { ...stack, service: { ...stack.service, handover } }
 }
 
@@ -116,7 +181,12 @@ function withProcfile(project: Project, stack: Stack): Stack {
   const commands = readProcfile(project)
   const web = commands.get('web')
   const release = commands.get('release')
-  const inEnvironment = (command: string) => (stack.afterStage?.value.includes('.venv') === true ? command.replace(/^(gunicorn|uvicorn|hypercorn|daphne|waitress-serve|python3?)\b/, (name) => (name.startsWith('python') ? '.venv/bin/python' : `.venv/bin/python -m ${name.replace('-serve', '')}`)) : command)
+  const inEnvironment = (command: string) =>
+    stack.afterStage?.value.includes('.venv') === true
+      ? command.replace(/^(gunicorn|uvicorn|hypercorn|daphne|waitress-serve|python3?)\b/, (name) =>
+          name.startsWith('python') ? '.venv/bin/python' : `.venv/bin/python -m ${name.replace('-serve', '')}`,
+        )
+      : command
   const others = [...commands.keys()].filter((name) => name !== 'web' && name !== 'release')
   return {
     ...stack,
@@ -124,25 +194,54 @@ function withProcfile(project: Project, stack: Stack): Stack {
       ? {}
       : {
           service: {
-            port: stack.service?.port ?? { value: 5000, why: 'Given to the process as PORT; the health check asks there.' },
-            health: stack.service?.health ?? { value: '/', why: 'Must answer 200 to 399 once the application serves, without a login.' },
+            port: stack.service?.port ?? {
+              value: 5000,
+              why: 'Given to the process as PORT; the health check asks there.',
+            },
+            health: stack.service?.health ?? {
+              value: '/',
+              why: 'Must answer 200 to 399 once the application serves, without a login.',
+            },
             ...(stack.service?.host === undefined ? {} : { host: stack.service.host }),
             command: { value: inEnvironment(web), why: 'From the Procfile: web.' },
           },
         }),
-    ...(release === undefined ? {} : { releaseCommand: { value: inEnvironment(release), why: 'From the Procfile: release. Once per deployment, before the first server switches.' } }),
-    notes: others.length === 0 ? stack.notes : [...stack.notes, `The Procfile has more processes (${others.join(', ')}): each needs a dploy.yml of its own.`],
+    ...(release === undefined
+      ? {}
+      : {
+          releaseCommand: {
+            value: inEnvironment(release),
+            why: 'From the Procfile: release. Once per deployment, before the first server switches.',
+          },
+        }),
+    notes:
+      others.length === 0
+        ? stack.notes
+        : [
+            ...stack.notes,
+            `The Procfile has more processes (${others.join(', ')}): each needs a dploy.yml of its own.`,
+          ],
   }
 }
 
 function subfolderSource(repository: Repository | null): Proposal['source'] {
   if (repository === null || repository.inside === '') return null
-  const up = repository.inside.split('/').map(() => '..').join('/')
-  return { value: { repository: up, subfolder: repository.inside }, why: 'Only this folder of the repository is the application.' }
+  const up = repository.inside
+    .split('/')
+    .map(() => '..')
+    .join('/')
+  return {
+    value: { repository: up, subfolder: repository.inside },
+    why: 'Only this folder of the repository is the application.',
+  }
 }
 
 function nameOf(project: Project): string {
   const named = nodePackageOf(project)?.name ?? project.name
-  const name = named.replace(/^@[^/]*\//, '').replace(/[^A-Za-z0-9._-]+/g, '-').replace(/^[._-]+|[._-]+$/g, '').slice(0, 63)
+  const name = named
+    .replace(/^@[^/]*\//, '')
+    .replace(/[^A-Za-z0-9._-]+/g, '-')
+    .replace(/^[._-]+|[._-]+$/g, '')
+    .slice(0, 63)
   return name === '' ? 'app' : name
 }

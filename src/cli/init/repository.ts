@@ -14,7 +14,8 @@ export interface Repository {
 export function repositoryAround(directory: string): Repository | null {
   const start = realpathSync(directory)
   for (let root = start; ; root = dirname(root)) {
-    if (statSync(join(root, '.git'), { throwIfNoEntry: false }) !== undefined) return { root, inside: relative(root, start), branch: branchOf(root) }
+    if (statSync(join(root, '.git'), { throwIfNoEntry: false }) !== undefined)
+      return { root, inside: relative(root, start), branch: branchOf(root) }
     if (dirname(root) === root) return null
   }
 }

@@ -5,8 +5,14 @@ import { Project } from './project.ts'
 /** The workspaces of a JavaScript monorepo (npm, yarn, pnpm, bun); empty if the directory is not the root of one. */
 export function workspacesOf(project: Project): Workspace[] {
   const declared = project.json('package.json')?.['workspaces']
-  const patterns = Array.isArray(declared) ? declared : Array.isArray((declared as { packages?: unknown })?.packages) ? (declared as { packages: unknown[] }).packages : pnpmPatterns(project)
-  const paths = patterns.filter((pattern): pattern is string => typeof pattern === 'string' && !pattern.startsWith('!')).flatMap((pattern) => expand(project, pattern.replace(/^\.\//, '').replace(/\/$/, '')))
+  const patterns = Array.isArray(declared)
+    ? declared
+    : Array.isArray((declared as { packages?: unknown })?.packages)
+      ? (declared as { packages: unknown[] }).packages
+      : pnpmPatterns(project)
+  const paths = patterns
+    .filter((pattern): pattern is string => typeof pattern === 'string' && !pattern.startsWith('!'))
+    .flatMap((pattern) => expand(project, pattern.replace(/^\.\//, '').replace(/\/$/, '')))
   return [...new Set(paths)].flatMap((path) => {
     const found = nodePackageOf(new Project(`${project.directory}/${path}`))
     return found === null ? [] : [{ path, name: found.name }]
@@ -15,7 +21,7 @@ export function workspacesOf(project: Project): Workspace[] {
 
 /** The monorepo that a directory is a workspace of, looking up to `top`. */
 export function workspaceAround(directory: string, top: string): { root: Project; workspace: Workspace } | null {
-  for (let at = directory; at !== top && dirname(at) !== at; ) {
+  for (let at = directory; at !== top && dirname(at) !== at;) {
     at = dirname(at)
     const root = new Project(at)
     const workspace = workspacesOf(root).find((one) => one.path === relative(at, directory))

@@ -28,16 +28,29 @@ function addCommand(): Command {
     .option('--role <role>', 'viewer, deployer or administrator', 'viewer')
     .option('--in <environment>', 'only there: production, or shop/production; can be given several times', collect, [])
     .option('--json', 'one JSON object a line', false)
-    .addHelpText('after', '\nExamples:\n  $ dploy person add anna@example.org --role administrator\n  $ dploy person add bert@example.org --role deployer --in staging')
-    .action(async (email: string, options: { name?: string; role: string; in: string[]; json: boolean }, command: Command) => {
-      const output = makeOutput(options)
-      await using connection = await openControlPlane(command)
-      mustServe(connection)
-      const grants = await grantsOf(connection.client, connection.project?.config.application ?? null, options)
-      const { person, link, expiresAt } = await connection.client.call('addPerson', { body: { email, name: options.name ?? email.split('@')[0]!, grants } })
-      if (output.mode === 'json') return output.result({ person, link, expiresAt })
-      output.line(`Added ${person.name}: ${textOf(person.grants)}. With this link they choose a password; it works once, for 3 days:\n  ${link}`)
-    })
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ dploy person add anna@example.org --role administrator\n  $ dploy person add bert@example.org --role deployer --in staging',
+    )
+    .action(
+      async (
+        email: string,
+        options: { name?: string; role: string; in: string[]; json: boolean },
+        command: Command,
+      ) => {
+        const output = makeOutput(options)
+        await using connection = await openControlPlane(command)
+        mustServe(connection)
+        const grants = await grantsOf(connection.client, connection.project?.config.application ?? null, options)
+        const { person, link, expiresAt } = await connection.client.call('addPerson', {
+          body: { email, name: options.name ?? email.split('@')[0]!, grants },
+        })
+        if (output.mode === 'json') return output.result({ person, link, expiresAt })
+        output.line(
+          `Added ${person.name}: ${textOf(person.grants)}. With this link they choose a password; it works once, for 3 days:\n  ${link}`,
+        )
+      },
+    )
 }
 
 function listCommand(): Command {
@@ -49,8 +62,14 @@ function listCommand(): Command {
       await using connection = await openControlPlane(command)
       const { people } = await connection.client.call('people')
       if (output.mode === 'json') return people.forEach((person) => output.json({ type: 'person', ...person }))
-      if (people.length === 0) return output.line('Nobody yet. Add the first: dploy person add EMAIL --role administrator')
-      const rows = people.map((person) => [person.name, person.email, textOf(person.grants), person.invited ? 'invited' : person.seenAt === null ? '' : `seen ${ago(person.seenAt, Date.now())}`])
+      if (people.length === 0)
+        return output.line('Nobody yet. Add the first: dploy person add EMAIL --role administrator')
+      const rows = people.map((person) => [
+        person.name,
+        person.email,
+        textOf(person.grants),
+        person.invited ? 'invited' : person.seenAt === null ? '' : `seen ${ago(person.seenAt, Date.now())}`,
+      ])
       for (const line of table([['name', 'address', 'role', ''], ...rows], output.width())) output.line(line)
     })
 }
@@ -63,16 +82,30 @@ function roleCommand(): Command {
     .option('--in <environment>', 'only there: production, or shop/production; can be given several times', collect, [])
     .option('--add', 'beside what they may already', false)
     .option('--json', 'one JSON object a line', false)
-    .addHelpText('after', '\nExamples:\n  $ dploy person role bert@example.org viewer\n  $ dploy person role bert@example.org deployer --in staging --add')
-    .action(async (email: string, role: string, options: { in: string[]; add: boolean; json: boolean }, command: Command) => {
-      const output = makeOutput(options)
-      await using connection = await openControlPlane(command)
-      const person = await personOf(connection.client, email)
-      const grants = role === 'none' ? [] : await grantsOf(connection.client, connection.project?.config.application ?? null, { role, in: options.in })
-      const changed = await connection.client.call('setGrants', { params: { person: person.id }, body: { grants: options.add ? [...person.grants, ...grants] : grants } })
-      if (output.mode === 'json') return output.json({ type: 'person', ...changed })
-      output.line(`${changed.name}: ${textOf(changed.grants)}`)
-    })
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ dploy person role bert@example.org viewer\n  $ dploy person role bert@example.org deployer --in staging --add',
+    )
+    .action(
+      async (email: string, role: string, options: { in: string[]; add: boolean; json: boolean }, command: Command) => {
+        const output = makeOutput(options)
+        await using connection = await openControlPlane(command)
+        const person = await personOf(connection.client, email)
+        const grants =
+          role === 'none'
+            ? []
+            : await grantsOf(connection.client, connection.project?.config.application ?? null, {
+                role,
+                in: options.in,
+              })
+        const changed = await connection.client.call('setGrants', {
+          params: { person: person.id },
+          body: { grants: options.add ? [...person.grants, ...grants] : grants },
+        })
+        if (output.mode === 'json') return output.json({ type: 'person', ...changed })
+        output.line(`${changed.name}: ${textOf(changed.grants)}`)
+      },
+    )
 }
 
 function inviteCommand(): Command {
@@ -84,7 +117,9 @@ function inviteCommand(): Command {
       const output = makeOutput(options)
       await using connection = await openControlPlane(command)
       mustServe(connection)
-      const { link, expiresAt } = await connection.client.call('invitePerson', { params: { person: (await personOf(connection.client, email)).id } })
+      const { link, expiresAt } = await connection.client.call('invitePerson', {
+        params: { person: (await personOf(connection.client, email)).id },
+      })
       if (output.mode === 'json') return output.result({ link, expiresAt })
       output.line(link)
     })
@@ -107,25 +142,43 @@ function removeCommand(): Command {
 
 /** A link that nobody answers is none. */
 function mustServe({ embedded }: { embedded: boolean }): void {
-  if (embedded) throw new DployError('request.invalid', 'No control plane serves here, where people could sign in', { fix: 'Run: dploy serve; or set DPLOY_URL to one that runs' })
+  if (embedded)
+    throw new DployError('request.invalid', 'No control plane serves here, where people could sign in', {
+      fix: 'Run: dploy serve; or set DPLOY_URL to one that runs',
+    })
 }
 
 async function personOf(client: Client, email: string): Promise<Person> {
   const { people } = await client.call('people')
   const person = people.find((one) => one.email === email.toLowerCase())
-  if (!person) throw new DployError('person.unknown', `There is nobody with the address ${email}; known: ${people.map((one) => one.email).join(', ') || 'nobody'}`)
+  if (!person)
+    throw new DployError(
+      'person.unknown',
+      `There is nobody with the address ${email}; known: ${people.map((one) => one.email).join(', ') || 'nobody'}`,
+    )
   return person
 }
 
-async function grantsOf(client: Client, application: string | null, options: { role: string; in: string[] }): Promise<Grant[]> {
+async function grantsOf(
+  client: Client,
+  application: string | null,
+  options: { role: string; in: string[] },
+): Promise<Grant[]> {
   const role = roleSchema.safeParse(options.role)
-  if (!role.success) throw new DployError('request.invalid', `"${options.role}" is no role`, { fix: `Give one of: ${roleSchema.options.join(', ')}` })
+  if (!role.success)
+    throw new DployError('request.invalid', `"${options.role}" is no role`, {
+      fix: `Give one of: ${roleSchema.options.join(', ')}`,
+    })
   if (options.in.length === 0) return [{ role: role.data, place: null }]
   return (await placesOf(client, application, options.in)).map((place) => ({ role: role.data, place }))
 }
 
 function textOf(grants: readonly Grant[]): string {
-  return grants.map(({ role, place }) => (place === null ? role : `${role} in ${place.application}/${place.environment}`)).join(', ') || 'no role'
+  return (
+    grants
+      .map(({ role, place }) => (place === null ? role : `${role} in ${place.application}/${place.environment}`))
+      .join(', ') || 'no role'
+  )
 }
 
 function collect(value: string, before: string[]): string[] {

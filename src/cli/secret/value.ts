@@ -9,7 +9,10 @@ import { DployError } from '../../protocol/errors.ts'
  */
 export async function readValue(prompt: string): Promise<string> {
   const value = process.stdin.isTTY ? await typed(prompt) : (await text(process.stdin)).replace(/\r?\n$/, '')
-  if (value === '') throw new DployError('request.invalid', 'The value is empty', { fix: 'Pipe it in: dploy secret set production NAME < FILE' })
+  if (value === '')
+    throw new DployError('request.invalid', 'The value is empty', {
+      fix: 'Pipe it in: dploy secret set production NAME < FILE',
+    })
   return value
 }
 

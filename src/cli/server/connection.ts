@@ -12,5 +12,8 @@ export async function openControlPlane(command: Command): Promise<Connection & {
   } catch (error) {
     if (!(error instanceof DployError && error.code === 'config.missing' && options.config === undefined)) throw error
   }
-  return { ...(await connect({ server: options.server, base: project?.base ?? process.cwd(), sshConfig: options.sshConfig })), project }
+  return {
+    ...(await connect({ server: options.server, base: project?.base ?? process.cwd(), sshConfig: options.sshConfig })),
+    project,
+  }
 }

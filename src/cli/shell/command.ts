@@ -22,13 +22,21 @@ export function shellCommand(): Command {
     .option('--environment <name>', 'the environment that the server is in; by default the first that has it')
     .option('--user <name>', 'as this user')
     .option('--sudo', 'as root', false)
-    .addHelpText('after', '\nNeeds no SSH. ~. at the beginning of a line gives up a connection that hangs.\n\nExamples:\n  $ dploy shell web1\n  $ dploy shell web1 --user www-data')
+    .addHelpText(
+      'after',
+      '\nNeeds no SSH. ~. at the beginning of a line gives up a connection that hangs.\n\nExamples:\n  $ dploy shell web1\n  $ dploy shell web1 --user www-data',
+    )
     .action(async (server: string, options: Options, command: Command) => {
       if (!process.stdin.isTTY || !process.stdout.isTTY) throw new DployError('shell.needs_terminal')
       const { config } = command.optsWithGlobals<{ config?: string }>()
       const { environments } = readProject(config, process.cwd()).config
-      const environment = options.environment ?? Object.keys(environments).find((name) => environments[name]!.servers.some((one) => one.name === server))
-      if (environment === undefined) throw new DployError('server.unknown', `dploy.yml names no server ${server}`, { fix: 'Servers stand under environments in dploy.yml; what runs where says: dploy status' })
+      const environment =
+        options.environment ??
+        Object.keys(environments).find((name) => environments[name]!.servers.some((one) => one.name === server))
+      if (environment === undefined)
+        throw new DployError('server.unknown', `dploy.yml names no server ${server}`, {
+          fix: 'Servers stand under environments in dploy.yml; what runs where says: dploy status',
+        })
       await using session = await openSession(command, environment)
       const outcome = await talk(session, server, options)
       if (outcome?.problem) throw DployError.from(outcome.problem)
@@ -39,7 +47,13 @@ export function shellCommand(): Command {
 /** Shows the server's terminal in this one until it ends. Null: the person gave up. */
 async function talk(session: Session, server: string, options: Options): Promise<CommandOutcome | null> {
   const stop = new AbortController()
-  const body = { ...terminalSize(), kind: /^[A-Za-z0-9._+-]{1,60}$/.test(process.env.TERM ?? '') ? process.env.TERM! : 'xterm-256color', sudo: options.sudo, ...(options.user === undefined ? {} : { user: options.user }), requestedBy: requester() }
+  const body = {
+    ...terminalSize(),
+    kind: /^[A-Za-z0-9._+-]{1,60}$/.test(process.env.TERM ?? '') ? process.env.TERM! : 'xterm-256color',
+    sudo: options.sudo,
+    ...(options.user === undefined ? {} : { user: options.user }),
+    requestedBy: requester(),
+  }
   let terminal: RawTerminal | null = null
   let typist: Typist | null = null
   const keys = new EscapeKeys()
@@ -52,14 +66,22 @@ async function talk(session: Session, server: string, options: Options): Promise
   process.stdout.on('resize', resized)
   let outcome: CommandOutcome | null = null
   try {
-    for await (const event of session.client.stream('shell', { params: { ...session.params, server }, body }, { signal: stop.signal })) {
+    for await (const event of session.client.stream(
+      'shell',
+      { params: { ...session.params, server }, body },
+      { signal: stop.signal },
+    )) {
       if (event.kind === 'started') {
         typist = new Typist(session.client, event.run)
         // Until here the terminal is ssh's, which may have asked something on it. What was typed since is still to be read.
         terminal = new RawTerminal(() => stop.abort(new Error('ended')), typed)
       }
       if (event.kind === 'ended') outcome = event.outcome
-      if (event.kind === 'output' && !process.stdout.write('text' in event ? event.text : Buffer.from(event.base64, 'base64'))) await once(process.stdout, 'drain')
+      if (
+        event.kind === 'output' &&
+        !process.stdout.write('text' in event ? event.text : Buffer.from(event.base64, 'base64'))
+      )
+        await once(process.stdout, 'drain')
     }
   } catch (error) {
     if (!stop.signal.aborted) throw error

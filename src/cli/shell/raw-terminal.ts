@@ -8,7 +8,10 @@ export class RawTerminal implements Disposable {
   readonly #restore = () => {
     if (process.stdin.isRaw) process.stdin.setRawMode(false)
   }
-  readonly #signals = (['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const).map((signal) => ({ signal, listener: () => this.#onSignal() }))
+  readonly #signals = (['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const).map((signal) => ({
+    signal,
+    listener: () => this.#onSignal(),
+  }))
   readonly #onSignal: () => void
 
   /** `onSignal`: somebody ends this program from outside; keys such as Ctrl-C go to the other side, by `onTyped`. */

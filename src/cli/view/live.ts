@@ -17,26 +17,52 @@ const phases: { state: DeploymentState; label: string }[] = [
 ]
 
 const marks: Record<StepState, string> = {
-  pending: '·', staging: '▸', staged: '•', draining: '▸', activating: '▸', registering: '▸', switched: '✓',
-  reverting: '↩', reverted: '↩', failed: '✗', quarantined: '✗', unreachable: '✗', unchanged: '=',
+  pending: '·',
+  staging: '▸',
+  staged: '•',
+  draining: '▸',
+  activating: '▸',
+  registering: '▸',
+  switched: '✓',
+  reverting: '↩',
+  reverted: '↩',
+  failed: '✗',
+  quarantined: '✗',
+  unreachable: '✗',
+  unchanged: '=',
 }
 
 /** The whole picture of a running deployment as lines of at most `width` columns. Pure: `now` is epoch milliseconds. */
-export function liveLines(progress: Progress, options: { width: number; height: number; color: boolean; now: number; title: string }): string[] {
+export function liveLines(
+  progress: Progress,
+  options: { width: number; height: number; color: boolean; now: number; title: string },
+): string[] {
   const { width } = options
-  const paint = (style: Parameters<typeof styleText>[0], text: string) => (options.color ? styleText(style, text, { validateStream: false }) : text)
+  const paint = (style: Parameters<typeof styleText>[0], text: string) =>
+    options.color ? styleText(style, text, { validateStream: false }) : text
   const elapsed = progress.began === null ? 0 : (progress.ended ?? options.now) - progress.began
-  const lines = [fit(`${paint('bold', options.title)}  ${stateText(progress, paint)}  ${formatDuration(elapsed)}`, width), fit(phaseLine(progress, paint), width)]
+  const lines = [
+    fit(`${paint('bold', options.title)}  ${stateText(progress, paint)}  ${formatDuration(elapsed)}`, width),
+    fit(phaseLine(progress, paint), width),
+  ]
   if (progress.traffic) {
     const { seen, failed, stalled, slowestMs } = progress.traffic
-    const noticed = failed + stalled > 0 ? paint('red', `${failed} failed, ${stalled} stalled`) : paint('green', '0 noticed')
+    const noticed =
+      failed + stalled > 0 ? paint('red', `${failed} failed, ${stalled} stalled`) : paint('green', '0 noticed')
     lines.push(fit(`traffic   ${seen} requests seen, ${noticed}, slowest ${Math.round(slowestMs)} ms`, width))
   }
   const servers = [...progress.servers.values()]
   const room = Math.min(rowsAtMost, Math.max(4, options.height - lines.length - 4))
-  const rows = servers.length <= room ? servers.map((server) => serverRow(server, progress, options.now, paint)) : batchRows(servers, paint)
+  const rows =
+    servers.length <= room
+      ? servers.map((server) => serverRow(server, progress, options.now, paint))
+      : batchRows(servers, paint)
   for (const row of rows) lines.push(fit(row, width))
-  if (progress.waiting) lines.push(fit(paint('yellow', `waits for a person: ${progress.waiting.text}`), width), fit(`next: dploy promote   (or back: dploy abort)`, width))
+  if (progress.waiting)
+    lines.push(
+      fit(paint('yellow', `waits for a person: ${progress.waiting.text}`), width),
+      fit(`next: dploy promote   (or back: dploy abort)`, width),
+    )
   else if (progress.note !== '') lines.push(fit(paint('dim', progress.note), width))
   if (progress.failure) lines.push(...failureLines(progress, width, paint))
   return lines
@@ -47,12 +73,20 @@ type Paint = (style: Parameters<typeof styleText>[0], text: string) => string
 function stateText(progress: Progress, paint: Paint): string {
   const text = progress.state.replaceAll('_', ' ')
   if (progress.state === 'succeeded') return paint('green', text)
-  if (progress.state === 'failed' || progress.state === 'rolled_back' || progress.state === 'rolling_back' || progress.state === 'cancelled') return paint('red', text)
+  if (
+    progress.state === 'failed' ||
+    progress.state === 'rolled_back' ||
+    progress.state === 'rolling_back' ||
+    progress.state === 'cancelled'
+  )
+    return paint('red', text)
   return paint('cyan', text)
 }
 
 function phaseLine(progress: Progress, paint: Paint): string {
-  const reached = new Map(progress.phases.map((phase, index) => [phase.state, { at: phase.at, end: progress.phases[index + 1]?.at }]))
+  const reached = new Map(
+    progress.phases.map((phase, index) => [phase.state, { at: phase.at, end: progress.phases[index + 1]?.at }]),
+  )
   const parts = phases
     .filter(({ state }) => reached.has(state) || !reached.size || progress.state !== 'succeeded')
     .map(({ state, label }) => {
@@ -91,7 +125,9 @@ function mark(state: StepState, paint: Paint): string {
 
 function failureLines(progress: Progress, width: number, paint: Paint): string[] {
   const { code, message, where, fix } = progress.failure!
-  const all = [`${where === undefined ? '' : `${where}: `}${message}`, `next: ${fix}`, `(${code})`].flatMap((text) => text.split('\n'))
+  const all = [`${where === undefined ? '' : `${where}: `}${message}`, `next: ${fix}`, `(${code})`].flatMap((text) =>
+    text.split('\n'),
+  )
   // Whole: it is what there is to read, and to type.
   return all.flatMap((text) => wrap(text, width)).map((line) => paint('red', line))
 }

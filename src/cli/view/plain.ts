@@ -25,11 +25,15 @@ export function plainLine(event: DeploymentEvent, began: number): string | null 
         .map((line) => `${at}${who}${data.source}| ${line}`)
         .join('\n')
     case 'waiting':
-      return data.waiting === null ? `${at}goes on: ${data.by}` : `${at}waits for a person: ${data.waiting.text}\n${' '.repeat(9)}next: dploy promote   (or back: dploy abort)`
+      return data.waiting === null
+        ? `${at}goes on: ${data.by}`
+        : `${at}waits for a person: ${data.waiting.text}\n${' '.repeat(9)}next: dploy promote   (or back: dploy abort)`
     case 'plan': {
       const { batches, unchanged, unreachable, warnings } = data.plan
       const count = batches.flat().length
-      const lines = [`${at}plan: ${count} ${count === 1 ? 'server' : 'servers'} in ${batches.length} ${batches.length === 1 ? 'batch' : 'batches'}${unchanged.length > 0 ? `, ${unchanged.length} unchanged` : ''}${unreachable.length > 0 ? `, ${unreachable.length} out of reach` : ''}${data.plan.bake > 0 ? `, bake ${formatDuration(data.plan.bake)}` : ''}`]
+      const lines = [
+        `${at}plan: ${count} ${count === 1 ? 'server' : 'servers'} in ${batches.length} ${batches.length === 1 ? 'batch' : 'batches'}${unchanged.length > 0 ? `, ${unchanged.length} unchanged` : ''}${unreachable.length > 0 ? `, ${unreachable.length} out of reach` : ''}${data.plan.bake > 0 ? `, bake ${formatDuration(data.plan.bake)}` : ''}`,
+      ]
       return [...lines, ...warnings.map((warning) => `${at}warning: ${warning}`)].join('\n')
     }
     case 'traffic':

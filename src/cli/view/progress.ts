@@ -33,11 +33,35 @@ export interface Progress {
 }
 
 export function newProgress(): Progress {
-  return { state: 'queued', began: null, ended: null, phases: [], plan: null, servers: new Map(), traffic: null, failure: null, receipt: null, waiting: null, note: '' }
+  return {
+    state: 'queued',
+    began: null,
+    ended: null,
+    phases: [],
+    plan: null,
+    servers: new Map(),
+    traffic: null,
+    failure: null,
+    receipt: null,
+    waiting: null,
+    note: '',
+  }
 }
 
-const settled: ReadonlySet<StepState> = new Set<StepState>(['switched', 'reverted', 'failed', 'quarantined', 'unreachable', 'unchanged'])
-const finalStates: ReadonlySet<DeploymentState> = new Set<DeploymentState>(['succeeded', 'failed', 'rolled_back', 'cancelled'])
+const settled: ReadonlySet<StepState> = new Set<StepState>([
+  'switched',
+  'reverted',
+  'failed',
+  'quarantined',
+  'unreachable',
+  'unchanged',
+])
+const finalStates: ReadonlySet<DeploymentState> = new Set<DeploymentState>([
+  'succeeded',
+  'failed',
+  'rolled_back',
+  'cancelled',
+])
 
 /** Takes one event in. Events come in order. */
 export function takeEvent(progress: Progress, event: DeploymentEvent): void {
@@ -95,7 +119,8 @@ export function takeEvent(progress: Progress, event: DeploymentEvent): void {
 function takePlan(progress: Progress, plan: Plan, at: number): void {
   progress.plan = plan
   const add = (name: string, state: StepState, batch: number | null) => {
-    if (!progress.servers.has(name)) progress.servers.set(name, { name, batch, state, since: at, began: null, ended: null, note: '', failure: null })
+    if (!progress.servers.has(name))
+      progress.servers.set(name, { name, batch, state, since: at, began: null, ended: null, note: '', failure: null })
   }
   plan.batches.forEach((names, batch) => names.forEach((name) => add(name, 'pending', batch)))
   for (const name of plan.unchanged) add(name, 'unchanged', null)

@@ -11,7 +11,11 @@ import { showProgress } from './ssh-progress.ts'
 
 /** What a terminal is given. */
 function terminal() {
-  const stream = Object.assign(new PassThrough(), { isTTY: true, columns: 80, rows: 24 }) as unknown as NodeJS.WriteStream
+  const stream = Object.assign(new PassThrough(), {
+    isTTY: true,
+    columns: 80,
+    rows: 24,
+  }) as unknown as NodeJS.WriteStream
   let shown = ''
   stream.on('data', (chunk: Buffer) => (shown += chunk.toString()))
   return { stream, since: () => [shown, (shown = '')][0]! }

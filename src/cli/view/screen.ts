@@ -16,7 +16,15 @@ export function startLive(output: Output, progress: Progress, title: string) {
   let dirty = true
   const draw = () => {
     if (isQuestionOpen()) return
-    update(liveLines(progress, { width: output.width(), height: output.height(), color: output.color, now: Date.now(), title }).join('\n'))
+    update(
+      liveLines(progress, {
+        width: output.width(),
+        height: output.height(),
+        color: output.color,
+        now: Date.now(),
+        title,
+      }).join('\n'),
+    )
   }
   const heeded = heedQuestions((open) => {
     if (!open) return draw()

@@ -17,7 +17,13 @@ const fields: Record<WebhookService, string> = {
 
 /** `dploy webhook`: services that tell of pushes. */
 export function webhookCommand(): Command {
-  return new Command('webhook').description('deploy what is pushed: GitHub, GitLab, Bitbucket, Gitea, Forgejo').addCommand(addCommand()).addCommand(listCommand()).addCommand(removeCommand()).addCommand(testCommand()).addCommand(redeliverCommand())
+  return new Command('webhook')
+    .description('deploy what is pushed: GitHub, GitLab, Bitbucket, Gitea, Forgejo')
+    .addCommand(addCommand())
+    .addCommand(listCommand())
+    .addCommand(removeCommand())
+    .addCommand(testCommand())
+    .addCommand(redeliverCommand())
 }
 
 function addCommand(): Command {
@@ -30,28 +36,59 @@ function addCommand(): Command {
     .option('--note <text>', 'what it is for', '')
     .option('--own-secret', 'use a secret that is typed, or comes from standard input', false)
     .option('--json', 'one JSON object a line', false)
-    .addHelpText('after', '\nExamples:\n  $ dploy webhook add github\n  $ dploy webhook add gitlab --in staging\n  $ dploy webhook add gitea --all --note "everything at git.example.org"')
-    .action(async (name: string, options: { application?: string; all: boolean; in: string[]; note: string; ownSecret: boolean; json: boolean }, command: Command) => {
-      const output = makeOutput(options)
-      const parsed = webhookServiceSchema.safeParse(name === 'forgejo' ? 'gitea' : name)
-      if (!parsed.success) throw new DployError('request.invalid', `"${name}" is no service that dploy knows`, { fix: `Give one of: ${webhookServiceSchema.options.join(', ')}` })
-      const service = parsed.data
-      await using connection = await openControlPlane(command)
-      const { project, client } = connection
-      if (options.all && options.application !== undefined) throw new DployError('request.invalid', 'Give --all or --application, not both')
-      const application = options.all ? null : (options.application ?? project?.config.application)
-      if (application === undefined) throw new DployError('config.missing', 'Which application? There is no dploy.yml here to say', { fix: 'Give --application NAME, or --all' })
-      const secret = options.ownSecret ? await readValue('Secret (it is not shown): ') : undefined
-      if (project && application === project.config.application) await client.call('apply', { body: { text: project.text, fileName: project.file, base: project.base } })
-      const made = await client.call('addWebhook', { body: { service, note: options.note, application, environments: options.in.length === 0 ? null : options.in, ...(secret === undefined ? {} : { secret }) } })
-      if (output.mode === 'json') return output.result({ webhook: made.webhook, secret: made.secret })
-      output.line(`Made ${made.webhook.id}: a push deploys ${reachOf(made.webhook)}.\n`)
-      output.line(`  Address:  ${made.webhook.url.startsWith('/') ? 'https://YOUR-CONTROL-PLANE' : ''}${made.webhook.url}`)
-      if (!options.ownSecret) output.line(`  Secret:   ${made.secret}   (shown this once)`)
-      output.line(`\nIn the repository: ${fields[service]}.`)
-      output.line(connection.embedded ? 'Pushes arrive only while dploy serve runs, where the service can reach it.' : 'The address has to be the one under which the service reaches dploy serve.')
-      output.line(`What a push would start:  dploy webhook test ${made.webhook.id} BRANCH`)
-    })
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ dploy webhook add github\n  $ dploy webhook add gitlab --in staging\n  $ dploy webhook add gitea --all --note "everything at git.example.org"',
+    )
+    .action(
+      async (
+        name: string,
+        options: { application?: string; all: boolean; in: string[]; note: string; ownSecret: boolean; json: boolean },
+        command: Command,
+      ) => {
+        const output = makeOutput(options)
+        const parsed = webhookServiceSchema.safeParse(name === 'forgejo' ? 'gitea' : name)
+        if (!parsed.success)
+          throw new DployError('request.invalid', `"${name}" is no service that dploy knows`, {
+            fix: `Give one of: ${webhookServiceSchema.options.join(', ')}`,
+          })
+        const service = parsed.data
+        await using connection = await openControlPlane(command)
+        const { project, client } = connection
+        if (options.all && options.application !== undefined)
+          throw new DployError('request.invalid', 'Give --all or --application, not both')
+        const application = options.all ? null : (options.application ?? project?.config.application)
+        if (application === undefined)
+          throw new DployError('config.missing', 'Which application? There is no dploy.yml here to say', {
+            fix: 'Give --application NAME, or --all',
+          })
+        const secret = options.ownSecret ? await readValue('Secret (it is not shown): ') : undefined
+        if (project && application === project.config.application)
+          await client.call('apply', { body: { text: project.text, fileName: project.file, base: project.base } })
+        const made = await client.call('addWebhook', {
+          body: {
+            service,
+            note: options.note,
+            application,
+            environments: options.in.length === 0 ? null : options.in,
+            ...(secret === undefined ? {} : { secret }),
+          },
+        })
+        if (output.mode === 'json') return output.result({ webhook: made.webhook, secret: made.secret })
+        output.line(`Made ${made.webhook.id}: a push deploys ${reachOf(made.webhook)}.\n`)
+        output.line(
+          `  Address:  ${made.webhook.url.startsWith('/') ? 'https://YOUR-CONTROL-PLANE' : ''}${made.webhook.url}`,
+        )
+        if (!options.ownSecret) output.line(`  Secret:   ${made.secret}   (shown this once)`)
+        output.line(`\nIn the repository: ${fields[service]}.`)
+        output.line(
+          connection.embedded
+            ? 'Pushes arrive only while dploy serve runs, where the service can reach it.'
+            : 'The address has to be the one under which the service reaches dploy serve.',
+        )
+        output.line(`What a push would start:  dploy webhook test ${made.webhook.id} BRANCH`)
+      },
+    )
 }
 
 function listCommand(): Command {
@@ -65,15 +102,35 @@ function listCommand(): Command {
       const now = Date.now()
       if (id !== undefined) {
         const { deliveries } = await connection.client.call('deliveries', { params: { webhook: id }, query: {} })
-        if (output.mode === 'json') return deliveries.forEach((delivery) => output.json({ type: 'delivery', ...delivery }))
+        if (output.mode === 'json')
+          return deliveries.forEach((delivery) => output.json({ type: 'delivery', ...delivery }))
         if (deliveries.length === 0) return output.line('Nothing came yet.')
-        for (const line of table([['', '', 'event', 'branch', 'what came of it'], ...deliveries.map((one) => [one.id, ago(one.receivedAt, now), one.againBy === null ? one.event : `${one.event}, again`, one.branches.join(', '), outcomeOf(one)])], output.width())) output.line(line)
+        for (const line of table(
+          [
+            ['', '', 'event', 'branch', 'what came of it'],
+            ...deliveries.map((one) => [
+              one.id,
+              ago(one.receivedAt, now),
+              one.againBy === null ? one.event : `${one.event}, again`,
+              one.branches.join(', '),
+              outcomeOf(one),
+            ]),
+          ],
+          output.width(),
+        ))
+          output.line(line)
         return
       }
       const { webhooks } = await connection.client.call('webhooks')
       if (output.mode === 'json') return webhooks.forEach((webhook) => output.json({ type: 'webhook', ...webhook }))
       if (webhooks.length === 0) return output.line('None. Make one: dploy webhook add github')
-      const rows = webhooks.map((one) => [one.id, one.service, reachOf(one), one.note, one.last === null ? 'nothing came yet' : `${ago(one.last.receivedAt, now)}: ${outcomeOf(one.last)}`])
+      const rows = webhooks.map((one) => [
+        one.id,
+        one.service,
+        reachOf(one),
+        one.note,
+        one.last === null ? 'nothing came yet' : `${ago(one.last.receivedAt, now)}: ${outcomeOf(one.last)}`,
+      ])
       for (const line of table([['', 'from', 'deploys', 'for', 'last'], ...rows], output.width())) output.line(line)
     })
 }
@@ -103,10 +160,20 @@ function testCommand(): Command {
     .action(async (id: string, branch: string, options: { repository?: string; json: boolean }, command: Command) => {
       const output = makeOutput(options)
       await using connection = await openControlPlane(command)
-      const { results } = await connection.client.call('testWebhook', { params: { webhook: id }, body: { branch, repository: options.repository ?? null } })
+      const { results } = await connection.client.call('testWebhook', {
+        params: { webhook: id },
+        body: { branch, repository: options.repository ?? null },
+      })
       if (output.mode === 'json') return output.result({ results })
-      if (results.length === 0) return output.line('No application has that source. For a source that is a path, make the webhook with --application.')
-      const rows = results.map((one) => [`${one.application}/${one.environment}`, one.deploys ? 'would be deployed' : 'stays as it is', one.reason])
+      if (results.length === 0)
+        return output.line(
+          'No application has that source. For a source that is a path, make the webhook with --application.',
+        )
+      const rows = results.map((one) => [
+        `${one.application}/${one.environment}`,
+        one.deploys ? 'would be deployed' : 'stays as it is',
+        one.reason,
+      ])
       for (const line of table([['', `a push to ${branch}`, 'because'], ...rows], output.width())) output.line(line)
     })
 }
@@ -117,28 +184,44 @@ function redeliverCommand(): Command {
     .argument('<id>', 'as dploy webhook list shows it')
     .argument('[delivery]', 'as dploy webhook list ID shows it; by default the newest push')
     .option('--json', 'one JSON object a line', false)
-    .addHelpText('after', '\nExamples:\n  $ dploy webhook redeliver whk_4k2v9m1x7p3q8r5t\n  $ dploy webhook redeliver whk_4k2v9m1x7p3q8r5t dlv_8q1s0c6b2n4m7x5z')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ dploy webhook redeliver whk_4k2v9m1x7p3q8r5t\n  $ dploy webhook redeliver whk_4k2v9m1x7p3q8r5t dlv_8q1s0c6b2n4m7x5z',
+    )
     .action(async (id: string, delivery: string | undefined, options: { json: boolean }, command: Command) => {
       const output = makeOutput(options)
       await using connection = await openControlPlane(command)
       const { client } = connection
-      const wanted = delivery ?? (await client.call('deliveries', { params: { webhook: id }, query: {} })).deliveries.find((one) => one.branches.length > 0)?.id
-      if (wanted === undefined) throw new DployError('request.invalid', 'No push came to this webhook yet', { fix: `Run: dploy webhook list ${id}` })
+      const wanted =
+        delivery ??
+        (await client.call('deliveries', { params: { webhook: id }, query: {} })).deliveries.find(
+          (one) => one.branches.length > 0,
+        )?.id
+      if (wanted === undefined)
+        throw new DployError('request.invalid', 'No push came to this webhook yet', {
+          fix: `Run: dploy webhook list ${id}`,
+        })
       const again = await client.call('redeliver', { params: { webhook: id, delivery: wanted } })
       if (output.mode === 'json') return output.json({ type: 'delivery', ...again })
-      output.line(`Taken again: ${again.event} to ${again.branches.join(', ')}. What comes of it: dploy webhook list ${id}`)
+      output.line(
+        `Taken again: ${again.event} to ${again.branches.join(', ')}. What comes of it: dploy webhook list ${id}`,
+      )
     })
 }
 
 function reachOf(webhook: Webhook): string {
   if (webhook.application === null) return 'every application with that source'
-  return webhook.environments === null ? webhook.application : webhook.environments.map((name) => `${webhook.application}/${name}`).join(', ')
+  return webhook.environments === null
+    ? webhook.application
+    : webhook.environments.map((name) => `${webhook.application}/${name}`).join(', ')
 }
 
 function outcomeOf(delivery: Delivery): string {
   if (delivery.state === 'waiting') return 'waits'
   if (delivery.results.length === 0) return delivery.reason
-  return delivery.results.map((one) => `${one.environment}: ${one.deployment === null ? one.reason : `deployment ${one.deployment}`}`).join('; ')
+  return delivery.results
+    .map((one) => `${one.environment}: ${one.deployment === null ? one.reason : `deployment ${one.deployment}`}`)
+    .join('; ')
 }
 
 function collect(value: string, before: string[]): string[] {

@@ -13,11 +13,17 @@ test('a route that declares nothing is refused to everybody, administrators too'
 })
 
 test('rights: the better of here and everywhere counts, and two together let do what both do', () => {
-  const viewerAndDeployer = Rights.ofGrants([{ role: 'viewer', environment: null }, { role: 'deployer', environment: 'env_1' }])
+  const viewerAndDeployer = Rights.ofGrants([
+    { role: 'viewer', environment: null },
+    { role: 'deployer', environment: 'env_1' },
+  ])
   assert.ok(viewerAndDeployer.may('deploy', 'env_1'))
   assert.ok(!viewerAndDeployer.may('deploy', 'env_2'))
   assert.ok(viewerAndDeployer.may('read', null))
-  const administratorAndViewer = Rights.ofGrants([{ role: 'administrator', environment: null }, { role: 'viewer', environment: 'env_1' }])
+  const administratorAndViewer = Rights.ofGrants([
+    { role: 'administrator', environment: null },
+    { role: 'viewer', environment: 'env_1' },
+  ])
   assert.ok(administratorAndViewer.may('administer', 'env_1'), 'a lesser role somewhere takes nothing away')
   const token = Rights.ofToken({ right: 'administer', environments: ['env_1', 'env_2'] })
   const both = viewerAndDeployer.and(token)

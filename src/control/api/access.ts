@@ -18,10 +18,12 @@ export async function admit(context: ApiContext, route: Route, caller: Caller, r
   if (caller.kind === 'anyone') throw new DployError('unauthorized', 'Nobody is signed in')
   if (access === 'known') return
   if (access === 'own') {
-    if (caller.kind === 'token' && !caller.rights.maySomewhere('administer')) throw new DployError('forbidden', `${caller.name} may not act for its owner`, { fix: 'Sign in, and do it there' })
+    if (caller.kind === 'token' && !caller.rights.maySomewhere('administer'))
+      throw new DployError('forbidden', `${caller.name} may not act for its owner`, { fix: 'Sign in, and do it there' })
     return
   }
-  if (access !== 'read' && access !== 'deploy' && access !== 'administer') throw new DployError('forbidden', `${route.method} ${route.path} says nobody who may call it`)
+  if (access !== 'read' && access !== 'deploy' && access !== 'administer')
+    throw new DployError('forbidden', `${route.method} ${route.path} says nobody who may call it`)
   const { rights } = caller
   if (rights.may(access, null)) return
   const subject = subjectOf(route.path)
@@ -33,7 +35,8 @@ export async function admit(context: ApiContext, route: Route, caller: Caller, r
   const allowed = environments.map((environment) => rights.may(access, environment))
   // A server stands in several environments: who may read one of them sees it, who changes it must have the right in all.
   if (environments.length > 0 && (access === 'read' ? allowed.includes(true) : !allowed.includes(false))) return
-  if (environments.some((environment) => rights.may('read', environment))) throw forbidden(caller, access, subject === 'server' ? 'in all environments of this server' : 'in this environment')
+  if (environments.some((environment) => rights.may('read', environment)))
+    throw forbidden(caller, access, subject === 'server' ? 'in all environments of this server' : 'in this environment')
   throw notThere(subject, request.params as Record<string, string>)
 }
 
@@ -43,14 +46,23 @@ export function mustMay(caller: Caller, right: Right, environment: string | null
 }
 
 /** The id of an environment that a query names. Throws the same for one that is not there and one that may not be read. */
-export async function visibleEnvironment(context: ApiContext, caller: Caller, application: string, environment: string): Promise<string> {
+export async function visibleEnvironment(
+  context: ApiContext,
+  caller: Caller,
+  application: string,
+  environment: string,
+): Promise<string> {
   const id = await context.store.applications.environmentId(application, environment)
   if (id === null || !caller.rights.may('read', id)) throw notThere('environment', { application, environment })
   return id
 }
 
 /** Ids of the environments that a path's subject belongs to; none: it does not exist. */
-async function environmentsOf(context: ApiContext, subject: 'environment' | 'deployment' | 'run' | 'server', params: Record<string, string>): Promise<string[]> {
+async function environmentsOf(
+  context: ApiContext,
+  subject: 'environment' | 'deployment' | 'run' | 'server',
+  params: Record<string, string>,
+): Promise<string[]> {
   const { store } = context
   switch (subject) {
     case 'environment': {
@@ -80,11 +92,17 @@ function forbidden(caller: Caller, right: Right, where: string): DployError {
   return new DployError('forbidden', `${caller.name} may not ${right} ${where}`)
 }
 
-function notThere(subject: 'environment' | 'deployment' | 'run' | 'server', params: Record<string, string>): DployError {
+function notThere(
+  subject: 'environment' | 'deployment' | 'run' | 'server',
+  params: Record<string, string>,
+): DployError {
   const shown = (text: string | undefined) => (text ?? '').slice(0, 200)
   switch (subject) {
     case 'environment':
-      return new DployError('environment.unknown', `There is no environment ${shown(params.application)}/${shown(params.environment)}`)
+      return new DployError(
+        'environment.unknown',
+        `There is no environment ${shown(params.application)}/${shown(params.environment)}`,
+      )
     case 'deployment':
       return new DployError('not_found', `There is no deployment ${shown(params.number)}`)
     case 'run':

@@ -31,28 +31,69 @@ export async function applyConfig(context: ApiContext, { body, caller, tell }: C
     await keepProtected(context, caller, config, name, id, old)
     const changed = changedKeys(old, config, name)
     // Who is told gets secrets of the environment, and no deployment has to be approved for it.
-    if (old?.environments[name]?.protected === true && !isDeepStrictEqual(plain(old.notify ?? []), plain(config.notify))) mustMay(caller, 'administer', id, `in ${name}, which is protected, and so not change who is told of its deployments`)
+    if (
+      old?.environments[name]?.protected === true &&
+      !isDeepStrictEqual(plain(old.notify ?? []), plain(config.notify))
+    )
+      mustMay(
+        caller,
+        'administer',
+        id,
+        `in ${name}, which is protected, and so not change who is told of its deployments`,
+      )
     if (changed.length === 0) continue
     before![name] = old === null ? null : Object.fromEntries(changed.map((key) => [key, part(old, name, key)]))
     after![name] = Object.fromEntries(changed.map((key) => [key, part(config, name, key)]))
   }
-  if (mine.length === 0) throw new DployError('forbidden', `${caller.name} may deploy none of these environments of ${config.application}: ${left.join(', ')}`)
-  tell({ subject: config.application, before: Object.keys(before!).length > 0 ? before : null, after: Object.keys(after!).length > 0 ? after : null })
+  if (mine.length === 0)
+    throw new DployError(
+      'forbidden',
+      `${caller.name} may deploy none of these environments of ${config.application}: ${left.join(', ')}`,
+    )
+  tell({
+    subject: config.application,
+    before: Object.keys(before!).length > 0 ? before : null,
+    after: Object.keys(after!).length > 0 ? after : null,
+  })
   const kept = new Set(mine)
-  await store.applications.apply(config, caller.rights.may('administer', null) ? body.base : undefined, Date.now(), (name) => kept.has(name), { text: body.text, file: body.fileName.split('/').at(-1)!.slice(0, 200), by: caller.name })
-  return { application: config.application, environments: names, warnings: [...checkConfig(config), ...left.map((name) => `${name} stays as it is: you may not deploy there`)] }
+  await store.applications.apply(
+    config,
+    caller.rights.may('administer', null) ? body.base : undefined,
+    Date.now(),
+    (name) => kept.has(name),
+    { text: body.text, file: body.fileName.split('/').at(-1)!.slice(0, 200), by: caller.name },
+  )
+  return {
+    application: config.application,
+    environments: names,
+    warnings: [...checkConfig(config), ...left.map((name) => `${name} stays as it is: you may not deploy there`)],
+  }
 }
 
 /** Protection is taken away by administrators alone; and nobody else makes an environment without it of the same servers. */
-async function keepProtected({ store }: ApiContext, caller: Caller, config: Config, name: string, id: string | null, old: Config | null): Promise<void> {
+async function keepProtected(
+  { store }: ApiContext,
+  caller: Caller,
+  config: Config,
+  name: string,
+  id: string | null,
+  old: Config | null,
+): Promise<void> {
   const now = config.environments[name]!
   if (now.protected || caller.rights.may('administer', null)) return
-  if (old?.environments[name]?.protected === true) mustMay(caller, 'administer', id, `in ${name}, and so not take its protection away`)
+  if (old?.environments[name]?.protected === true)
+    mustMay(caller, 'administer', id, `in ${name}, and so not take its protection away`)
   for (const { name: server } of now.servers) {
     const known = await store.servers.named(server)
     for (const { environment } of known ? await store.servers.memberships(known.id) : []) {
       const other = environment === id ? null : await store.applications.environmentById(environment)
-      if (other?.config.environments[other.name]?.protected === true) mustMay(caller, 'administer', other.id, `in ${other.application}/${other.name}, which is protected, and so not use its server ${server} in ${name}`)
+      if (other?.config.environments[other.name]?.protected === true)
+        mustMay(
+          caller,
+          'administer',
+          other.id,
+          `in ${other.application}/${other.name}, which is protected, and so not use its server ${server} in ${name}`,
+        )
     }
   }
 }
@@ -61,13 +102,22 @@ type Key = string
 
 /** What of a dploy.yml concerns an environment and differs: keys of its own as `environment.KEY`. */
 function changedKeys(old: Config | null, now: Config, name: string): Key[] {
-  const keys = [...Object.keys(now).filter((key) => key !== 'environments' && key !== 'application'), ...Object.keys(now.environments[name] ?? {}).map((key) => `environment.${key}`)]
-  return keys.filter((key) => old === null ? part(now, name, key) !== undefined : !isDeepStrictEqual(plain(part(old, name, key)), plain(part(now, name, key))))
+  const keys = [
+    ...Object.keys(now).filter((key) => key !== 'environments' && key !== 'application'),
+    ...Object.keys(now.environments[name] ?? {}).map((key) => `environment.${key}`),
+  ]
+  return keys.filter((key) =>
+    old === null
+      ? part(now, name, key) !== undefined
+      : !isDeepStrictEqual(plain(part(old, name, key)), plain(part(now, name, key))),
+  )
 }
 
 function part(config: Config, name: string, key: Key): unknown {
   const own = key.startsWith('environment.') ? key.slice('environment.'.length) : null
-  return own === null ? (config as unknown as Record<string, unknown>)[key] : (config.environments[name] as unknown as Record<string, unknown> | undefined)?.[own]
+  return own === null
+    ? (config as unknown as Record<string, unknown>)[key]
+    : (config.environments[name] as unknown as Record<string, unknown> | undefined)?.[own]
 }
 
 /** As it comes back from the database. */

@@ -2,12 +2,31 @@ import type { AuditEntry } from '../../protocol/api/audit.ts'
 import type { ApiContext } from './context.ts'
 import type { Call, Handlers } from './server.ts'
 
-const columns = ['seq', 'at', 'who', 'kind', 'address', 'action', 'application', 'environment', 'subject', 'outcome', 'problem', 'before', 'after'] as const satisfies readonly (keyof AuditEntry)[]
+const columns = [
+  'seq',
+  'at',
+  'who',
+  'kind',
+  'address',
+  'action',
+  'application',
+  'environment',
+  'subject',
+  'outcome',
+  'problem',
+  'before',
+  'after',
+] as const satisfies readonly (keyof AuditEntry)[]
 
 /** What the routes of the audit log do. An administrator of some environments reads what concerns these. */
 export function auditHandlers({ store }: ApiContext): Pick<Handlers, 'audit' | 'exportAudit'> {
   const filterOf = ({ query, caller }: Call<'audit'> | Call<'exportAudit'>) => ({
-    who: query.who, action: query.action, application: query.application, environment: query.environment, since: query.since, until: query.until,
+    who: query.who,
+    action: query.action,
+    application: query.application,
+    environment: query.environment,
+    since: query.since,
+    until: query.until,
     environments: caller.rights.environments('administer'),
   })
   return {
@@ -28,7 +47,8 @@ export function auditHandlers({ store }: ApiContext): Pick<Handlers, 'audit' | '
 
 async function* csvOf(entries: AsyncIterable<AuditEntry>): AsyncGenerator<string> {
   yield `${columns.join(',')}\r\n`
-  for await (const entry of entries) yield `${columns.map((column) => cell(column === 'at' ? new Date(entry.at).toISOString() : entry[column])).join(',')}\r\n`
+  for await (const entry of entries)
+    yield `${columns.map((column) => cell(column === 'at' ? new Date(entry.at).toISOString() : entry[column])).join(',')}\r\n`
 }
 
 async function* linesOf(entries: AsyncIterable<AuditEntry>): AsyncGenerator<string> {

@@ -18,9 +18,15 @@ export function badgeHandlers(context: ApiContext): Pick<Handlers, 'badge' | 'ba
       const id = await store.applications.environmentId(params.application, name)
       const environment = id === null ? null : await store.applications.environmentById(id)
       // One that may not be seen is not there.
-      if (!environment || !mayShow(context, environment, query.token)) throw new DployError('not_found', `There is no badge ${params.application}/${name}`)
+      if (!environment || !mayShow(context, environment, query.token))
+        throw new DployError('not_found', `There is no badge ${params.application}/${name}`)
       const [last] = await store.deployments.latest(environment.id)
-      const svg = badgeSvg({ environment: `${environment.application} ${environment.name}`, release: environment.wantedRelease === null ? null : (await store.releases.get(environment.wantedRelease)).number, last: last ?? null })
+      const svg = badgeSvg({
+        environment: `${environment.application} ${environment.name}`,
+        release:
+          environment.wantedRelease === null ? null : (await store.releases.get(environment.wantedRelease)).number,
+        last: last ?? null,
+      })
       reply
         .header('content-type', 'image/svg+xml; charset=utf-8')
         .header('cache-control', `${shownOf(environment) === 'public' ? 'public' : 'private'}, max-age=${freshFor}`)
@@ -34,7 +40,10 @@ export function badgeHandlers(context: ApiContext): Pick<Handlers, 'badge' | 'ba
       const shown = shownOf(environment)
       if (shown === 'none') return { shown, url: null }
       const path = `/badge/${encodeURIComponent(environment.application)}/${encodeURIComponent(environment.name)}.svg`
-      return { shown, url: `${originOf(context, request)}${path}${shown === 'token' ? `?token=${context.badgeToken(environment.id)}` : ''}` }
+      return {
+        shown,
+        url: `${originOf(context, request)}${path}${shown === 'token' ? `?token=${context.badgeToken(environment.id)}` : ''}`,
+      }
     },
   }
 }
@@ -46,5 +55,8 @@ function shownOf(environment: Environment): 'none' | 'token' | 'public' {
 
 function mayShow(context: ApiContext, environment: Environment, token: string | undefined): boolean {
   const shown = shownOf(environment)
-  return shown === 'public' || (shown === 'token' && token !== undefined && sameText(token, context.badgeToken(environment.id)))
+  return (
+    shown === 'public' ||
+    (shown === 'token' && token !== undefined && sameText(token, context.badgeToken(environment.id)))
+  )
 }

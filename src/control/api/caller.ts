@@ -22,8 +22,30 @@ export interface Caller {
   expiresAt: number | null
 }
 
-export const localCaller: Caller = { kind: 'local', name: 'local', identity: 'local', person: null, email: null, address: '', rights: Rights.all, session: null, token: null, expiresAt: null }
+export const localCaller: Caller = {
+  kind: 'local',
+  name: 'local',
+  identity: 'local',
+  person: null,
+  email: null,
+  address: '',
+  rights: Rights.all,
+  session: null,
+  token: null,
+  expiresAt: null,
+}
 
 export function anyone(address: string): Caller {
-  return { kind: 'anyone', name: 'anyone', identity: 'anyone', person: null, email: null, address, rights: Rights.none, session: null, token: null, expiresAt: null }
+  return {
+    kind: 'anyone',
+    name: 'anyone',
+    identity: 'anyone',
+    person: null,
+    email: null,
+    address,
+    rights: Rights.none,
+    session: null,
+    token: null,
+    expiresAt: null,
+  }
 }

@@ -14,7 +14,10 @@ export function changeHandlers(context: ApiContext): Pick<Handlers, 'watchChange
   return { watchChanges: (call) => watchChanges(context, call) }
 }
 
-async function* watchChanges(context: ApiContext, call: Call<'watchChanges'>): AsyncGenerator<{ id: number; data: Changed }> {
+async function* watchChanges(
+  context: ApiContext,
+  call: Call<'watchChanges'>,
+): AsyncGenerator<{ id: number; data: Changed }> {
   const { changes } = context.store
   const places = new Map<string, Place>()
   let { rights } = call.caller
@@ -24,7 +27,10 @@ async function* watchChanges(context: ApiContext, call: Call<'watchChanges'>): A
   if (call.query.follow === 'false') return
   for await (const { cursor, changes: news } of changes.follow(changes.cursor, beat, call.signal)) {
     if (call.signal.aborted) return
-    yield { id: cursor, data: { everything: news === null, changes: [...(await ownRights(news ?? [])), ...(await told(news ?? []))] } }
+    yield {
+      id: cursor,
+      data: { everything: news === null, changes: [...(await ownRights(news ?? [])), ...(await told(news ?? []))] },
+    }
   }
 
   /** Who was given another role sees other things from now on. */
@@ -37,7 +43,12 @@ async function* watchChanges(context: ApiContext, call: Call<'watchChanges'>): A
 
   async function told(news: readonly Change[]): Promise<Changed['changes']> {
     const seen = news.filter((change) => maySee(rights, change))
-    return Promise.all(seen.map(async ({ kind, environment }) => ({ kind, place: environment === null ? null : await placeOf(environment) })))
+    return Promise.all(
+      seen.map(async ({ kind, environment }) => ({
+        kind,
+        place: environment === null ? null : await placeOf(environment),
+      })),
+    )
   }
 
   async function placeOf(id: string): Promise<Place> {
@@ -51,5 +62,7 @@ async function* watchChanges(context: ApiContext, call: Call<'watchChanges'>): A
 
 /** What is in no environment in particular concerns who reads everything, and who administers something. */
 function maySee(rights: Rights, { environment }: Change): boolean {
-  return environment === null ? rights.may('read', null) || rights.maySomewhere('administer') : rights.may('read', environment)
+  return environment === null
+    ? rights.may('read', null) || rights.maySomewhere('administer')
+    : rights.may('read', environment)
 }

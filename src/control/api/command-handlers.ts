@@ -4,7 +4,9 @@ import { paged, timeCursor } from './cursor.ts'
 import type { Call, Handlers } from './server.ts'
 
 /** What the routes of people's own commands do. */
-export function commandHandlers(context: ApiContext): Pick<Handlers, 'exec' | 'interruptRun' | 'shell' | 'runInput' | 'copyTo' | 'copyFrom' | 'runs'> {
+export function commandHandlers(
+  context: ApiContext,
+): Pick<Handlers, 'exec' | 'interruptRun' | 'shell' | 'runInput' | 'copyTo' | 'copyFrom' | 'runs'> {
   const { store, commands } = context
   return {
     exec: (call) => execEvents(context, call),
@@ -24,14 +26,27 @@ export function commandHandlers(context: ApiContext): Pick<Handlers, 'exec' | 'i
     async copyTo({ params, query, caller, signal, request }) {
       const environment = await store.applications.environment(params.application, params.environment)
       const { server, requestedBy, ...file } = query
-      return { outcomes: await context.copies.to({ environment, servers: server, ...file, content: bodyOf(request), requestedBy: requestedBy ?? caller.name, signal }) }
+      return {
+        outcomes: await context.copies.to({
+          environment,
+          servers: server,
+          ...file,
+          content: bodyOf(request),
+          requestedBy: requestedBy ?? caller.name,
+          signal,
+        }),
+      }
     },
 
     copyFrom: (call) => copyEvents(context, call),
 
     async runs({ params, query }) {
       const environment = await store.applications.environment(params.application, params.environment)
-      const { page, next } = paged(await store.runs.list(environment.id, query.limit + 1, timeCursor(query.cursor)), query.limit, (run) => `${run.startedAt}.${run.id}`)
+      const { page, next } = paged(
+        await store.runs.list(environment.id, query.limit + 1, timeCursor(query.cursor)),
+        query.limit,
+        (run) => `${run.startedAt}.${run.id}`,
+      )
       return { runs: page, next }
     },
   }
@@ -40,21 +55,47 @@ export function commandHandlers(context: ApiContext): Pick<Handlers, 'exec' | 'i
 async function* execEvents(context: ApiContext, call: Call<'exec'>) {
   const { on, requestedBy, ...rest } = call.body
   const environment = await context.store.applications.environment(call.params.application, call.params.environment)
-  for await (const data of context.commands.exec({ ...rest, on, user: rest.user, environment, requestedBy: requestedBy ?? call.caller.name, signal: call.signal })) yield* toldOf(call, data)
+  for await (const data of context.commands.exec({
+    ...rest,
+    on,
+    user: rest.user,
+    environment,
+    requestedBy: requestedBy ?? call.caller.name,
+    signal: call.signal,
+  }))
+    yield* toldOf(call, data)
 }
 
 async function* shellEvents(context: ApiContext, call: Call<'shell'>) {
   const { columns, rows, kind, user, sudo, requestedBy } = call.body
   const environment = await context.store.applications.environment(call.params.application, call.params.environment)
   const on = { servers: [call.params.server], tags: {} }
-  const events = context.commands.exec({ environment, command: null, terminal: { columns, rows, kind }, on, batch: null, timeout: null, user, sudo, requestedBy: requestedBy ?? call.caller.name, signal: call.signal })
+  const events = context.commands.exec({
+    environment,
+    command: null,
+    terminal: { columns, rows, kind },
+    on,
+    batch: null,
+    timeout: null,
+    user,
+    sudo,
+    requestedBy: requestedBy ?? call.caller.name,
+    signal: call.signal,
+  })
   for await (const data of events) yield* toldOf(call, data)
 }
 
 async function* copyEvents(context: ApiContext, call: Call<'copyFrom'>) {
   const { server, path, requestedBy } = call.query
   const environment = await context.store.applications.environment(call.params.application, call.params.environment)
-  for await (const data of context.copies.from({ environment, servers: server, path, requestedBy: requestedBy ?? call.caller.name, signal: call.signal })) yield* toldOf(call, data)
+  for await (const data of context.copies.from({
+    environment,
+    servers: server,
+    path,
+    requestedBy: requestedBy ?? call.caller.name,
+    signal: call.signal,
+  }))
+    yield* toldOf(call, data)
 }
 
 /** For the audit log: the run that has the outcome on every server. */

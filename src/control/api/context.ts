@@ -44,9 +44,18 @@ export interface ApiContext {
     /** The artifact of a revision, where it was built before; null: it was not. */
     known(config: Config, base: string | null, revision: Revision, signal: AbortSignal): Promise<Digest | null>
     /** What a server at one artifact has to be sent for another; null: it cannot be told. */
-    transfer(from: Digest | null, to: Digest, signal: AbortSignal): Promise<{ objects: number; bytes: number; exact: boolean } | null>
+    transfer(
+      from: Digest | null,
+      to: Digest,
+      signal: AbortSignal,
+    ): Promise<{ objects: number; bytes: number; exact: boolean } | null>
     /** What can be deployed. Fetches. */
-    history(config: Config, base: string | null, wanted: { branch: string | null; search: string; limit: number }, signal: AbortSignal): Promise<{ commits: Revision[]; branches: Named[]; tags: Named[] }>
+    history(
+      config: Config,
+      base: string | null,
+      wanted: { branch: string | null; search: string; limit: number },
+      signal: AbortSignal,
+    ): Promise<{ commits: Revision[]; branches: Named[]; tags: Named[] }>
     /** The files that differ between two commits. */
     files(config: Config, base: string | null, from: string, to: string, signal: AbortSignal): Promise<Files>
   }

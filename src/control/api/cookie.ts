@@ -17,7 +17,13 @@ export function sessionCookie(request: FastifyRequest): string | null {
 /** Gives the browser the cookie; `value` null: takes it away. No script can read it, no other site can have it sent. */
 export function setSessionCookie(request: FastifyRequest, reply: FastifyReply, value: string | null): void {
   const secure = nameFor(request) === secureName
-  const attributes = ['Path=/', 'HttpOnly', 'SameSite=Strict', ...(secure ? ['Secure'] : []), ...(value === null ? ['Max-Age=0'] : [])]
+  const attributes = [
+    'Path=/',
+    'HttpOnly',
+    'SameSite=Strict',
+    ...(secure ? ['Secure'] : []),
+    ...(value === null ? ['Max-Age=0'] : []),
+  ]
   // Raw, so that answers which are streamed have it too.
   reply.raw.setHeader('set-cookie', [`${nameFor(request)}=${value ?? ''}`, ...attributes].join('; '))
 }

@@ -3,7 +3,11 @@ import { DployError } from '../../protocol/errors.ts'
 /** Cursors of lists: what the last thing of a page is sorted by, so that what is added meanwhile moves nothing. */
 
 /** The first `limit` of up to `limit + 1` things, and the cursor for what follows them; null: nothing does. */
-export function paged<T>(things: readonly T[], limit: number, cursorOf: (last: T) => string | number): { page: T[]; next: string | null } {
+export function paged<T>(
+  things: readonly T[],
+  limit: number,
+  cursorOf: (last: T) => string | number,
+): { page: T[]; next: string | null } {
   const page = things.slice(0, limit)
   return { page, next: things.length > limit ? String(cursorOf(page.at(-1)!)) : null }
 }
@@ -24,5 +28,8 @@ export function timeCursor(cursor: string | undefined): { at: number; id: string
 }
 
 function foreign(): DployError {
-  return new DployError('request.invalid', 'cursor is not one that this list answered', { where: 'querystring/cursor', fix: 'Give back what "next" of the answer before says' })
+  return new DployError('request.invalid', 'cursor is not one that this list answered', {
+    where: 'querystring/cursor',
+    fix: 'Give back what "next" of the answer before says',
+  })
 }

@@ -7,7 +7,11 @@ export async function tagged(request: FastifyRequest, reply: FastifyReply, paylo
   const tag = `"${createHash('sha256').update(payload).digest('base64url').slice(0, 22)}"`
   void reply.header('etag', tag)
   const known = request.headers['if-none-match']
-  if (known === undefined || !(known.trim() === '*' || known.split(',').some((one) => one.trim().replace(/^W\//, '') === tag))) return payload
+  if (
+    known === undefined ||
+    !(known.trim() === '*' || known.split(',').some((one) => one.trim().replace(/^W\//, '') === tag))
+  )
+    return payload
   void reply.code(304).removeHeader('content-length').removeHeader('content-type')
   return ''
 }

@@ -14,11 +14,17 @@ const firstWait = 100
  * Answers server-sent events; `end` follows the last, `problem` stands for an error that came on the way. Throws what
  * happens before anything is answered. `told` is what is said of an error.
  */
-export async function streamEvents(reply: FastifyReply, events: AsyncIterable<{ id?: number; data: unknown }>, told: (error: unknown) => ErrorReport): Promise<void> {
+export async function streamEvents(
+  reply: FastifyReply,
+  events: AsyncIterable<{ id?: number; data: unknown }>,
+  told: (error: unknown) => ErrorReport,
+): Promise<void> {
   const iterator = events[Symbol.asyncIterator]()
   const first = iterator.next()
   let waiting: NodeJS.Timeout | undefined
-  await Promise.race([first, new Promise((resolve) => (waiting = setTimeout(resolve, firstWait)))]).finally(() => clearTimeout(waiting))
+  await Promise.race([first, new Promise((resolve) => (waiting = setTimeout(resolve, firstWait)))]).finally(() =>
+    clearTimeout(waiting),
+  )
   reply.hijack()
   const { raw } = reply
   raw.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store', 'x-accel-buffering': 'no' })
@@ -28,7 +34,8 @@ export async function streamEvents(reply: FastifyReply, events: AsyncIterable<{ 
     for (let next = await first; !next.done && !raw.destroyed; next = await iterator.next()) {
       const { id, data } = next.value
       raw.write(`${id === undefined ? '' : `id: ${id}\n`}data: ${JSON.stringify(data)}\n\n`)
-      if (raw.writableLength > mostWaiting) await new Promise<void>((resolve) => (raw.once('drain', resolve), raw.once('close', resolve)))
+      if (raw.writableLength > mostWaiting)
+        await new Promise<void>((resolve) => (raw.once('drain', resolve), raw.once('close', resolve)))
     }
     if (!raw.destroyed) raw.end('event: end\ndata: {}\n\n')
   } catch (error) {

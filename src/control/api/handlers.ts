@@ -40,8 +40,10 @@ const dayMs = 86_400_000
 export function makeHandlers(context: ApiContext): Handlers {
   const { store, deployer } = context
   const shared = new SharedStatus(context)
-  const environmentOf = (params: { application: string; environment: string }) => store.applications.environment(params.application, params.environment)
-  const requestedBy = (call: { body: { requestedBy?: string | undefined }; caller: { name: string } }) => call.body.requestedBy ?? call.caller.name
+  const environmentOf = (params: { application: string; environment: string }) =>
+    store.applications.environment(params.application, params.environment)
+  const requestedBy = (call: { body: { requestedBy?: string | undefined }; caller: { name: string } }) =>
+    call.body.requestedBy ?? call.caller.name
 
   return {
     ...commandHandlers(context),
@@ -75,19 +77,33 @@ export function makeHandlers(context: ApiContext): Handlers {
 
     async plan({ params, body, caller, signal }) {
       const environment = await environmentOf(params)
-      if (body.revision !== undefined && body.promote !== undefined) throw new DployError('request.invalid', 'Name a revision or a release to promote, not both')
-      return preview(context, environment, body.promote ? await promotedFrom(context, caller, environment, body.promote) : (body.revision ?? null), signal)
+      if (body.revision !== undefined && body.promote !== undefined)
+        throw new DployError('request.invalid', 'Name a revision or a release to promote, not both')
+      return preview(
+        context,
+        environment,
+        body.promote ? await promotedFrom(context, caller, environment, body.promote) : (body.revision ?? null),
+        signal,
+      )
     },
 
     async deploy(call) {
       const environment = await environmentOf(call.params)
       const { revision, artifact, promote } = call.body
-      if ([revision, artifact, promote].filter((one) => one !== undefined).length > 1) throw new DployError('request.invalid', 'Name a revision, an artifact or a release to promote, not two of them')
+      if ([revision, artifact, promote].filter((one) => one !== undefined).length > 1)
+        throw new DployError('request.invalid', 'Name a revision, an artifact or a release to promote, not two of them')
       const promoted = promote && (await promotedFrom(context, call.caller, environment, promote))
       const id = await deployer.submit({
         environment,
         kind: 'deploy',
-        request: { revision: revision ?? null, artifact: artifact ?? null, release: null, servers: null, ...promoted, ...keptUnder(call) },
+        request: {
+          revision: revision ?? null,
+          artifact: artifact ?? null,
+          release: null,
+          servers: null,
+          ...promoted,
+          ...keptUnder(call),
+        },
         requestedBy: requestedBy(call),
         requester: call.caller.identity,
         wait: call.body.wait,
@@ -98,7 +114,9 @@ export function makeHandlers(context: ApiContext): Handlers {
     async rollback(call) {
       const environment = await environmentOf(call.params)
       const release =
-        call.body.release === undefined ? await store.releases.before(environment.id, environment.wantedRelease) : await store.releases.byNumber(environment.id, call.body.release)
+        call.body.release === undefined
+          ? await store.releases.before(environment.id, environment.wantedRelease)
+          : await store.releases.byNumber(environment.id, call.body.release)
       const id = await deployer.submit({
         environment,
         kind: 'rollback',
@@ -114,7 +132,11 @@ export function makeHandlers(context: ApiContext): Handlers {
       const environment = await environmentOf(call.params)
       const elsewhere = (await context.shared?.force(environment, call.signal)) ?? null
       const here = await store.locks.force(environment.id)
-      if (here) await deployer.unseat(here.deployment, `Deployment ${here.number} was ended where it stood: ${call.caller.name} opened its lock`)
+      if (here)
+        await deployer.unseat(
+          here.deployment,
+          `Deployment ${here.number} was ended where it stood: ${call.caller.name} opened its lock`,
+        )
       const held = here ?? elsewhere
       call.tell({ before: held && { deployment: held.number, holder: held.holder } })
       return { held }
@@ -131,18 +153,33 @@ export function makeHandlers(context: ApiContext): Handlers {
     async ahead({ params, query, caller }) {
       const environment = await environmentOf(params)
       await visibleEnvironment(context, caller, params.application, query.of)
-      return aheadOf(context, environment, await environmentOf({ application: params.application, environment: query.of }))
+      return aheadOf(
+        context,
+        environment,
+        await environmentOf({ application: params.application, environment: query.of }),
+      )
     },
 
     async deploymentDays({ query, caller }) {
       const [offset, now] = [query.offset * 60_000, Date.now()]
       const today = Math.floor((now + offset) / dayMs)
-      return { today, days: await store.summaries.byDay((today - query.days + 1) * dayMs - offset, offset, caller.rights.environments('read')) }
+      return {
+        today,
+        days: await store.summaries.byDay(
+          (today - query.days + 1) * dayMs - offset,
+          offset,
+          caller.rights.environments('read'),
+        ),
+      }
     },
 
     async releases({ params, query }) {
       const environment = await environmentOf(params)
-      const { page, next } = paged(await store.releases.list(environment.id, query.limit + 1, numberCursor(query.cursor)), query.limit, ({ number }) => number)
+      const { page, next } = paged(
+        await store.releases.list(environment.id, query.limit + 1, numberCursor(query.cursor)),
+        query.limit,
+        ({ number }) => number,
+      )
       return {
         next,
         releases: page.map((release) => ({
@@ -155,7 +192,8 @@ export function makeHandlers(context: ApiContext): Handlers {
       }
     },
 
-    releaseReadiness: async ({ params, query, signal }) => releaseReadiness(context, await environmentOf(params), query.limit, signal),
+    releaseReadiness: async ({ params, query, signal }) =>
+      releaseReadiness(context, await environmentOf(params), query.limit, signal),
 
     async secrets({ params }) {
       return { secrets: await store.secrets.list((await environmentOf(params)).id) }
@@ -181,17 +219,29 @@ export function makeHandlers(context: ApiContext): Handlers {
     logs: (call) => environmentLogs(context, call),
 
     async deployments({ query, caller }) {
-      const { page, next } = paged(await store.deployments.list(await listed(context, caller, query)), query.limit, ({ number }) => number)
+      const { page, next } = paged(
+        await store.deployments.list(await listed(context, caller, query)),
+        query.limit,
+        ({ number }) => number,
+      )
       return { deployments: page, next }
     },
 
     async deploymentSummaries({ query, caller }) {
-      const { page, next } = paged(await store.summaries.list(await listed(context, caller, query)), query.limit, ({ number }) => number)
+      const { page, next } = paged(
+        await store.summaries.list(await listed(context, caller, query)),
+        query.limit,
+        ({ number }) => number,
+      )
       return { deployments: page, next }
     },
 
     async deploymentLog({ params, query }) {
-      const events = await store.events.read(await store.deployments.idOf(params.number), numberCursor(query.cursor) ?? 0, query.limit + 1)
+      const events = await store.events.read(
+        await store.deployments.idOf(params.number),
+        numberCursor(query.cursor) ?? 0,
+        query.limit + 1,
+      )
       const { page, next } = paged(events, query.limit, ({ seq }) => seq)
       return { events: page, next }
     },
@@ -215,7 +265,11 @@ export function makeHandlers(context: ApiContext): Handlers {
       const { params, tell } = call
       const id = await store.deployments.idOf(params.number)
       const by = requestedBy(call)
-      tell({ subject: `deployment ${params.number}`, before: { pausedBy: (await store.gates.get(id)).pausedBy }, after: { pausedBy: by } })
+      tell({
+        subject: `deployment ${params.number}`,
+        before: { pausedBy: (await store.gates.get(id)).pausedBy },
+        after: { pausedBy: by },
+      })
       await store.gates.pause(id, by, Date.now())
       return store.deployments.present(id)
     },
@@ -232,9 +286,16 @@ export function makeHandlers(context: ApiContext): Handlers {
     async decide({ params, body, caller, tell }) {
       const id = await store.deployments.idOf(params.number)
       // Everybody who has it could be who asked.
-      if (caller.kind === 'token' && caller.person === null) throw new DployError('forbidden', 'This token is nobody\'s, and approval is a person\'s', { fix: 'Sign in, or use a token that a person made' })
+      if (caller.kind === 'token' && caller.person === null)
+        throw new DployError('forbidden', "This token is nobody's, and approval is a person's", {
+          fix: 'Sign in, or use a token that a person made',
+        })
       const { revision } = await store.deployments.get(id)
-      tell({ subject: `deployment ${params.number}`, before: { state: 'waiting_for_approval' }, after: { ...body, revision: revision?.commit ?? null } })
+      tell({
+        subject: `deployment ${params.number}`,
+        before: { state: 'waiting_for_approval' },
+        after: { ...body, revision: revision?.commit ?? null },
+      })
       await deployer.decide(id, { ...body, by: caller.name, identity: caller.identity })
       return store.deployments.present(id)
     },
@@ -250,20 +311,42 @@ export function makeHandlers(context: ApiContext): Handlers {
 
 /** Which deployments a caller asks for, of those they may see; one more than fit on the page. */
 async function listed(context: ApiContext, caller: Caller, query: Call<'deployments'>['query']): Promise<ListFilter> {
-  if (query.environment !== undefined && query.application === undefined) throw new DployError('request.invalid', 'environment goes with application')
-  const environmentId = query.application === undefined || query.environment === undefined ? undefined : await visibleEnvironment(context, caller, query.application, query.environment)
+  if (query.environment !== undefined && query.application === undefined)
+    throw new DployError('request.invalid', 'environment goes with application')
+  const environmentId =
+    query.application === undefined || query.environment === undefined
+      ? undefined
+      : await visibleEnvironment(context, caller, query.application, query.environment)
   const before = numberCursor(query.cursor) ?? query.before
-  return { environments: caller.rights.environments('read'), ...(environmentId === undefined ? {} : { environmentId }), ...(before === undefined ? {} : { before }), limit: query.limit + 1 }
+  return {
+    environments: caller.rights.environments('read'),
+    ...(environmentId === undefined ? {} : { environmentId }),
+    ...(before === undefined ? {} : { before }),
+    limit: query.limit + 1,
+  }
 }
 
 /** Commits of what two environments of an application run, that only one of them has. */
-async function aheadOf({ store, artifacts }: ApiContext, one: Environment, other: Environment): Promise<{ ahead: number | null; behind: number | null }> {
-  const [a, b] = await Promise.all([one, other].map(async ({ wantedRelease }) => (wantedRelease === null ? null : (await store.releases.get(wantedRelease)).spec.revision.commit)))
+async function aheadOf(
+  { store, artifacts }: ApiContext,
+  one: Environment,
+  other: Environment,
+): Promise<{ ahead: number | null; behind: number | null }> {
+  const [a, b] = await Promise.all(
+    [one, other].map(async ({ wantedRelease }) =>
+      wantedRelease === null ? null : (await store.releases.get(wantedRelease)).spec.revision.commit,
+    ),
+  )
   if (!a || !b) return { ahead: null, behind: null }
   const { config, base } = one
-  const [ahead, behind] = await Promise.all([artifacts.between(config, base, b, a), artifacts.between(config, base, a, b)])
+  const [ahead, behind] = await Promise.all([
+    artifacts.between(config, base, b, a),
+    artifacts.between(config, base, a, b),
+  ])
   // Of two commits that differ one has something that the other lacks, unless git did not know one of them.
-  return a !== b && ahead.length + behind.length === 0 ? { ahead: null, behind: null } : { ahead: ahead.length, behind: behind.length }
+  return a !== b && ahead.length + behind.length === 0
+    ? { ahead: null, behind: null }
+    : { ahead: ahead.length, behind: behind.length }
 }
 
 /** Lets a request that comes again find its deployment. */
@@ -274,14 +357,26 @@ function keptUnder({ answer }: { answer: string | null }): { answer?: string } {
 /** For the audit log: what the environment was meant to run, and the deployment that is to change it. */
 function told(call: Call<'deploy'> | Call<'rollback'>, deployment: Deployment): Deployment {
   const { number, state, requestedBy } = deployment
-  call.tell({ subject: `deployment ${number}`, before: { release: deployment.from }, after: { deployment: number, ...call.body, requestedBy, state, release: deployment.release } })
+  call.tell({
+    subject: `deployment ${number}`,
+    before: { release: deployment.from },
+    after: { deployment: number, ...call.body, requestedBy, state, release: deployment.release },
+  })
   return deployment
 }
 
 async function* environmentLogs(context: ApiContext, call: Call<'logs'>) {
   const environment = await context.store.applications.environment(call.params.application, call.params.environment)
   const follow = call.query.follow === 'true'
-  for await (const line of logLines(context, environment, { lines: call.query.lines, follow, server: call.query.server ?? null, since: call.query.since ?? null, grep: call.query.grep ?? null, signal: call.signal })) yield { data: line }
+  for await (const line of logLines(context, environment, {
+    lines: call.query.lines,
+    follow,
+    server: call.query.server ?? null,
+    since: call.query.since ?? null,
+    grep: call.query.grep ?? null,
+    signal: call.signal,
+  }))
+    yield { data: line }
 }
 
 async function* deploymentEvents(context: ApiContext, call: Call<'deploymentEvents'>) {
@@ -290,7 +385,9 @@ async function* deploymentEvents(context: ApiContext, call: Call<'deploymentEven
   const ended = new AbortController()
   const signal = AbortSignal.any([call.signal, ended.signal])
   // The end is stored after the last event but the receipt's: once the run is over, everything is there to be read.
-  void (context.deployer.done(id) ?? endElsewhere(context, id, call.signal)).then(() => store.events.flush()).then(() => ended.abort())
+  void (context.deployer.done(id) ?? endElsewhere(context, id, call.signal))
+    .then(() => store.events.flush())
+    .then(() => ended.abort())
   let cursor = call.lastEventId ?? call.query.after
   for await (const event of store.events.follow(id, cursor, signal)) {
     cursor = event.seq

@@ -27,9 +27,18 @@ export interface Keyed {
 export function keyOf(name: string, caller: Caller, request: FastifyRequest): Keyed | null {
   const key = request.headers['idempotency-key']
   if (key === undefined) return null
-  if (typeof key !== 'string' || !/^[\x21-\x7e]{1,200}$/.test(key)) throw new DployError('request.invalid', 'Idempotency-Key is 1 to 200 printable characters', { where: 'idempotency-key' })
+  if (typeof key !== 'string' || !/^[\x21-\x7e]{1,200}$/.test(key))
+    throw new DployError('request.invalid', 'Idempotency-Key is 1 to 200 printable characters', {
+      where: 'idempotency-key',
+    })
   const asked = JSON.stringify([name, request.params ?? null, request.query ?? null, request.body ?? null])
-  return { name, key, params: request.params, caller: `${caller.kind === 'local' ? 'local' : 'known'}:${caller.identity}`, request: createHash('sha256').update(asked).digest('hex') }
+  return {
+    name,
+    key,
+    params: request.params,
+    caller: `${caller.kind === 'local' ? 'local' : 'known'}:${caller.identity}`,
+    request: createHash('sha256').update(asked).digest('hex'),
+  }
 }
 
 /**
@@ -37,7 +46,12 @@ export function keyOf(name: string, caller: Caller, request: FastifyRequest): Ke
  * `work` is given the id under which the answer will be kept.
  * Throws `idempotency.other_request`, `idempotency.under_way` and `idempotency.cut_off`.
  */
-export async function once(context: ApiContext, keyed: Keyed, reply: FastifyReply, work: (answer: string) => Promise<unknown>): Promise<unknown> {
+export async function once(
+  context: ApiContext,
+  keyed: Keyed,
+  reply: FastifyReply,
+  work: (answer: string) => Promise<unknown>,
+): Promise<unknown> {
   using _ = await alone(keyed)
   const { answers } = context.store
   const claimed = await claim(context, keyed)
@@ -60,9 +74,16 @@ export async function once(context: ApiContext, keyed: Keyed, reply: FastifyRepl
  * The same for what is answered as a stream, which is not kept: the second one is refused. What failed before its first
  * event may be tried again.
  */
-export async function* onceStreamed<T>(context: ApiContext, keyed: Keyed, events: () => AsyncIterable<T>): AsyncGenerator<T> {
+export async function* onceStreamed<T>(
+  context: ApiContext,
+  keyed: Keyed,
+  events: () => AsyncIterable<T>,
+): AsyncGenerator<T> {
   const claimed = await claim(context, keyed, 'streamed')
-  if ('value' in claimed) throw new DployError('idempotency.under_way', 'This was begun already, and its output is not sent twice', { fix: 'Run: dploy exec --history' })
+  if ('value' in claimed)
+    throw new DployError('idempotency.under_way', 'This was begun already, and its output is not sent twice', {
+      fix: 'Run: dploy exec --history',
+    })
   let begun = false
   try {
     for await (const event of events()) {
@@ -90,13 +111,18 @@ async function alone({ caller, key }: Keyed): Promise<Disposable> {
 }
 
 /** A key that is now this request's, or the answer that is kept under it. */
-async function claim(context: ApiContext, keyed: Keyed, streamed?: 'streamed'): Promise<{ id: string } | { value: unknown }> {
+async function claim(
+  context: ApiContext,
+  keyed: Keyed,
+  streamed?: 'streamed',
+): Promise<{ id: string } | { value: unknown }> {
   const { answers } = context.store
   const holder = holderOfThisProcess()
   for (;;) {
     const { taken, entry } = await answers.take(keyed.caller, keyed.key, keyed.request, holder, Date.now())
     if (taken) return { id: entry.id }
-    if (entry.request !== keyed.request) throw new DployError('idempotency.other_request', undefined, { where: 'idempotency-key' })
+    if (entry.request !== keyed.request)
+      throw new DployError('idempotency.other_request', undefined, { where: 'idempotency-key' })
     if (streamed) return { value: null }
     if (entry.answer) return entry.answer
     if (entry.holder !== holder && !isDeadHolder(entry.holder)) throw new DployError('idempotency.under_way')

@@ -30,7 +30,8 @@ export async function rightsOf(context: ApiContext, person: string): Promise<Rig
 export async function rightsNow(context: ApiContext, caller: Caller): Promise<Rights> {
   const { store } = context
   if (caller.session !== null) {
-    if (caller.person === null || !(await store.sessions.isOpen(caller.session.id, Date.now()))) throw new DployError('unauthorized', 'The session is over')
+    if (caller.person === null || !(await store.sessions.isOpen(caller.session.id, Date.now())))
+      throw new DployError('unauthorized', 'The session is over')
     return rightsOf(context, caller.person)
   }
   const token = caller.token === null ? null : await store.tokens.findApiToken(caller.token, Date.now())
@@ -59,7 +60,12 @@ async function ofToken(context: ApiContext, text: string, address: string): Prom
   }
 }
 
-async function ofCookie(context: ApiContext, cookie: string, request: FastifyRequest, reply: FastifyReply): Promise<Caller | null> {
+async function ofCookie(
+  context: ApiContext,
+  cookie: string,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<Caller | null> {
   const now = Date.now()
   const session = await context.store.sessions.use(cookie, request.ip, now)
   const person = session && (await context.store.people.find(session.person))
@@ -68,5 +74,16 @@ async function ofCookie(context: ApiContext, cookie: string, request: FastifyReq
     return null
   }
   if (session.rotated !== null) setSessionCookie(request, reply, session.rotated)
-  return { kind: 'person', name: person.name, identity: person.id, person: person.id, email: person.email, address: request.ip, rights: await rightsOf(context, person.id), session: { id: session.id }, token: null, expiresAt: session.expiresAt }
+  return {
+    kind: 'person',
+    name: person.name,
+    identity: person.id,
+    person: person.id,
+    email: person.email,
+    address: request.ip,
+    rights: await rightsOf(context, person.id),
+    session: { id: session.id },
+    token: null,
+    expiresAt: session.expiresAt,
+  }
 }

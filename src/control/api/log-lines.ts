@@ -22,9 +22,26 @@ const maxCharacters = 32 * 1024 * 1024
 const longestLine = 64 * 1024
 
 /** The application's log from all connected servers, merged by time. */
-export async function* logLines(context: ApiContext, environment: Environment, options: { lines: number; follow: boolean; server: string | null; since: number | null; grep: string | null; signal: AbortSignal }): AsyncGenerator<LogLine> {
-  const servers = (await context.store.applications.servers(environment.id)).filter((server) => options.server === null || server.name === options.server)
-  if (servers.length === 0) throw new DployError('server.unknown', `There is no server ${options.server ?? ''} in ${environment.application}/${environment.name}`)
+export async function* logLines(
+  context: ApiContext,
+  environment: Environment,
+  options: {
+    lines: number
+    follow: boolean
+    server: string | null
+    since: number | null
+    grep: string | null
+    signal: AbortSignal
+  },
+): AsyncGenerator<LogLine> {
+  const servers = (await context.store.applications.servers(environment.id)).filter(
+    (server) => options.server === null || server.name === options.server,
+  )
+  if (servers.length === 0)
+    throw new DployError(
+      'server.unknown',
+      `There is no server ${options.server ?? ''} in ${environment.application}/${environment.name}`,
+    )
   const waiting: (LogLine & { arrived: number })[] = []
   let wake: () => void = () => {}
   let open = servers.length
@@ -34,7 +51,11 @@ export async function* logLines(context: ApiContext, environment: Environment, o
   const silent = new Set(servers.map((server) => server.name))
   const stop = new AbortController()
   const signal = AbortSignal.any([options.signal, stop.signal])
-  const place = { application: environment.application, environment: environment.name, directory: releaseDirectory(environment.config, environment.name) }
+  const place = {
+    application: environment.application,
+    environment: environment.name,
+    directory: releaseDirectory(environment.config, environment.name),
+  }
   for (const server of servers) {
     const push = (at: number | null, text: string) => {
       const line = { server: server.name, at, text: cutText(text, longestLine), arrived: Date.now() }
@@ -49,23 +70,45 @@ export async function* logLines(context: ApiContext, environment: Environment, o
     }
     const link = context.gateway.link(server.id)
     const asked = link
-      ? link.command('logs', { ...place, lines: options.lines, follow: options.follow, since: options.since, grep: options.grep }, { application: place.application, environment: place.environment, epoch: 0, signal, onEvent: (event) => push(event.at, event.text) })
+      ? link.command(
+          'logs',
+          { ...place, lines: options.lines, follow: options.follow, since: options.since, grep: options.grep },
+          {
+            application: place.application,
+            environment: place.environment,
+            epoch: 0,
+            signal,
+            onEvent: (event) => push(event.at, event.text),
+          },
+        )
       : Promise.reject(context.gateway.problem(server))
-    void asked.catch((error: unknown) => !signal.aborted && push(null, `(dploy) ${(error as Error).message}`)).finally(() => {
-      open--
-      silent.delete(server.name)
-      wake()
-    })
+    void asked
+      .catch((error: unknown) => !signal.aborted && push(null, `(dploy) ${(error as Error).message}`))
+      .finally(() => {
+        open--
+        silent.delete(server.name)
+        wake()
+      })
   }
   const gone = () => wake()
   options.signal.addEventListener('abort', gone)
   try {
     while (!options.signal.aborted) {
       const now = Date.now()
-      if (dropped > 0) yield { server: 'dploy', at: now, text: `(dploy) ${dropped} lines were left out: they come faster than they are read` }
+      if (dropped > 0)
+        yield {
+          server: 'dploy',
+          at: now,
+          text: `(dploy) ${dropped} lines were left out: they come faster than they are read`,
+        }
       dropped = 0
       // Before all that was asked for is here, nothing is known about the order.
-      const ready = open === 0 ? waiting.splice(0) : options.follow && (silent.size === 0 || now - begun > beginning) ? takeOld(waiting, now - reorderWindow) : []
+      const ready =
+        open === 0
+          ? waiting.splice(0)
+          : options.follow && (silent.size === 0 || now - begun > beginning)
+            ? takeOld(waiting, now - reorderWindow)
+            : []
       for (const { text } of ready) characters -= text.length
       ready.sort((a, b) => timeOf(a) - timeOf(b))
       for (const { arrived: _, ...line } of ready) yield line

@@ -11,7 +11,9 @@ export function notificationHandlers(context: ApiContext): Pick<Handlers, 'notif
   const { store, notifier } = context
   return {
     async notifications({ params }) {
-      return { targets: await present(context, await store.applications.environment(params.application, params.environment)) }
+      return {
+        targets: await present(context, await store.applications.environment(params.application, params.environment)),
+      }
     },
 
     async testNotification({ params, caller, tell }) {
@@ -36,7 +38,15 @@ async function present({ store }: ApiContext, environment: Environment): Promise
       kind: entry.kind,
       name,
       on: entry.kind === 'commit_status' ? statusMoments : entry.on,
-      state: !target ? 'new' : target.disabledAt !== null ? 'disabled' : target.failingSince !== null ? 'failing' : target.deliveredAt === null ? 'new' : 'working',
+      state: !target
+        ? 'new'
+        : target.disabledAt !== null
+          ? 'disabled'
+          : target.failingSince !== null
+            ? 'failing'
+            : target.deliveredAt === null
+              ? 'new'
+              : 'working',
       deliveredAt: target?.deliveredAt ?? null,
       failingSince: target?.failingSince ?? null,
       reason: target?.reason ?? null,

@@ -27,13 +27,21 @@ export function checkOrigin(request: FastifyRequest, byCookie: boolean): void {
   const { origin } = request.headers
   if (site !== undefined && site !== 'same-origin') throw new DployError('request.cross_site')
   // No page can make a browser lie in Sec-Fetch-Site; without it (plain http) the host says the same, if proxies leave it as it is.
-  if (site === undefined && origin !== undefined && hostOf(origin) !== request.host.toLowerCase()) throw new DployError('request.cross_site', `The request comes from ${origin.slice(0, 200)}, and dploy is at ${request.host.slice(0, 200)}`)
+  if (site === undefined && origin !== undefined && hostOf(origin) !== request.host.toLowerCase())
+    throw new DployError(
+      'request.cross_site',
+      `The request comes from ${origin.slice(0, 200)}, and dploy is at ${request.host.slice(0, 200)}`,
+    )
   if (!byCookie) return
-  if (site === undefined && origin === undefined) throw new DployError('request.cross_site', 'The request does not say from which page it comes', { fix: 'Use an API token for what is no browser: dploy token create' })
+  if (site === undefined && origin === undefined)
+    throw new DployError('request.cross_site', 'The request does not say from which page it comes', {
+      fix: 'Use an API token for what is no browser: dploy token create',
+    })
   // A form of another site can send neither type without asking first (Fetch, CORS-safelisted request-header).
   const type = request.headers['content-type']
   const body = Number(request.headers['content-length'] ?? 0) > 0 || request.headers['transfer-encoding'] !== undefined
-  if (body && !/^application\/(?:json|zstd|octet-stream)(?:;|$)/i.test(type ?? '')) throw new DployError('request.invalid', 'The body must be application/json', { where: 'content-type' })
+  if (body && !/^application\/(?:json|zstd|octet-stream)(?:;|$)/i.test(type ?? ''))
+    throw new DployError('request.invalid', 'The body must be application/json', { where: 'content-type' })
 }
 
 function hostOf(origin: string): string | null {

@@ -32,7 +32,8 @@ export function headLimits(seconds: number): { headersTimeout: number; connectio
 export function limitBodies(server: FastifyInstance, seconds: number, refusals: Refusals): void {
   server.addHook('onRequest', async (request) => {
     const { headers } = request.raw
-    if (headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0) watch(request, seconds * 1000, refusals)
+    if (headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0)
+      watch(request, seconds * 1000, refusals)
   })
 }
 
@@ -46,7 +47,8 @@ function watch(request: FastifyRequest, limit: number, refusals: Refusals): void
   let moved = began
   const late = () => {
     const now = performance.now()
-    if (pace !== 'steady') return now - began > limit + (pace === 'fair' ? ((socket.bytesRead - first) / fairBytes) * 1000 : 0)
+    if (pace !== 'steady')
+      return now - began > limit + (pace === 'fair' ? ((socket.bytesRead - first) / fairBytes) * 1000 : 0)
     // What waits here to be read is not theirs to send.
     if (socket.bytesRead > seen || raw.readableLength > 0) {
       seen = socket.bytesRead
@@ -54,12 +56,15 @@ function watch(request: FastifyRequest, limit: number, refusals: Refusals): void
     }
     return now - moved > 4 * limit
   }
-  const timer = setInterval(() => {
-    if (raw.complete || socket.destroyed) return clearInterval(timer)
-    if (!late()) return
-    clearInterval(timer)
-    refuseConnection(Object.assign(new Error('too slow'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' }), socket, refusals)
-  }, Math.min(1000, limit / 4))
+  const timer = setInterval(
+    () => {
+      if (raw.complete || socket.destroyed) return clearInterval(timer)
+      if (!late()) return
+      clearInterval(timer)
+      refuseConnection(Object.assign(new Error('too slow'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' }), socket, refusals)
+    },
+    Math.min(1000, limit / 4),
+  )
   timer.unref()
   raw.once('end', () => clearInterval(timer))
   socket.once('close', () => clearInterval(timer))

@@ -16,8 +16,16 @@ const types: Record<string, string> = {
 
 /** No inline script or style, nothing from elsewhere, in no frame. */
 const policy = [
-  "default-src 'none'", "script-src 'self'", "style-src 'self'", "font-src 'self'", "img-src 'self' data:", "connect-src 'self'",
-  "manifest-src 'self'", "base-uri 'none'", "form-action 'self'", "frame-ancestors 'none'",
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "font-src 'self'",
+  "img-src 'self' data:",
+  "connect-src 'self'",
+  "manifest-src 'self'",
+  "base-uri 'none'",
+  "form-action 'self'",
+  "frame-ancestors 'none'",
 ].join('; ')
 
 const headers = {
@@ -44,12 +52,17 @@ export function addPageFiles(server: FastifyInstance, pages: PagesDirectory): vo
   server.get<{ Params: { file: string } }>('/assets/:file', async (request, reply) => {
     const { file } = request.params
     const directory = /^[\w.-]+$/.test(file) && extname(file) in types ? await pages() : null
-    if (directory === null || !(await sendFile(request, reply, join(directory, 'assets', file), 'public, max-age=31536000, immutable'))) reply.callNotFound()
+    if (
+      directory === null ||
+      !(await sendFile(request, reply, join(directory, 'assets', file), 'public, max-age=31536000, immutable'))
+    )
+      reply.callNotFound()
     return reply
   })
   server.get('/icon.svg', async (request, reply) => {
     const directory = await pages()
-    if (directory === null || !(await sendFile(request, reply, join(directory, 'icon.svg'), 'public, max-age=3600'))) reply.callNotFound()
+    if (directory === null || !(await sendFile(request, reply, join(directory, 'icon.svg'), 'public, max-age=3600')))
+      reply.callNotFound()
     return reply
   })
 }
@@ -66,12 +79,25 @@ async function sendFile(request: FastifyRequest, reply: FastifyReply, path: stri
   const accepted = request.headers['accept-encoding'] ?? ''
   const encodings = [/\bbr\b/.test(accepted) ? 'br' : null, /\bgzip\b/.test(accepted) ? 'gzip' : null, null]
   for (const encoding of new Set(encodings)) {
-    const data = await readFile(encoding === null ? path : `${path}.${encoding === 'br' ? 'br' : 'gz'}`).catch(() => null)
+    const data = await readFile(encoding === null ? path : `${path}.${encoding === 'br' ? 'br' : 'gz'}`).catch(
+      () => null,
+    )
     if (data === null) continue
     const tag = `"${createHash('sha256').update(data).digest('base64url').slice(0, 22)}"`
-    reply.headers({ ...headers, 'cache-control': caching, 'content-type': types[extname(path)]!, vary: 'accept-encoding', etag: tag, ...(encoding === null ? {} : { 'content-encoding': encoding }) })
+    reply.headers({
+      ...headers,
+      'cache-control': caching,
+      'content-type': types[extname(path)]!,
+      vary: 'accept-encoding',
+      etag: tag,
+      ...(encoding === null ? {} : { 'content-encoding': encoding }),
+    })
     if (request.headers['if-none-match'] === tag) reply.code(304).send()
-    else reply.code(200).serializer((value: unknown) => value as string).send(data)
+    else
+      reply
+        .code(200)
+        .serializer((value: unknown) => value as string)
+        .send(data)
     return true
   }
   return false

@@ -12,7 +12,13 @@ const invitationTime = 3 * 24 * 3_600_000
 export function peopleHandlers(context: ApiContext): Pick<Handlers, Names> {
   const { store } = context
   const rowsOf = (grants: readonly Grant[]): Promise<GrantRow[]> =>
-    Promise.all(grants.map(async ({ role, place }) => ({ role, environment: place === null ? null : (await store.applications.environment(place.application, place.environment)).id })))
+    Promise.all(
+      grants.map(async ({ role, place }) => ({
+        role,
+        environment:
+          place === null ? null : (await store.applications.environment(place.application, place.environment)).id,
+      })),
+    )
   const invite = async (person: string, { caller, request }: Call<'addPerson'> | Call<'invitePerson'>) => {
     const expiresAt = Date.now() + invitationTime
     const token = await store.links.create('invitation', person, expiresAt)
@@ -26,7 +32,10 @@ export function peopleHandlers(context: ApiContext): Pick<Handlers, Names> {
 
     async addPerson(call) {
       const { body, tell } = call
-      const id = await store.people.add({ email: body.email, name: body.name, grants: await rowsOf(body.grants) }, Date.now())
+      const id = await store.people.add(
+        { email: body.email, name: body.name, grants: await rowsOf(body.grants) },
+        Date.now(),
+      )
       const person = await present(id)
       tell({ subject: person.email, after: { name: person.name, grants: person.grants } })
       return { person, ...(await invite(id, call)) }
@@ -51,7 +60,11 @@ export function peopleHandlers(context: ApiContext): Pick<Handlers, Names> {
 
     async removePerson({ params, tell }) {
       const person = await store.people.get(params.person)
-      tell({ subject: person.email, before: { name: person.name, grants: (await present(person.id)).grants }, after: null })
+      tell({
+        subject: person.email,
+        before: { name: person.name, grants: (await present(person.id)).grants },
+        after: null,
+      })
       await store.people.remove(person.id)
       return {}
     },

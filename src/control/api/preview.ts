@@ -17,38 +17,64 @@ const askTimeout = 5_000
 const usualOf = 5
 
 /** What a deployment of this revision would do, from what is seen now. Changes nothing. */
-export async function preview(context: ApiContext, environment: Environment, wantedRevision: string | null | Awaited<ReturnType<typeof promotedFrom>>, signal: AbortSignal): Promise<z.output<typeof routes.plan.response>> {
+export async function preview(
+  context: ApiContext,
+  environment: Environment,
+  wantedRevision: string | null | Awaited<ReturnType<typeof promotedFrom>>,
+  signal: AbortSignal,
+): Promise<z.output<typeof routes.plan.response>> {
   const { store, artifacts } = context
   const { config } = environment
   const wanted = config.environments[environment.name]
   if (!wanted) throw new DployError('environment.unknown', `dploy.yml names no environment ${environment.name}`)
   const servers = await store.applications.servers(environment.id)
   const promoted = typeof wantedRevision === 'object' ? wantedRevision : null
-  const revision = promoted?.promoted.revision ?? (await artifacts.resolve(config, environment.base, wantedRevision as string | null, wanted.branch ?? null, signal))
+  const revision =
+    promoted?.promoted.revision ??
+    (await artifacts.resolve(config, environment.base, wantedRevision as string | null, wanted.branch ?? null, signal))
   const from = environment.wantedRelease === null ? null : await store.releases.get(environment.wantedRelease)
   const problems: ErrorReport[] = []
   const limit = AbortSignal.any([signal, AbortSignal.timeout(askTimeout)])
-  const place = { application: environment.application, environment: environment.name, directory: releaseDirectory(config, environment.name) }
+  const place = {
+    application: environment.application,
+    environment: environment.name,
+    directory: releaseDirectory(config, environment.name),
+  }
   const observed = new Map<string, Observation | DployError>()
   await Promise.all(
     servers.map(async (server) => {
       try {
         const link = context.gateway.link(server.id)
         if (!link) throw context.gateway.problem(server)
-        observed.set(server.name, await link.command('observe', place, { application: place.application, environment: place.environment, epoch: 0, signal: limit }))
+        observed.set(
+          server.name,
+          await link.command('observe', place, {
+            application: place.application,
+            environment: place.environment,
+            epoch: 0,
+            signal: limit,
+          }),
+        )
       } catch (error) {
         problems.push(reportOf(error, server.name))
       }
     }),
   )
   try {
-    await store.secrets.current(environment.id, [...config.secrets, ...wanted.secrets], `${environment.application}/${environment.name}`)
+    await store.secrets.current(
+      environment.id,
+      [...config.secrets, ...wanted.secrets],
+      `${environment.application}/${environment.name}`,
+    )
   } catch (error) {
     problems.push(reportOf(error))
   }
   await using balancer = context.openBalancer(wanted.balancer)
   try {
-    await balancer.check(servers.map((server) => server.name), limit)
+    await balancer.check(
+      servers.map((server) => server.name),
+      limit,
+    )
   } catch (error) {
     problems.push(reportOf(error))
   }
@@ -64,7 +90,12 @@ export async function preview(context: ApiContext, environment: Environment, wan
     live: environment.liveGroup,
     releaseCommand: config.release_command?.command ?? null,
     drains: balancer.capabilities.drains,
-    load: await loadNow(balancer, wanted.strategy, servers.map(({ name }) => name), limit).catch(() => null),
+    load: await loadNow(
+      balancer,
+      wanted.strategy,
+      servers.map(({ name }) => name),
+      limit,
+    ).catch(() => null),
     splits: balancer.split !== undefined,
     hasService: config.service !== undefined,
     handover: handoverOf(config.service ?? null),
@@ -72,14 +103,26 @@ export async function preview(context: ApiContext, environment: Environment, wan
   const value = plan(desired, new Map(servers.map((server) => [server.name, forPlan(observed.get(server.name))])))
   const few = obstacle(desired, value)
   if (few) problems.push(few.toJSON())
-  value.warnings.push(...(balancer.advice?.({ batches: value.batches.length, drain: wanted.timeouts.drain, register: wanted.timeouts.register }) ?? []))
+  value.warnings.push(
+    ...(balancer.advice?.({
+      batches: value.batches.length,
+      drain: wanted.timeouts.drain,
+      register: wanted.timeouts.register,
+    }) ?? []),
+  )
   const fromCommit = from?.spec.revision.commit ?? null
-  const between = (a: string | null, b: string | null) => (a !== null && b !== null && a !== b ? artifacts.between(config, environment.base, a, b) : [])
-  const [commitsAhead, commitsLost] = await Promise.all([between(fromCommit, revision.commit), between(revision.commit, fromCommit)])
-  const artifact = promoted?.artifact ?? (await artifacts.known(config, environment.base, revision, signal).catch((error: unknown) => {
-    problems.push(reportOf(error))
-    return null
-  }))
+  const between = (a: string | null, b: string | null) =>
+    a !== null && b !== null && a !== b ? artifacts.between(config, environment.base, a, b) : []
+  const [commitsAhead, commitsLost] = await Promise.all([
+    between(fromCommit, revision.commit),
+    between(revision.commit, fromCommit),
+  ])
+  const artifact =
+    promoted?.artifact ??
+    (await artifacts.known(config, environment.base, revision, signal).catch((error: unknown) => {
+      problems.push(reportOf(error))
+      return null
+    }))
   return {
     plan: value,
     revision,

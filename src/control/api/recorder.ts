@@ -41,12 +41,31 @@ export class Recording {
     this.#onlyChanges = onlyChanges
   }
 
-  static async begin(context: ApiContext, action: string, route: Route, caller: Caller, call: { params: unknown; body: unknown; query: unknown }): Promise<Recording> {
+  static async begin(
+    context: ApiContext,
+    action: string,
+    route: Route,
+    caller: Caller,
+    call: { params: unknown; body: unknown; query: unknown },
+  ): Promise<Recording> {
     const entry: NewAuditEntry = {
-      who: (caller.kind === 'local' ? saidName(call) : null) ?? fullName(caller), kind: caller.kind, address: caller.address, action, ...(await aboutOf(context, call.params)), outcome: 'begun', problem: null, before: null, after: kept(isPlain(call.body) ? call.body : isPlain(call.query) ? call.query : null),
+      who: (caller.kind === 'local' ? saidName(call) : null) ?? fullName(caller),
+      kind: caller.kind,
+      address: caller.address,
+      action,
+      ...(await aboutOf(context, call.params)),
+      outcome: 'begun',
+      problem: null,
+      before: null,
+      after: kept(isPlain(call.body) ? call.body : isPlain(call.query) ? call.query : null),
     }
     const later = caller.kind === 'anyone' || route.audited === 'changes'
-    return new Recording(context, entry, later ? null : await context.store.audit.add(entry, Date.now()), route.audited === 'changes')
+    return new Recording(
+      context,
+      entry,
+      later ? null : await context.store.audit.add(entry, Date.now()),
+      route.audited === 'changes',
+    )
   }
 
   /** From a handler: what was, and what is now. */
@@ -82,7 +101,12 @@ export class Recording {
 
   async failed(error: unknown): Promise<void> {
     const report = reportOf(error)
-    await this.#finish(error instanceof DployError && /^(?:forbidden|unauthorized|sign_in\.|link\.|approval\.)/.test(report.code) ? 'refused' : 'failed', report.code)
+    await this.#finish(
+      error instanceof DployError && /^(?:forbidden|unauthorized|sign_in\.|link\.|approval\.)/.test(report.code)
+        ? 'refused'
+        : 'failed',
+      report.code,
+    )
   }
 
   async #finish(outcome: 'done' | 'refused' | 'failed', problem: string | null): Promise<void> {
@@ -92,7 +116,12 @@ export class Recording {
     const entry = { ...this.#entry, ...this.#change, outcome, problem }
     if (this.#seq !== null) await audit.finish(this.#seq, entry)
     // Of what strangers try, only guesses are kept, which are slowed down: nobody fills the disk with the rest.
-    else if (outcome === 'done' ? !this.#onlyChanges || (entry.after ?? null) !== null : this.#entry.kind !== 'anyone' || problem === 'sign_in.failed') await audit.add(entry, Date.now())
+    else if (
+      outcome === 'done'
+        ? !this.#onlyChanges || (entry.after ?? null) !== null
+        : this.#entry.kind !== 'anyone' || problem === 'sign_in.failed'
+    )
+      await audit.add(entry, Date.now())
   }
 }
 
@@ -102,8 +131,24 @@ export function recorded<T>(recording: Recording | null, events: AsyncIterable<T
 }
 
 /** Notes that somebody known was not let in, where something would have changed. */
-export async function recordRefusal(context: ApiContext, action: string, caller: Caller, params: unknown, code: string): Promise<void> {
-  const entry: NewAuditEntry = { who: fullName(caller), kind: caller.kind, address: caller.address, action, ...(await aboutOf(context, params)), outcome: 'refused', problem: code, before: null, after: null }
+export async function recordRefusal(
+  context: ApiContext,
+  action: string,
+  caller: Caller,
+  params: unknown,
+  code: string,
+): Promise<void> {
+  const entry: NewAuditEntry = {
+    who: fullName(caller),
+    kind: caller.kind,
+    address: caller.address,
+    action,
+    ...(await aboutOf(context, params)),
+    outcome: 'refused',
+    problem: code,
+    before: null,
+    after: null,
+  }
   await context.store.audit.add(entry, Date.now())
 }
 
@@ -119,27 +164,48 @@ function saidName(call: { body: unknown; query: unknown }): string | null {
 
 /** With the address, of which there is one of each. */
 function fullName(caller: Caller): string {
-  return caller.email === null ? caller.name : caller.kind === 'token' ? `${caller.name}, ${caller.email}` : `${caller.name} <${caller.email}>`
+  return caller.email === null
+    ? caller.name
+    : caller.kind === 'token'
+      ? `${caller.name}, ${caller.email}`
+      : `${caller.name} <${caller.email}>`
 }
 
 /** What a call is about, by its path: the environment, also that of a deployment or run, and what else the path names. */
-async function aboutOf(context: ApiContext, params: unknown): Promise<Pick<NewAuditEntry, 'environmentId' | 'application' | 'environment' | 'subject'>> {
+async function aboutOf(
+  context: ApiContext,
+  params: unknown,
+): Promise<Pick<NewAuditEntry, 'environmentId' | 'application' | 'environment' | 'subject'>> {
   const { store } = context
   const { application, environment, ...named } = (params ?? {}) as Record<string, string | number | undefined>
-  const shown = (value: string | number | undefined) => (value === undefined || value === '' ? null : String(value).slice(0, 200))
+  const shown = (value: string | number | undefined) =>
+    value === undefined || value === '' ? null : String(value).slice(0, 200)
   const subject = shown(Object.values(named).join(' '))
   if (application !== undefined && environment !== undefined) {
-    return { environmentId: await store.applications.environmentId(String(application), String(environment)), application: shown(application), environment: shown(environment), subject }
+    return {
+      environmentId: await store.applications.environmentId(String(application), String(environment)),
+      application: shown(application),
+      environment: shown(environment),
+      subject,
+    }
   }
   const number = Number(named.number)
-  const environmentId = Number.isSafeInteger(number) ? await store.deployments.environmentOf(number) : named.run === undefined ? null : await store.runs.environmentOf(String(named.run))
+  const environmentId = Number.isSafeInteger(number)
+    ? await store.deployments.environmentOf(number)
+    : named.run === undefined
+      ? null
+      : await store.runs.environmentOf(String(named.run))
   const place = environmentId === null ? null : await store.applications.environmentById(environmentId)
   return { environmentId, application: place?.application ?? null, environment: place?.name ?? null, subject }
 }
 
 /** Not a stream of bytes. */
 function isPlain(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && [Object.prototype, null].includes(Object.getPrototypeOf(value) as object | null)
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    [Object.prototype, null].includes(Object.getPrototypeOf(value) as object | null)
+  )
 }
 
 /** A request's values without those that are never kept; what is long is cut. */
@@ -147,6 +213,8 @@ function kept(value: unknown): unknown {
   if (typeof value === 'string') return value.length > 1_000 ? `${value.slice(0, 1_000)}…` : value
   if (Array.isArray(value)) return value.slice(0, 100).map(kept)
   if (value === null || typeof value !== 'object') return value
-  const entries = Object.entries(value).filter(([key, one]) => !unkept.has(key) && !secret.test(key) && one !== undefined)
+  const entries = Object.entries(value).filter(
+    ([key, one]) => !unkept.has(key) && !secret.test(key) && one !== undefined,
+  )
   return entries.length === 0 ? null : Object.fromEntries(entries.map(([key, one]) => [key, kept(one)]))
 }

@@ -12,8 +12,20 @@ let page: string | null = null
 export function addReference(server: FastifyInstance): void {
   const send = (type: string, made: () => string) => (_request: FastifyRequest, reply: FastifyReply) => {
     setPageHeaders(reply)
-    return reply.header('content-type', type).header('cache-control', 'no-cache').serializer((value: unknown) => value as string).send(made())
+    return reply
+      .header('content-type', type)
+      .header('cache-control', 'no-cache')
+      .serializer((value: unknown) => value as string)
+      .send(made())
   }
-  server.get('/api', { onSend: tagged }, send('text/html; charset=utf-8', () => (page ??= referencePage(openApiDocument(version())))))
-  server.get('/api/reference.css', { onSend: tagged }, send('text/css; charset=utf-8', () => referenceStyle))
+  server.get(
+    '/api',
+    { onSend: tagged },
+    send('text/html; charset=utf-8', () => (page ??= referencePage(openApiDocument(version())))),
+  )
+  server.get(
+    '/api/reference.css',
+    { onSend: tagged },
+    send('text/css; charset=utf-8', () => referenceStyle),
+  )
 }

@@ -11,7 +11,12 @@ import { serverStatus } from './status.ts'
 const askTimeout = 5_000
 
 /** The same for somebody who may see some environments; null: they may not see this server. Who may see all sees those in none too. */
-export async function visibleView(context: ApiContext, server: Server, rights: Rights, signal: AbortSignal): Promise<ServerView | null> {
+export async function visibleView(
+  context: ApiContext,
+  server: Server,
+  rights: Rights,
+  signal: AbortSignal,
+): Promise<ServerView | null> {
   if (rights.may('read', null)) return serverView(context, server, signal)
   const memberships = await context.store.servers.memberships(server.id)
   if (!memberships.some(({ environment }) => rights.may('read', environment))) return null
@@ -19,7 +24,12 @@ export async function visibleView(context: ApiContext, server: Server, rights: R
 }
 
 /** What is known of a server, and what it runs in each of its environments: asked now where it is connected. */
-export async function serverView(context: ApiContext, server: Server, signal: AbortSignal, visible: (environment: string) => boolean = () => true): Promise<ServerView> {
+export async function serverView(
+  context: ApiContext,
+  server: Server,
+  signal: AbortSignal,
+  visible: (environment: string) => boolean = () => true,
+): Promise<ServerView> {
   const { store, gateway } = context
   const link = gateway.link(server.id)
   const limit = AbortSignal.any([signal, AbortSignal.timeout(askTimeout)])
@@ -32,10 +42,23 @@ export async function serverView(context: ApiContext, server: Server, signal: Ab
     joined: server.publicKey !== null,
     locked: server.lockedAt,
     keptOut: server.keptOut,
-    agent: facts ? { version: facts.version, platform: facts.platform, program: link?.bundle?.digest ?? null, clockSkewMs: Math.round(facts.clockSkew), roundTripMs: Math.round(facts.roundTrip) } : null,
+    agent: facts
+      ? {
+          version: facts.version,
+          platform: facts.platform,
+          program: link?.bundle?.digest ?? null,
+          clockSkewMs: Math.round(facts.clockSkew),
+          roundTripMs: Math.round(facts.roundTrip),
+        }
+      : null,
     upgradeProblem: context.upgradeProblem(server.id),
     now: context.vitals.latest(server.id, Date.now()),
-    releases: await Promise.all(memberships.map(async ({ environment, ...rest }) => ({ ...rest, ...(await released(context, await store.applications.environmentById(environment), server, limit)) }))),
+    releases: await Promise.all(
+      memberships.map(async ({ environment, ...rest }) => ({
+        ...rest,
+        ...(await released(context, await store.applications.environmentById(environment), server, limit)),
+      })),
+    ),
   }
 }
 
@@ -43,12 +66,34 @@ async function released(context: ApiContext, environment: Environment, server: S
   const wanted = environment.wantedRelease === null ? null : await context.store.releases.get(environment.wantedRelease)
   const place = { application: environment.application, environment: environment.name }
   const member = (await context.store.applications.servers(environment.id)).find(({ id }) => id === server.id)
-  const status = await serverStatus(context, environment, member ?? { id: server.id, name: server.name, address: null, port: null, tags: {} }, wanted?.number ?? null, signal)
-  return { ...place, observedAt: status.observedAt, release: status.release, since: status.service?.since ?? null, healthy: await healthy(context, environment, server, status, signal), drifted: status.drifted, problem: status.problem }
+  const status = await serverStatus(
+    context,
+    environment,
+    member ?? { id: server.id, name: server.name, address: null, port: null, tags: {} },
+    wanted?.number ?? null,
+    signal,
+  )
+  return {
+    ...place,
+    observedAt: status.observedAt,
+    release: status.release,
+    since: status.service?.since ?? null,
+    healthy: await healthy(context, environment, server, status, signal),
+    drifted: status.drifted,
+    problem: status.problem,
+  }
 }
 
-async function healthy(context: ApiContext, environment: Environment, server: Server, { release: number, service }: { release: number | null; service: ServiceState | null }, signal: AbortSignal): Promise<boolean | null> {
-  const release = number === null ? null : await context.store.releases.byNumber(environment.id, number).catch(() => null)
-  const { port = null } = (await context.store.applications.servers(environment.id)).find(({ id }) => id === server.id) ?? {}
+async function healthy(
+  context: ApiContext,
+  environment: Environment,
+  server: Server,
+  { release: number, service }: { release: number | null; service: ServiceState | null },
+  signal: AbortSignal,
+): Promise<boolean | null> {
+  const release =
+    number === null ? null : await context.store.releases.byNumber(environment.id, number).catch(() => null)
+  const { port = null } =
+    (await context.store.applications.servers(environment.id)).find(({ id }) => id === server.id) ?? {}
   return (await checkHealth(context, environment, server, service, release && { release, port }, signal)).healthy
 }

@@ -1,6 +1,11 @@
 import { chmod, rm } from 'node:fs/promises'
 import { hostname } from 'node:os'
-import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type FastifyServerOptions } from 'fastify'
+import fastify, {
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  type FastifyServerOptions,
+} from 'fastify'
 import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod'
 import type * as z from 'zod'
 import { WebSocketServer } from 'ws'
@@ -48,11 +53,16 @@ type Answer<N extends RouteName> = z.output<Routes[N]['response']>
 export type Handlers = {
   [N in RouteName]: Routes[N] extends { stream: 'events' }
     ? (call: Call<N>) => AsyncIterable<{ id?: number; data: Answer<N> }>
-    : Routes[N] extends { stream: 'text' } ? (call: Call<N>) => AsyncIterable<string> : (call: Call<N>) => Promise<Answer<N>>
+    : Routes[N] extends { stream: 'text' }
+      ? (call: Call<N>) => AsyncIterable<string>
+      : (call: Call<N>) => Promise<Answer<N>>
 }
 
 /** By Zod. Named here, so that Fastify does not load its own, which take longer than all routes. */
-const compilersFactory = { buildValidator: () => validatorCompiler, buildSerializer: () => serializerCompiler } as unknown as NonNullable<FastifyServerOptions['schemaController']>['compilersFactory']
+const compilersFactory = {
+  buildValidator: () => validatorCompiler,
+  buildSerializer: () => serializerCompiler,
+} as unknown as NonNullable<FastifyServerOptions['schemaController']>['compilersFactory']
 
 /** What GitHub sends at most (docs.github.com, webhook payload cap). Bytes. */
 const signedBodyLimit = 25 * 1024 * 1024
@@ -65,7 +75,11 @@ export interface ListenOptions {
 }
 
 /** The API over HTTP, and the WebSocket at which agents arrive. Answers the URL of the TCP address, if there is one. */
-export async function serveApi(context: ApiContext, handlers: Handlers, listen: ListenOptions): Promise<AsyncDisposable & { url: string | null; port: number | null }> {
+export async function serveApi(
+  context: ApiContext,
+  handlers: Handlers,
+  listen: ListenOptions,
+): Promise<AsyncDisposable & { url: string | null; port: number | null }> {
   const servers: FastifyInstance[] = []
   let port: number | null = null
   let url: string | null = null
@@ -83,7 +97,11 @@ export async function serveApi(context: ApiContext, handlers: Handlers, listen: 
     try {
       await server.listen(listen.tcp)
     } catch (error) {
-      throw new DployError('request.invalid', `Cannot listen on ${listen.tcp.host}:${listen.tcp.port}: ${(error as Error).message}`, { fix: 'Choose another with --listen HOST:PORT', cause: error })
+      throw new DployError(
+        'request.invalid',
+        `Cannot listen on ${listen.tcp.host}:${listen.tcp.port}: ${(error as Error).message}`,
+        { fix: 'Choose another with --listen HOST:PORT', cause: error },
+      )
     }
     port = (server.server.address() as { port: number }).port
     url = `http://${listen.tcp.host.includes(':') ? `[${listen.tcp.host}]` : listen.tcp.host}:${port}`
@@ -107,7 +125,18 @@ function openable(url: string): string {
 
 function makeServer(context: ApiContext, handlers: Handlers, identify: Identify): FastifyInstance {
   // A proxy on this machine says for whom it asks; nobody else is believed that.
-  const server = fastify({ logger: false, trustProxy: 'loopback', forceCloseConnections: true, bodyLimit: 64 * 1024 * 1024, return503OnClosing: false, frameworkErrors: refuseAddress, clientErrorHandler: (error, socket) => refuseConnection(error, socket, context.refusals), http: headLimits(context.requestSeconds), routerOptions: { maxParamLength: 500 }, schemaController: { compilersFactory } })
+  const server = fastify({
+    logger: false,
+    trustProxy: 'loopback',
+    forceCloseConnections: true,
+    bodyLimit: 64 * 1024 * 1024,
+    return503OnClosing: false,
+    frameworkErrors: refuseAddress,
+    clientErrorHandler: (error, socket) => refuseConnection(error, socket, context.refusals),
+    http: headLimits(context.requestSeconds),
+    routerOptions: { maxParamLength: 500 },
+    schemaController: { compilersFactory },
+  })
   server.addHook('onRequest', async (_request, reply) => setSafeHeaders(reply))
   limitBodies(server, context.requestSeconds, context.refusals)
   context.measured.watch(server)
@@ -123,17 +152,28 @@ function makeServer(context: ApiContext, handlers: Handlers, identify: Identify)
   if (context.pages) addPageFiles(server, context.pages)
   addReference(server)
   const all = Object.entries(routes) as [RouteName, Route][]
-  for (const [name, route] of all) if (route.stream !== 'bytes') addRoute(server, name, route, handlers, identify, context)
+  for (const [name, route] of all)
+    if (route.stream !== 'bytes') addRoute(server, name, route, handlers, identify, context)
   void server.register(async (scope) => {
     // What is signed is signed as bytes: nothing may read them before.
     scope.removeAllContentTypeParsers()
-    scope.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: signedBodyLimit }, (_request, body, done) => done(null, body))
-    for (const [name, route] of all) if (route.stream === 'bytes') addRoute(scope, name, route, handlers, identify, context)
+    scope.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: signedBodyLimit }, (_request, body, done) =>
+      done(null, body),
+    )
+    for (const [name, route] of all)
+      if (route.stream === 'bytes') addRoute(scope, name, route, handlers, identify, context)
   })
   return server
 }
 
-function addRoute(server: FastifyInstance, name: RouteName, route: Route, handlers: Handlers, identify: Identify, context: ApiContext): void {
+function addRoute(
+  server: FastifyInstance,
+  name: RouteName,
+  route: Route,
+  handlers: Handlers,
+  identify: Identify,
+  context: ApiContext,
+): void {
   server.route({
     method: route.method,
     url: route.path,
@@ -151,7 +191,8 @@ function addRoute(server: FastifyInstance, name: RouteName, route: Route, handle
       try {
         await admit(context, route, caller, request)
       } catch (error) {
-        if (isAudited(route) && route.audited !== 'changes' && caller.kind !== 'anyone') await recordRefusal(context, name, caller, request.params, reportOf(error).code)
+        if (isAudited(route) && route.audited !== 'changes' && caller.kind !== 'anyone')
+          await recordRefusal(context, name, caller, request.params, reportOf(error).code)
         throw error
       }
     },
@@ -189,7 +230,9 @@ function addRoute(server: FastifyInstance, name: RouteName, route: Route, handle
           const record = await recording()
           yield* recorded(record, handle(callWith(record, null)) as AsyncIterable<{ id?: number; data: unknown }>)
         }
-        return streamEvents(reply, keyed ? onceStreamed(context, keyed, events) : events(), (error) => told(context, error, request))
+        return streamEvents(reply, keyed ? onceStreamed(context, keyed, events) : events(), (error) =>
+          told(context, error, request),
+        )
       }
       const work = async (answer: string | null) => {
         const record = await recording()
@@ -206,13 +249,19 @@ type Identify = (request: FastifyRequest, reply: FastifyReply) => Promise<Caller
 const callers = new WeakMap<FastifyRequest, Caller>()
 
 function acceptAgents(context: ApiContext, server: FastifyInstance): void {
-  const sockets = new WebSocketServer({ noServer: true, maxPayload: 8 + maxHeadBytes + maxBodyBytes, perMessageDeflate: false })
+  const sockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: 8 + maxHeadBytes + maxBodyBytes,
+    perMessageDeflate: false,
+  })
   server.server.on('upgrade', (request, socket, head) => {
     if (request.url !== '/agents/connect' || request.headers.origin !== undefined) {
       socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n')
       return
     }
-    sockets.handleUpgrade(request, socket, head, (webSocket) => context.gateway.accept(webSocket, `${request.socket.remoteAddress}:${request.socket.remotePort}`, socket))
+    sockets.handleUpgrade(request, socket, head, (webSocket) =>
+      context.gateway.accept(webSocket, `${request.socket.remoteAddress}:${request.socket.remotePort}`, socket),
+    )
   })
   server.addHook('preClose', async () => {
     for (const client of sockets.clients) client.terminate()

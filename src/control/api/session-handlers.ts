@@ -9,7 +9,8 @@ import { setSessionCookie } from './cookie.ts'
 import { rightsOf } from './identify.ts'
 import type { Handlers } from './server.ts'
 
-type Names = 'session' | 'signIn' | 'signOut' | 'sessions' | 'signOutEverywhere' | 'changePassword' | 'setUp' | 'acceptInvitation'
+type Names =
+  'session' | 'signIn' | 'signOut' | 'sessions' | 'signOutEverywhere' | 'changePassword' | 'setUp' | 'acceptInvitation'
 
 /** What the routes of signing in and out do. */
 export function sessionHandlers(context: ApiContext): Pick<Handlers, Names> {
@@ -51,10 +52,12 @@ export function sessionHandlers(context: ApiContext): Pick<Handlers, Names> {
 
     async changePassword({ body, caller, request, reply }) {
       // A token that leaked must not be worth a password.
-      if (caller.kind !== 'person') throw new DployError('forbidden', 'Only who is signed in with a password changes it')
+      if (caller.kind !== 'person')
+        throw new DployError('forbidden', 'Only who is signed in with a password changes it')
       const person = await store.people.get(personOf(caller))
       const guess = beginGuess(context, person.email, request, reply, true)
-      if (!(await isPassword(body.old, person.password))) throw new DployError('sign_in.failed', 'The old password is wrong')
+      if (!(await isPassword(body.old, person.password)))
+        throw new DployError('sign_in.failed', 'The old password is wrong')
       guess.succeeded()
       await store.people.setPassword(person.id, await hashPassword(body.password))
       await store.sessions.endAll(person.id)
@@ -111,14 +114,34 @@ async function sessionOf(context: ApiContext, caller: Caller): Promise<Session> 
   }
 }
 
-async function signIn(context: ApiContext, person: PersonRow, request: FastifyRequest, reply: FastifyReply): Promise<Session> {
+async function signIn(
+  context: ApiContext,
+  person: PersonRow,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<Session> {
   const session = await beginSession(context, person.id, request, reply)
-  return sessionOf(context, { kind: 'person', name: person.name, identity: person.id, person: person.id, email: person.email, address: addressOf(request), rights: await rightsOf(context, person.id), session, token: null, expiresAt: session.expiresAt })
+  return sessionOf(context, {
+    kind: 'person',
+    name: person.name,
+    identity: person.id,
+    person: person.id,
+    email: person.email,
+    address: addressOf(request),
+    rights: await rightsOf(context, person.id),
+    session,
+    token: null,
+    expiresAt: session.expiresAt,
+  })
 }
 
 async function beginSession(context: ApiContext, person: string, request: FastifyRequest, reply: FastifyReply) {
   const now = Date.now()
-  const session = await context.store.sessions.begin(person, { address: addressOf(request), browser: request.headers['user-agent'] ?? '' }, now)
+  const session = await context.store.sessions.begin(
+    person,
+    { address: addressOf(request), browser: request.headers['user-agent'] ?? '' },
+    now,
+  )
   await context.store.people.seen(person, now)
   setSessionCookie(request, reply, session.value)
   return session
@@ -128,7 +151,13 @@ async function beginSession(context: ApiContext, person: string, request: Fastif
  * `known`: this address is counted by itself at this account. So nobody can keep a person out of where they were signed in
  * before, by guessing at their account from elsewhere.
  */
-function beginGuess(context: ApiContext, account: string, request: FastifyRequest, reply: FastifyReply, known: boolean) {
+function beginGuess(
+  context: ApiContext,
+  account: string,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  known: boolean,
+) {
   const [address, now] = [addressOf(request), Date.now()]
   const key = `${account.toLowerCase()}${known ? ` from ${address}` : ''}`
   const wait = context.guesses.wait(key, address, now)
@@ -142,6 +171,9 @@ function addressOf(request: FastifyRequest): string {
 }
 
 function personOf(caller: Caller): string {
-  if (caller.person === null) throw new DployError('forbidden', `${caller.name} is no person, and has no sessions`, { fix: 'Sign in with address and password' })
+  if (caller.person === null)
+    throw new DployError('forbidden', `${caller.name} is no person, and has no sessions`, {
+      fix: 'Sign in with address and password',
+    })
   return caller.person
 }

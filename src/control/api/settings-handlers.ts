@@ -18,8 +18,14 @@ export function settingsHandlers({ store }: ApiContext): Pick<Handlers, 'setting
         file: sent && { name: sent.file, by: sent.by, lines: configLines(sent.text) },
         settings: settingsInForce(config, name, sent?.text ?? null),
         variables: [
-          ...Object.entries(config.variables).filter(([variable]) => !Object.hasOwn(own?.variables ?? {}, variable)).map(([variable, value]) => ({ name: variable, value, from: 'application' as const })),
-          ...Object.entries(own?.variables ?? {}).map(([variable, value]) => ({ name: variable, value, from: 'environment' as const })),
+          ...Object.entries(config.variables)
+            .filter(([variable]) => !Object.hasOwn(own?.variables ?? {}, variable))
+            .map(([variable, value]) => ({ name: variable, value, from: 'application' as const })),
+          ...Object.entries(own?.variables ?? {}).map(([variable, value]) => ({
+            name: variable,
+            value,
+            from: 'environment' as const,
+          })),
         ].sort((a, b) => a.name.localeCompare(b.name)),
         secrets: wantedSecrets(environment).map((secret) => ({ name: secret, set: known.has(secret) })),
         balancer: own?.balancer.kind ?? 'none',
@@ -30,6 +36,14 @@ export function settingsHandlers({ store }: ApiContext): Pick<Handlers, 'setting
 
 /** Those that releases get, and those with which people are told. */
 function wantedSecrets({ config, name }: Environment): string[] {
-  const told = ((config.notify as NotifyEntry[] | undefined) ?? []).filter((entry) => entry.environments === undefined || entry.environments.includes(name))
-  return [...new Set([...config.secrets, ...(config.environments[name]?.secrets ?? []), ...told.flatMap((entry) => entry.secret ?? [])])].sort()
+  const told = ((config.notify as NotifyEntry[] | undefined) ?? []).filter(
+    (entry) => entry.environments === undefined || entry.environments.includes(name),
+  )
+  return [
+    ...new Set([
+      ...config.secrets,
+      ...(config.environments[name]?.secrets ?? []),
+      ...told.flatMap((entry) => entry.secret ?? []),
+    ]),
+  ].sort()
 }

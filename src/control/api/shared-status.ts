@@ -30,7 +30,13 @@ export class SharedStatus {
     if (within === 0) return statusOf(this.#context, environment, signal)
     const { changes } = this.#context.store
     const known = this.#answers.get(environment.id)
-    if (known && Date.now() - known.asked <= within && known.cursor >= changes.newestIn(environment.id, kinds) && known.cursor >= changes.newestIn('', kinds)) return known.status
+    if (
+      known &&
+      Date.now() - known.asked <= within &&
+      known.cursor >= changes.newestIn(environment.id, kinds) &&
+      known.cursor >= changes.newestIn('', kinds)
+    )
+      return known.status
     // Whoever asked first may go away while others wait for the same answer.
     const status = statusOf(this.#context, environment, new AbortController().signal)
     const answer = { asked: Date.now(), cursor: changes.cursor, status }

@@ -14,7 +14,11 @@ export function signAs(caller: Caller, body: unknown, query: unknown): void {
     const fields = part as Record<string, unknown>
     for (const key of ['requestedBy', 'setBy']) {
       const said = fields[key]
-      if (typeof said === 'string') fields[key] = caller.kind === 'token' && caller.person === null ? `${said.replaceAll(controls, '')} (${caller.name})` : caller.name
+      if (typeof said === 'string')
+        fields[key] =
+          caller.kind === 'token' && caller.person === null
+            ? `${said.replaceAll(controls, '')} (${caller.name})`
+            : caller.name
     }
   }
 }

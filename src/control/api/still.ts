@@ -9,7 +9,13 @@ import { rightsNow } from './identify.ts'
 const lookEvery = 3_000
 
 /** Ends what goes on for long once its caller may not have it any more: signed out, removed, or given another role. */
-export function endWithAccess(context: ApiContext, route: Route, caller: Caller, request: FastifyRequest, gone: AbortController): void {
+export function endWithAccess(
+  context: ApiContext,
+  route: Route,
+  caller: Caller,
+  request: FastifyRequest,
+  gone: AbortController,
+): void {
   if (caller.kind !== 'person' && caller.kind !== 'token') return
   const timer = setInterval(() => void look(), lookEvery)
   gone.signal.addEventListener('abort', () => clearInterval(timer), { once: true })

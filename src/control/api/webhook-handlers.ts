@@ -10,7 +10,12 @@ import { originOf } from './origin-of.ts'
 import type { Handlers } from './server.ts'
 
 /** What the routes of webhooks do. */
-export function webhookHandlers(context: ApiContext): Pick<Handlers, 'webhooks' | 'addWebhook' | 'removeWebhook' | 'deliveries' | 'redeliver' | 'testWebhook' | 'receiveDelivery'> {
+export function webhookHandlers(
+  context: ApiContext,
+): Pick<
+  Handlers,
+  'webhooks' | 'addWebhook' | 'removeWebhook' | 'deliveries' | 'redeliver' | 'testWebhook' | 'receiveDelivery'
+> {
   const { store, receiver } = context
   const present = async (webhook: StoredWebhook, request: FastifyRequest): Promise<Webhook> => ({
     ...webhook,
@@ -24,11 +29,16 @@ export function webhookHandlers(context: ApiContext): Pick<Handlers, 'webhooks' 
 
     async addWebhook({ body, caller, request, tell }) {
       const { service, note, application, environments } = body
-      if (environments !== null && application === null) throw new DployError('request.invalid', 'environments go with an application', { where: 'body/environments' })
+      if (environments !== null && application === null)
+        throw new DployError('request.invalid', 'environments go with an application', { where: 'body/environments' })
       for (const environment of environments ?? []) await store.applications.environment(application!, environment)
       if (environments === null && application !== null) await mustBeKnown(context, application)
       const secret = body.secret ?? services[service].newSecret()
-      const webhook = await store.webhooks.add({ service, note, application, environments, createdBy: caller.name }, secret, Date.now())
+      const webhook = await store.webhooks.add(
+        { service, note, application, environments, createdBy: caller.name },
+        secret,
+        Date.now(),
+      )
       tell({ subject: webhook.id, before: null, after: { service, note, application, environments } })
       return { webhook: await present(webhook, request), secret }
     },
@@ -56,8 +66,18 @@ export function webhookHandlers(context: ApiContext): Pick<Handlers, 'webhooks' 
     async testWebhook({ params, body }) {
       const webhook = await store.webhooks.get(params.webhook)
       const sources = body.repository === null ? await sourcesOf(context, webhook) : [body.repository]
-      const repository: Push['repository'] = { urls: sources, path: null, name: body.repository ?? 'the source', defaultBranch: null }
-      return { results: await receiver.rehearse({ repository, branches: [{ name: body.branch, commit: '' }], by: '' }, webhook) }
+      const repository: Push['repository'] = {
+        urls: sources,
+        path: null,
+        name: body.repository ?? 'the source',
+        defaultBranch: null,
+      }
+      return {
+        results: await receiver.rehearse(
+          { repository, branches: [{ name: body.branch, commit: '' }], by: '' },
+          webhook,
+        ),
+      }
     },
 
     async receiveDelivery({ params, request, reply }) {
@@ -72,16 +92,28 @@ export function webhookHandlers(context: ApiContext): Pick<Handlers, 'webhooks' 
 /** Throws `environment.unknown`. */
 async function mustBeKnown({ store }: ApiContext, application: string): Promise<void> {
   const known = [...new Set((await store.applications.environments()).map((one) => one.application))]
-  if (!known.includes(application)) throw new DployError('environment.unknown', `There is no application ${application}; known: ${known.join(', ') || 'none'}`)
+  if (!known.includes(application))
+    throw new DployError(
+      'environment.unknown',
+      `There is no application ${application}; known: ${known.join(', ') || 'none'}`,
+    )
 }
 
 /** Addresses of the sources of all applications that a webhook is for. */
 async function sourcesOf({ store }: ApiContext, webhook: StoredWebhook): Promise<string[]> {
   const environments = await store.applications.environments()
-  return [...new Set(environments.filter((one) => webhook.application === null || one.application === webhook.application).map((one) => one.config.source.repository))]
+  return [
+    ...new Set(
+      environments
+        .filter((one) => webhook.application === null || one.application === webhook.application)
+        .map((one) => one.config.source.repository),
+    ),
+  ]
 }
 
 /** A header that comes twice is none that a service sends. */
 function single(headers: FastifyRequest['headers']): Headers {
-  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, typeof value === 'string' ? value : undefined]))
+  return Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => [name, typeof value === 'string' ? value : undefined]),
+  )
 }

@@ -7,7 +7,15 @@ import { Worker } from 'node:worker_threads'
 import { createZstdDecompress, zstdCompressSync } from 'node:zlib'
 import type { BuildConfig, Config } from '../../protocol/config.ts'
 import { DployError, type ErrorReport } from '../../protocol/errors.ts'
-import { applyDelta, digestPattern, makeManifest, objectsOf, type Digest, type Entry, type Manifest } from '../../protocol/manifest.ts'
+import {
+  applyDelta,
+  digestPattern,
+  makeManifest,
+  objectsOf,
+  type Digest,
+  type Entry,
+  type Manifest,
+} from '../../protocol/manifest.ts'
 import { PackReader } from '../../protocol/pack.ts'
 import type { Revision } from '../../protocol/release-spec.ts'
 import type { ArtifactSource } from '../deploy/run.ts'
@@ -81,14 +89,29 @@ export class Artifacts implements ArtifactSource, Disposable {
     this.#blobs = new BlobIndex(join(data, 'blobs.db'))
   }
 
-  resolve(config: Config, base: string | null, ref: string | null, branch: string | null, signal: AbortSignal): Promise<Revision> {
+  resolve(
+    config: Config,
+    base: string | null,
+    ref: string | null,
+    branch: string | null,
+    signal: AbortSignal,
+  ): Promise<Revision> {
     return this.#mirror(config, base).resolve(ref, branch, signal)
   }
 
-  async history(config: Config, base: string | null, wanted: { branch: string | null; search: string; limit: number }, signal: AbortSignal): Promise<{ commits: Revision[]; branches: Named[]; tags: Named[] }> {
+  async history(
+    config: Config,
+    base: string | null,
+    wanted: { branch: string | null; search: string; limit: number },
+    signal: AbortSignal,
+  ): Promise<{ commits: Revision[]; branches: Named[]; tags: Named[] }> {
     const mirror = this.#mirror(config, base)
     const head = await mirror.resolve(null, wanted.branch, signal)
-    const [commits, branches, tags] = await Promise.all([mirror.search(wanted.search, head.commit!, wanted.limit, signal), namesOf(mirror.path, 'heads', signal), namesOf(mirror.path, 'tags', signal)])
+    const [commits, branches, tags] = await Promise.all([
+      mirror.search(wanted.search, head.commit!, wanted.limit, signal),
+      namesOf(mirror.path, 'heads', signal),
+      namesOf(mirror.path, 'tags', signal),
+    ])
     return { commits, branches, tags }
   }
 
@@ -97,19 +120,28 @@ export class Artifacts implements ArtifactSource, Disposable {
   }
 
   between(config: Config, base: string | null, from: string, to: string): Promise<Revision[]> {
-    return this.#mirror(config, base).between(from, to, maxCommits, AbortSignal.timeout(10_000)).catch(() => [])
+    return this.#mirror(config, base)
+      .between(from, to, maxCommits, AbortSignal.timeout(10_000))
+      .catch(() => [])
   }
 
   /**
    * Builds the artifact of a revision, once for the same tree and build definition, also when asked for twice at a time: it
    * ends early when nobody waits for it any more. Throws as `treeOf`, `treeItems`, `readBlobs` and `buildTree` do.
    */
-  async build(config: Config, base: string | null, revision: Revision, options: { signal: AbortSignal; onOutput: OnOutput }): Promise<Built> {
+  async build(
+    config: Config,
+    base: string | null,
+    revision: Revision,
+    options: { signal: AbortSignal; onOutput: OnOutput },
+  ): Promise<Built> {
     const { commit } = revision
     if (commit === null) throw new DployError('internal', 'A revision without a commit is not built')
     const { build, source } = config
     const mirror = this.#mirror(config, base)
-    const tree = (source.subfolder === undefined ? mirror.treeOf(commit) : undefined) ?? (await treeOf(mirror.path, commit, source.subfolder, options.signal))
+    const tree =
+      (source.subfolder === undefined ? mirror.treeOf(commit) : undefined) ??
+      (await treeOf(mirror.path, commit, source.subfolder, options.signal))
     const key = keyOf(tree, config)
     using _ = this.#active()
     const known = this.#built(key)
@@ -120,7 +152,9 @@ export class Artifacts implements ArtifactSource, Disposable {
       const onOutput: OnOutput = (stream, text) => listeners.forEach((listener) => listener(stream, text))
       const make = async (signal: AbortSignal) => {
         using _ = this.#active()
-        const built = await (build.command === undefined ? this.#fromTree(mirror, tree, config, signal) : this.#fromBuild(mirror, tree, config, commit, { signal, onOutput }))
+        const built = await (build.command === undefined
+          ? this.#fromTree(mirror, tree, config, signal)
+          : this.#fromBuild(mirror, tree, config, commit, { signal, onOutput }))
         this.#remember(key, built.artifact)
         return built
       }
@@ -144,19 +178,31 @@ export class Artifacts implements ArtifactSource, Disposable {
 
   async known(config: Config, base: string | null, { commit }: Revision, signal: AbortSignal): Promise<Digest | null> {
     if (commit === null) return null
-    return this.#built(keyOf(await treeOf(this.#mirror(config, base).path, commit, config.source.subfolder, signal), config))
+    return this.#built(
+      keyOf(await treeOf(this.#mirror(config, base).path, commit, config.source.subfolder, signal), config),
+    )
   }
 
   /** Exact where it is not much: what is packed for that is what servers are sent later. */
-  async transfer(from: Digest | null, to: Digest, signal: AbortSignal): Promise<{ objects: number; bytes: number; exact: boolean } | null> {
+  async transfer(
+    from: Digest | null,
+    to: Digest,
+    signal: AbortSignal,
+  ): Promise<{ objects: number; bytes: number; exact: boolean } | null> {
     const [before, after] = [from === null ? null : this.#sound(from), this.#sound(to)]
     if (after === null || (from !== null && before === null)) return null
     const there: ReadonlyMap<Digest, number> = before === null ? new Map() : objectsOf(before)
     const missing = [...objectsOf(after)].filter(([digest]) => !there.has(digest))
     const whole = missing.reduce((sum, [, size]) => sum + size, 0)
-    if (whole > exactUpTo || missing.some(([digest, size]) => !this.store.has(digest, size))) return { objects: missing.length, bytes: whole, exact: false }
+    if (whole > exactUpTo || missing.some(([digest, size]) => !this.store.has(digest, size)))
+      return { objects: missing.length, bytes: whole, exact: false }
     let bytes = (await this.packs.delta(before, after)).length
-    if (missing.length > 0) for await (const chunk of this.packs.pack(missing.map(([digest]) => digest), signal)) bytes += chunk.length
+    if (missing.length > 0)
+      for await (const chunk of this.packs.pack(
+        missing.map(([digest]) => digest),
+        signal,
+      ))
+        bytes += chunk.length
     return { objects: missing.length, bytes, exact: true }
   }
 
@@ -175,7 +221,8 @@ export class Artifacts implements ArtifactSource, Disposable {
   async *pack(artifact: Digest, digests: string[], signal: AbortSignal): AsyncGenerator<Uint8Array> {
     const own = objectsOf(this.manifests.get(artifact))
     const foreign = digests.find((digest) => !own.has(digest))
-    if (foreign !== undefined) throw new DployError('object.missing', `The object ${foreign.slice(0, 12)} does not belong to this release`)
+    if (foreign !== undefined)
+      throw new DployError('object.missing', `The object ${foreign.slice(0, 12)} does not belong to this release`)
     yield* this.packs.pack(digests, signal)
   }
 
@@ -186,7 +233,9 @@ export class Artifacts implements ArtifactSource, Disposable {
 
   async offer(manifest: Manifest): Promise<Digest[]> {
     using _ = this.#active()
-    const missing = [...objectsOf(manifest)].filter(([digest, size]) => !this.store.has(digest, size)).map(([digest]) => digest)
+    const missing = [...objectsOf(manifest)]
+      .filter(([digest, size]) => !this.store.has(digest, size))
+      .map(([digest]) => digest)
     if (missing.length === 0) this.manifests.save(manifest)
     return missing
   }
@@ -203,17 +252,30 @@ export class Artifacts implements ArtifactSource, Disposable {
     } catch (error) {
       writer.abandon()
       if (error instanceof DployError) throw error
-      throw new DployError('protocol.invalid', `The upload cannot be read: ${(error as Error).message}`, { cause: error })
+      throw new DployError('protocol.invalid', `The upload cannot be read: ${(error as Error).message}`, {
+        cause: error,
+      })
     }
     await this.store.flush()
     return writer.objects
   }
 
   /** Makes an artifact of a directory, without git. */
-  async fromDirectory(directory: string, build: Pick<BuildConfig, 'ship' | 'leave_out'>, signal: AbortSignal): Promise<Built> {
+  async fromDirectory(
+    directory: string,
+    build: Pick<BuildConfig, 'ship' | 'leave_out'>,
+    signal: AbortSignal,
+  ): Promise<Built> {
     using _ = this.#active()
-    const cache = join(this.#data, 'artifacts', `directory-${createHash('sha256').update(directory).digest('hex').slice(0, 16)}.json`)
-    const { entries, read } = await this.#scan({ directory, ship: build.ship, leaveOut: build.leave_out, store: this.store.directory, cache }, signal)
+    const cache = join(
+      this.#data,
+      'artifacts',
+      `directory-${createHash('sha256').update(directory).digest('hex').slice(0, 16)}.json`,
+    )
+    const { entries, read } = await this.#scan(
+      { directory, ship: build.ship, leaveOut: build.leave_out, store: this.store.directory, cache },
+      signal,
+    )
     return this.#save(makeManifest(entries), read)
   }
 
@@ -251,8 +313,14 @@ export class Artifacts implements ArtifactSource, Disposable {
     // Asked for the same tree again, objects of its artifact are missing: then all of it is looked at.
     const base = before !== null && before.tree !== tree ? this.#sound(before.artifact) : null
     const changes = base === null ? null : await treeChanges(mirror.path, before!.tree, tree, signal)
-    const { entries, read } = await this.#entriesOf(mirror, changes?.items ?? (await treeItems(mirror.path, tree, signal)), selection(ship, leaveOut), signal)
-    const manifest = changes === null ? makeManifest(entries) : applyDelta(base, { removed: changes.removed, changed: entries })
+    const { entries, read } = await this.#entriesOf(
+      mirror,
+      changes?.items ?? (await treeItems(mirror.path, tree, signal)),
+      selection(ship, leaveOut),
+      signal,
+    )
+    const manifest =
+      changes === null ? makeManifest(entries) : applyDelta(base, { removed: changes.removed, changed: entries })
     const built = this.#save(manifest, read)
     last.write({ tree, artifact: built.artifact })
     return built
@@ -267,7 +335,12 @@ export class Artifacts implements ArtifactSource, Disposable {
     }
   }
 
-  async #entriesOf(mirror: GitMirror, all: readonly TreeItem[], shipped: Selection, signal: AbortSignal): Promise<{ entries: Entry[]; read: number }> {
+  async #entriesOf(
+    mirror: GitMirror,
+    all: readonly TreeItem[],
+    shipped: Selection,
+    signal: AbortSignal,
+  ): Promise<{ entries: Entry[]; read: number }> {
     const items = all.filter(({ path }) => shipped.ships(path))
     const links = items.filter(({ kind }) => kind === 'link')
     const targets = await linkTargets(mirror.path, links, signal)
@@ -281,12 +354,24 @@ export class Artifacts implements ArtifactSource, Disposable {
     this.#blobs.add(read)
     const entries = items.map((item): Entry => {
       if (item.kind === 'link') return { kind: 'link', path: item.path, target: targets.get(item.oid)! }
-      return { kind: 'file', path: item.path, executable: item.executable, size: item.size, digest: known.get(item.oid) ?? read.get(item.oid)! }
+      return {
+        kind: 'file',
+        path: item.path,
+        executable: item.executable,
+        size: item.size,
+        digest: known.get(item.oid) ?? read.get(item.oid)!,
+      }
     })
     return { entries, read: read.size }
   }
 
-  async #fromBuild(mirror: GitMirror, tree: string, config: Config, commit: string, options: { signal: AbortSignal; onOutput: OnOutput }): Promise<Built> {
+  async #fromBuild(
+    mirror: GitMirror,
+    tree: string,
+    config: Config,
+    commit: string,
+    options: { signal: AbortSignal; onOutput: OnOutput },
+  ): Promise<Built> {
     const { build } = config
     await using built = await buildTree({
       mirror: mirror.path,
@@ -298,7 +383,17 @@ export class Artifacts implements ArtifactSource, Disposable {
       ...options,
     })
     const known = built.checkedOut.known(this.#blobs)
-    const { entries, read, learned } = await this.#scan({ directory: built.path, ship: build.ship, leaveOut: build.leave_out, store: this.store.directory, cache: null, known }, options.signal)
+    const { entries, read, learned } = await this.#scan(
+      {
+        directory: built.path,
+        ship: build.ship,
+        leaveOut: build.leave_out,
+        store: this.store.directory,
+        cache: null,
+        known,
+      },
+      options.signal,
+    )
     built.checkedOut.remember(learned, this.#blobs)
     return this.#save(makeManifest(entries), read)
   }
@@ -311,11 +406,16 @@ export class Artifacts implements ArtifactSource, Disposable {
 
   async #scan(options: ScanOptions, signal: AbortSignal): Promise<Scanned> {
     signal.throwIfAborted()
-    const worker = new Worker(join(dirname(import.meta.filename), `scan-worker${extname(import.meta.filename)}`), { workerData: options, name: 'dploy scan' })
+    const worker = new Worker(join(dirname(import.meta.filename), `scan-worker${extname(import.meta.filename)}`), {
+      workerData: options,
+      name: 'dploy scan',
+    })
     const { promise, resolve, reject } = Promise.withResolvers<Scanned>()
     const abort = () => reject(signal.reason)
     signal.addEventListener('abort', abort, { once: true })
-    worker.once('message', (message: ({ ok: true } & Scanned) | { ok: false; error: ErrorReport }) => (message.ok ? resolve(message) : reject(DployError.from(message.error))))
+    worker.once('message', (message: ({ ok: true } & Scanned) | { ok: false; error: ErrorReport }) =>
+      message.ok ? resolve(message) : reject(DployError.from(message.error)),
+    )
     worker.once('error', reject)
     worker.once('exit', () => reject(new DployError('internal', 'The scan ended without a result')))
     return promise.finally(() => {
@@ -374,5 +474,16 @@ export class Artifacts implements ArtifactSource, Disposable {
 
 /** What an artifact is made of: the same tree by the same definition is the same artifact. The application is told to the build command. */
 function keyOf(tree: string, { build, application }: Config): string {
-  return createHash('sha256').update(JSON.stringify([2, tree, build.command === undefined ? null : [build.command, application], build.ship, build.leave_out, build.variables])).digest('hex')
+  return createHash('sha256')
+    .update(
+      JSON.stringify([
+        2,
+        tree,
+        build.command === undefined ? null : [build.command, application],
+        build.ship,
+        build.leave_out,
+        build.variables,
+      ]),
+    )
+    .digest('hex')
 }

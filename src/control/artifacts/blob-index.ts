@@ -12,7 +12,9 @@ export class BlobIndex implements Disposable {
 
   constructor(path: string) {
     this.#database = new DatabaseSync(path, { timeout: patience })
-    this.#database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; CREATE TABLE IF NOT EXISTS blobs (oid TEXT PRIMARY KEY, digest TEXT NOT NULL) WITHOUT ROWID;')
+    this.#database.exec(
+      'PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; CREATE TABLE IF NOT EXISTS blobs (oid TEXT PRIMARY KEY, digest TEXT NOT NULL) WITHOUT ROWID;',
+    )
   }
 
   /** The digests of those blobs that are known. */
@@ -20,7 +22,9 @@ export class BlobIndex implements Disposable {
     const found = new Map<string, Digest>()
     for (let start = 0; start < oids.length; start += batch) {
       const part = oids.slice(start, start + batch)
-      const rows = this.#database.prepare(`SELECT oid, digest FROM blobs WHERE oid IN (${part.map(() => '?').join(',')})`).all(...part) as { oid: string; digest: string }[]
+      const rows = this.#database
+        .prepare(`SELECT oid, digest FROM blobs WHERE oid IN (${part.map(() => '?').join(',')})`)
+        .all(...part) as { oid: string; digest: string }[]
       for (const { oid, digest } of rows) found.set(oid, digest)
     }
     return found

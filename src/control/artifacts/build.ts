@@ -32,7 +32,9 @@ export interface BuildOptions {
  * stays until it is disposed of. Throws `build.failed`, `build.timeout`; `source.unsupported` and `source.unsafe` for a tree
  * that cannot be checked out whole.
  */
-export async function buildTree(options: BuildOptions): Promise<AsyncDisposable & { path: string; checkedOut: CheckedOut }> {
+export async function buildTree(
+  options: BuildOptions,
+): Promise<AsyncDisposable & { path: string; checkedOut: CheckedOut }> {
   const scratch = join(scratchDirectory(join(options.directory, 'builds')), scratchName())
   const path = join(scratch, 'tree')
   const caches = join(options.directory, 'build-caches', options.application)
@@ -58,8 +60,16 @@ async function checkOut(options: BuildOptions, path: string, index: string): Pro
   const { mirror, tree, signal } = options
   const items = await treeItems(mirror, tree, signal)
   const { ships } = selection(undefined, options.build.leave_out)
-  await refusePointers(mirror, items.filter((item) => ships(item.path)), signal)
-  await linkTargets(mirror, items.filter(({ kind }) => kind === 'link'), signal)
+  await refusePointers(
+    mirror,
+    items.filter((item) => ships(item.path)),
+    signal,
+  )
+  await linkTargets(
+    mirror,
+    items.filter(({ kind }) => kind === 'link'),
+    signal,
+  )
   const run = { env: { GIT_DIR: mirror, GIT_WORK_TREE: path, GIT_INDEX_FILE: index }, cwd: path, signal }
   const settings = ['-c', 'core.autocrlf=false', '-c', 'core.symlinks=true']
   try {
@@ -79,7 +89,15 @@ async function runBuild(options: BuildOptions, path: string): Promise<void> {
     const { code, signal } = await runCommand({
       command: build.command!,
       cwd: path,
-      env: { PATH: process.env.PATH ?? '/usr/bin:/bin', HOME: homedir(), LANG: 'C.UTF-8', TMPDIR: tmpdir(), CI: 'true', ...options.env, ...build.variables },
+      env: {
+        PATH: process.env.PATH ?? '/usr/bin:/bin',
+        HOME: homedir(),
+        LANG: 'C.UTF-8',
+        TMPDIR: tmpdir(),
+        CI: 'true',
+        ...options.env,
+        ...build.variables,
+      },
       timeout: build.timeout,
       signal: options.signal,
       endGroup: true,
@@ -90,9 +108,13 @@ async function runBuild(options: BuildOptions, path: string): Promise<void> {
     })
     if (code === 0) return
     const lines = tail.trimEnd().split('\n').slice(-10).join('\n')
-    throw new DployError('build.failed', `The build ended with ${signal ?? `code ${code}`}${lines === '' ? '' : `. It printed last:\n${lines}`}`)
+    throw new DployError(
+      'build.failed',
+      `The build ended with ${signal ?? `code ${code}`}${lines === '' ? '' : `. It printed last:\n${lines}`}`,
+    )
   } catch (error) {
-    if (error instanceof DployError && error.code === 'command.timeout') throw new DployError('build.timeout', error.message, { cause: error })
+    if (error instanceof DployError && error.code === 'command.timeout')
+      throw new DployError('build.timeout', error.message, { cause: error })
     throw error
   }
 }
@@ -119,7 +141,11 @@ async function keepCaches(build: BuildConfig, from: string, to: string): Promise
     const target = inside(to, name)
     await mkdir(dirname(target), { recursive: true })
     const fresh = `${target}.${scratchName()}`
-    const shipped = build.ship === undefined || build.ship.some((path) => name === path || name.startsWith(`${path}/`) || path.startsWith(`${name}/`) || path === '.')
+    const shipped =
+      build.ship === undefined ||
+      build.ship.some(
+        (path) => name === path || name.startsWith(`${path}/`) || path.startsWith(`${name}/`) || path === '.',
+      )
     try {
       if (shipped) await cp(source, fresh, { recursive: true, verbatimSymlinks: true, preserveTimestamps: true })
       else await rename(source, fresh)
@@ -135,11 +161,17 @@ async function keepCaches(build: BuildConfig, from: string, to: string): Promise
 }
 
 async function there(path: string): Promise<boolean> {
-  return lstat(path).then(() => true, () => false)
+  return lstat(path).then(
+    () => true,
+    () => false,
+  )
 }
 
 function inside(root: string, name: string): string {
   const path = resolve(root, name)
-  if (path !== root && !path.startsWith(root + sep)) throw new DployError('path.unsafe', `${JSON.stringify(name)} leads out of the build directory`, { where: 'build.cache' })
+  if (path !== root && !path.startsWith(root + sep))
+    throw new DployError('path.unsafe', `${JSON.stringify(name)} leads out of the build directory`, {
+      where: 'build.cache',
+    })
   return path
 }

@@ -31,7 +31,8 @@ export class CheckedOut {
   static async look(directory: string, items: readonly TreeItem[]): Promise<CheckedOut> {
     const files = new Map<string, { oid: string; seen: string }>()
     const plain = items.filter(({ kind }) => kind === 'file')
-    if (plain.length < worth.files && plain.reduce((sum, { size }) => sum + size, 0) < worth.bytes) return new CheckedOut(files)
+    if (plain.length < worth.files && plain.reduce((sum, { size }) => sum + size, 0) < worth.bytes)
+      return new CheckedOut(files)
     let fine = false
     let last = 0
     for (const [index, { path, oid }] of plain.entries()) {
@@ -50,7 +51,9 @@ export class CheckedOut {
   /** For a scan of the same directory: the digests of those whose blobs are known. */
   known(blobs: BlobIndex): KnownFiles {
     const digests = blobs.find([...new Set([...this.#files.values()].map(({ oid }) => asCheckedOut(oid)))])
-    return Object.fromEntries([...this.#files].map(([path, { oid, seen }]) => [path, [seen, digests.get(asCheckedOut(oid)) ?? null]]))
+    return Object.fromEntries(
+      [...this.#files].map(([path, { oid, seen }]) => [path, [seen, digests.get(asCheckedOut(oid)) ?? null]]),
+    )
   }
 
   /** Remembers what a scan has read of files that were as checked out. */

@@ -23,8 +23,18 @@ async function three() {
     built.push(await temporary.build())
   }
   const { artifacts, data } = temporary
-  const whole = (artifact: Digest) => artifacts.manifests.has(artifact) && [...objectsOf(artifacts.manifests.get(artifact))].every(([digest, size]) => artifacts.store.has(digest, size))
-  return { temporary, artifacts, data, one: built[0]!.artifact, two: built[1]!.artifact, three: built[2]!.artifact, whole }
+  const whole = (artifact: Digest) =>
+    artifacts.manifests.has(artifact) &&
+    [...objectsOf(artifacts.manifests.get(artifact))].every(([digest, size]) => artifacts.store.has(digest, size))
+  return {
+    temporary,
+    artifacts,
+    data,
+    one: built[0]!.artifact,
+    two: built[1]!.artifact,
+    three: built[2]!.artifact,
+    whole,
+  }
 }
 
 test('what no release needs and nobody built lately is removed; what shares its files stays whole', async () => {
@@ -72,21 +82,52 @@ test('nothing is removed while something is made or uploaded, or when that began
 test('an environment needs what its servers keep, what it wants, and what waits or runs', async () => {
   const store = await openStore(openSqlite(':memory:'), SecretBox.withKey())
   await using _ = store
-  const config = readConfig('application: shop\nrelease: { keep: 1 }\nenvironments: { production: { servers: [web1] } }')
+  const config = readConfig(
+    'application: shop\nrelease: { keep: 1 }\nenvironments: { production: { servers: [web1] } }',
+  )
   await store.applications.apply(config, null, 1_000)
   const { id: environmentId } = await store.applications.environment('shop', 'production')
   const artifactOf = (letter: string) => letter.repeat(64)
-  const spec = (letter: string) => ({ artifact: artifactOf(letter), application: 'shop', environment: 'production' }) as unknown as Omit<ReleaseSpec, 'id' | 'number'>
+  const spec = (letter: string) =>
+    ({ artifact: artifactOf(letter), application: 'shop', environment: 'production' }) as unknown as Omit<
+      ReleaseSpec,
+      'id' | 'number'
+    >
   const releases = []
   for (const letter of '0abcdef') releases.push(await store.releases.add(environmentId, spec(letter), 1_000))
   const deploy = (releaseId: string | null, artifact: string | null = null) =>
-    store.deployments.create({ environmentId, kind: 'deploy', request: { revision: null, artifact, release: releaseId, servers: null }, config, base: null, requestedBy: 'anna', releaseId, fromReleaseId: null }, 2_000)
+    store.deployments.create(
+      {
+        environmentId,
+        kind: 'deploy',
+        request: { revision: null, artifact, release: releaseId, servers: null },
+        config,
+        base: null,
+        requestedBy: 'anna',
+        releaseId,
+        fromReleaseId: null,
+      },
+      2_000,
+    )
   // b and c were deployed with success; d is wanted.
   for (const index of [2, 3]) {
     const id = await deploy(releases[index]!.id)
     const fence = await store.locks.acquire(environmentId, id, 'host:1:1', 10_000, () => false)
-    for (const [from, to] of [['queued', 'staging'], ['staging', 'committing'], ['committing', 'activating'], ['activating', 'baking'], ['baking', 'succeeded']] as const) {
-      await store.deployments.transition(id, fence, from, to, 10_000, to === 'activating' ? { wantedRelease: releases[index === 3 ? 4 : index]!.id } : {})
+    for (const [from, to] of [
+      ['queued', 'staging'],
+      ['staging', 'committing'],
+      ['committing', 'activating'],
+      ['activating', 'baking'],
+      ['baking', 'succeeded'],
+    ] as const) {
+      await store.deployments.transition(
+        id,
+        fence,
+        from,
+        to,
+        10_000,
+        to === 'activating' ? { wantedRelease: releases[index === 3 ? 4 : index]!.id } : {},
+      )
     }
     await store.locks.release(environmentId, fence)
   }

@@ -23,7 +23,9 @@ export class Collection implements Disposable {
     const wait = Math.max(soon, this.#last + every - Date.now())
     this.#timer = setTimeout(() => {
       this.#timer = null
-      void this.#run().catch((error: unknown) => this.#options.log.warn({ err: error }, 'old objects could not be removed'))
+      void this.#run().catch((error: unknown) =>
+        this.#options.log.warn({ err: error }, 'old objects could not be removed'),
+      )
     }, wait)
     this.#timer.unref()
   }

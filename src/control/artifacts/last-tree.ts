@@ -11,7 +11,11 @@ export class LastTree {
 
   /** `definition`: all that decides which files of a tree are shipped. */
   constructor(data: string, definition: unknown[]) {
-    this.#path = join(data, 'artifacts', `last-${createHash('sha256').update(JSON.stringify(definition)).digest('hex').slice(0, 32)}.json`)
+    this.#path = join(
+      data,
+      'artifacts',
+      `last-${createHash('sha256').update(JSON.stringify(definition)).digest('hex').slice(0, 32)}.json`,
+    )
   }
 
   /** Null when there is none that can be read. */

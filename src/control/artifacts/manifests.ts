@@ -1,4 +1,16 @@
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { DployError } from '../../protocol/errors.ts'
@@ -37,7 +49,11 @@ export class Manifests {
     const text = this.text(digest)
     if (createHash('sha256').update(text).digest('hex') !== digest) {
       rmSync(join(this.#directory, digest), { force: true })
-      throw new DployError('object.corrupt', `The manifest of artifact ${digest.slice(0, 12)} is damaged, and was removed`, { where: join(this.#directory, digest), fix: 'Deploy the revision again' })
+      throw new DployError(
+        'object.corrupt',
+        `The manifest of artifact ${digest.slice(0, 12)} is damaged, and was removed`,
+        { where: join(this.#directory, digest), fix: 'Deploy the revision again' },
+      )
     }
     const manifest = decodeManifest(text.toString('utf8'))
     this.#remember(manifest)
@@ -61,7 +77,10 @@ export class Manifests {
   all(): { digest: Digest; time: number }[] {
     return readdirSync(this.#directory)
       .filter((name) => digestPattern.test(name))
-      .map((digest) => ({ digest, time: statSync(join(this.#directory, digest), { throwIfNoEntry: false })?.mtimeMs ?? 0 }))
+      .map((digest) => ({
+        digest,
+        time: statSync(join(this.#directory, digest), { throwIfNoEntry: false })?.mtimeMs ?? 0,
+      }))
   }
 
   /** Removes what is not in `keep`; answers how many. */

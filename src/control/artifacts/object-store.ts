@@ -1,6 +1,20 @@
 import { execFile, execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { closeSync, fsyncSync, ftruncateSync, lstatSync, mkdirSync, openSync, readdirSync, readSync, renameSync, rmSync, statSync, unlinkSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  fsyncSync,
+  ftruncateSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { promisify } from 'node:util'
@@ -35,7 +49,11 @@ export class ObjectStore {
   /** Size in bytes and epoch milliseconds of its first sight. Throws `object.missing`. */
   stat(digest: Digest): { size: number; time: number } {
     const stat = statSync(this.path(digest), { throwIfNoEntry: false })
-    if (!stat) throw new DployError('object.missing', `The object ${digest.slice(0, 12)} is not in the store of the control plane`)
+    if (!stat)
+      throw new DployError(
+        'object.missing',
+        `The object ${digest.slice(0, 12)} is not in the store of the control plane`,
+      )
     return { size: stat.size, time: Math.floor(stat.mtimeMs) }
   }
 
@@ -59,9 +77,12 @@ export class ObjectStore {
       write: (chunk) => {
         hash.update(chunk)
         // Nothing but zeros: a hole takes no room on the disk, and no time.
-        const hole = chunk.length >= leastHole && chunk.length <= zeros.length && zeros.compare(chunk, 0, chunk.length, 0, chunk.length) === 0
+        const hole =
+          chunk.length >= leastHole &&
+          chunk.length <= zeros.length &&
+          zeros.compare(chunk, 0, chunk.length, 0, chunk.length) === 0
         endsInHole = hole
-        for (let at = 0; !hole && at < chunk.length; ) at += writeSync(file, chunk, at, chunk.length - at, size + at)
+        for (let at = 0; !hole && at < chunk.length;) at += writeSync(file, chunk, at, chunk.length - at, size + at)
         size += chunk.length
       },
       done: () => {
@@ -99,7 +120,11 @@ export class ObjectStore {
       end() {
         const { object, into } = current!
         const { digest } = into.done()
-        if (digest !== object.digest) throw new DployError('object.corrupt', `The object ${object.digest.slice(0, 12)} arrived with the content of ${digest.slice(0, 12)}`)
+        if (digest !== object.digest)
+          throw new DployError(
+            'object.corrupt',
+            `The object ${object.digest.slice(0, 12)} arrived with the content of ${digest.slice(0, 12)}`,
+          )
         this.objects++
         current = null
       },
@@ -135,7 +160,11 @@ export class ObjectStore {
     }
     if (hash.digest('hex') === digest) return
     rmSync(this.path(digest), { force: true })
-    throw new DployError('object.corrupt', `The object ${digest.slice(0, 12)} in the store of the control plane is damaged, and was removed`, { where: this.path(digest), fix: 'Deploy again: it is read anew; if it comes back, check the disk' })
+    throw new DployError(
+      'object.corrupt',
+      `The object ${digest.slice(0, 12)} in the store of the control plane is damaged, and was removed`,
+      { where: this.path(digest), fix: 'Deploy again: it is read anew; if it comes back, check the disk' },
+    )
   }
 
   /** An object's bytes, a piece at a time. */
@@ -157,7 +186,11 @@ export class ObjectStore {
    * Removes what is not in `keep` and is older than `olderThan` (epoch milliseconds), a folder at a time, for as long as
    * `goOn` says so. Answers how many, and their bytes.
    */
-  async collect(keep: ReadonlySet<Digest>, olderThan: number, goOn: () => boolean): Promise<{ objects: number; bytes: number }> {
+  async collect(
+    keep: ReadonlySet<Digest>,
+    olderThan: number,
+    goOn: () => boolean,
+  ): Promise<{ objects: number; bytes: number }> {
     const removed = { objects: 0, bytes: 0 }
     for (const prefix of readdirSync(this.directory)) {
       if (prefix.length !== 2) continue

@@ -5,7 +5,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { zstdDecompressSync } from 'node:zlib'
-import { applyDelta, decodeDelta, makeManifest, objectsOf, type Digest, type Manifest } from '../../protocol/manifest.ts'
+import {
+  applyDelta,
+  decodeDelta,
+  makeManifest,
+  objectsOf,
+  type Digest,
+  type Manifest,
+} from '../../protocol/manifest.ts'
 import { PackReader, type PackedObject } from '../../protocol/pack.ts'
 import { ObjectStore } from './object-store.ts'
 import { PackCache } from './pack-cache.ts'
@@ -39,14 +46,26 @@ async function bytesOf(pack: AsyncIterable<Uint8Array>): Promise<Buffer> {
 /** The objects in a pack, with their contents. */
 function objectsIn(bytes: Buffer): { object: PackedObject; content: Buffer }[] {
   const found: { object: PackedObject; chunks: Buffer[] }[] = []
-  const reader = new PackReader({ begin: (object) => void found.push({ object, chunks: [] }), data: (chunk) => void found.at(-1)!.chunks.push(chunk), end: () => {} })
+  const reader = new PackReader({
+    begin: (object) => void found.push({ object, chunks: [] }),
+    data: (chunk) => void found.at(-1)!.chunks.push(chunk),
+    end: () => {},
+  })
   reader.push(zstdDecompressSync(bytes))
   reader.finish()
   return found.map(({ object, chunks }) => ({ object, content: Buffer.concat(chunks) }))
 }
 
 function manifestOf(files: Record<string, string>): Manifest {
-  return makeManifest(Object.entries(files).map(([path, content]) => ({ kind: 'file', path, executable: false, size: content.length, digest: digestOf(content) })))
+  return makeManifest(
+    Object.entries(files).map(([path, content]) => ({
+      kind: 'file',
+      path,
+      executable: false,
+      size: content.length,
+      digest: digestOf(content),
+    })),
+  )
 }
 
 test('a pack has just the objects that were asked for, as they are', async (context) => {
@@ -55,7 +74,10 @@ test('a pack has just the objects that were asked for, as they are', async (cont
   const digests = contents.map(add)
   add('not asked for')
   const objects = objectsIn(await bytesOf(packs.pack(digests, signal)))
-  assert.deepEqual(objects.map(({ object }) => object), digests.map((digest, index) => ({ digest, size: contents[index]!.length, time: store.stat(digest).time })))
+  assert.deepEqual(
+    objects.map(({ object }) => object),
+    digests.map((digest, index) => ({ digest, size: contents[index]!.length, time: store.stat(digest).time })),
+  )
   for (const [index, { content }] of objects.entries()) assert.ok(content.equals(Buffer.from(contents[index]!)))
   assert.deepEqual(objectsIn(await bytesOf(packs.pack([], signal))), [])
 })
@@ -64,10 +86,16 @@ test('a large pack goes through a file, in bounded memory, and the file goes wit
   const { add, packs, files } = workplace(context)
   const content = randomBytes(1024 * 1024)
   const digests = Array.from({ length: 12 }, (_, index) => add(Buffer.concat([Buffer.of(index), content])))
-  const [first, second] = await Promise.all([bytesOf(packs.pack(digests, signal)), bytesOf(packs.pack(digests.toReversed(), signal))])
+  const [first, second] = await Promise.all([
+    bytesOf(packs.pack(digests, signal)),
+    bytesOf(packs.pack(digests.toReversed(), signal)),
+  ])
   assert.ok(first.equals(second))
   assert.equal(packs.computed, 1, 'the order of the question does not matter')
-  assert.deepEqual(objectsIn(first).map(({ object }) => object.digest), digests)
+  assert.deepEqual(
+    objectsIn(first).map(({ object }) => object.digest),
+    digests,
+  )
   assert.equal(files().length, 1)
   packs.clear()
   assert.ok((await bytesOf(packs.pack(digests, signal))).equals(first))
@@ -107,15 +135,19 @@ test('one who breaks off, or is cancelled, does not disturb the others', async (
   assert.equal(packs.computed, 1)
 })
 
-for (const [name, size] of [['in memory', 100_000], ['as a file', 10 * 1024 * 1024]] as const) {
+for (const [name, size] of [
+  ['in memory', 100_000],
+  ['as a file', 10 * 1024 * 1024],
+] as const) {
   test(`a damaged object is noticed before any of the pack is sent, ${name}, and forgotten, so that it can be read anew`, async (context) => {
     const { add, packs, store, files } = workplace(context)
     const content = randomBytes(size)
     const [good, digest] = [add('good'), add(content)]
     const damages: Record<string, (path: string) => void> = {
-      'a wrong byte': (path) => writeFileSync(path, Buffer.concat([content.subarray(0, size - 1), Buffer.of(content[size - 1]! ^ 1)])),
+      'a wrong byte': (path) =>
+        writeFileSync(path, Buffer.concat([content.subarray(0, size - 1), Buffer.of(content[size - 1]! ^ 1)])),
       'too few bytes': (path) => truncateSync(path, size - 1),
-      'nothing': (path) => truncateSync(path, 0),
+      nothing: (path) => truncateSync(path, 0),
       'zeros, as after a power cut': (path) => writeFileSync(path, Buffer.alloc(size)),
     }
     for (const [damage, harm] of Object.entries(damages)) {
@@ -154,7 +186,14 @@ test('files of packs that a killed process left are removed, those of living one
   const { top, store } = workplace(context)
   const directory = join(top, 'left')
   mkdirSync(directory)
-  for (const name of ['4194304-dead', `${process.pid}-before`, `${process.pid}-now`, `${process.ppid}-other`, 'nonsense']) writeFileSync(join(directory, name), '')
+  for (const name of [
+    '4194304-dead',
+    `${process.pid}-before`,
+    `${process.pid}-now`,
+    `${process.ppid}-other`,
+    'nonsense',
+  ])
+    writeFileSync(join(directory, name), '')
   utimesSync(join(directory, `${process.pid}-before`), 1, 1)
   new PackCache(store, directory)
   assert.deepEqual(readdirSync(directory).sort(), [`${process.pid}-now`, `${process.ppid}-other`].sort())
@@ -173,7 +212,10 @@ test('a delta turns one manifest into the other, and is made once for each pair'
   const whole = decodeDelta(zstdDecompressSync(await packs.delta(null, to)).toString('utf8'))
   assert.equal(applyDelta(null, whole).digest, to.digest)
   for (let index = 0; index < 80; index++) await packs.delta(from, manifestOf({ a: String(index) }))
-  assert.equal(applyDelta(from, decodeDelta(zstdDecompressSync(await packs.delta(from, to)).toString('utf8'))).digest, to.digest)
+  assert.equal(
+    applyDelta(from, decodeDelta(zstdDecompressSync(await packs.delta(from, to)).toString('utf8'))).digest,
+    to.digest,
+  )
 })
 
 test('a server is sent only what it lacks, and nothing that is not of its artifact', async () => {
@@ -183,14 +225,21 @@ test('a server is sent only what it lacks, and nothing that is not of its artifa
   world.repository.commit({ b: 'two, changed', c: 'three', d: 'one' })
   const second = await world.build()
   const held = objectsOf(world.artifacts.manifests.get(first.artifact))
-  const delta = decodeDelta(zstdDecompressSync(await world.artifacts.delta(first.artifact, second.artifact)).toString('utf8'))
+  const delta = decodeDelta(
+    zstdDecompressSync(await world.artifacts.delta(first.artifact, second.artifact)).toString('utf8'),
+  )
   const missing = [...objectsOf(makeManifest(delta.changed)).keys()].filter((digest) => !held.has(digest))
   const sent = objectsIn(await bytesOf(world.artifacts.pack(second.artifact, missing, signal)))
   assert.deepEqual(sent.map(({ content }) => content.toString()).sort(), ['three', 'two, changed'])
-  await assert.rejects(bytesOf(world.artifacts.pack(second.artifact, [digestOf('two')], signal)), { code: 'object.missing', message: /does not belong to this release/ })
+  await assert.rejects(bytesOf(world.artifacts.pack(second.artifact, [digestOf('two')], signal)), {
+    code: 'object.missing',
+    message: /does not belong to this release/,
+  })
   await assert.rejects(bytesOf(world.artifacts.pack('0'.repeat(64), [], signal)), { code: 'object.missing' })
   // A base that is gone is none.
-  const whole = decodeDelta(zstdDecompressSync(await world.artifacts.delta('0'.repeat(64), second.artifact)).toString('utf8'))
+  const whole = decodeDelta(
+    zstdDecompressSync(await world.artifacts.delta('0'.repeat(64), second.artifact)).toString('utf8'),
+  )
   assert.equal(applyDelta(null, whole).digest, second.artifact)
 })
 
@@ -204,5 +253,8 @@ test('after a damaged object the next build reads it anew and the pack is whole'
   assert.equal(statSync(path).size, 12)
   await assert.rejects(bytesOf(world.artifacts.pack(built.artifact, [digest], signal)), { code: 'object.corrupt' })
   assert.deepEqual(await world.build(), { artifact: built.artifact, cached: false, read: 1 })
-  assert.equal(objectsIn(await bytesOf(world.artifacts.pack(built.artifact, [digest], signal)))[0]!.content.toString(), 'some content')
+  assert.equal(
+    objectsIn(await bytesOf(world.artifacts.pack(built.artifact, [digest], signal)))[0]!.content.toString(),
+    'some content',
+  )
 })

@@ -41,13 +41,21 @@ export class PackCache {
 
   /** The chunks of one zstd stream: a pack of these objects, each verified. Throws `object.missing`, `object.corrupt`. */
   async *pack(digests: readonly Digest[], signal: AbortSignal): AsyncGenerator<Buffer> {
-    const pack = await this.#once(this.#packs, createHash('sha256').update([...digests].sort().join('')).digest('hex'), () => this.#keep(this.#compute(digests)))
+    const pack = await this.#once(
+      this.#packs,
+      createHash('sha256')
+        .update([...digests].sort().join(''))
+        .digest('hex'),
+      () => this.#keep(this.#compute(digests)),
+    )
     if ('bytes' in pack) {
-      for (let start = 0; start < pack.bytes.length; start += chunkBytes) yield pack.bytes.subarray(start, start + chunkBytes)
+      for (let start = 0; start < pack.bytes.length; start += chunkBytes)
+        yield pack.bytes.subarray(start, start + chunkBytes)
       return
     }
     // Opened at once: making room for another pack may remove its name.
-    for await (const chunk of createReadStream('', { fd: openSync(pack.file, 'r'), highWaterMark: chunkBytes, signal })) yield chunk as Buffer
+    for await (const chunk of createReadStream('', { fd: openSync(pack.file, 'r'), highWaterMark: chunkBytes, signal }))
+      yield chunk as Buffer
   }
 
   /** What turns one manifest into another, compressed with zstd. */

@@ -1,7 +1,24 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { chmodSync, closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, truncateSync, utimesSync, writeFileSync, writeSync } from 'node:fs'
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -21,19 +38,55 @@ function workplace(context: TestContext, selection: Partial<ScanOptions> = {}) {
   context.after(() => rmSync(top, { recursive: true, force: true }))
   const directory = join(top, 'directory')
   mkdirSync(directory)
-  const options: ScanOptions = { directory, ship: undefined, leaveOut: [], store: join(top, 'objects'), cache: join(top, 'cache.json'), ...selection }
+  const options: ScanOptions = {
+    directory,
+    ship: undefined,
+    leaveOut: [],
+    store: join(top, 'objects'),
+    cache: join(top, 'cache.json'),
+    ...selection,
+  }
   const write = (path: string, content: string | Uint8Array = path) => {
     mkdirSync(join(directory, path, '..'), { recursive: true })
     writeFileSync(join(directory, path), content)
   }
   // As if all that was written were older than what a file system's times can tell apart.
   const later = () => Date.now() + 10_000
-  return { top, directory, options, write, later, scan: () => scanDirectory(options, later), paths: () => scanDirectory(options, later).entries.map(({ path }) => path).sort() }
+  return {
+    top,
+    directory,
+    options,
+    write,
+    later,
+    scan: () => scanDirectory(options, later),
+    paths: () =>
+      scanDirectory(options, later)
+        .entries.map(({ path }) => path)
+        .sort(),
+  }
 }
 
 test('files, bits, links, empty files and empty directories are found, whatever their names', (context) => {
   const { directory, write, scan, options } = workplace(context)
-  const names = ['a\nb', `quote's "double"`, 'back\\slash', ' ', '-rf', '*', '日本語', 'ü', 'u\u0308', '\u{1f680}', 'x'.repeat(255), 'ü'.repeat(127), '\x01', '...', '.hidden', '.gitignore', 'sub/.dploy']
+  const names = [
+    'a\nb',
+    `quote's "double"`,
+    'back\\slash',
+    ' ',
+    '-rf',
+    '*',
+    '日本語',
+    'ü',
+    'u\u0308',
+    '\u{1f680}',
+    'x'.repeat(255),
+    'ü'.repeat(127),
+    '\x01',
+    '...',
+    '.hidden',
+    '.gitignore',
+    'sub/.dploy',
+  ]
   for (const name of names) write(name)
   write('empty', '')
   write('run', '#!')
@@ -48,15 +101,21 @@ test('files, bits, links, empty files and empty directories are found, whatever 
   write('.dploy/control.db')
   const { entries } = scan()
   const manifest = makeManifest(entries)
-  assert.deepEqual(manifest.entries.filter(({ kind }) => kind !== 'file'), [
-    { kind: 'link', path: 'dangling', target: 'nowhere' },
-    { kind: 'link', path: 'folder/absolute', target: '../run' },
-    { kind: 'directory', path: 'folder/empty' },
-    { kind: 'link', path: 'folder/link', target: '../run' },
-    { kind: 'link', path: 'folder/top', target: '..' },
-    { kind: 'link', path: 'to-folder', target: 'folder' },
-  ])
-  assert.deepEqual(manifest.entries.filter(({ kind }) => kind === 'file').map(({ path }) => path), [...names, 'empty', 'run'].sort())
+  assert.deepEqual(
+    manifest.entries.filter(({ kind }) => kind !== 'file'),
+    [
+      { kind: 'link', path: 'dangling', target: 'nowhere' },
+      { kind: 'link', path: 'folder/absolute', target: '../run' },
+      { kind: 'directory', path: 'folder/empty' },
+      { kind: 'link', path: 'folder/link', target: '../run' },
+      { kind: 'link', path: 'folder/top', target: '..' },
+      { kind: 'link', path: 'to-folder', target: 'folder' },
+    ],
+  )
+  assert.deepEqual(
+    manifest.entries.filter(({ kind }) => kind === 'file').map(({ path }) => path),
+    [...names, 'empty', 'run'].sort(),
+  )
   const store = new ObjectStore(options.store)
   for (const entry of manifest.entries) {
     if (entry.kind !== 'file') continue
@@ -78,10 +137,12 @@ test('the manifest does not depend on the place, the times, or the order in whic
 for (const [name, make] of Object.entries({
   'an absolute link out of it': (directory: string) => symlinkSync('/etc/passwd', join(directory, 'bad')),
   'a relative link out of it': (directory: string) => symlinkSync('../../outside', join(directory, 'bad')),
-  'a link to a neighbour whose name begins with its own': (directory: string) => symlinkSync(`${join(directory, '..')}-other/x`, join(directory, 'bad')),
+  'a link to a neighbour whose name begins with its own': (directory: string) =>
+    symlinkSync(`${join(directory, '..')}-other/x`, join(directory, 'bad')),
   'a link that is not UTF-8': (directory: string) => symlinkSync(Buffer.of(0xff), join(directory, 'bad')),
   'a pipe': (directory: string) => execFileSync('mkfifo', [join(directory, 'bad')]),
-  'a name that is not UTF-8': (directory: string) => writeFileSync(Buffer.concat([Buffer.from(`${directory}/`), Buffer.of(0xff)]), ''),
+  'a name that is not UTF-8': (directory: string) =>
+    writeFileSync(Buffer.concat([Buffer.from(`${directory}/`), Buffer.of(0xff)]), ''),
 })) {
   test(`${name} is refused by name, unless it is left out`, (context) => {
     const { directory, write, options, scan, paths } = workplace(context)
@@ -104,7 +165,11 @@ test('a socket is refused by name', async (context) => {
   const server = createServer()
   await new Promise<void>((resolve) => server.listen(join(directory, 'app.sock'), resolve))
   context.after(() => server.close())
-  assert.throws(scan, { code: 'source.unsafe', where: 'app.sock', message: '"app.sock" is no file, folder or link (a socket, pipe or device)' })
+  assert.throws(scan, {
+    code: 'source.unsafe',
+    where: 'app.sock',
+    message: '"app.sock" is no file, folder or link (a socket, pipe or device)',
+  })
   options.leaveOut = ['*.sock']
   assert.deepEqual(paths(), ['good'])
 })
@@ -134,7 +199,12 @@ test('a file and a folder that the user may not read are named', (context) => {
   chmodSync(top, 0o777)
   // The source is loaded by root: the checkout may lie where that user may not enter.
   const program = `const { scanDirectory } = await import(${JSON.stringify(new URL('scan.ts', import.meta.url).href)}); process.setgid(65534); process.setuid(65534); try { scanDirectory({ directory: ${JSON.stringify(directory)}, ship: undefined, leaveOut: [], store: ${JSON.stringify(join(top, 'store'))}, cache: null }) } catch (error) { console.log(JSON.stringify(error)) }`
-  const report = () => JSON.parse(execFileSync(process.execPath, ['--input-type=module', '--eval', program], { encoding: 'utf8' })) as { code: string; message: string; where: string }
+  const report = () =>
+    JSON.parse(execFileSync(process.execPath, ['--input-type=module', '--eval', program], { encoding: 'utf8' })) as {
+      code: string
+      message: string
+      where: string
+    }
   write('secret')
   chmodSync(join(directory, 'secret'), 0o600)
   assert.deepEqual([report().code, report().where], ['source.unsafe', 'secret'])
@@ -185,7 +255,11 @@ test('while a directory changes, each file is taken as it was at one moment, or 
   const { directory, options, write } = workplace(context)
   for (let index = 0; index < 300; index++) write(`stable-${index}`)
   write('grows', 'x'.repeat(2_000_000))
-  const writer = spawn(process.execPath, ['--eval', `
+  const writer = spawn(
+    process.execPath,
+    [
+      '--eval',
+      `
     const { appendFileSync, mkdirSync, rmSync, writeFileSync, symlinkSync } = require('node:fs')
     process.chdir(process.argv[1])
     for (let n = 0; ; n++) {
@@ -196,7 +270,11 @@ test('while a directory changes, each file is taken as it was at one moment, or 
       rmSync('kind', { force: true, recursive: true })
       if (n % 3 === 0) symlinkSync('/etc/hostname', 'kind'); else if (n % 3 === 1) writeFileSync('kind', 'mine'); else mkdirSync('kind')
       if (n === 5) console.log('going')
-    }`, directory], { stdio: ['ignore', 'pipe', 'inherit'] })
+    }`,
+      directory,
+    ],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  )
   const ended = new Promise((resolve) => writer.once('exit', resolve))
   try {
     await new Promise((resolve) => writer.stdout.once('data', resolve))
@@ -235,7 +313,9 @@ test('two scans of one directory at the same time both work', async (context) =>
   const { top, directory, write } = workplace(context)
   for (let index = 0; index < 200; index++) write(`f${index}`)
   using artifacts = new Artifacts(join(top, 'data'))
-  const all = await Promise.all(Array.from({ length: 4 }, () => artifacts.fromDirectory(directory, { ship: undefined, leave_out: [] }, signal)))
+  const all = await Promise.all(
+    Array.from({ length: 4 }, () => artifacts.fromDirectory(directory, { ship: undefined, leave_out: [] }, signal)),
+  )
   assert.equal(new Set(all.map(({ artifact }) => artifact)).size, 1)
   assert.ok(await artifacts.has(all[0]!.artifact))
   for (const deadline = Date.now() + 10_000; ; await sleep(100)) {
@@ -250,11 +330,16 @@ test('errors of a scan come with their code, and an empty directory has nothing 
   const { top, directory } = workplace(context)
   using artifacts = new Artifacts(join(top, 'data'))
   const all = { ship: undefined, leave_out: [] }
-  await assert.rejects(artifacts.fromDirectory(join(top, 'missing'), all, signal), { code: 'source.unreachable', where: join(top, 'missing') })
+  await assert.rejects(artifacts.fromDirectory(join(top, 'missing'), all, signal), {
+    code: 'source.unreachable',
+    where: join(top, 'missing'),
+  })
   await assert.rejects(artifacts.fromDirectory(directory, all, signal), { code: 'build.nothing_to_ship' })
   symlinkSync('/etc', join(directory, 'etc'))
   await assert.rejects(artifacts.fromDirectory(directory, all, signal), { code: 'source.unsafe', where: 'etc' })
-  await assert.rejects(artifacts.fromDirectory(directory, all, AbortSignal.abort(new Error('cancelled by Anna'))), { message: 'cancelled by Anna' })
+  await assert.rejects(artifacts.fromDirectory(directory, all, AbortSignal.abort(new Error('cancelled by Anna'))), {
+    message: 'cancelled by Anna',
+  })
 })
 
 test('a cancelled scan stops reading, and what it left is removed by the next process', async (context) => {
@@ -266,13 +351,15 @@ test('a cancelled scan stops reading, and what it left is removed by the next pr
   const scratch = join(top, 'data/objects/new')
   const abort = new AbortController()
   const scanning = artifacts.fromDirectory(directory, { ship: undefined, leave_out: [] }, abort.signal)
-  for (const deadline = Date.now() + 10_000; readdirSync(scratch).length === 0; await sleep(5)) assert.ok(Date.now() < deadline)
+  for (const deadline = Date.now() + 10_000; readdirSync(scratch).length === 0; await sleep(5))
+    assert.ok(Date.now() < deadline)
   abort.abort(new Error('cancelled by Anna'))
   await assert.rejects(scanning, { message: 'cancelled by Anna' })
   const left = readdirSync(scratch)
   assert.equal(left.length, 1)
   const isOpen = () => execFileSync('find', [`/proc/${process.pid}/fd/`, '-lname', path], { encoding: 'utf8' }) !== ''
-  for (const deadline = Date.now() + 10_000; isOpen(); await sleep(5)) assert.ok(Date.now() < deadline, 'the worker has not ended')
+  for (const deadline = Date.now() + 10_000; isOpen(); await sleep(5))
+    assert.ok(Date.now() < deadline, 'the worker has not ended')
   utimesSync(join(scratch, left[0]!), 1, 1)
   new ObjectStore(join(top, 'data/objects'))
   assert.deepEqual(readdirSync(scratch), [])
@@ -298,7 +385,14 @@ test('long runs of zeros anywhere in a file come back as they were', (context) =
   const { write, options } = workplace(context)
   const mega = 1024 * 1024
   const files: Record<string, Buffer> = {}
-  for (const [name, at, length] of [['at the end', 0, 3 * mega], ['in the middle', 1.5 * mega, 5 * mega], ['at the beginning', 4 * mega - 1, 4 * mega], ['all', -1, 2 * mega], ['all, and a bit', -1, 2 * mega + 1], ['short', -1, 70_000]] as const) {
+  for (const [name, at, length] of [
+    ['at the end', 0, 3 * mega],
+    ['in the middle', 1.5 * mega, 5 * mega],
+    ['at the beginning', 4 * mega - 1, 4 * mega],
+    ['all', -1, 2 * mega],
+    ['all, and a bit', -1, 2 * mega + 1],
+    ['short', -1, 70_000],
+  ] as const) {
     files[name] = Buffer.alloc(length)
     if (at >= 0) files[name].write('x', at)
     write(name, files[name])
@@ -332,6 +426,8 @@ test('a file of two gigabytes is taken in bounded memory', async (context) => {
   } finally {
     clearInterval(timer)
   }
-  context.diagnostic(`${Math.round(performance.now() - began)} ms, ${Math.round((most - before) / 1024 ** 2)} MB more memory`)
+  context.diagnostic(
+    `${Math.round(performance.now() - began)} ms, ${Math.round((most - before) / 1024 ** 2)} MB more memory`,
+  )
   assert.ok(most > 0 && most - before < 200 * 1024 ** 2, `${most - before} bytes more memory`)
 })

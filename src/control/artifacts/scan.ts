@@ -1,4 +1,17 @@
-import { closeSync, constants, fstatSync, lstatSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, renameSync, writeFileSync, type Stats } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  readSync,
+  renameSync,
+  writeFileSync,
+  type Stats,
+} from 'node:fs'
 import { join, relative, resolve, sep } from 'node:path'
 import { DployError } from '../../protocol/errors.ts'
 import { checkPath, digestPattern, type Digest, type Entry } from '../../protocol/manifest.ts'
@@ -51,7 +64,11 @@ export function scanDirectory(options: ScanOptions, now: () => number = Date.now
   try {
     readdirSync(options.directory)
   } catch (cause) {
-    throw new DployError('source.unreachable', `The directory ${options.directory} cannot be read: ${(cause as Error).message}`, { where: options.directory, fix: 'Name a directory that exists', cause })
+    throw new DployError(
+      'source.unreachable',
+      `The directory ${options.directory} cannot be read: ${(cause as Error).message}`,
+      { where: options.directory, fix: 'Name a directory that exists', cause },
+    )
   }
   const store = new ObjectStore(options.store)
   const { ships, enters } = selection(options.ship, options.leaveOut)
@@ -84,7 +101,12 @@ export function scanDirectory(options: ScanOptions, now: () => number = Date.now
     }
     if (!ships(child)) return false
     checkPath(child)
-    if (stat.isSymbolicLink()) entries.push({ kind: 'link', path: child, target: insideTarget(options.directory, child, targetOf(readlinkSync(full, { encoding: 'buffer' }), child)) })
+    if (stat.isSymbolicLink())
+      entries.push({
+        kind: 'link',
+        path: child,
+        target: insideTarget(options.directory, child, targetOf(readlinkSync(full, { encoding: 'buffer' }), child)),
+      })
     else if (stat.isFile()) {
       const executable = (stat.mode & 0o100) !== 0
       const known = before[child]
@@ -99,7 +121,12 @@ export function scanDirectory(options: ScanOptions, now: () => number = Date.now
         if (Math.max(stored.mtimeMs, stored.ctimeMs) < now() - timeGrain) after[child] = [seen(stored), digest]
         entries.push({ kind: 'file', path: child, executable, size, digest })
       }
-    } else throw new DployError('source.unsafe', `${JSON.stringify(child)} is no file, folder or link (a socket, pipe or device)`, { where: child, fix: 'Remove it, or name it in build.leave_out' })
+    } else
+      throw new DployError(
+        'source.unsafe',
+        `${JSON.stringify(child)} is no file, folder or link (a socket, pipe or device)`,
+        { where: child, fix: 'Remove it, or name it in build.leave_out' },
+      )
     return true
   }
   visit('')
@@ -134,14 +161,24 @@ function namesIn(directory: string): string[] {
   return readdirSync(directory, { encoding: 'buffer' })
     .map((bytes) => {
       const name = bytes.toString('utf8')
-      if (!Buffer.from(name, 'utf8').equals(bytes)) throw new DployError('source.unsafe', `The file name ${JSON.stringify(bytes.toString('latin1'))} is not valid UTF-8`, { where: directory })
+      if (!Buffer.from(name, 'utf8').equals(bytes))
+        throw new DployError(
+          'source.unsafe',
+          `The file name ${JSON.stringify(bytes.toString('latin1'))} is not valid UTF-8`,
+          { where: directory },
+        )
       return name
     })
     .sort()
 }
 
 /** Stores what a file held at one time, and answers how it looked then. Throws `source.unsafe` when it never stands still. */
-function storeFile(store: ObjectStore, path: string, buffer: Buffer, name: string): { digest: Digest; size: number; stat: Stats } {
+function storeFile(
+  store: ObjectStore,
+  path: string,
+  buffer: Buffer,
+  name: string,
+): { digest: Digest; size: number; stat: Stats } {
   for (let reads = 1; ; reads++) {
     // It may have become a link or a pipe since it was listed: neither is followed or waited for.
     const file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
@@ -149,7 +186,7 @@ function storeFile(store: ObjectStore, path: string, buffer: Buffer, name: strin
     try {
       const stat = fstatSync(file)
       if (!stat.isFile()) throw changing(name)
-      for (let length; (length = readSync(file, buffer)) > 0; ) into.write(buffer.subarray(0, length))
+      for (let length; (length = readSync(file, buffer)) > 0;) into.write(buffer.subarray(0, length))
       if (seen(fstatSync(file)) === seen(stat)) return { ...into.done(), stat }
       if (reads === maxReads) throw changing(name)
     } finally {
@@ -160,7 +197,10 @@ function storeFile(store: ObjectStore, path: string, buffer: Buffer, name: strin
 }
 
 function changing(name: string): DployError {
-  return new DployError('source.unsafe', `${JSON.stringify(name)} changes while it is read`, { where: name, fix: 'Wait until it is written, or name it in build.leave_out' })
+  return new DployError('source.unsafe', `${JSON.stringify(name)} changes while it is read`, {
+    where: name,
+    fix: 'Wait until it is written, or name it in build.leave_out',
+  })
 }
 
 /** An absolute link to something inside the directory becomes relative; one that leads out is refused by the manifest. */

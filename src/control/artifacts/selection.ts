@@ -29,6 +29,9 @@ export function selection(ship: readonly string[] | undefined, leaveOut: readonl
   const isUnder = (path: string, root: string) => path === root || path.startsWith(`${root}/`)
   return {
     ships: (path) => !reserved(path) && (everything || roots!.some((root) => isUnder(path, root))) && !left(path),
-    enters: (folder) => !reserved(folder) && (everything || roots!.some((root) => isUnder(folder, root) || isUnder(root, folder))) && !left(folder),
+    enters: (folder) =>
+      !reserved(folder) &&
+      (everything || roots!.some((root) => isUnder(folder, root) || isUnder(root, folder))) &&
+      !left(folder),
   }
 }

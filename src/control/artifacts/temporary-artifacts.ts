@@ -15,11 +15,23 @@ export class TemporaryArtifacts implements Disposable {
   artifacts = new Artifacts(this.data)
 
   config(build: Record<string, unknown> = {}, more: Record<string, unknown> = {}): Config {
-    return readConfig(JSON.stringify({ application: 'shop', source: this.repository.path, build, environments: { production: { servers: ['web1'] } }, ...more }))
+    return readConfig(
+      JSON.stringify({
+        application: 'shop',
+        source: this.repository.path,
+        build,
+        environments: { production: { servers: ['web1'] } },
+        ...more,
+      }),
+    )
   }
 
   /** Builds what `ref` names, by default the HEAD. */
-  async build(config: Config = this.config(), ref: string | null = null, signal: AbortSignal = this.signal): Promise<Built> {
+  async build(
+    config: Config = this.config(),
+    ref: string | null = null,
+    signal: AbortSignal = this.signal,
+  ): Promise<Built> {
     const revision = await this.artifacts.resolve(config, null, ref, null, signal)
     return this.artifacts.build(config, null, revision, { signal, onOutput: (_, text) => (this.output += text) })
   }

@@ -54,7 +54,15 @@ export class CommandRuns {
     const { environment, command } = request
     const servers = selectServers(await this.#store.applications.servers(environment.id), request.on, environment.name)
     const kind = request.terminal ? 'shell' : 'exec'
-    const id = await this.#store.runs.begin({ environmentId: environment.id, kind, command: command === null ? 'a shell' : commandText(command), requestedBy: request.requestedBy }, Date.now())
+    const id = await this.#store.runs.begin(
+      {
+        environmentId: environment.id,
+        kind,
+        command: command === null ? 'a shell' : commandText(command),
+        requestedBy: request.requestedBy,
+      },
+      Date.now(),
+    )
     const run = { sessions: new Set<ServerSession<'exec'>>(), interrupted: false }
     this.#running.set(id, run)
     const gone = new AbortController()
@@ -92,7 +100,13 @@ export class CommandRuns {
     }
   }
 
-  async #runBatches(servers: readonly EnvironmentServer[], request: ExecRequest, run: { sessions: Set<ServerSession<'exec'>>; interrupted: boolean }, outlet: Outlet<ExecEvent>, signal: AbortSignal): Promise<CommandOutcome[]> {
+  async #runBatches(
+    servers: readonly EnvironmentServer[],
+    request: ExecRequest,
+    run: { sessions: Set<ServerSession<'exec'>>; interrupted: boolean },
+    outlet: Outlet<ExecEvent>,
+    signal: AbortSignal,
+  ): Promise<CommandOutcome[]> {
     const size = request.batch ?? servers.length
     const outcomes: CommandOutcome[] = []
     const window = Math.min(mostWindow, Math.max(leastWindow, Math.floor(windowOfAll / Math.min(size, servers.length))))
@@ -102,7 +116,9 @@ export class CommandRuns {
       stopped ||= run.interrupted || signal.aborted
       const ended = await Promise.all(
         batch.map(async (server) => {
-          const outcome = stopped ? { server: server.name, code: null, signal: null, ms: null, problem: null } : await this.#runOne(server, request, window, run.sessions, outlet, signal)
+          const outcome = stopped
+            ? { server: server.name, code: null, signal: null, ms: null, problem: null }
+            : await this.#runOne(server, request, window, run.sessions, outlet, signal)
           outlet.put({ kind: 'ended', outcome })
           return outcome
         }),
@@ -113,7 +129,14 @@ export class CommandRuns {
     return outcomes
   }
 
-  async #runOne(server: EnvironmentServer, request: ExecRequest, window: number, sessions: Set<ServerSession<'exec'>>, outlet: Outlet<ExecEvent>, signal: AbortSignal): Promise<CommandOutcome> {
+  async #runOne(
+    server: EnvironmentServer,
+    request: ExecRequest,
+    window: number,
+    sessions: Set<ServerSession<'exec'>>,
+    outlet: Outlet<ExecEvent>,
+    signal: AbortSignal,
+  ): Promise<CommandOutcome> {
     const { environment } = request
     const pieces = { stdout: new TextPieces(), stderr: new TextPieces() }
     const began = performance.now()
@@ -146,10 +169,17 @@ export class CommandRuns {
       const { code, signal: ended, ms } = await session.result
       return { server: server.name, code, signal: ended, ms, problem: null }
     } catch (error) {
-      return { server: server.name, code: null, signal: null, ms: performance.now() - began, problem: reportOf(error, server.name) }
+      return {
+        server: server.name,
+        code: null,
+        signal: null,
+        ms: performance.now() - began,
+        problem: reportOf(error, server.name),
+      }
     } finally {
       if (session) sessions.delete(session)
-      for (const stream of ['stdout', 'stderr'] as const) for (const piece of pieces[stream].end()) outlet.put({ kind: 'output', server: server.name, stream, ...piece })
+      for (const stream of ['stdout', 'stderr'] as const)
+        for (const piece of pieces[stream].end()) outlet.put({ kind: 'output', server: server.name, stream, ...piece })
     }
   }
 }

@@ -46,15 +46,28 @@ export class FileCopies {
     const began = performance.now()
     const targets = servers.map((server) => {
       const link = this.#gateway.link(server.id)
-      const session = link && new ServerSession({ link, method: 'receive_file', params: { ...placeOf(copy), path, name, size, mode, digest }, window, signal, onOutput: () => {} })
+      const session =
+        link &&
+        new ServerSession({
+          link,
+          method: 'receive_file',
+          params: { ...placeOf(copy), path, name, size, mode, digest },
+          window,
+          signal,
+          onOutput: () => {},
+        })
       return { server, session, failed: false }
     })
     const all = async (work: (session: ServerSession<'receive_file'>) => Promise<void>) => {
-      await Promise.all(targets.map(async (target) => {
-        if (target.session === null || target.failed) return
-        // What ended it is its result.
-        await Promise.race([work(target.session), target.session.result.then(() => {})]).catch(() => (target.failed = true))
-      }))
+      await Promise.all(
+        targets.map(async (target) => {
+          if (target.session === null || target.failed) return
+          // What ended it is its result.
+          await Promise.race([work(target.session), target.session.result.then(() => {})]).catch(
+            () => (target.failed = true),
+          )
+        }),
+      )
     }
     try {
       for await (const bytes of content) await all((session) => session.input(bytes))
@@ -62,8 +75,16 @@ export class FileCopies {
     } catch (error) {
       stop.abort(error)
     }
-    const outcomes = await Promise.all(targets.map(async ({ server, session }) => outcomeOf(server, began, async () => (await (session ?? this.#unreachable(server)).result, undefined))))
-    await this.#store.runs.finish(run, outcomes.map(({ outcome }) => outcome), Date.now())
+    const outcomes = await Promise.all(
+      targets.map(async ({ server, session }) =>
+        outcomeOf(server, began, async () => (await (session ?? this.#unreachable(server)).result, undefined)),
+      ),
+    )
+    await this.#store.runs.finish(
+      run,
+      outcomes.map(({ outcome }) => outcome),
+      Date.now(),
+    )
     return outcomes.map(({ outcome }) => outcome)
   }
 
@@ -78,7 +99,9 @@ export class FileCopies {
     const done = Promise.all(
       servers.map(async (server) => {
         const link = this.#gateway.link(server.id)
-        const { outcome, value } = await outcomeOf(server, began, () => (link ? this.#fetch(copy, server, link, outlet, signal) : this.#unreachable(server)))
+        const { outcome, value } = await outcomeOf(server, began, () =>
+          link ? this.#fetch(copy, server, link, outlet, signal) : this.#unreachable(server),
+        )
         outlet.put({ kind: 'ended', outcome, file: value ?? null })
         return outcome
       }),
@@ -100,21 +123,47 @@ export class FileCopies {
 
   async #begin(copy: Copy, what: string): Promise<{ run: string; servers: EnvironmentServer[] }> {
     const { environment } = copy
-    const servers = selectServers(await this.#store.applications.servers(environment.id), { servers: copy.servers, tags: {} }, environment.name)
-    return { run: await this.#store.runs.begin({ environmentId: environment.id, kind: 'copy', command: what, requestedBy: copy.requestedBy }, Date.now()), servers }
+    const servers = selectServers(
+      await this.#store.applications.servers(environment.id),
+      { servers: copy.servers, tags: {} },
+      environment.name,
+    )
+    return {
+      run: await this.#store.runs.begin(
+        { environmentId: environment.id, kind: 'copy', command: what, requestedBy: copy.requestedBy },
+        Date.now(),
+      ),
+      servers,
+    }
   }
 
   #fetch(copy: Copy, server: EnvironmentServer, link: AgentLink, outlet: Outlet<CopyEvent>, signal: AbortSignal) {
-    const onOutput = ({ size }: { size: number }, bytes: Uint8Array, taken: () => void) => outlet.put({ kind: 'data', server: server.name, size, base64: Buffer.from(bytes).toString('base64') }, taken)
-    return new ServerSession({ link, method: 'send_file', params: { ...placeOf(copy), path: copy.path }, window, signal, onOutput }).result
+    const onOutput = ({ size }: { size: number }, bytes: Uint8Array, taken: () => void) =>
+      outlet.put({ kind: 'data', server: server.name, size, base64: Buffer.from(bytes).toString('base64') }, taken)
+    return new ServerSession({
+      link,
+      method: 'send_file',
+      params: { ...placeOf(copy), path: copy.path },
+      window,
+      signal,
+      onOutput,
+    }).result
   }
 }
 
 function placeOf({ environment }: Copy) {
-  return { application: environment.application, environment: environment.name, directory: releaseDirectory(environment.config, environment.name) }
+  return {
+    application: environment.application,
+    environment: environment.name,
+    directory: releaseDirectory(environment.config, environment.name),
+  }
 }
 
-async function outcomeOf<T>(server: EnvironmentServer, began: number, work: () => Promise<T>): Promise<{ outcome: CommandOutcome; value?: T }> {
+async function outcomeOf<T>(
+  server: EnvironmentServer,
+  began: number,
+  work: () => Promise<T>,
+): Promise<{ outcome: CommandOutcome; value?: T }> {
   const base = { server: server.name, code: null, signal: null, problem: null }
   try {
     const value = await work()

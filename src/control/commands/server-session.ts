@@ -47,7 +47,8 @@ export class ServerSession<M extends SessionMethod = SessionMethod> {
     const onEvent = (event: AgentEvent<M>, bytes: Uint8Array) => {
       unread += bytes.length
       // Whoever does not keep to the window would fill our memory.
-      if (unread > window + overrun) return link.close(`its agent sent more than the ${window} bytes that may be on their way`)
+      if (unread > window + overrun)
+        return link.close(`its agent sent more than the ${window} bytes that may be on their way`)
       options.onOutput(event, bytes, () => {
         unread -= bytes.length
         this.#taken(bytes.length)
@@ -73,7 +74,8 @@ export class ServerSession<M extends SessionMethod = SessionMethod> {
         for (const resume of this.#room.splice(0)) resume()
       })
     if (end) await sent
-    while (this.#sending > inputWindow && this.#failure === null) await new Promise<void>((resolve) => this.#room.push(resolve))
+    while (this.#sending > inputWindow && this.#failure === null)
+      await new Promise<void>((resolve) => this.#room.push(resolve))
   }
 
   async resize(size: TerminalSize): Promise<void> {
@@ -88,9 +90,19 @@ export class ServerSession<M extends SessionMethod = SessionMethod> {
     void this.#send({ credit }).catch(() => {})
   }
 
-  async #send(message: { credit?: number; size?: TerminalSize; end?: boolean; interrupt?: boolean }, body?: Uint8Array): Promise<void> {
+  async #send(
+    message: { credit?: number; size?: TerminalSize; end?: boolean; interrupt?: boolean },
+    body?: Uint8Array,
+  ): Promise<void> {
     if (!this.#link.open) return
-    const whole = { session: this.#name, sequence: ++this.#sequence, credit: 0, end: false, interrupt: false, ...message }
+    const whole = {
+      session: this.#name,
+      sequence: ++this.#sequence,
+      credit: 0,
+      end: false,
+      interrupt: false,
+      ...message,
+    }
     await this.#link.command('session', whole, { ...this.#place, body })
   }
 }

@@ -8,7 +8,10 @@ export class TextPieces {
   #held: Buffer = Buffer.alloc(0)
 
   push(bytes: Uint8Array): Piece[] {
-    const all = this.#held.length === 0 ? Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength) : Buffer.concat([this.#held, bytes])
+    const all =
+      this.#held.length === 0
+        ? Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+        : Buffer.concat([this.#held, bytes])
     const end = all.length - cutCharacter(all)
     this.#held = Buffer.from(all.subarray(end))
     return piece(all.subarray(0, end))

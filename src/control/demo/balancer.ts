@@ -11,10 +11,22 @@ export interface DemoBalancer extends AsyncDisposable {
 }
 
 /** The balancer of `dploy demo`: the one that was named, or HAProxy where it is installed, else the small one of dploy's own. Throws `balancer.unreachable`. */
-export async function startDemoBalancer(options: { kind: 'haproxy' | 'builtin' | undefined; directory: string; port: number; servers: { name: string; port: number }[]; health: string; tether: string }): Promise<DemoBalancer> {
+export async function startDemoBalancer(options: {
+  kind: 'haproxy' | 'builtin' | undefined
+  directory: string
+  port: number
+  servers: { name: string; port: number }[]
+  health: string
+  tether: string
+}): Promise<DemoBalancer> {
   const installed = haproxyBinary() !== null
   if (options.kind === 'builtin' || (options.kind === undefined && !installed)) {
-    const balancer = await BuiltinBalancer.start({ port: options.port, controlPort: 0, servers: options.servers, healthPath: options.health })
+    const balancer = await BuiltinBalancer.start({
+      port: options.port,
+      controlPort: 0,
+      servers: options.servers,
+      healthPath: options.health,
+    })
     return {
       url: balancer.url,
       config: { kind: 'builtin', address: balancer.controlAddress },

@@ -23,29 +23,40 @@ export async function activate(run: Run, failures: Failures, watch: Watch): Prom
   // Once groups took turns here; switched in another way, all serve.
   const all = run.liveGroup !== null && run.row.kind !== 'converge'
   if (all) await enterTraffic(run, planned.unchanged, run.signal)
-  for (const name of planned.batches.flat()) if (states.get(name) === 'switched') watch.start(run.server(name), run.release!)
+  for (const name of planned.batches.flat())
+    if (states.get(name) === 'switched') watch.start(run.server(name), run.release!)
   for (const [index, batch] of planned.batches.entries()) {
     const left = batch.filter((name) => !over.has(states.get(name)!)).map((name) => run.server(name))
     if (left.length > 0) {
       await gateBefore(run, index, failures)
       // Before a canary is registered, so that it never gets more; and before the others leave the traffic.
       await (index === 0 ? splitTraffic(run, batch, run.signal) : restoreTraffic(run, run.signal))
-      if (planned.batches.length > 1) run.event(null, { kind: 'progress', phase: `batch ${index + 1} of ${planned.batches.length}` })
+      if (planned.batches.length > 1)
+        run.event(null, { kind: 'progress', phase: `batch ${index + 1} of ${planned.batches.length}` })
       await switchBatch(run, left, failures, watch)
     }
     abortIfNeeded(run, failures)
     // Also when a control plane was killed in the middle of it: the others have not begun.
-    if (index === 0 && planned.canary && planned.batches.slice(1).flat().every((name) => states.get(name) === 'staged')) {
+    if (
+      index === 0 &&
+      planned.canary &&
+      planned.batches
+        .slice(1)
+        .flat()
+        .every((name) => states.get(name) === 'staged')
+    ) {
       const signal = AbortSignal.any([run.signal, failures.signal])
       // Once more: by now another control plane may hold it, after a reload of the balancer.
       await splitTraffic(run, batch, run.signal)
       const doubt = await run.timed('bake', () => judgeCanary(run, batch, planned.canary!, signal))
       abortIfNeeded(run, failures)
-      if (doubt !== null) await run.timed('wait', () => passGate(run, 1, { reason: 'inconclusive', text: doubt }, signal))
+      if (doubt !== null)
+        await run.timed('wait', () => passGate(run, 1, { reason: 'inconclusive', text: doubt }, signal))
       abortIfNeeded(run, failures)
     }
     if (left.length === 0) continue
-    if (planned.bakeBatch > 0 && index < planned.batches.length - 1) await run.timed('bake', () => bakeFor(run, failures, planned.bakeBatch))
+    if (planned.bakeBatch > 0 && index < planned.batches.length - 1)
+      await run.timed('bake', () => bakeFor(run, failures, planned.bakeBatch))
   }
   await run.transition('baking', all ? { liveGroup: null } : {})
 }
@@ -71,7 +82,15 @@ export async function keepServing(run: Run, failures: Failures): Promise<void> {
 }
 
 /** What one server does: out of traffic, new release, back into traffic. Throws where it stops; the server then stays drained. What it did until then stands in `spans`. Without `registers` it stays out of traffic. */
-export async function activateServer(run: Run, server: EnvironmentServer, release: Release, signal: AbortSignal, states: { draining: StepState; activating: StepState; registering: StepState }, spans: Span[] = [], registers = true): Promise<Span[]> {
+export async function activateServer(
+  run: Run,
+  server: EnvironmentServer,
+  release: Release,
+  signal: AbortSignal,
+  states: { draining: StepState; activating: StepState; registering: StepState },
+  spans: Span[] = [],
+  registers = true,
+): Promise<Span[]> {
   const timed = async <T>(name: string, work: () => Promise<T>): Promise<T> => {
     const start = run.elapsed()
     try {
@@ -90,20 +109,36 @@ export async function activateServer(run: Run, server: EnvironmentServer, releas
       if (inFlight !== 0 && busy.start < 0) busy.start = run.elapsed()
       if (busy.start >= 0) busy.end = run.elapsed()
     }
-    const { inFlight } = await timed('drain', () => run.balancer.drain(server.name, { timeout: timeouts.drain, signal, onProgress }))
+    const { inFlight } = await timed('drain', () =>
+      run.balancer.drain(server.name, { timeout: timeouts.drain, signal, onProgress }),
+    )
     if (busy.start >= 0) spans.push({ name: 'in_flight', ...busy })
     if (inFlight !== 0) run.cut.set(server.name, inFlight)
-    if (inFlight === null) run.note(server, `the balancer still drains after ${formatDuration(timeouts.drain)}; requests in flight are cut`)
-    else if (inFlight > 0) run.note(server, `${inFlight} requests still in flight after ${formatDuration(timeouts.drain)}; they are cut`)
+    if (inFlight === null)
+      run.note(server, `the balancer still drains after ${formatDuration(timeouts.drain)}; requests in flight are cut`)
+    else if (inFlight > 0)
+      run.note(server, `${inFlight} requests still in flight after ${formatDuration(timeouts.drain)}; they are cut`)
   }
   await run.step(server, states.activating)
   const began = run.elapsed()
   const local = { ...localOf(server), secrets: await run.secretsOf(release) }
-  const result = await timed('activate', () => run.command(server, 'activate', { release: release.spec, local, balancerSwitches: run.balancer.readdress !== undefined }, { timeout: timeouts.activate, signal, id: `${run.id}:${run.fence}:activate:${release.number}:${server.id}` }))
-  await run.store.sightings.add(run.row.environmentId, server.id, { seenAt: Date.now(), release: release.number, service: result.service })
+  const result = await timed('activate', () =>
+    run.command(
+      server,
+      'activate',
+      { release: release.spec, local, balancerSwitches: run.balancer.readdress !== undefined },
+      { timeout: timeouts.activate, signal, id: `${run.id}:${run.fence}:activate:${release.number}:${server.id}` },
+    ),
+  )
+  await run.store.sightings.add(run.row.environmentId, server.id, {
+    seenAt: Date.now(),
+    release: release.number,
+    service: result.service,
+  })
   for (const span of result.spans) spans.push({ name: span.name, start: began + span.start, end: began + span.end })
   const { port } = result
-  if (port !== undefined && run.balancer.readdress) await timed('readdress', () => run.balancer.readdress!(server.name, port, signal))
+  if (port !== undefined && run.balancer.readdress)
+    await timed('readdress', () => run.balancer.readdress!(server.name, port, signal))
   // Warm, it is in traffic all along, unless it was taken out because its release died.
   if (registers && drains && (!warm || states.registering === 'reverting')) {
     if ((await run.store.servers.find(server.id))?.keptOut) {
@@ -120,8 +155,13 @@ export async function activateServer(run: Run, server: EnvironmentServer, releas
 const over: ReadonlySet<StepState> = new Set<StepState>(['switched', 'unchanged', 'quarantined', 'failed'])
 
 /** All at the same time; fewer, where servers have failed meanwhile and too few would be left in traffic. Throws `environment.too_few_healthy`. */
-async function switchBatch(run: Run, servers: readonly EnvironmentServer[], failures: Failures, watch: Watch): Promise<void> {
-  for (let start = 0; start < servers.length; ) {
+async function switchBatch(
+  run: Run,
+  servers: readonly EnvironmentServer[],
+  failures: Failures,
+  watch: Watch,
+): Promise<void> {
+  for (let start = 0; start < servers.length;) {
     const failed = failures.names
     const room = spare(run, failed.length)
     if (room < 1) throw tooFewLeft(run, failed)
@@ -135,7 +175,14 @@ async function switchServer(run: Run, server: EnvironmentServer, failures: Failu
   const signal = AbortSignal.any([run.signal, failures.signal])
   const spans: Span[] = []
   try {
-    await activateServer(run, server, run.release!, signal, { draining: 'draining', activating: 'activating', registering: 'registering' }, spans)
+    await activateServer(
+      run,
+      server,
+      run.release!,
+      signal,
+      { draining: 'draining', activating: 'activating', registering: 'registering' },
+      spans,
+    )
     await run.step(server, 'switched', { spans })
     watch.start(server, run.release!)
   } catch (error) {

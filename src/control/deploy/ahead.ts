@@ -24,13 +24,22 @@ export class Ahead implements AsyncDisposable {
       () => null,
     )
     this.#artifact = this.#revision
-      .then(async (found) => (found === null || config.build.command !== undefined ? null : { ...(await artifacts.build(config, base, found.revision, { signal, onOutput: () => {} })), commit: found.revision.commit }))
+      .then(async (found) =>
+        found === null || config.build.command !== undefined
+          ? null
+          : {
+              ...(await artifacts.build(config, base, found.revision, { signal, onOutput: () => {} })),
+              commit: found.revision.commit,
+            },
+      )
       .catch(() => null)
   }
 
   /** Null where nothing can be done before its turn. */
   static of(row: DeploymentRow, branch: string | null, artifacts: ArtifactSource): Ahead | null {
-    return row.state === 'queued' && row.kind === 'deploy' && row.releaseId === null && row.request.artifact === null ? new Ahead(row, branch, artifacts) : null
+    return row.state === 'queued' && row.kind === 'deploy' && row.releaseId === null && row.request.artifact === null
+      ? new Ahead(row, branch, artifacts)
+      : null
   }
 
   /** The commit, if it was found a moment ago. */

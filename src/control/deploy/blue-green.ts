@@ -12,7 +12,15 @@ type Groups = NonNullable<Plan['groups']>
 /** In these states a server's part before the switch is done, one way or another. */
 const prepared: ReadonlySet<StepState> = new Set<StepState>(['switched', 'unchanged', 'quarantined', 'failed'])
 /** In these a server of the group was touched after the commit point. */
-const touched: ReadonlySet<StepState> = new Set<StepState>(['draining', 'activating', 'registering', 'switched', 'failed', 'quarantined', 'reverting'])
+const touched: ReadonlySet<StepState> = new Set<StepState>([
+  'draining',
+  'activating',
+  'registering',
+  'switched',
+  'failed',
+  'quarantined',
+  'reverting',
+])
 
 /**
  * Makes the group that does not serve run the release, out of traffic, and then gives it the traffic: first its servers
@@ -24,13 +32,15 @@ export async function activateGroup(run: Run, groups: Groups, failures: Failures
   const states = new Map((await run.store.deployments.steps(run.id)).map((step) => [step.server, step.state]))
   const switching = run.liveGroup === groups.next && groups.live !== groups.next
   await Promise.all(
-    groups.enter.map((name) => run.server(name)).map(async (server) => {
-      const state = states.get(server.name)!
-      if (state === 'switched' || state === 'registering' || state === 'unchanged') watch.start(server, run.release!)
-      // Once the traffic has begun to change over, taking a server out again to look at it would leave nobody.
-      if (prepared.has(state) || (state === 'registering' && switching)) return
-      await prepare(run, server, failures, watch, signal)
-    }),
+    groups.enter
+      .map((name) => run.server(name))
+      .map(async (server) => {
+        const state = states.get(server.name)!
+        if (state === 'switched' || state === 'registering' || state === 'unchanged') watch.start(server, run.release!)
+        // Once the traffic has begun to change over, taking a server out again to look at it would leave nobody.
+        if (prepared.has(state) || (state === 'registering' && switching)) return
+        await prepare(run, server, failures, watch, signal)
+      }),
   )
   abortIfNeeded(run, failures)
   if (!switching) await gateBefore(run, 1, failures)
@@ -39,10 +49,24 @@ export async function activateGroup(run: Run, groups: Groups, failures: Failures
   await run.transition('baking')
 }
 
-async function prepare(run: Run, server: EnvironmentServer, failures: Failures, watch: Watch, signal: AbortSignal): Promise<void> {
+async function prepare(
+  run: Run,
+  server: EnvironmentServer,
+  failures: Failures,
+  watch: Watch,
+  signal: AbortSignal,
+): Promise<void> {
   const spans: Span[] = []
   try {
-    await activateServer(run, server, run.release!, signal, { draining: 'draining', activating: 'activating', registering: 'registering' }, spans, false)
+    await activateServer(
+      run,
+      server,
+      run.release!,
+      signal,
+      { draining: 'draining', activating: 'activating', registering: 'registering' },
+      spans,
+      false,
+    )
     await run.step(server, 'registering', { spans })
     watch.start(server, run.release!)
   } catch (error) {
@@ -53,8 +77,11 @@ async function prepare(run: Run, server: EnvironmentServer, failures: Failures, 
 /** All of one group in, then all of the other out: for an instant both serve, and never nobody. */
 async function changeOver(run: Run, groups: Groups, failures: Failures, signal: AbortSignal): Promise<void> {
   const states = new Map((await run.store.deployments.steps(run.id)).map((step) => [step.server, step.state]))
-  const entering = groups.enter.filter((name) => states.get(name) !== 'quarantined' && states.get(name) !== 'failed' && !failures.has(name)).map((name) => run.server(name))
-  if (entering.length === 0) throw new DployError('deployment.too_many_failures', `No server of ${groups.next} can serve`)
+  const entering = groups.enter
+    .filter((name) => states.get(name) !== 'quarantined' && states.get(name) !== 'failed' && !failures.has(name))
+    .map((name) => run.server(name))
+  if (entering.length === 0)
+    throw new DployError('deployment.too_many_failures', `No server of ${groups.next} can serve`)
   run.event(null, { kind: 'progress', phase: `the traffic goes to ${groups.next}` })
   await run.setLiveGroup(groups.next)
   await Promise.all(
@@ -62,7 +89,8 @@ async function changeOver(run: Run, groups: Groups, failures: Failures, signal: 
       const span = { name: 'register', start: run.elapsed(), end: 0 }
       try {
         await enter(run, server, signal)
-        if (states.get(server.name) !== 'unchanged' && states.get(server.name) !== 'switched') await run.step(server, 'switched', { spans: [{ ...span, end: run.elapsed() }] })
+        if (states.get(server.name) !== 'unchanged' && states.get(server.name) !== 'switched')
+          await run.step(server, 'switched', { spans: [{ ...span, end: run.elapsed() }] })
       } catch (error) {
         await quarantine(run, server, failures, error, [])
       }
@@ -81,19 +109,21 @@ export async function switchBack(run: Run, groups: Groups, signal: AbortSignal):
     await run.timed('drain', () => leave(run, groups.enter, run.environment.timeouts.drain, signal))
   }
   await Promise.all(
-    steps.filter(({ server, state }) => groups.enter.includes(server) && touched.has(state)).map(async ({ server: name }) => {
-      const server = run.server(name)
-      try {
-        await run.step(server, 'reverting')
-        await revert(run, server, groups, signal)
-        await run.step(server, 'reverted')
-      } catch (error) {
-        signal.throwIfAborted()
-        // Nobody is served by it: that it could not go back is told, and no reason to call the way back failed.
-        run.note(server, `does not run the release that it had before: ${reportOf(error).message}`)
-        await run.step(server, 'quarantined', { failure: reportOf(error, name) })
-      }
-    }),
+    steps
+      .filter(({ server, state }) => groups.enter.includes(server) && touched.has(state))
+      .map(async ({ server: name }) => {
+        const server = run.server(name)
+        try {
+          await run.step(server, 'reverting')
+          await revert(run, server, groups, signal)
+          await run.step(server, 'reverted')
+        } catch (error) {
+          signal.throwIfAborted()
+          // Nobody is served by it: that it could not go back is told, and no reason to call the way back failed.
+          run.note(server, `does not run the release that it had before: ${reportOf(error).message}`)
+          await run.step(server, 'quarantined', { failure: reportOf(error, name) })
+        }
+      }),
   )
 }
 
@@ -101,8 +131,11 @@ export async function switchBack(run: Run, groups: Groups, signal: AbortSignal):
 async function enterAgain(run: Run, groups: Groups, signal: AbortSignal): Promise<void> {
   const came = await Promise.allSettled(groups.leave.map((name) => enter(run, run.server(name), signal)))
   signal.throwIfAborted()
-  const failed = came.flatMap((one, index) => (one.status === 'rejected' ? [{ name: groups.leave[index]!, error: one.reason as unknown }] : []))
-  for (const { name, error } of failed) run.note(run.server(name), `does not come back into the traffic: ${reportOf(error).message}`)
+  const failed = came.flatMap((one, index) =>
+    one.status === 'rejected' ? [{ name: groups.leave[index]!, error: one.reason as unknown }] : [],
+  )
+  for (const { name, error } of failed)
+    run.note(run.server(name), `does not come back into the traffic: ${reportOf(error).message}`)
   if (failed.length > 0 && failed.length === came.length) throw failed[0]!.error
 }
 
@@ -111,7 +144,15 @@ async function revert(run: Run, server: EnvironmentServer, groups: Groups, signa
   if (number === null) return
   const release = await run.store.releases.byNumber(run.row.environmentId, number)
   // Where both groups served before there were any, this one does so again.
-  await activateServer(run, server, release, signal, { draining: 'reverting', activating: 'reverting', registering: 'reverting' }, [], groups.live === null)
+  await activateServer(
+    run,
+    server,
+    release,
+    signal,
+    { draining: 'reverting', activating: 'reverting', registering: 'reverting' },
+    [],
+    groups.live === null,
+  )
 }
 
 /** Keeps the group that does not serve out of traffic, by a control plane that did not take it out itself. */
@@ -126,7 +167,8 @@ export async function enterTraffic(run: Run, names: readonly string[], signal: A
 }
 
 async function enter(run: Run, server: EnvironmentServer, signal: AbortSignal): Promise<void> {
-  if ((await run.store.servers.find(server.id))?.keptOut) return run.note(server, `it stays out of traffic until: dploy server ready ${server.name}`)
+  if ((await run.store.servers.find(server.id))?.keptOut)
+    return run.note(server, `it stays out of traffic until: dploy server ready ${server.name}`)
   await run.balancer.register(server.name, { timeout: run.environment.timeouts.register, signal })
 }
 
@@ -134,7 +176,13 @@ async function leave(run: Run, names: readonly string[], timeout: number, signal
   await Promise.all(names.map((name) => run.balancer.drain(name, { timeout, signal })))
 }
 
-async function quarantine(run: Run, server: EnvironmentServer, failures: Failures, error: unknown, spans: Span[]): Promise<void> {
+async function quarantine(
+  run: Run,
+  server: EnvironmentServer,
+  failures: Failures,
+  error: unknown,
+  spans: Span[],
+): Promise<void> {
   run.signal.throwIfAborted()
   if (failures.signal.aborted) return
   failures.add(server, error)

@@ -33,7 +33,12 @@ const uncounted = { outcome: 'inconclusive' as const, reason: 'the balancer does
  * the new release has failed. Answers why a person has to be asked; null: it goes on. Throws `canary.failed`;
  * `canary.inconclusive` where the plan goes back for that.
  */
-export async function judgeCanary(run: Run, canary: readonly string[], plan: NonNullable<Plan['canary']>, signal: AbortSignal): Promise<string | null> {
+export async function judgeCanary(
+  run: Run,
+  canary: readonly string[],
+  plan: NonNullable<Plan['canary']>,
+  signal: AbortSignal,
+): Promise<string | null> {
   const names = run.servers.map(({ name }) => name).filter((name) => !run.row.plan!.unreachable.includes(name))
   run.event(null, { kind: 'progress', phase: `judging ${canary.join(', ')}` })
   const judge = new Judge()
@@ -57,10 +62,15 @@ export async function judgeCanary(run: Run, canary: readonly string[], plan: Non
     const failure = judgement.outcome === 'fail' ? judgement.reason : (queries?.failure ?? null)
     if (failure !== null) throw new DployError('canary.failed', failure, { where: canary.join(', ') })
   }
-  const { outcome, reason: said } = together(run.balancer.serverCounters ? judge.now('end') : uncounted, queries?.judge() ?? null)
+  const { outcome, reason: said } = together(
+    run.balancer.serverCounters ? judge.now('end') : uncounted,
+    queries?.judge() ?? null,
+  )
   if (outcome === 'fail') throw new DployError('canary.failed', said, { where: canary.join(', ') })
-  if (log.silent) run.note(null, 'the log of the balancer told of no request: its format has to be that of "option httplog"')
-  if (outcome === 'inconclusive' && plan.inconclusive === 'roll_back') throw new DployError('canary.inconclusive', said, { where: canary.join(', ') })
+  if (log.silent)
+    run.note(null, 'the log of the balancer told of no request: its format has to be that of "option httplog"')
+  if (outcome === 'inconclusive' && plan.inconclusive === 'roll_back')
+    throw new DployError('canary.inconclusive', said, { where: canary.join(', ') })
   run.note(null, `${outcome}: ${said}`)
   return outcome === 'inconclusive' && plan.inconclusive === 'ask' ? `the canary is inconclusive: ${said}` : null
 }
@@ -69,7 +79,10 @@ function watchQueries(run: Run, names: readonly string[], canary: readonly strin
   const { prometheus } = run.environment.strategy
   if (prometheus === undefined) return null
   const servers = (side: (name: string) => boolean) => names.filter(side).map((name) => run.server(name))
-  return new QueryWatch(prometheus, { new: servers((name) => canary.includes(name)), old: servers((name) => !canary.includes(name)) })
+  return new QueryWatch(prometheus, {
+    new: servers((name) => canary.includes(name)),
+    old: servers((name) => !canary.includes(name)),
+  })
 }
 
 async function counters(run: Run, names: readonly string[], signal: AbortSignal): Promise<Map<string, ServerCounters>> {
@@ -77,7 +90,11 @@ async function counters(run: Run, names: readonly string[], signal: AbortSignal)
 }
 
 /** What came between two looks. A balancer that was started anew counts from zero: its interval is left out. */
-function between(before: ReadonlyMap<string, ServerCounters>, now: ReadonlyMap<string, ServerCounters>, canary: ReadonlySet<string>): Interval {
+function between(
+  before: ReadonlyMap<string, ServerCounters>,
+  now: ReadonlyMap<string, ServerCounters>,
+  canary: ReadonlySet<string>,
+): Interval {
   const interval: Interval = { newRequests: 0, newFailed: 0, oldRequests: 0, oldFailed: 0 }
   for (const [name, counted] of now) {
     const former = before.get(name)

@@ -40,7 +40,9 @@ export class Converger implements Disposable {
   /** A server has connected. */
   look(serverId: string): void {
     this.#failed.delete(serverId)
-    void this.#lookAll(serverId).catch((error: unknown) => this.#options.log.error({ err: error }, 'looking at a server failed'))
+    void this.#lookAll(serverId).catch((error: unknown) =>
+      this.#options.log.error({ err: error }, 'looking at a server failed'),
+    )
   }
 
   /** A person asks for it: looks at all servers now, also at those that it failed at just before. Answers the deployment that brings them; null: all run what they should. Throws `environment.locked`. */
@@ -52,7 +54,13 @@ export class Converger implements Disposable {
     const wanted = await store.releases.get(environment.wantedRelease)
     const drifted = await this.#drifted(environmentId, wanted.number)
     if (drifted.length === 0) return null
-    const id = await deployer.submit({ environment, kind: 'converge', request: { revision: null, artifact: null, release: wanted.id, servers: drifted.map(({ name }) => name) }, requestedBy, wait: false })
+    const id = await deployer.submit({
+      environment,
+      kind: 'converge',
+      request: { revision: null, artifact: null, release: wanted.id, servers: drifted.map(({ name }) => name) },
+      requestedBy,
+      wait: false,
+    })
     void deployer.done(id)?.then((state) => {
       if (state !== 'succeeded') for (const server of drifted) this.#failed.set(server.id, Date.now())
     })
@@ -78,14 +86,17 @@ export class Converger implements Disposable {
   }
 
   async #lookAll(serverId: string): Promise<void> {
-    for (const environment of await this.#options.store.applications.environmentsOf(serverId)) this.#soon(environment.id)
+    for (const environment of await this.#options.store.applications.environmentsOf(serverId))
+      this.#soon(environment.id)
   }
 
   #soon(environmentId: string): void {
     if (this.#timers.has(environmentId)) return
     const timer = setTimeout(() => {
       this.#timers.delete(environmentId)
-      void this.#converge(environmentId).catch((error: unknown) => this.#options.log.warn({ err: error }, 'converging failed'))
+      void this.#converge(environmentId).catch((error: unknown) =>
+        this.#options.log.warn({ err: error }, 'converging failed'),
+      )
     }, gather)
     timer.unref()
     this.#timers.set(environmentId, timer)
@@ -101,7 +112,14 @@ export class Converger implements Disposable {
     const drifted = await this.#drifted(environmentId, wanted.number)
     if (drifted.length === 0) return
     const cut = this.#cut.get(environmentId)
-    log.info({ environment: `${environment.application}/${environment.name}`, servers: drifted.map(({ name }) => name), release: wanted.number }, 'converging')
+    log.info(
+      {
+        environment: `${environment.application}/${environment.name}`,
+        servers: drifted.map(({ name }) => name),
+        release: wanted.number,
+      },
+      'converging',
+    )
     try {
       const id = await deployer.submit({
         environment,
@@ -111,7 +129,8 @@ export class Converger implements Disposable {
         wait: false,
       })
       for (const { name } of drifted) cut?.delete(name)
-      if ((await deployer.done(id)) !== 'succeeded') for (const server of drifted) this.#failed.set(server.id, Date.now())
+      if ((await deployer.done(id)) !== 'succeeded')
+        for (const server of drifted) this.#failed.set(server.id, Date.now())
     } catch (error) {
       if (!(error instanceof DployError && error.code === 'environment.locked')) throw error
     }
@@ -120,16 +139,27 @@ export class Converger implements Disposable {
   async #drifted(environmentId: string, wanted: number): Promise<{ id: string; name: string }[]> {
     const { store, gateway } = this.#options
     const environment = await store.applications.environmentById(environmentId)
-    const place = { application: environment.application, environment: environment.name, directory: releaseDirectory(environment.config, environment.name) }
+    const place = {
+      application: environment.application,
+      environment: environment.name,
+      directory: releaseDirectory(environment.config, environment.name),
+    }
     const config = environment.config.environments[environment.name]
     // Those of the group that does not serve keep the release before.
-    const servers = (await store.applications.servers(environmentId)).filter((server) => !isIdle(server, config, environment.liveGroup))
+    const servers = (await store.applications.servers(environmentId)).filter(
+      (server) => !isIdle(server, config, environment.liveGroup),
+    )
     const answers = await Promise.all(
       servers.map(async (server) => {
         const link = gateway.link(server.id)
         if (!link || Date.now() - (this.#failed.get(server.id) ?? 0) < patience) return null
         try {
-          const seen = await link.command('observe', place, { application: place.application, environment: place.environment, epoch: 0, signal: AbortSignal.timeout(5_000) })
+          const seen = await link.command('observe', place, {
+            application: place.application,
+            environment: place.environment,
+            epoch: 0,
+            signal: AbortSignal.timeout(5_000),
+          })
           const sighting = { seenAt: Date.now(), release: seen.current, service: seen.service }
           await store.sightings.add(environmentId, server.id, sighting)
           return driftOf(sighting, wanted) === null && !this.#cut.get(environmentId)?.has(server.name) ? null : server
@@ -149,7 +179,8 @@ export class Converger implements Disposable {
     const environment = await store.applications.environmentById(row.environmentId)
     if (row.state === 'failed') {
       const cut = this.#cut.get(environment.id) ?? new Set()
-      for (const { server, state } of await store.deployments.steps(deploymentId)) if (inTheMiddle.has(state)) cut.add(server)
+      for (const { server, state } of await store.deployments.steps(deploymentId))
+        if (inTheMiddle.has(state)) cut.add(server)
       this.#cut.set(environment.id, cut)
     }
     this.#soon(environment.id)
@@ -157,14 +188,29 @@ export class Converger implements Disposable {
     if (this.#options.stays) await delay(rest, undefined, { signal: this.#ending.signal }).catch(() => {})
     // Another one has begun: it is cleaned up after that.
     if ((await store.deployments.unfinished(environment.id)).length > 0) return
-    const place = { application: environment.application, environment: environment.name, directory: releaseDirectory(row.config, environment.name) }
+    const place = {
+      application: environment.application,
+      environment: environment.name,
+      directory: releaseDirectory(row.config, environment.name),
+    }
     const protect = [row.releaseId, row.fromReleaseId].filter((id) => id !== null)
     const numbers = await Promise.all(protect.map(async (id) => (await store.releases.get(id)).number))
     for (const server of await store.applications.servers(environment.id)) {
       const link = gateway.link(server.id)
       void link
-        ?.command('collect', { ...place, keep: row.config.release.keep, protect: numbers }, { application: place.application, environment: place.environment, epoch: row.fence, signal: AbortSignal.timeout(60_000) })
-        .catch((error: unknown) => this.#options.log.info({ server: server.name, error: reportOf(error) }, 'not collected'))
+        ?.command(
+          'collect',
+          { ...place, keep: row.config.release.keep, protect: numbers },
+          {
+            application: place.application,
+            environment: place.environment,
+            epoch: row.fence,
+            signal: AbortSignal.timeout(60_000),
+          },
+        )
+        .catch((error: unknown) =>
+          this.#options.log.info({ server: server.name, error: reportOf(error) }, 'not collected'),
+        )
     }
   }
 }

@@ -26,7 +26,10 @@ const approvalTime = 24 * 3_600_000
 export class Deployer {
   readonly #options: RunnerOptions
   readonly #measure: Measure
-  readonly #running = new Map<string, { controller: AbortController; done: Promise<DeploymentState>; recovered: string | null }>()
+  readonly #running = new Map<
+    string,
+    { controller: AbortController; done: Promise<DeploymentState>; recovered: string | null }
+  >()
   /** Called when a deployment of this process is over. */
   onEnd: (id: string, state: DeploymentState) => void = () => {}
 
@@ -44,11 +47,13 @@ export class Deployer {
     const { environment } = submission
     const { store } = this.#options
     const servers = await store.applications.servers(environment.id)
-    if (servers.length === 0) throw new DployError('environment.no_servers', `${environment.application}/${environment.name} has no servers`)
+    if (servers.length === 0)
+      throw new DployError('environment.no_servers', `${environment.application}/${environment.name} has no servers`)
     // Nobody has to know that servers converge just now.
     const patience = submission.wait ? 'always' : submission.kind === 'converge' ? 'never' : 'converging'
     // From a laptop nobody but this person could finish it: it is no reason to refuse.
-    if (this.#options.shared) for (const { recovered, done } of this.#running.values()) if (recovered === environment.id) await done
+    if (this.#options.shared)
+      for (const { recovered, done } of this.#running.values()) if (recovered === environment.id) await done
     const approval = await this.#approvalFor(submission)
     if (!approval) await this.#checkFree(environment, patience)
     const id = await store.deployments.create(
@@ -56,7 +61,10 @@ export class Deployer {
         environmentId: environment.id,
         kind: submission.kind,
         // What another person looks at is what is deployed, also when the branch moves on.
-        request: approval?.revision && submission.request.artifact === null ? { ...submission.request, revision: approval.revision.commit } : submission.request,
+        request:
+          approval?.revision && submission.request.artifact === null
+            ? { ...submission.request, revision: approval.revision.commit }
+            : submission.request,
         config: environment.config,
         base: environment.base,
         requestedBy: submission.requestedBy,
@@ -66,7 +74,13 @@ export class Deployer {
       },
       Date.now(),
     )
-    if (approval) store.events.add(id, null, { kind: 'note', text: 'this environment is protected: another person has to approve it' }, Date.now())
+    if (approval)
+      store.events.add(
+        id,
+        null,
+        { kind: 'note', text: 'this environment is protected: another person has to approve it' },
+        Date.now(),
+      )
     else this.#start(id, patience)
     return id
   }
@@ -80,8 +94,10 @@ export class Deployer {
   /** Asks a deployment to stop, and says why. What was switched is switched back. Throws `deployment.conflict` if it is over. */
   async cancel(id: string, why?: string): Promise<void> {
     const row = await this.#options.store.deployments.get(id)
-    if (isFinal(row.state)) throw new DployError('deployment.conflict', `Deployment ${row.number} is already ${row.state}`)
-    if (row.state === 'waiting_for_approval' && (await this.#options.store.approvals.cancel(id, Date.now(), why))) return
+    if (isFinal(row.state))
+      throw new DployError('deployment.conflict', `Deployment ${row.number} is already ${row.state}`)
+    if (row.state === 'waiting_for_approval' && (await this.#options.store.approvals.cancel(id, Date.now(), why)))
+      return
     await this.#options.store.deployments.requestCancel(id)
     this.#running.get(id)?.controller.abort(new DployError('deployment.cancelled', why))
   }
@@ -128,14 +144,31 @@ export class Deployer {
   }
 
   /** What has to be approved before it runs; undefined: nothing. To go back, and to converge, nobody waits. */
-  async #approvalFor({ environment, kind, request, requestedBy, requester }: Submission): Promise<NewApproval | undefined> {
+  async #approvalFor({
+    environment,
+    kind,
+    request,
+    requestedBy,
+    requester,
+  }: Submission): Promise<NewApproval | undefined> {
     const config = environment.config.environments[environment.name]
     if (kind !== 'deploy' || config?.protected !== true) return undefined
     const place = `${environment.application}/${environment.name}`
-    if (this.#options.shared) throw new DployError('approval.needs_server', `${place} is protected, and here is nobody who could approve`)
+    if (this.#options.shared)
+      throw new DployError('approval.needs_server', `${place} is protected, and here is nobody who could approve`)
     const { artifacts } = this.#options
-    if (request.artifact !== null && !(await artifacts.has(request.artifact))) throw new DployError('object.missing', `The artifact ${request.artifact.slice(0, 12)} was not uploaded whole`)
-    const revision = request.artifact !== null ? (request.promoted?.revision ?? null) : await artifacts.resolve(environment.config, environment.base, request.revision, config.branch ?? null, AbortSignal.timeout(120_000))
+    if (request.artifact !== null && !(await artifacts.has(request.artifact)))
+      throw new DployError('object.missing', `The artifact ${request.artifact.slice(0, 12)} was not uploaded whole`)
+    const revision =
+      request.artifact !== null
+        ? (request.promoted?.revision ?? null)
+        : await artifacts.resolve(
+            environment.config,
+            environment.base,
+            request.revision,
+            config.branch ?? null,
+            AbortSignal.timeout(120_000),
+          )
     return { revision, requester: requester ?? requestedBy, expiresAt: Date.now() + approvalTime }
   }
 
@@ -157,7 +190,8 @@ export class Deployer {
   }
 
   async #checkFree(environment: Environment, patience: Patience): Promise<void> {
-    const lock = this.#options.shared?.holder(environment.id) ?? (await this.#options.store.locks.holder(environment.id))
+    const lock =
+      this.#options.shared?.holder(environment.id) ?? (await this.#options.store.locks.holder(environment.id))
     if (lock === null || lock.expires <= Date.now() || isDeadHolder(lock.holder) || waitsFor(patience, lock)) return
     const seconds = Math.round((Date.now() - lock.since) / 1000)
     throw new DployError(

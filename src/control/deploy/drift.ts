@@ -5,7 +5,10 @@ export type Drift = 'release' | 'service' | 'processes'
  * Whether a server runs what its environment wants: null if it does, or nothing is wanted. The one answer for status, lists, doctor and
  * converger. What has no service, or one of which nobody can say, runs when its release is in place. Pure.
  */
-export function driftOf(seen: { release: number | null; service: { state: string; release: number | null } | null }, wanted: number | null): Drift | null {
+export function driftOf(
+  seen: { release: number | null; service: { state: string; release: number | null } | null },
+  wanted: number | null,
+): Drift | null {
   if (wanted === null) return null
   if (seen.release !== wanted) return 'release'
   if (seen.service === null || seen.service.state === 'none' || seen.service.state === 'unknown') return null

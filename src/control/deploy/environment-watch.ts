@@ -12,7 +12,11 @@ export class EnvironmentWatch implements AsyncDisposable {
   readonly #running: Promise<void>
 
   /** `signal` ends with the watch. */
-  constructor(options: { store: { applications: Pick<Store['applications'], 'environments'> }; log: Pick<Logger, 'debug'>; look(environment: Environment, signal: AbortSignal): Promise<void> }) {
+  constructor(options: {
+    store: { applications: Pick<Store['applications'], 'environments'> }
+    log: Pick<Logger, 'debug'>
+    look(environment: Environment, signal: AbortSignal): Promise<void>
+  }) {
     this.#running = this.#run(options)
   }
 
@@ -26,10 +30,17 @@ export class EnvironmentWatch implements AsyncDisposable {
     while (!signal.aborted) {
       await delay(lookEvery, undefined, { signal, ref: false }).catch(() => {})
       if (signal.aborted) return
-      const environments = await store.applications.environments().catch((error: unknown) => (log.debug({ err: error }, 'environments could not be looked at'), []))
+      const environments = await store.applications
+        .environments()
+        .catch((error: unknown) => (log.debug({ err: error }, 'environments could not be looked at'), []))
       for (const environment of environments) {
         if (signal.aborted) return
-        await look(environment, signal).catch((error: unknown) => log.debug({ err: error, environment: `${environment.application}/${environment.name}` }, 'an environment could not be looked at'))
+        await look(environment, signal).catch((error: unknown) =>
+          log.debug(
+            { err: error, environment: `${environment.application}/${environment.name}` },
+            'an environment could not be looked at',
+          ),
+        )
       }
     }
   }

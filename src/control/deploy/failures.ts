@@ -34,6 +34,10 @@ export class Failures {
   #summary(): DployError {
     const names = [...this.#servers.keys()]
     const first = reportOf(this.#servers.get(names[0]!), names[0])
-    return new DployError('deployment.too_many_failures', `${names.length} servers failed (${this.#limit} allowed): ${names.join(', ')}. On ${names[0]}: ${first.message}`, { where: names.join(', '), fix: first.fix })
+    return new DployError(
+      'deployment.too_many_failures',
+      `${names.length} servers failed (${this.#limit} allowed): ${names.join(', ')}. On ${names[0]}: ${first.message}`,
+      { where: names.join(', '), fix: first.fix },
+    )
   }
 }

@@ -12,7 +12,12 @@ const lookEvery = 300
  * did before a restart. Ends early when the signal aborts, for the caller to see. Throws `deployment.not_promoted` when
  * the time for it is up.
  */
-export async function passGate(run: Run, before: number, why: { reason: Waiting['reason']; text: string } | null, signal: AbortSignal): Promise<void> {
+export async function passGate(
+  run: Run,
+  before: number,
+  why: { reason: Waiting['reason']; text: string } | null,
+  signal: AbortSignal,
+): Promise<void> {
   const { gates } = run.store
   const { pausedBy, passed, waiting: told } = await gates.get(run.id)
   const reason = pausedBy === null ? why : { reason: 'asked' as const, text: `${pausedBy} paused it` }
@@ -25,7 +30,11 @@ export async function passGate(run: Run, before: number, why: { reason: Waiting[
     if (signal.aborted) return
     const now = await gates.get(run.id)
     if (now.waiting === null) return
-    if (Date.now() >= since + limit) throw new DployError('deployment.not_promoted', `Nobody let it go on within ${formatDuration(limit)} (${reason.text})`)
+    if (Date.now() >= since + limit)
+      throw new DployError(
+        'deployment.not_promoted',
+        `Nobody let it go on within ${formatDuration(limit)} (${reason.text})`,
+      )
     await delay(lookEvery, undefined, { signal }).catch(() => {})
   }
 }

@@ -31,11 +31,21 @@ export class Lease implements AsyncDisposable {
   }
 
   /** Takes the lock, or waits for it where `wait` says so. Throws `environment.locked`, or the signal's reason. */
-  static async acquire(locks: Locks, environmentId: string, deploymentId: string, holder: string, options: { wait: Patience; signal: AbortSignal }): Promise<Lease> {
+  static async acquire(
+    locks: Locks,
+    environmentId: string,
+    deploymentId: string,
+    holder: string,
+    options: { wait: Patience; signal: AbortSignal },
+  ): Promise<Lease> {
     for (;;) {
       options.signal.throwIfAborted()
       try {
-        return new Lease(locks, environmentId, await locks.acquire(environmentId, deploymentId, holder, Date.now(), isDeadHolder))
+        return new Lease(
+          locks,
+          environmentId,
+          await locks.acquire(environmentId, deploymentId, holder, Date.now(), isDeadHolder),
+        )
       } catch (error) {
         if (!(error instanceof DployError) || error.code !== 'environment.locked') throw error
         if (!waitsFor(options.wait, await locks.holder(environmentId))) throw error

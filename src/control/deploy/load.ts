@@ -9,13 +9,19 @@ const window = 500
  * Requests a second that all servers answer together now, by the balancer's own counts; asked only where batches are made for it
  * (`batch: auto`). Null: the balancer does not count by server.
  */
-export async function loadNow(balancer: Balancer, strategy: EnvironmentConfig['strategy'], servers: readonly string[], signal: AbortSignal): Promise<number | null> {
+export async function loadNow(
+  balancer: Balancer,
+  strategy: EnvironmentConfig['strategy'],
+  servers: readonly string[],
+  signal: AbortSignal,
+): Promise<number | null> {
   if (strategy.batch !== 'auto' || !balancer.serverCounters) return null
   const before = await balancer.serverCounters(servers, signal)
   const began = performance.now()
   await delay(window, undefined, { signal })
   const after = await balancer.serverCounters(servers, signal)
-  const total = (counters: ReadonlyMap<string, ServerCounters>) => [...counters.values()].reduce((sum, { requests }) => sum + requests, 0)
+  const total = (counters: ReadonlyMap<string, ServerCounters>) =>
+    [...counters.values()].reduce((sum, { requests }) => sum + requests, 0)
   // A balancer that was started again in between counts from zero.
   return (Math.max(0, total(after) - total(before)) * 1000) / (performance.now() - began)
 }

@@ -12,11 +12,22 @@ export async function observeServers(run: Run, signal: AbortSignal): Promise<Map
   await Promise.all(
     run.servers.map(async (server) => {
       try {
-        const observation = run.shared?.seen(server.name) ?? await run.command(server, 'observe', placeOf(run), { timeout: run.environment.timeouts.reach, signal, id: `${run.id}:observe:${server.id}:${Date.now()}` })
+        const observation =
+          run.shared?.seen(server.name) ??
+          (await run.command(server, 'observe', placeOf(run), {
+            timeout: run.environment.timeouts.reach,
+            signal,
+            id: `${run.id}:observe:${server.id}:${Date.now()}`,
+          }))
         seen.set(server.name, observation)
       } catch (error) {
         signal.throwIfAborted()
-        seen.set(server.name, error instanceof DployError ? error : new DployError('internal', String(error), { where: server.name, cause: error }))
+        seen.set(
+          server.name,
+          error instanceof DployError
+            ? error
+            : new DployError('internal', String(error), { where: server.name, cause: error }),
+        )
       }
     }),
   )
@@ -25,7 +36,11 @@ export async function observeServers(run: Run, signal: AbortSignal): Promise<Map
 
 /** The place on a server where this application's environment lives. */
 export function placeOf(run: Run): { application: string; environment: string; directory: string } {
-  return { application: run.row.config.application, environment: run.environmentName, directory: releaseDirectory(run.row.config, run.environmentName) }
+  return {
+    application: run.row.config.application,
+    environment: run.environmentName,
+    directory: releaseDirectory(run.row.config, run.environmentName),
+  }
 }
 
 /** What the plan needs of an observation. */
@@ -36,6 +51,9 @@ export function forPlan(observation: Observation | DployError | undefined): Obse
     current: observation.current,
     releases: observation.releases.map((release) => release.number),
     handover: service.handover ?? 'restart',
-    running: service.state === 'none' || (service.state === 'running' && service.release === observation.current) || (service.state === 'unknown' && service.release === null),
+    running:
+      service.state === 'none' ||
+      (service.state === 'running' && service.release === observation.current) ||
+      (service.state === 'unknown' && service.release === null),
   }
 }

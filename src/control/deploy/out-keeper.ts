@@ -35,13 +35,18 @@ export class OutKeeper implements AsyncDisposable {
     const signal = AbortSignal.any([stop, AbortSignal.timeout(askTimeout)])
     await using balancer = this.#options.openBalancer(config.balancer)
     if (!balancer.capabilities.drains) return
-    const seen = (await balancer.read(out, signal)).filter(({ admission }) => admission === 'ready').map(({ server }) => server)
+    const seen = (await balancer.read(out, signal))
+      .filter(({ admission }) => admission === 'ready')
+      .map(({ server }) => server)
     if (seen.length === 0) return
     // What was seen is old news if a deployment began meanwhile, or a person put a server back.
     const still = new Set(await this.#out(environment))
     const inTraffic = seen.filter((name) => still.has(name))
     if (inTraffic.length === 0) return
-    log.info({ environment: `${environment.application}/${environment.name}`, servers: inTraffic }, 'taking servers out of traffic that are to be out of it')
+    log.info(
+      { environment: `${environment.application}/${environment.name}`, servers: inTraffic },
+      'taking servers out of traffic that are to be out of it',
+    )
     await Promise.all(inTraffic.map((name) => balancer.drain(name, { timeout: 0, signal })))
     await this.#giveBack(environment, balancer, inTraffic, stop)
   }
@@ -53,15 +58,32 @@ export class OutKeeper implements AsyncDisposable {
     const [servers, keptOut] = [await store.applications.servers(environment.id), await store.servers.keptOut()]
     const idle = servers.filter((server) => isIdle(server, config, environment.liveGroup))
     const between = idle.length > 0 && (await store.deployments.unfinished(environment.id)).length === 0
-    return servers.filter((server) => keptOut.has(server.id) || (between && idle.includes(server))).map(({ name }) => name)
+    return servers
+      .filter((server) => keptOut.has(server.id) || (between && idle.includes(server)))
+      .map(({ name }) => name)
   }
 
   /** Whom a person put back while it was taken out here. */
-  async #giveBack(environment: Environment, balancer: Balancer, taken: readonly string[], signal: AbortSignal): Promise<void> {
+  async #giveBack(
+    environment: Environment,
+    balancer: Balancer,
+    taken: readonly string[],
+    signal: AbortSignal,
+  ): Promise<void> {
     const { store } = this.#options
     const config = environment.config.environments[environment.name]
     const keptOut = await store.servers.keptOut()
-    const back = (await store.applications.servers(environment.id)).filter((server) => taken.includes(server.name) && !keptOut.has(server.id) && !isIdle(server, config, environment.liveGroup))
-    await Promise.all(back.map(({ name }) => balancer.register(name, { timeout: environment.config.environments[environment.name]!.timeouts.register, signal })))
+    const back = (await store.applications.servers(environment.id)).filter(
+      (server) =>
+        taken.includes(server.name) && !keptOut.has(server.id) && !isIdle(server, config, environment.liveGroup),
+    )
+    await Promise.all(
+      back.map(({ name }) =>
+        balancer.register(name, {
+          timeout: environment.config.environments[environment.name]!.timeouts.register,
+          signal,
+        }),
+      ),
+    )
   }
 }

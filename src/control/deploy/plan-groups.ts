@@ -37,27 +37,51 @@ export function planGroups(desired: Desired, observed: ReadonlyMap<string, Obser
       const seen = observed.get(server)!
       return { server, from: seen.current, already: release !== null && seen.releases.includes(release) }
     }),
-    releaseCommand: kind === 'deploy' && desired.releaseCommand !== null && toSwitch[0] !== undefined ? { server: toSwitch[0], command: desired.releaseCommand } : null,
+    releaseCommand:
+      kind === 'deploy' && desired.releaseCommand !== null && toSwitch[0] !== undefined
+        ? { server: toSwitch[0], command: desired.releaseCommand }
+        : null,
     batches: toSwitch.length > 0 ? [toSwitch] : [],
     unchanged: enter.filter(runs),
     unreachable: members.filter((server) => !observed.get(server)),
     warm: false,
-    gates: next !== live && (person || (kind === 'deploy' && strategy.bake_group > 0)) ? [{ before: 1, after: 'group', bake: strategy.bake_group, person }] : [],
+    gates:
+      next !== live && (person || (kind === 'deploy' && strategy.bake_group > 0))
+        ? [{ before: 1, after: 'group', bake: strategy.bake_group, person }]
+        : [],
     canary: null,
     groups: { live: stored, next, enter, leave },
     perServer: desired.drains ? ['drain', 'activate'] : ['activate'],
     bakeBatch: 0,
     bake: desired.hasService ? strategy.bake : 0,
-    warnings: live !== null && next !== live && members.length < leave.length ? [`${next} has ${members.length} servers and ${live} has ${leave.length}: after the switch fewer carry the traffic`] : [],
+    warnings:
+      live !== null && next !== live && members.length < leave.length
+        ? [
+            `${next} has ${members.length} servers and ${live} has ${leave.length}: after the switch fewer carry the traffic`,
+          ]
+        : [],
   }
 }
 
 /** What stands in the way of two groups; null: nothing. */
 export function groupsObstacle(desired: Desired): DployError | null {
   const groups = desired.strategy.groups ?? []
-  if (!desired.drains) return new DployError('environment.groups', 'Blue-green needs a balancer that takes servers out of traffic, and this environment has none')
-  const wrong = desired.servers.filter((server) => groups.filter((tag) => hasTag({ tags: desired.tags?.get(server) ?? {} }, tag)).length !== 1)
-  if (wrong.length > 0) return new DployError('environment.groups', `Every server has to be in one of the groups ${groups.join(' and ')}; ${wrong.join(', ')} ${wrong.length === 1 ? 'is' : 'are'} not, or in both`, { where: wrong.join(', ') })
-  const empty = groups.find((tag) => !desired.servers.some((server) => hasTag({ tags: desired.tags?.get(server) ?? {} }, tag)))
+  if (!desired.drains)
+    return new DployError(
+      'environment.groups',
+      'Blue-green needs a balancer that takes servers out of traffic, and this environment has none',
+    )
+  const wrong = desired.servers.filter(
+    (server) => groups.filter((tag) => hasTag({ tags: desired.tags?.get(server) ?? {} }, tag)).length !== 1,
+  )
+  if (wrong.length > 0)
+    return new DployError(
+      'environment.groups',
+      `Every server has to be in one of the groups ${groups.join(' and ')}; ${wrong.join(', ')} ${wrong.length === 1 ? 'is' : 'are'} not, or in both`,
+      { where: wrong.join(', ') },
+    )
+  const empty = groups.find(
+    (tag) => !desired.servers.some((server) => hasTag({ tags: desired.tags?.get(server) ?? {} }, tag)),
+  )
   return empty === undefined ? null : new DployError('environment.groups', `No server is in the group ${empty}`)
 }

@@ -11,19 +11,43 @@ const desired = (changes: Partial<Desired> = {}): Desired => ({
   release: 2,
   from: 1,
   servers: names(8),
-  strategy: { kind: 'rolling', canary: '10%', judge: 60_000, inconclusive: 'continue', batch: '25%', min_healthy: 0, order: [], pause: 'never', pause_limit: 3_600_000, bake_group: 0, max_failures: 0, max_unavailable: 0, bake: 2_000, bake_batch: 0 },
+  strategy: {
+    kind: 'rolling',
+    canary: '10%',
+    judge: 60_000,
+    inconclusive: 'continue',
+    batch: '25%',
+    min_healthy: 0,
+    order: [],
+    pause: 'never',
+    pause_limit: 3_600_000,
+    bake_group: 0,
+    max_failures: 0,
+    max_unavailable: 0,
+    bake: 2_000,
+    bake_batch: 0,
+  },
   releaseCommand: null,
   drains: true,
   hasService: true,
   ...changes,
 })
 
-const running = (current: number | null, releases: number[] = current === null ? [] : [current]): ObservedServer => ({ current, releases, running: current !== null })
+const running = (current: number | null, releases: number[] = current === null ? [] : [current]): ObservedServer => ({
+  current,
+  releases,
+  running: current !== null,
+})
 const all = (servers: readonly string[], seen: ObservedServer | null) => new Map(servers.map((name) => [name, seen]))
 
 test('rolling in quarters: four batches of two, each drained, activated, registered', () => {
   const value = plan(desired(), all(names(8), running(1)))
-  assert.deepEqual(value.batches, [['web1', 'web2'], ['web3', 'web4'], ['web5', 'web6'], ['web7', 'web8']])
+  assert.deepEqual(value.batches, [
+    ['web1', 'web2'],
+    ['web3', 'web4'],
+    ['web5', 'web6'],
+    ['web7', 'web8'],
+  ])
   assert.deepEqual(value.perServer, ['drain', 'activate', 'register'])
   assert.deepEqual(value.warnings, [])
 })
@@ -31,7 +55,10 @@ test('rolling in quarters: four batches of two, each drained, activated, registe
 test('batches are as large as what the others can carry, with a quarter more than is asked now; never none, and never against min_healthy', () => {
   const { strategy } = desired()
   const sizes = (load: number | null, changes: Partial<typeof strategy> = {}) => {
-    const value = plan(desired({ load, strategy: { ...strategy, batch: 'auto', capacity: 100, ...changes } }), all(names(8), running(1)))
+    const value = plan(
+      desired({ load, strategy: { ...strategy, batch: 'auto', capacity: 100, ...changes } }),
+      all(names(8), running(1)),
+    )
     return { sizes: value.batches.map(({ length }) => length), warnings: value.warnings.length }
   }
   // 8 servers carry 800: 240 a second, and a quarter more, need 3.
@@ -76,8 +103,14 @@ test('a release that is kept on a server needs no bytes', () => {
 })
 
 test('the release command runs once, on the first server that switches, and not in a rollback', () => {
-  assert.deepEqual(plan(desired({ releaseCommand: 'migrate' }), all(names(8), running(1))).releaseCommand, { server: 'web1', command: 'migrate' })
-  assert.equal(plan(desired({ kind: 'rollback', releaseCommand: 'migrate' }), all(names(8), running(1))).releaseCommand, null)
+  assert.deepEqual(plan(desired({ releaseCommand: 'migrate' }), all(names(8), running(1))).releaseCommand, {
+    server: 'web1',
+    command: 'migrate',
+  })
+  assert.equal(
+    plan(desired({ kind: 'rollback', releaseCommand: 'migrate' }), all(names(8), running(1))).releaseCommand,
+    null,
+  )
 })
 
 test('without a balancer the plan says what users will see', () => {
@@ -97,7 +130,17 @@ test('the same input gives the same plan', () => {
 })
 
 test('a batch is at least one server and at most all of them', () => {
-  const cases: [number | string, number, number][] = [['25%', 8, 2], ['25%', 2, 1], ['25%', 3, 1], ['0%', 5, 1], ['100%', 5, 5], [3, 8, 3], [50, 8, 8], ['33%', 100, 33], ['25%', 0, 1]]
+  const cases: [number | string, number, number][] = [
+    ['25%', 8, 2],
+    ['25%', 2, 1],
+    ['25%', 3, 1],
+    ['0%', 5, 1],
+    ['100%', 5, 5],
+    [3, 8, 3],
+    [50, 8, 8],
+    ['33%', 100, 33],
+    ['25%', 0, 1],
+  ]
   for (const [batch, count, size] of cases) assert.equal(batchSize(batch, count), size, `${batch} of ${count}`)
 })
 
@@ -118,11 +161,17 @@ test('a release takes over warm only where all that runs was started for it', ()
   assert.equal(value.warm, false)
   assert.equal(value.batches.length, 4)
   assert.deepEqual(value.perServer, ['drain', 'activate', 'register'])
-  assert.equal(plan(desired({ servers: names(2), handover: 'port', from: null }), all(names(2), running(null))).warm, false)
+  assert.equal(
+    plan(desired({ servers: names(2), handover: 'port', from: null }), all(names(2), running(null))).warm,
+    false,
+  )
 })
 
 test('a canary goes first, alone, and is judged; the others follow in batches', () => {
-  const value = plan(desired({ strategy: { ...desired().strategy, kind: 'canary', canary: 1 } }), all(names(8), running(1)))
+  const value = plan(
+    desired({ strategy: { ...desired().strategy, kind: 'canary', canary: 1 } }),
+    all(names(8), running(1)),
+  )
   assert.equal(value.batches[0]!.length, 1)
   assert.equal(value.batches.length, 5)
   assert.equal(value.batches.flat().length, 8)
@@ -132,11 +181,17 @@ test('a canary goes first, alone, and is judged; the others follow in batches', 
 test('where there is nobody to compare with, or on the way back, there is no canary', () => {
   const strategy = { ...desired().strategy, kind: 'canary' as const, canary: '100%' }
   assert.equal(plan(desired({ strategy }), all(names(8), running(1))).canary, null)
-  assert.equal(plan(desired({ strategy: { ...strategy, canary: 1 }, kind: 'rollback' }), all(names(8), running(1))).canary, null)
+  assert.equal(
+    plan(desired({ strategy: { ...strategy, canary: 1 }, kind: 'rollback' }), all(names(8), running(1))).canary,
+    null,
+  )
 })
 
 test('a canary by a share of the traffic, which not every balancer can', () => {
-  const wanted = desired({ strategy: { ...desired().strategy, kind: 'canary', canary: 1, traffic: '5%' }, splits: true })
+  const wanted = desired({
+    strategy: { ...desired().strategy, kind: 'canary', canary: 1, traffic: '5%' },
+    splits: true,
+  })
   const value = plan(wanted, all(names(8), running(1)))
   assert.deepEqual(value.canary, { duration: 60_000, traffic: 0.05, queries: [], inconclusive: 'continue' })
   assert.equal(obstacle(wanted, value), null)
@@ -153,12 +208,28 @@ test('an order of tags makes groups, which no batch mixes; those without a tag o
 })
 
 test('a person is asked after groups, after the canary or after each batch, and never on the way back', () => {
-  const strategy = { ...desired().strategy, batch: 2, order: ['zone=b'], pause: 'after_group' as const, bake_group: 5_000 }
-  assert.deepEqual(plan(desired({ strategy, tags: zones }), all(names(8), running(1))).gates, [{ before: 2, after: 'group', bake: 5_000, person: true }])
-  assert.deepEqual(plan(desired({ strategy, tags: zones, kind: 'rollback' }), all(names(8), running(1))).gates, [{ before: 2, after: 'group', bake: 5_000, person: false }])
+  const strategy = {
+    ...desired().strategy,
+    batch: 2,
+    order: ['zone=b'],
+    pause: 'after_group' as const,
+    bake_group: 5_000,
+  }
+  assert.deepEqual(plan(desired({ strategy, tags: zones }), all(names(8), running(1))).gates, [
+    { before: 2, after: 'group', bake: 5_000, person: true },
+  ])
+  assert.deepEqual(plan(desired({ strategy, tags: zones, kind: 'rollback' }), all(names(8), running(1))).gates, [
+    { before: 2, after: 'group', bake: 5_000, person: false },
+  ])
   const canary = { ...desired().strategy, kind: 'canary' as const, canary: 1, batch: 4, pause: 'after_canary' as const }
-  assert.deepEqual(plan(desired({ strategy: canary }), all(names(8), running(1))).gates, [{ before: 1, after: 'canary', bake: 0, person: true }])
-  assert.equal(plan(desired({ strategy: { ...desired().strategy, batch: 2, pause: 'after_batch' } }), all(names(8), running(1))).gates.length, 3)
+  assert.deepEqual(plan(desired({ strategy: canary }), all(names(8), running(1))).gates, [
+    { before: 1, after: 'canary', bake: 0, person: true },
+  ])
+  assert.equal(
+    plan(desired({ strategy: { ...desired().strategy, batch: 2, pause: 'after_batch' } }), all(names(8), running(1)))
+      .gates.length,
+    3,
+  )
 })
 
 test('batches are made smaller where as many servers have to stay in traffic, and more than can is refused', () => {
@@ -171,7 +242,10 @@ test('batches are made smaller where as many servers have to stay in traffic, an
   assert.deepEqual(kept('75%'), { size: 2, code: null })
   assert.deepEqual(kept(7), { size: 1, code: null })
   assert.deepEqual(kept(8), { size: 1, code: 'environment.too_few_healthy' })
-  assert.deepEqual(kept(7, all(names(8), running(1)).set('web8', null)), { size: 1, code: 'environment.too_few_healthy' })
+  assert.deepEqual(kept(7, all(names(8), running(1)).set('web8', null)), {
+    size: 1,
+    code: 'environment.too_few_healthy',
+  })
 })
 
 test('a server that converges is switched and put into traffic, whatever it runs', () => {

@@ -18,7 +18,12 @@ export class PortKeeper implements AsyncDisposable {
   readonly #options: { store: Store; gateway: Gateway; openBalancer(config: BalancerConfig): Balancer; log: Logger }
   readonly #watch: EnvironmentWatch
 
-  constructor(options: { store: Store; gateway: Gateway; openBalancer(config: BalancerConfig): Balancer; log: Logger }) {
+  constructor(options: {
+    store: Store
+    gateway: Gateway
+    openBalancer(config: BalancerConfig): Balancer
+    log: Logger
+  }) {
     this.#options = options
     this.#watch = new EnvironmentWatch({ ...options, look: (environment, signal) => this.#keep(environment, signal) })
   }
@@ -36,15 +41,31 @@ export class PortKeeper implements AsyncDisposable {
     await using balancer = this.#options.openBalancer(config.balancer)
     if (!balancer.readdress || (await store.deployments.unfinished(environment.id)).length > 0) return
     const signal = AbortSignal.any([stop, AbortSignal.timeout(askTimeout)])
-    const place = { application: environment.application, environment: environment.name, directory: releaseDirectory(environment.config, environment.name) }
+    const place = {
+      application: environment.application,
+      environment: environment.name,
+      directory: releaseDirectory(environment.config, environment.name),
+    }
     const ports = await Promise.all(
       (await store.applications.servers(environment.id)).map(async ({ id, name }) => {
-        const seen = await gateway.link(id)?.command('observe', place, { application: place.application, environment: place.environment, epoch: 0, signal }).catch(() => null)
+        const seen = await gateway
+          .link(id)
+          ?.command('observe', place, {
+            application: place.application,
+            environment: place.environment,
+            epoch: 0,
+            signal,
+          })
+          .catch(() => null)
         return { name, port: seen?.service.port }
       }),
     )
     // What was seen is old news if a deployment began meanwhile.
     if ((await store.deployments.unfinished(environment.id)).length > 0) return
-    await Promise.all(ports.map(async ({ name, port }) => port !== undefined && balancer.readdress!(name, port, signal))).catch((error: unknown) => log.warn({ err: error, environment: environment.id }, 'the balancer could not be told where releases listen'))
+    await Promise.all(
+      ports.map(async ({ name, port }) => port !== undefined && balancer.readdress!(name, port, signal)),
+    ).catch((error: unknown) =>
+      log.warn({ err: error, environment: environment.id }, 'the balancer could not be told where releases listen'),
+    )
   }
 }

@@ -23,7 +23,11 @@ export class QueryWatch implements AsyncDisposable {
     this.#config = config
     this.#sides = sides
     const counted = config.queries.filter(({ requests }) => requests !== undefined).length
-    this.#judges = config.queries.map((query) => (query.requests === undefined ? new ValuedQuery(query, config.times) : new CountedQuery(query.name, chance / counted)))
+    this.#judges = config.queries.map((query) =>
+      query.requests === undefined
+        ? new ValuedQuery(query, config.times)
+        : new CountedQuery(query.name, chance / counted),
+    )
     this.#running = this.#run()
   }
 
@@ -37,10 +41,23 @@ export class QueryWatch implements AsyncDisposable {
     const all = this.#judges.map((judge, index) => {
       const problem = this.#problems.get(this.#config.queries[index]!.name)
       const said = judge.judge()
-      return problem === undefined || said.outcome === 'fail' ? said : { outcome: 'inconclusive' as const, reason: `${this.#config.queries[index]!.name}: Prometheus does not answer: ${problem}` }
+      return problem === undefined || said.outcome === 'fail'
+        ? said
+        : {
+            outcome: 'inconclusive' as const,
+            reason: `${this.#config.queries[index]!.name}: Prometheus does not answer: ${problem}`,
+          }
     })
-    const outcome = (['fail', 'inconclusive'] as const).find((one) => all.some((said) => said.outcome === one)) ?? 'pass'
-    return { outcome, reason: all.filter((said) => said.outcome === outcome).map(({ reason }) => reason).join('; '), counts: all.some((said, index) => said.outcome === 'pass' && this.#judges[index] instanceof CountedQuery) }
+    const outcome =
+      (['fail', 'inconclusive'] as const).find((one) => all.some((said) => said.outcome === one)) ?? 'pass'
+    return {
+      outcome,
+      reason: all
+        .filter((said) => said.outcome === outcome)
+        .map(({ reason }) => reason)
+        .join('; '),
+      counts: all.some((said, index) => said.outcome === 'pass' && this.#judges[index] instanceof CountedQuery),
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -61,7 +78,10 @@ export class QueryWatch implements AsyncDisposable {
     const judge = this.#judges[index]!
     try {
       if (judge instanceof CountedQuery) {
-        const [requests, failures] = await Promise.all([this.#pair(query.requests!, signal), this.#pair(query.failures!, signal)])
+        const [requests, failures] = await Promise.all([
+          this.#pair(query.requests!, signal),
+          this.#pair(query.failures!, signal),
+        ])
         judge.add(requests, failures)
       } else {
         judge.add(await this.#pair(query.value!, signal))
@@ -74,7 +94,11 @@ export class QueryWatch implements AsyncDisposable {
   }
 
   async #pair(query: string, signal: AbortSignal): Promise<Pair> {
-    const [fresh, old] = await Promise.all([this.#sides.new, this.#sides.old].map((servers) => instantQuery(this.#config.url, filled(query, servers), signal)))
+    const [fresh, old] = await Promise.all(
+      [this.#sides.new, this.#sides.old].map((servers) =>
+        instantQuery(this.#config.url, filled(query, servers), signal),
+      ),
+    )
     return { new: fresh ?? null, old: old ?? null }
   }
 }

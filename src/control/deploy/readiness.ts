@@ -26,10 +26,18 @@ export type Objects = (artifact: Digest) => ReadonlyMap<Digest, number> | null
  * Where releases are ready to be activated, and how much would have to be sent where they are not. Bytes are those of the objects that a server has in no release that it
  * keeps, before compression. Servers that keep the same releases lack the same, so it is counted once for them.
  */
-export async function readinessOf(releases: readonly { number: number; artifact: Digest }[], servers: readonly KeptReleases[], objects: Objects): Promise<Readiness[]> {
-  const answering = servers.filter((server): server is KeptReleases & { kept: NonNullable<KeptReleases['kept']> } => server.kept !== null)
+export async function readinessOf(
+  releases: readonly { number: number; artifact: Digest }[],
+  servers: readonly KeptReleases[],
+  objects: Objects,
+): Promise<Readiness[]> {
+  const answering = servers.filter(
+    (server): server is KeptReleases & { kept: NonNullable<KeptReleases['kept']> } => server.kept !== null,
+  )
   const keptBy = new Map(answering.map(({ server, kept }) => [server, new Set(kept.map(({ number }) => number))]))
-  const artifactsOf = new Map(answering.map(({ server, kept }) => [server, [...new Set(kept.map(({ artifact }) => artifact))].sort()]))
+  const artifactsOf = new Map(
+    answering.map(({ server, kept }) => [server, [...new Set(kept.map(({ artifact }) => artifact))].sort()]),
+  )
   const known = new Map<string, ReadonlySet<Digest>>()
   const present = (artifacts: readonly Digest[]): ReadonlySet<Digest> => {
     const key = artifacts.join(' ')
@@ -51,7 +59,12 @@ export async function readinessOf(releases: readonly { number: number; artifact:
       missing.set(key, bytes)
       return bytes
     }
-    result.push({ number, ready: answering.length - without.length, lacking: without.slice(0, mostNamed).map(({ server }) => ({ server, bytes: bytesFor(artifactsOf.get(server)!) })), lackingServers: without.length })
+    result.push({
+      number,
+      ready: answering.length - without.length,
+      lacking: without.slice(0, mostNamed).map(({ server }) => ({ server, bytes: bytesFor(artifactsOf.get(server)!) })),
+      lackingServers: without.length,
+    })
     // Manifests can be large: others get their turn between two of them.
     if (counts) await new Promise((resolve) => setImmediate(resolve))
   }

@@ -8,10 +8,18 @@ export async function resolve(run: Run): Promise<void> {
   const { request, config, base } = run.row
   await secretIds(run)
   if (request.artifact !== null) {
-    const revision: Revision = request.promoted?.revision ?? { commit: null, ref: null, subject: 'uploaded directory', author: run.row.requestedBy, time: run.row.createdAt }
+    const revision: Revision = request.promoted?.revision ?? {
+      commit: null,
+      ref: null,
+      subject: 'uploaded directory',
+      author: run.row.requestedBy,
+      time: run.row.createdAt,
+    }
     return run.transition('building', { revision })
   }
-  const revision = (await run.ahead?.revision()) ?? await run.options.artifacts.resolve(config, base, request.revision, run.environment.branch ?? null, run.signal)
+  const revision =
+    (await run.ahead?.revision()) ??
+    (await run.options.artifacts.resolve(config, base, request.revision, run.environment.branch ?? null, run.signal))
   // One that was approved is a commit by now; its branch is still what people know it by.
   if (run.row.revision !== null) revision.ref = run.row.revision.ref
   run.row.revision = revision
@@ -37,11 +45,20 @@ export async function build(run: Run): Promise<void> {
   } else if (!(await run.options.artifacts.has(artifact))) {
     throw new DployError('object.missing', `The artifact ${artifact.slice(0, 12)} was not uploaded whole`)
   }
-  run.release = await run.store.releases.add(run.row.environmentId, specOf(run, artifact, revision, await secretIds(run)), Date.now())
+  run.release = await run.store.releases.add(
+    run.row.environmentId,
+    specOf(run, artifact, revision, await secretIds(run)),
+    Date.now(),
+  )
   await run.transition('staging', { releaseId: run.release.id })
 }
 
-function specOf(run: Run, artifact: string, revision: Revision, secrets: Record<string, string>): Omit<ReleaseSpec, 'id' | 'number'> {
+function specOf(
+  run: Run,
+  artifact: string,
+  revision: Revision,
+  secrets: Record<string, string>,
+): Omit<ReleaseSpec, 'id' | 'number'> {
   const { config } = run.row
   return {
     application: config.application,

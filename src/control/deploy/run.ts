@@ -24,8 +24,19 @@ type Output = Extract<DeploymentEventData, { kind: 'output' }>
 
 /** Where revisions and artifacts come from. */
 export interface ArtifactSource {
-  resolve(config: Config, base: string | null, ref: string | null, branch: string | null, signal: AbortSignal): Promise<Revision>
-  build(config: Config, base: string | null, revision: Revision, options: { signal: AbortSignal; onOutput: (stream: 'stdout' | 'stderr', text: string) => void }): Promise<{ artifact: Digest; cached: boolean }>
+  resolve(
+    config: Config,
+    base: string | null,
+    ref: string | null,
+    branch: string | null,
+    signal: AbortSignal,
+  ): Promise<Revision>
+  build(
+    config: Config,
+    base: string | null,
+    revision: Revision,
+    options: { signal: AbortSignal; onOutput: (stream: 'stdout' | 'stderr', text: string) => void },
+  ): Promise<{ artifact: Digest; cached: boolean }>
   /** Whether an uploaded artifact is here whole. */
   has(artifact: Digest): Promise<boolean>
   /** What turns one manifest into the other, compressed with zstd. */
@@ -141,7 +152,10 @@ export class Run {
   }
 
   /** Moves the deployment to its next state, stored before anything else happens. */
-  async transition(to: DeploymentState, changes: Parameters<Store['deployments']['transition']>[5] = {}): Promise<void> {
+  async transition(
+    to: DeploymentState,
+    changes: Parameters<Store['deployments']['transition']>[5] = {},
+  ): Promise<void> {
     const now = Date.now()
     if (this.state === 'queued') this.startedAt = now
     await this.store.deployments.transition(this.id, this.fence, this.state, to, now, changes)
@@ -164,7 +178,11 @@ export class Run {
     }
   }
 
-  async step(server: EnvironmentServer, to: StepState, changes: { spans?: readonly Span[]; bytes?: number; objects?: number; failure?: ErrorReport | null } = {}): Promise<void> {
+  async step(
+    server: EnvironmentServer,
+    to: StepState,
+    changes: { spans?: readonly Span[]; bytes?: number; objects?: number; failure?: ErrorReport | null } = {},
+  ): Promise<void> {
     await this.store.deployments.step(this.id, this.fence, server, to, Date.now(), changes)
   }
 
@@ -210,7 +228,11 @@ export class Run {
     const id = failures === 0 ? asked : `${asked}:${failures + 1}`
     for (;;) {
       try {
-        const link = await this.options.servers.reach(server, Math.max(1, Math.min(this.environment.timeouts.reach, deadline - Date.now())), options.signal)
+        const link = await this.options.servers.reach(
+          server,
+          Math.max(1, Math.min(this.environment.timeouts.reach, deadline - Date.now())),
+          options.signal,
+        )
         this.roundTrips.set(server.name, link.facts.roundTrip)
         return await link.command(method, params, {
           application: this.row.config.application,
@@ -228,7 +250,11 @@ export class Run {
         options.signal.throwIfAborted()
         if (Date.now() >= deadline) {
           if (error instanceof DployError && !ended) throw error
-          throw new DployError('command.timeout', `${server.name} did not finish ${method} within ${options.timeout} ms`, { where: server.name, cause: error })
+          throw new DployError(
+            'command.timeout',
+            `${server.name} did not finish ${method} within ${options.timeout} ms`,
+            { where: server.name, cause: error },
+          )
         }
         if (!ended) throw error
         this.note(server, 'the connection ended; waiting for the agent to come back')
@@ -244,12 +270,21 @@ export class Run {
   }
 
   /** `room`: so much more of what this step says is kept. */
-  #forward<M extends AgentMethod>(server: EnvironmentServer, event: AgentEvent<M>, streams: Map<string, Output>, room: { output: number; others: number }): void {
+  #forward<M extends AgentMethod>(
+    server: EnvironmentServer,
+    event: AgentEvent<M>,
+    streams: Map<string, Output>,
+    room: { output: number; others: number },
+  ): void {
     const step = event as { kind?: string; text?: string }
     if (step.kind === 'output') {
       if (room.output <= 0) return
       room.output -= 100 + (step.text?.length ?? 0)
-      if (room.output <= 0) return this.note(server, `what this step prints is left out from here on: it was more than ${formatBytes(mostOutput)}`)
+      if (room.output <= 0)
+        return this.note(
+          server,
+          `what this step prints is left out from here on: it was more than ${formatBytes(mostOutput)}`,
+        )
     } else if (room.others-- <= 0) return
     if (step.kind === 'progress') this.event(server, event as DeploymentEventData)
     else if (step.kind === 'note') {
@@ -257,10 +292,14 @@ export class Run {
       this.note(server, text)
       if (ended) {
         const end = this.elapsed() - ended.ago
-        this.retired.set(server.name, { start: end - ended.ms, end, killed: ended.killed, connections: ended.connections })
+        this.retired.set(server.name, {
+          start: end - ended.ms,
+          end,
+          killed: ended.killed,
+          connections: ended.connections,
+        })
       }
-    }
-    else if (step.kind === 'output') {
+    } else if (step.kind === 'output') {
       const output = event as Output
       const stream = `${server.id} ${output.source} ${output.stream}`
       streams.set(stream, output)
@@ -273,7 +312,14 @@ export class Run {
   async #mustKnow(server: EnvironmentServer, spec: ReleaseSpec): Promise<void> {
     const ours = spec.id === this.release?.id && this.row.kind === 'deploy'
     if (ours || this.shared!.knows(server.name, spec) || (await this.store.releases.isMadeHere(spec.id))) return
-    throw new DployError('release.unknown', `Release ${spec.number} was made on another machine, and ${server.name} does not know it as the servers that told of it do`, { where: server.name, fix: `Deploy its revision: dploy deploy ${this.environmentName}${spec.revision.commit === null ? '' : ` --revision ${spec.revision.commit.slice(0, 12)}`}` })
+    throw new DployError(
+      'release.unknown',
+      `Release ${spec.number} was made on another machine, and ${server.name} does not know it as the servers that told of it do`,
+      {
+        where: server.name,
+        fix: `Deploy its revision: dploy deploy ${this.environmentName}${spec.revision.commit === null ? '' : ` --revision ${spec.revision.commit.slice(0, 12)}`}`,
+      },
+    )
   }
 
   #redacted(error: unknown): unknown {

@@ -39,21 +39,44 @@ export interface Measure {
  * `signal` cancels (reason `deployment.cancelled`), takes the lock away (`lock.lost`) or stops (Stopping). Throws `environment.locked` when the
  * lock is held by somebody whom `wait` does not wait for; the deployment is then `failed`.
  */
-export async function runDeployment(id: string, options: RunnerOptions, measure: Measure, control: { wait: Patience; signal: AbortSignal }): Promise<DeploymentState> {
+export async function runDeployment(
+  id: string,
+  options: RunnerOptions,
+  measure: Measure,
+  control: { wait: Patience; signal: AbortSignal },
+): Promise<DeploymentState> {
   const row = await options.store.deployments.get(id)
   if (isFinal(row.state)) return row.state
   await using ahead = options.shared ? await beginAhead(row, options) : null
-  await using shared = await orAbandon(id, options, control, async () => (await options.shared?.take(row, control)) ?? null)
-  await using lease = await orAbandon(id, options, control, () => Lease.acquire(options.store.locks, row.environmentId, id, options.holder, control))
+  await using shared = await orAbandon(
+    id,
+    options,
+    control,
+    async () => (await options.shared?.take(row, control)) ?? null,
+  )
+  await using lease = await orAbandon(id, options, control, () =>
+    Lease.acquire(options.store.locks, row.environmentId, id, options.holder, control),
+  )
   if (row.state !== 'queued' && lease.fence !== row.fence + 1) {
     // Somebody held or opened the lock since: what they did is newer than what this one would go on with.
-    await options.store.deployments.abandon(id, reportOf(new DployError('lock.lost', `Deployment ${row.number} was interrupted, and its lock was taken or opened by others meanwhile`)), Date.now())
+    await options.store.deployments.abandon(
+      id,
+      reportOf(
+        new DployError(
+          'lock.lost',
+          `Deployment ${row.number} was interrupted, and its lock was taken or opened by others meanwhile`,
+        ),
+      ),
+      Date.now(),
+    )
     return 'failed'
   }
   await using run = await openRun(id, options, lease, { shared, ahead }, control.signal)
   await using measuring = await measure.start(run)
   const failures = new Failures(run.environment.strategy.max_failures)
-  const dying = new Map<string, PromiseWithResolvers<void>>(run.servers.map((server) => [server.name, Promise.withResolvers<void>()]))
+  const dying = new Map<string, PromiseWithResolvers<void>>(
+    run.servers.map((server) => [server.name, Promise.withResolvers<void>()]),
+  )
   await using watch = new Watch(run, (server, error) => {
     run.note(server, `failed after it was switched: ${reportOf(error).message}`)
     failures.add(server, error)
@@ -74,7 +97,13 @@ export async function runDeployment(id: string, options: RunnerOptions, measure:
   return run.state
 }
 
-async function advance(run: Run, failures: Failures, watch: Watch, urgent: (server: { name: string }) => Promise<void>, signal: AbortSignal): Promise<void> {
+async function advance(
+  run: Run,
+  failures: Failures,
+  watch: Watch,
+  urgent: (server: { name: string }) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
   switch (run.state) {
     case 'queued':
       return run.transition(run.release ? 'staging' : 'resolving')
@@ -115,7 +144,8 @@ async function settle(run: Run, error: unknown): Promise<boolean> {
     return false
   }
   const failure = reportOf(error)
-  if (failure.code === 'internal') run.options.log.error({ deployment: run.number, err: error }, 'unexpected error in a deployment')
+  if (failure.code === 'internal')
+    run.options.log.error({ deployment: run.number, err: error }, 'unexpected error in a deployment')
   if (!isCommitted(run.state)) {
     await retireBooted(run)
     await run.transition(failure.code === 'deployment.cancelled' ? 'cancelled' : 'failed', { failure })
@@ -124,8 +154,14 @@ async function settle(run: Run, error: unknown): Promise<boolean> {
   } else if (run.row.kind === 'converge') {
     await run.transition('failed', { failure })
   } else if (run.from === null) {
-    await restoreTraffic(run, AbortSignal.timeout(restoreTimeout)).catch((problem: unknown) => run.note(null, `the balancer still holds the canary's share: ${reportOf(problem).message}`))
-    await run.transition('failed', { failure: { ...failure, message: `${failure.message} (there is no earlier release to go back to)` }, wantedRelease: null, ...(run.row.plan?.groups ? { liveGroup: null } : {}) })
+    await restoreTraffic(run, AbortSignal.timeout(restoreTimeout)).catch((problem: unknown) =>
+      run.note(null, `the balancer still holds the canary's share: ${reportOf(problem).message}`),
+    )
+    await run.transition('failed', {
+      failure: { ...failure, message: `${failure.message} (there is no earlier release to go back to)` },
+      wantedRelease: null,
+      ...(run.row.plan?.groups ? { liveGroup: null } : {}),
+    })
   } else {
     await run.transition('rolling_back', { failure, wantedRelease: run.from.id })
   }
@@ -137,7 +173,8 @@ function stopOnly(signal: AbortSignal, run: Run): AbortSignal {
   const controller = new AbortController()
   const forward = () => {
     const reason: unknown = signal.aborted ? signal.reason : run.lease.reason
-    if (reason instanceof Stopping || (reason instanceof DployError && reason.code === 'lock.lost')) controller.abort(reason)
+    if (reason instanceof Stopping || (reason instanceof DployError && reason.code === 'lock.lost'))
+      controller.abort(reason)
   }
   signal.addEventListener('abort', forward, { once: true })
   run.lease.addEventListener('abort', forward, { once: true })
@@ -146,7 +183,12 @@ function stopOnly(signal: AbortSignal, run: Run): AbortSignal {
 }
 
 /** Takes a lock; a deployment that does not get it is over. */
-async function orAbandon<T>(id: string, options: RunnerOptions, control: { signal: AbortSignal }, take: () => Promise<T>): Promise<T> {
+async function orAbandon<T>(
+  id: string,
+  options: RunnerOptions,
+  control: { signal: AbortSignal },
+  take: () => Promise<T>,
+): Promise<T> {
   try {
     return await take()
   } catch (error) {
@@ -165,13 +207,20 @@ async function beginAhead(row: DeploymentRow, { store, artifacts }: RunnerOption
   return Ahead.of(row, row.config.environments[name]?.branch ?? null, artifacts)
 }
 
-async function openRun(id: string, options: RunnerOptions, lease: Lease, { shared, ahead }: { shared: SharedLock | null; ahead: Ahead | null }, signal: AbortSignal): Promise<Run & AsyncDisposable> {
+async function openRun(
+  id: string,
+  options: RunnerOptions,
+  lease: Lease,
+  { shared, ahead }: { shared: SharedLock | null; ahead: Ahead | null },
+  signal: AbortSignal,
+): Promise<Run & AsyncDisposable> {
   const held = shared ? AbortSignal.any([lease.signal, shared.signal]) : lease.signal
   const { store } = options
   const row = await store.deployments.get(id)
   const environment = await store.applications.environmentById(row.environmentId)
   const all = await store.applications.servers(row.environmentId)
-  const servers = row.request.servers === null ? all : all.filter((server) => row.request.servers!.includes(server.name))
+  const servers =
+    row.request.servers === null ? all : all.filter((server) => row.request.servers!.includes(server.name))
   const config = row.config.environments[environment.name]
   if (!config) throw new DployError('environment.unknown', `dploy.yml names no environment ${environment.name}`)
   const balancer = options.openBalancer(config.balancer)

@@ -76,7 +76,14 @@ export class SharedLocks {
     const { store, holder } = this.#options
     const environment = await store.applications.environmentById(row.environmentId)
     const since = Date.now()
-    const mine = (state: DeploymentState): SharedHolder => ({ deployment: row.id, number: row.number, holder, requestedBy: row.requestedBy, state, since })
+    const mine = (state: DeploymentState): SharedHolder => ({
+      deployment: row.id,
+      number: row.number,
+      holder,
+      requestedBy: row.requestedBy,
+      state,
+      since,
+    })
     for (;;) {
       control.signal.throwIfAborted()
       const links = await this.#options.links(environment, control.signal)
@@ -85,10 +92,20 @@ export class SharedLocks {
       const took = await this.#takeAll(environment, links, mine(row.state), seen, known, control.signal)
       if (took) {
         const overtaken = row.fence > 0 && took.some(({ epoch }) => epoch > row.fence)
-        const lock = new SharedLock({ links, seen, known, ask: (links, params) => this.#ask(environment, links, params, AbortSignal.timeout(answerWithin)), mine, make: () => store.sharedRecords.make(environment.id, Date.now()) })
+        const lock = new SharedLock({
+          links,
+          seen,
+          known,
+          ask: (links, params) => this.#ask(environment, links, params, AbortSignal.timeout(answerWithin)),
+          mine,
+          make: () => store.sharedRecords.make(environment.id, Date.now()),
+        })
         if (!overtaken) return lock
         await lock.giveUp()
-        throw new DployError('lock.lost', `Deployment ${row.number} was overtaken by another one while it was interrupted`)
+        throw new DployError(
+          'lock.lost',
+          `Deployment ${row.number} was overtaken by another one while it was interrupted`,
+        )
       }
       const other = this.holder(environment.id)
       if (control.wait !== 'always') throw lockedError(other)
@@ -105,45 +122,81 @@ export class SharedLocks {
   }
 
   /** Null if somebody else holds it; what was taken until then is given back. */
-  async #takeAll(environment: Environment, links: AgentLink[], mine: SharedHolder, seen: Map<string, Seen>, known: Known, signal: AbortSignal): Promise<Held[] | null> {
+  async #takeAll(
+    environment: Environment,
+    links: AgentLink[],
+    mine: SharedHolder,
+    seen: Map<string, Seen>,
+    known: Known,
+    signal: AbortSignal,
+  ): Promise<Held[] | null> {
     const taken: AgentLink[] = []
     const all: Held[] = []
     // What there was on a server when it was connected still is there if no other deployment has begun since; else it is asked for.
-    const looked = new Map(links.flatMap((link) => (link.looked && performance.now() - link.looked.at < fresh ? [[link, link.looked] as const] : [])))
+    const looked = new Map(
+      links.flatMap((link) =>
+        link.looked && performance.now() - link.looked.at < fresh ? [[link, link.looked] as const] : [],
+      ),
+    )
     for (const link of links) link.looked = null
     const unseen = links.filter((link) => !looked.has(link))
     // The first one decides; the others follow together, and what is asked for with them.
     for (const some of [links.slice(0, 1), links.slice(1)]) {
-      const [answers] = await Promise.all([this.#takeOver(environment, some, mine, signal), taken.length > 0 || links.length === 1 ? observeAll(environment, unseen, seen, signal) : null])
+      const [answers] = await Promise.all([
+        this.#takeOver(environment, some, mine, signal),
+        taken.length > 0 || links.length === 1 ? observeAll(environment, unseen, seen, signal) : null,
+      ])
       for (const [link, held] of answers) {
         if (held.granted) taken.push(link)
         if (held.record) known.set(link.server.name, new Map(held.record.releases.map(({ spec }) => [spec.id, spec])))
         all.push(held)
         const before = looked.get(link)
-        if (before?.epoch === held.epoch && before.writtenAt === (held.record?.writtenAt ?? null)) seen.set(link.server.name, before)
+        if (before?.epoch === held.epoch && before.writtenAt === (held.record?.writtenAt ?? null))
+          seen.set(link.server.name, before)
       }
       if (all.some(({ granted }) => !granted)) {
         await this.#ask(environment, taken, { ...nothing, give: mine.deployment }, signal)
         return null
       }
     }
-    await observeAll(environment, [...looked.keys()].filter(({ server }) => !seen.has(server.name)), seen, signal)
+    await observeAll(
+      environment,
+      [...looked.keys()].filter(({ server }) => !seen.has(server.name)),
+      seen,
+      signal,
+    )
     this.#others.delete(environment.id)
     return all
   }
 
   /** Takes it where it is free or expired, and where a process of this machine holds it that is dead. */
-  async #takeOver(environment: Environment, links: AgentLink[], mine: SharedHolder, signal: AbortSignal): Promise<Map<AgentLink, Held>> {
+  async #takeOver(
+    environment: Environment,
+    links: AgentLink[],
+    mine: SharedHolder,
+    signal: AbortSignal,
+  ): Promise<Map<AgentLink, Held>> {
     const first = await this.#ask(environment, links, { ...nothing, take: { holder: mine, lease, over: null } }, signal)
     const dead = [...first].filter(([, { granted, lock }]) => !granted && lock !== null && isDeadHolder(lock.holder))
     for (const [link, { lock }] of dead) {
-      const again = await this.#ask(environment, [link], { ...nothing, take: { holder: mine, lease, over: lock!.deployment } }, signal)
+      const again = await this.#ask(
+        environment,
+        [link],
+        { ...nothing, take: { holder: mine, lease, over: lock!.deployment } },
+        signal,
+      )
       for (const [one, held] of again) first.set(one, held)
     }
     return first
   }
 
-  async #ask(environment: Environment, links: readonly AgentLink[], params: Ask, signal: AbortSignal, ignores: (error: unknown) => boolean = isClosed): Promise<Map<AgentLink, Held>> {
+  async #ask(
+    environment: Environment,
+    links: readonly AgentLink[],
+    params: Ask,
+    signal: AbortSignal,
+    ignores: (error: unknown) => boolean = isClosed,
+  ): Promise<Map<AgentLink, Held>> {
     const { application, name } = environment
     const place = { application, environment: name, directory: releaseDirectory(environment.config, environment.name) }
     const answers = new Map<AgentLink, Held>()
@@ -152,7 +205,14 @@ export class SharedLocks {
       links.map(async (link) => {
         const asked = performance.now()
         try {
-          answers.set(link, await link.command('hold', { ...place, ...params, record: params.record?.(link.server.name) ?? null }, { application, environment: name, epoch: 0, signal: limit }))
+          answers.set(
+            link,
+            await link.command(
+              'hold',
+              { ...place, ...params, record: params.record?.(link.server.name) ?? null },
+              { application, environment: name, epoch: 0, signal: limit },
+            ),
+          )
           link.facts.roundTrip = Math.min(link.facts.roundTrip || Infinity, performance.now() - asked)
         } catch (error) {
           signal.throwIfAborted()
@@ -166,11 +226,30 @@ export class SharedLocks {
 
   async #learn(environment: Environment, answers: readonly Held[]): Promise<void> {
     const records = answers.map(({ record }) => record).filter((record) => record !== null)
-    const newest = records.reduce<SharedRecord | null>((best, record) => (best === null || record.fence > best.fence || (record.fence === best.fence && record.writtenAt > best.writtenAt) ? record : best), null)
-    await this.#options.store.sharedRecords.take(environment.id, Math.max(0, ...answers.map(({ epoch }) => epoch)), newest, Date.now())
-    const other = answers.find(({ lock }) => lock !== null && lock.holder !== this.#options.holder && !isDeadHolder(lock.holder))?.lock
+    const newest = records.reduce<SharedRecord | null>(
+      (best, record) =>
+        best === null || record.fence > best.fence || (record.fence === best.fence && record.writtenAt > best.writtenAt)
+          ? record
+          : best,
+      null,
+    )
+    await this.#options.store.sharedRecords.take(
+      environment.id,
+      Math.max(0, ...answers.map(({ epoch }) => epoch)),
+      newest,
+      Date.now(),
+    )
+    const other = answers.find(
+      ({ lock }) => lock !== null && lock.holder !== this.#options.holder && !isDeadHolder(lock.holder),
+    )?.lock
     if (!other) this.#others.delete(environment.id)
-    else this.#others.set(environment.id, { ...other, kind: 'deploy', state: other.state as DeploymentState, expires: Date.now() + other.left })
+    else
+      this.#others.set(environment.id, {
+        ...other,
+        kind: 'deploy',
+        state: other.state as DeploymentState,
+        expires: Date.now() + other.left,
+      })
   }
 }
 
@@ -222,7 +301,10 @@ export class SharedLock implements AsyncDisposable {
   note(state: DeploymentState): void {
     this.#state = state
     // What is wanted is the same when it bakes.
-    if (isCommitted(state) && state !== 'baking') void this.#record().then((record) => this.#prolong(record)).catch(() => {})
+    if (isCommitted(state) && state !== 'baking')
+      void this.#record()
+        .then((record) => this.#prolong(record))
+        .catch(() => {})
   }
 
   /** Gives it up without writing anything. */
@@ -239,7 +321,9 @@ export class SharedLock implements AsyncDisposable {
     this.#over = true
     const record = await this.#record()
     // Sent, and done before anything that comes after it on these connections, their end too.
-    void this.#options.ask(this.#open(), { ...nothing, give: this.#options.mine(this.#state).deployment, record }).catch(() => {})
+    void this.#options
+      .ask(this.#open(), { ...nothing, give: this.#options.mine(this.#state).deployment, record })
+      .catch(() => {})
   }
 
   #open(): AgentLink[] {
@@ -249,23 +333,40 @@ export class SharedLock implements AsyncDisposable {
   /** What each server is to keep: all that was made here, and of what others made what it has already. Nobody's word is passed on to another. */
   async #record(): Promise<(server: string) => SharedRecord> {
     const { record, made } = await this.#options.make()
-    return (server) => ({ ...record, releases: record.releases.filter(({ spec }) => made.has(spec.id) || this.knows(server, spec)) })
+    return (server) => ({
+      ...record,
+      releases: record.releases.filter(({ spec }) => made.has(spec.id) || this.knows(server, spec)),
+    })
   }
 
   async #prolong(record: Ask['record']): Promise<void> {
-    const answers = await this.#options.ask(this.#open(), { ...nothing, take: { holder: this.#options.mine(this.#state), lease, over: null }, record })
+    const answers = await this.#options.ask(this.#open(), {
+      ...nothing,
+      take: { holder: this.#options.mine(this.#state), lease, over: null },
+      record,
+    })
     if ([...answers.values()].some(({ granted }) => !granted)) this.#lost.abort(new DployError('lock.lost'))
   }
 }
 
 /** What cannot be asked here is asked again, and told, by the deployment. */
-async function observeAll(environment: Environment, links: readonly AgentLink[], seen: Map<string, Seen>, signal: AbortSignal): Promise<void> {
+async function observeAll(
+  environment: Environment,
+  links: readonly AgentLink[],
+  seen: Map<string, Seen>,
+  signal: AbortSignal,
+): Promise<void> {
   const { application, name } = environment
   const place = { application, environment: name, directory: releaseDirectory(environment.config, environment.name) }
   const limit = AbortSignal.any([signal, AbortSignal.timeout(answerWithin)])
   await Promise.allSettled(
     links.map(async (link) => {
-      const observation = await link.command('observe', place, { application, environment: name, epoch: 0, signal: limit })
+      const observation = await link.command('observe', place, {
+        application,
+        environment: name,
+        epoch: 0,
+        signal: limit,
+      })
       seen.set(link.server.name, { at: performance.now(), observation })
     }),
   )
@@ -278,8 +379,12 @@ function isClosed(error: unknown): boolean {
 
 function lockedError(other: LockHolder | null): DployError {
   if (!other) return new DployError('environment.locked')
-  return new DployError('environment.locked', `Deployment ${other.number} by ${other.requestedBy} holds the lock since ${formatDuration(Date.now() - other.since)} and is ${other.state}`, {
-    where: other.holder.split(':')[0],
-    fix: 'Wait for it: --wait. If that machine is gone, the lock opens by itself within 20 s',
-  })
+  return new DployError(
+    'environment.locked',
+    `Deployment ${other.number} by ${other.requestedBy} holds the lock since ${formatDuration(Date.now() - other.since)} and is ${other.state}`,
+    {
+      where: other.holder.split(':')[0],
+      fix: 'Wait for it: --wait. If that machine is gone, the lock opens by itself within 20 s',
+    },
+  )
 }

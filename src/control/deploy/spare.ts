@@ -9,12 +9,17 @@ import type { Run } from './run.ts'
 export function spare(run: Run, out: number): number {
   const { strategy } = run.environment
   const planned = run.row.plan!
-  if (planned.warm === true || strategy.kind === 'all-at-once' || run.from === null || run.row.kind === 'converge') return Infinity
+  if (planned.warm === true || strategy.kind === 'all-at-once' || run.from === null || run.row.kind === 'converge')
+    return Infinity
   const least = healthyAtLeast({ strategy, servers: run.servers.map(({ name }) => name) })
   return least === 0 ? Infinity : run.servers.length - planned.unreachable.length - out - least
 }
 
 /** What a deployment ends with that cannot go on without having too few servers in traffic. */
 export function tooFewLeft(run: Run, failed: readonly string[]): DployError {
-  return new DployError('environment.too_few_healthy', `${failed.join(', ')} failed, and with one more out of traffic fewer servers would be left than strategy.min_healthy keeps (${run.environment.strategy.min_healthy})`, { where: failed.join(', ') })
+  return new DployError(
+    'environment.too_few_healthy',
+    `${failed.join(', ')} failed, and with one more out of traffic fewer servers would be left than strategy.min_healthy keeps (${run.environment.strategy.min_healthy})`,
+    { where: failed.join(', ') },
+  )
 }

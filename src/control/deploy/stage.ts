@@ -13,7 +13,16 @@ import { bootBeside } from './warm.ts'
 /** Brings the release onto all servers at once, without touching traffic. If one fails, no server has changed. */
 export async function stage(run: Run): Promise<void> {
   const release = run.release!
-  const [observed, load] = await Promise.all([observeServers(run, run.signal), loadNow(run.balancer, run.environment.strategy, run.servers.map(({ name }) => name), run.signal), checkBalancer(run)])
+  const [observed, load] = await Promise.all([
+    observeServers(run, run.signal),
+    loadNow(
+      run.balancer,
+      run.environment.strategy,
+      run.servers.map(({ name }) => name),
+      run.signal,
+    ),
+    checkBalancer(run),
+  ])
   const desired: Desired = {
     kind: run.row.kind,
     application: run.row.config.application,
@@ -47,7 +56,11 @@ export async function stage(run: Run): Promise<void> {
       const server = run.server(name)
       await run.step(server, 'staging')
       try {
-        await stageServer(run, server, release, observed.get(name) as Observation, { signal: run.signal, counted: true, warm: planned.warm === true })
+        await stageServer(run, server, release, observed.get(name) as Observation, {
+          signal: run.signal,
+          counted: true,
+          warm: planned.warm === true,
+        })
       } catch (error) {
         run.signal.throwIfAborted()
         await run.step(server, 'failed', { failure: reportOf(error, name) })
@@ -62,21 +75,40 @@ export async function stage(run: Run): Promise<void> {
 }
 
 /** Stages a release on one server; staging what is there already moves nothing. */
-export async function stageServer(run: Run, server: EnvironmentServer, release: Release, observation: Observation, options: { signal: AbortSignal; counted: boolean; warm?: boolean }): Promise<void> {
+export async function stageServer(
+  run: Run,
+  server: EnvironmentServer,
+  release: Release,
+  observation: Observation,
+  options: { signal: AbortSignal; counted: boolean; warm?: boolean },
+): Promise<void> {
   const began = run.elapsed()
   const held = observation.releases.find((one) => one.number === observation.current) ?? observation.releases.at(-1)
   const delta = await deltaFor(run, observation, held?.artifact ?? null, release.spec.artifact)
   const result = await run.command(
     server,
     'stage',
-    { release: release.spec, local: { ...localOf(server), secrets: await run.secretsOf(release) }, from: held?.artifact ?? null },
-    { timeout: run.environment.timeouts.stage, signal: options.signal, body: delta, id: `${run.id}:${run.fence}:stage:${release.number}:${server.id}` },
+    {
+      release: release.spec,
+      local: { ...localOf(server), secrets: await run.secretsOf(release) },
+      from: held?.artifact ?? null,
+    },
+    {
+      timeout: run.environment.timeouts.stage,
+      signal: options.signal,
+      body: delta,
+      id: `${run.id}:${run.fence}:stage:${release.number}:${server.id}`,
+    },
   )
   if (!options.counted) return
   const ended = run.elapsed()
   const beside = options.warm === true ? await bootBeside(run, server, release, options.signal) : []
   await run.step(server, 'staged', {
-    spans: [{ name: 'stage', start: began, end: ended }, ...result.spans.map((span) => ({ name: span.name, start: began + span.start, end: began + span.end })), ...beside],
+    spans: [
+      { name: 'stage', start: began, end: ended },
+      ...result.spans.map((span) => ({ name: span.name, start: began + span.start, end: began + span.end })),
+      ...beside,
+    ],
     bytes: result.already ? 0 : result.bytes + delta.length,
     objects: result.objects,
   })
@@ -98,17 +130,34 @@ export function localOf(server: EnvironmentServer): { port?: number } {
   return server.port === null ? {} : { port: server.port }
 }
 
-function checkUnreachable(run: Run, { unreachable, groups }: Plan, observed: ReadonlyMap<string, Observation | DployError>): void {
+function checkUnreachable(
+  run: Run,
+  { unreachable, groups }: Plan,
+  observed: ReadonlyMap<string, Observation | DployError>,
+): void {
   const reached = groups ? groups.enter.length : run.servers.length - unreachable.length
   if (unreachable.length <= run.environment.strategy.max_unavailable && reached > 0) {
-    for (const name of unreachable) run.note(run.server(name), 'cannot be reached; left drained, converges when it returns')
+    for (const name of unreachable)
+      run.note(run.server(name), 'cannot be reached; left drained, converges when it returns')
     return
   }
   const first = observed.get(unreachable[0]!) as DployError
-  const names = unreachable.length > 5 ? `${unreachable.slice(0, 5).join(', ')} and ${unreachable.length - 5} more` : unreachable.join(', ')
-  throw new DployError(first.code, unreachable.length === 1 ? first.message : `${unreachable.length} servers cannot be reached: ${names}. ${first.message}`, { where: names, fix: first.fix, cause: first })
+  const names =
+    unreachable.length > 5
+      ? `${unreachable.slice(0, 5).join(', ')} and ${unreachable.length - 5} more`
+      : unreachable.join(', ')
+  throw new DployError(
+    first.code,
+    unreachable.length === 1
+      ? first.message
+      : `${unreachable.length} servers cannot be reached: ${names}. ${first.message}`,
+    { where: names, fix: first.fix, cause: first },
+  )
 }
 
 async function checkBalancer(run: Run): Promise<void> {
-  await run.balancer.check(run.servers.map((server) => server.name), run.signal)
+  await run.balancer.check(
+    run.servers.map((server) => server.name),
+    run.signal,
+  )
 }

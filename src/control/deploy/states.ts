@@ -41,7 +41,8 @@ export const stepTransitions = {
 /** Throws `deployment.conflict` unless `to` may follow `from`. */
 export function checkTransition(from: DeploymentState, to: DeploymentState): void {
   const allowed: readonly DeploymentState[] = deploymentTransitions[from]
-  if (!allowed.includes(to)) throw new DployError('deployment.conflict', `A deployment that is ${from} cannot become ${to}`)
+  if (!allowed.includes(to))
+    throw new DployError('deployment.conflict', `A deployment that is ${from} cannot become ${to}`)
 }
 
 /** Whether a deployment in this state is over. */
@@ -55,4 +56,6 @@ export function isCommitted(state: DeploymentState): boolean {
 }
 
 /** Every state a deployment is in while it runs. */
-export const runningStates = (Object.keys(deploymentTransitions) as DeploymentState[]).filter((state) => !isFinal(state))
+export const runningStates = (Object.keys(deploymentTransitions) as DeploymentState[]).filter(
+  (state) => !isFinal(state),
+)

@@ -27,7 +27,9 @@ export class Watch implements AsyncDisposable {
     if (release.spec.service === null) return
     const stop = new AbortController()
     this.#stops.set(server.name, stop)
-    const task = this.#watch(server, release, AbortSignal.any([stop.signal, this.#stopAll.signal])).finally(() => this.#tasks.delete(task))
+    const task = this.#watch(server, release, AbortSignal.any([stop.signal, this.#stopAll.signal])).finally(() =>
+      this.#tasks.delete(task),
+    )
     this.#tasks.add(task)
   }
 
@@ -42,7 +44,16 @@ export class Watch implements AsyncDisposable {
 
   async #watch(server: EnvironmentServer, release: Release, signal: AbortSignal): Promise<void> {
     try {
-      await this.#run.command(server, 'watch', { release: release.spec, local: { ...localOf(server), secrets: await this.#run.secretsOf(release) }, duration: watchDuration }, { timeout: watchDuration, signal })
+      await this.#run.command(
+        server,
+        'watch',
+        {
+          release: release.spec,
+          local: { ...localOf(server), secrets: await this.#run.secretsOf(release) },
+          duration: watchDuration,
+        },
+        { timeout: watchDuration, signal },
+      )
     } catch (error) {
       if (signal.aborted) return
       this.#onFailure(server, error)

@@ -12,7 +12,19 @@ import { secrets } from './checks/secrets.ts'
 import type { Check, EnvironmentFacts, Finding } from './facts.ts'
 
 /** In the order in which a person would look: what explains the most comes first. */
-const checks: readonly Check[] = [connection, clock, platform, privileges, directory, disk, ports, keepAlive, drift, balancer, secrets]
+const checks: readonly Check[] = [
+  connection,
+  clock,
+  platform,
+  privileges,
+  directory,
+  disk,
+  ports,
+  keepAlive,
+  drift,
+  balancer,
+  secrets,
+]
 
 /** Everything that is wrong, the findings of a server together. Pure. */
 export function examine(facts: EnvironmentFacts): Finding[] {

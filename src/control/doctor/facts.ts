@@ -59,11 +59,17 @@ export type Check = (facts: EnvironmentFacts) => Finding[]
 
 /** A check of each server by itself; `server` is filled in. */
 export function perServer(check: (server: ServerFacts, facts: EnvironmentFacts) => Omit<Finding, 'server'>[]): Check {
-  return (facts) => facts.servers.flatMap((server) => check(server, facts).map((finding) => ({ server: server.name, ...finding })))
+  return (facts) =>
+    facts.servers.flatMap((server) => check(server, facts).map((finding) => ({ server: server.name, ...finding })))
 }
 
 /** A command to type that runs on a server through its agent. What comes from the server itself cannot become more than a word of it. */
-export function onServer(facts: EnvironmentFacts, server: ServerFacts, command: readonly string[], options: readonly string[] = []): string {
+export function onServer(
+  facts: EnvironmentFacts,
+  server: ServerFacts,
+  command: readonly string[],
+  options: readonly string[] = [],
+): string {
   return typed(['dploy', 'exec', facts.environment, '--on', server.name, ...options, '--', ...command])
 }
 

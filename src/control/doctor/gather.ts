@@ -10,7 +10,11 @@ import type { EnvironmentFacts, ServerFacts } from './facts.ts'
 const askTimeout = 8_000
 
 /** Asks every server, the balancer and the store. Whatever does not answer is a fact too. Changes nothing. */
-export async function gatherFacts(context: ApiContext, environment: Environment, signal: AbortSignal): Promise<EnvironmentFacts> {
+export async function gatherFacts(
+  context: ApiContext,
+  environment: Environment,
+  signal: AbortSignal,
+): Promise<EnvironmentFacts> {
   const { store } = context
   const { config } = environment
   const wanted = config.environments[environment.name]
@@ -22,9 +26,18 @@ export async function gatherFacts(context: ApiContext, environment: Environment,
     environment.wantedRelease === null ? null : store.releases.get(environment.wantedRelease),
     problemOf(async () => {
       await using balancer = context.openBalancer(wanted.balancer)
-      await balancer.check(servers.map((server) => server.name), limit)
+      await balancer.check(
+        servers.map((server) => server.name),
+        limit,
+      )
     }),
-    problemOf(() => store.secrets.current(environment.id, [...config.secrets, ...wanted.secrets], `${environment.application}/${environment.name}`)),
+    problemOf(() =>
+      store.secrets.current(
+        environment.id,
+        [...config.secrets, ...wanted.secrets],
+        `${environment.application}/${environment.name}`,
+      ),
+    ),
     Promise.all(servers.map((server) => serverFacts(context, environment, server, limit))),
   ])
   return {
@@ -32,7 +45,12 @@ export async function gatherFacts(context: ApiContext, environment: Environment,
     environment: environment.name,
     now: Date.now(),
     wanted: release?.number ?? null,
-    asks: { builds: config.build.command !== undefined, manager: config.service?.manager ?? null, user: config.service?.user ?? null, balancer: wanted.balancer },
+    asks: {
+      builds: config.build.command !== undefined,
+      manager: config.service?.manager ?? null,
+      user: config.service?.user ?? null,
+      balancer: wanted.balancer,
+    },
     sshConfig: context.sshConfig,
     controlPlatform: `${process.platform}-${process.arch}`,
     balancerProblem,
@@ -41,19 +59,37 @@ export async function gatherFacts(context: ApiContext, environment: Environment,
   }
 }
 
-async function serverFacts(context: ApiContext, environment: Environment, server: EnvironmentServer, signal: AbortSignal): Promise<ServerFacts> {
+async function serverFacts(
+  context: ApiContext,
+  environment: Environment,
+  server: EnvironmentServer,
+  signal: AbortSignal,
+): Promise<ServerFacts> {
   const stored = await context.store.servers.find(server.id)
   const link = context.gateway.link(server.id)
   const base: ServerFacts = {
-    name: server.name, address: server.address, joined: stored?.publicKey != null, connected: link !== null, idle: isIdle(server, environment.config.environments[environment.name], environment.liveGroup), lastSeenAt: stored?.lastSeenAt ?? null, lockedAt: stored?.lockedAt ?? null,
-    clockSkew: link?.facts.clockSkew ?? null, diagnosis: null, problem: null,
+    name: server.name,
+    address: server.address,
+    joined: stored?.publicKey != null,
+    connected: link !== null,
+    idle: isIdle(server, environment.config.environments[environment.name], environment.liveGroup),
+    lastSeenAt: stored?.lastSeenAt ?? null,
+    lockedAt: stored?.lockedAt ?? null,
+    clockSkew: link?.facts.clockSkew ?? null,
+    diagnosis: null,
+    problem: null,
   }
   if (!link) return { ...base, problem: context.gateway.problem(server).toJSON() }
   const { service } = environment.config
-  const place = { application: environment.application, environment: environment.name, directory: releaseDirectory(environment.config, environment.name) }
+  const place = {
+    application: environment.application,
+    environment: environment.name,
+    directory: releaseDirectory(environment.config, environment.name),
+  }
   const options = { application: place.application, environment: place.environment, epoch: 0, signal }
   const port = server.port ?? service?.port
-  const ports = port === undefined || !service ? [] : Array.from({ length: service.instances }, (_, index) => port + index)
+  const ports =
+    port === undefined || !service ? [] : Array.from({ length: service.instances }, (_, index) => port + index)
   const ask = service ? { path: service.health.path, host: service.health.host ?? null } : null
   try {
     base.clockSkew = (await link.readClock(signal)).clockSkew

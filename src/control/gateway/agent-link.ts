@@ -1,6 +1,14 @@
 import { randomBytes, type KeyObject } from 'node:crypto'
 import type * as z from 'zod'
-import { agentMethods, helloResult, type AgentEvent, type AgentMethod, type AgentParams, type AgentResult, type CommandText } from '../../protocol/agent-messages.ts'
+import {
+  agentMethods,
+  helloResult,
+  type AgentEvent,
+  type AgentMethod,
+  type AgentParams,
+  type AgentResult,
+  type CommandText,
+} from '../../protocol/agent-messages.ts'
 import { formatDuration } from '../../protocol/duration.ts'
 import { DployError, reportOf } from '../../protocol/errors.ts'
 import { newId } from '../../protocol/ids.ts'
@@ -37,7 +45,14 @@ export class AgentLink {
   /** The version of an agent that upgrades itself; null for another. */
   bundle: { digest: string; trial: boolean } | null = null
   /** What the agent said of itself. */
-  readonly facts: { version: string; platform: string; clockSkew: number; roundTrip: number; instance: string; instanceId?: string | undefined }
+  readonly facts: {
+    version: string
+    platform: string
+    clockSkew: number
+    roundTrip: number
+    instance: string
+    instanceId?: string | undefined
+  }
 
   constructor(server: { id: string; name: string }, peer: Peer, key: KeyObject, facts: AgentLink['facts']) {
     this.server = server
@@ -61,7 +76,11 @@ export class AgentLink {
   /** Whether its agent answers now, over this very connection. `limit` in milliseconds. */
   async answers(limit: number): Promise<boolean> {
     try {
-      await this.#peer.call('hello', { protocol: protocolNumber, nonce: randomBytes(24).toString('base64') }, { signal: AbortSignal.timeout(limit) })
+      await this.#peer.call(
+        'hello',
+        { protocol: protocolNumber, nonce: randomBytes(24).toString('base64') },
+        { signal: AbortSignal.timeout(limit) },
+      )
       return true
     } catch {
       return false
@@ -74,13 +93,25 @@ export class AgentLink {
    */
   async readClock(signal: AbortSignal): Promise<{ clockSkew: number; roundTrip: number }> {
     const asked = performance.now()
-    const { clock } = this.#parsed('hello', helloResult, await this.#peer.call('hello', { protocol: protocolNumber, nonce: randomBytes(24).toString('base64') }, { signal }))
+    const { clock } = this.#parsed(
+      'hello',
+      helloResult,
+      await this.#peer.call(
+        'hello',
+        { protocol: protocolNumber, nonce: randomBytes(24).toString('base64') },
+        { signal },
+      ),
+    )
     const roundTrip = performance.now() - asked
     return Object.assign(this.facts, { clockSkew: clock - (Date.now() - roundTrip / 2), roundTrip })
   }
 
   /** Sends a signed command and answers its result. Errors name the server. */
-  async command<M extends AgentMethod>(method: M, params: AgentParams<M>, options: CommandOptions<M>): Promise<AgentResult<M>> {
+  async command<M extends AgentMethod>(
+    method: M,
+    params: AgentParams<M>,
+    options: CommandOptions<M>,
+  ): Promise<AgentResult<M>> {
     const body = options.body ?? new Uint8Array(0)
     const text = JSON.stringify({
       id: options.id ?? newId('cmd'),
@@ -95,20 +126,42 @@ export class AgentLink {
     } satisfies CommandText)
     const schema = agentMethods[method]
     try {
-      const result = await this.#peer.call('command', { text, signature: signText(this.#key, text) }, {
-        signal: options.signal,
-        body,
-        onEvent: (event, eventBody) => {
-          const parsed = schema.event.safeParse(event)
-          if (parsed.success) options.onEvent?.(parsed.data as AgentEvent<M>, eventBody)
+      const result = await this.#peer.call(
+        'command',
+        { text, signature: signText(this.#key, text) },
+        {
+          signal: options.signal,
+          body,
+          onEvent: (event, eventBody) => {
+            const parsed = schema.event.safeParse(event)
+            if (parsed.success) options.onEvent?.(parsed.data as AgentEvent<M>, eventBody)
+          },
         },
-      })
+      )
       return this.#parsed(method, schema.result, result) as AgentResult<M>
     } catch (error) {
       if (error instanceof DployError) {
         // The reason is the clock, and that is mended in another way than a wrong signature.
-        if (error.code === 'command.refused' && this.facts.clockSkew > commandLifetime / 2 && error.message.includes('it expired')) throw new DployError('server.clock_skew', `The clock of ${this.server.name} is ${formatDuration(this.facts.clockSkew)} ahead of the control plane's, so that it refuses commands as expired`, { where: this.server.name, cause: error })
-        if (isTooNew(error)) throw new DployError('protocol.mismatch', `The agent of ${this.server.name} is older than this control plane and does not know ${method} yet`, { where: this.server.name, fix: `It is upgraded by itself where dploy installed it; elsewhere: dploy server add ${this.server.name}`, cause: error })
+        if (
+          error.code === 'command.refused' &&
+          this.facts.clockSkew > commandLifetime / 2 &&
+          error.message.includes('it expired')
+        )
+          throw new DployError(
+            'server.clock_skew',
+            `The clock of ${this.server.name} is ${formatDuration(this.facts.clockSkew)} ahead of the control plane's, so that it refuses commands as expired`,
+            { where: this.server.name, cause: error },
+          )
+        if (isTooNew(error))
+          throw new DployError(
+            'protocol.mismatch',
+            `The agent of ${this.server.name} is older than this control plane and does not know ${method} yet`,
+            {
+              where: this.server.name,
+              fix: `It is upgraded by itself where dploy installed it; elsewhere: dploy server add ${this.server.name}`,
+              cause: error,
+            },
+          )
         throw DployError.from({ ...reportOf(error, this.server.name) })
       }
       throw error
@@ -120,7 +173,11 @@ export class AgentLink {
     const { success, data, error } = schema.safeParse(value)
     if (success) return data
     const issue = error.issues[0]!
-    throw new DployError('protocol.invalid', `What the agent answered to ${method} is not valid: ${issue.path.join('.')} ${issue.message}`, { where: this.server.name })
+    throw new DployError(
+      'protocol.invalid',
+      `What the agent answered to ${method} is not valid: ${issue.path.join('.')} ${issue.message}`,
+      { where: this.server.name },
+    )
   }
 }
 

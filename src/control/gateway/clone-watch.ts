@@ -26,7 +26,7 @@ export class CloneWatch {
   /** Throws `agent.key_cloned`, and locks the server, if another machine than the one that arrives holds its key. */
   async check(server: Server, instance: string, links: ReadonlyMap<string, AgentLink>): Promise<void> {
     if (server.lockedAt !== null) throw cloned(server.name)
-    for (let before: AgentLink | null = null; ; ) {
+    for (let before: AgentLink | null = null; ;) {
       const present = links.get(server.id)
       if (!present?.open || present === before) break
       before = present

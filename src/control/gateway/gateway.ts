@@ -90,7 +90,10 @@ export class Gateway {
 
   /** Why there is no link to a server: what stood in the way, or that its agent does not dial in. */
   problem(server: { id: string; name: string }): DployError {
-    return this.#problems.get(server.id) ?? new DployError('server.unreachable', 'Its agent is not connected', { where: server.name })
+    return (
+      this.#problems.get(server.id) ??
+      new DployError('server.unreachable', 'Its agent is not connected', { where: server.name })
+    )
   }
 
   /** Remembers what stood in the way of reaching a server. */
@@ -111,7 +114,16 @@ export class Gateway {
         signal?.removeEventListener('abort', abort)
         waiting.delete(done)
         if (link) resolve(link)
-        else reject(signal?.aborted ? signal.reason : new DployError('server.unreachable', `The agent of ${server.name} has not connected within ${timeout} ms`, { where: server.name }))
+        else
+          reject(
+            signal?.aborted
+              ? signal.reason
+              : new DployError(
+                  'server.unreachable',
+                  `The agent of ${server.name} has not connected within ${timeout} ms`,
+                  { where: server.name },
+                ),
+          )
       }
       const abort = () => done(null)
       const timer = setTimeout(abort, timeout)
@@ -130,10 +142,12 @@ export class Gateway {
       if ((raw.bytesRead ?? 0) - before > unknownBytes) raw.destroy()
     }
     raw.on('data', limit)
-    void this.welcome(socketCarrier(socket), remote).finally(() => raw.off('data', limit)).catch((error: unknown) => {
-      this.#options.refusals.note('an agent was refused', { remote, code: reportOf(error).code, err: error })
-      socket.close(1008, error instanceof Error ? error.message.slice(0, 100) : 'refused')
-    })
+    void this.welcome(socketCarrier(socket), remote)
+      .finally(() => raw.off('data', limit))
+      .catch((error: unknown) => {
+        this.#options.refusals.note('an agent was refused', { remote, code: reportOf(error).code, err: error })
+        socket.close(1008, error instanceof Error ? error.message.slice(0, 100) : 'refused')
+      })
   }
 
   /**
@@ -142,42 +156,79 @@ export class Gateway {
    */
   async welcome(carrier: Carrier, remote: string, introduced?: Introduced): Promise<AgentLink> {
     let server: { id: string; name: string } | null = null
-    const known = (handler: (params: unknown, context: CallContext, serverId: string) => Promise<unknown>) => (params: unknown, context: CallContext) => {
-      const { refusals } = this.#options
-      if (!server) {
-        refusals.note('an agent that had not said hello was refused', { remote })
-        throw new DployError('unauthorized', 'Say hello first')
+    const known =
+      (handler: (params: unknown, context: CallContext, serverId: string) => Promise<unknown>) =>
+      (params: unknown, context: CallContext) => {
+        const { refusals } = this.#options
+        if (!server) {
+          refusals.note('an agent that had not said hello was refused', { remote })
+          throw new DployError('unauthorized', 'Say hello first')
+        }
+        const { id, name } = server
+        return handler(params, context, id).catch((error: unknown) => {
+          if (error instanceof DployError && !context.signal.aborted)
+            refusals.note('an agent was refused what it asked for', {
+              server: name,
+              remote,
+              code: error.code,
+              reason: error.message,
+            })
+          throw error
+        })
       }
-      const { id, name } = server
-      return handler(params, context, id).catch((error: unknown) => {
-        if (error instanceof DployError && !context.signal.aborted) refusals.note('an agent was refused what it asked for', { server: name, remote, code: error.code, reason: error.message })
-        throw error
-      })
-    }
-    const peer = new Peer(carrier, {
-      objects: known((params, context, id) => this.#sendObjects(params, context, id)),
-      manifest: known((params, context, id) => this.#sendManifest(params, context, id)),
-      note: known((params, _context, id) => this.#takeNote(params, id)),
-      report: known(async (params, _, id) => (this.onReport(id, parsed(controlMethods.report.params, params)), {})),
-    }, mostCalls)
+    const peer = new Peer(
+      carrier,
+      {
+        objects: known((params, context, id) => this.#sendObjects(params, context, id)),
+        manifest: known((params, context, id) => this.#sendManifest(params, context, id)),
+        note: known((params, _context, id) => this.#takeNote(params, id)),
+        report: known(async (params, _, id) => (this.onReport(id, parsed(controlMethods.report.params, params)), {})),
+      },
+      mostCalls,
+    )
     const nonce = randomBytes(24).toString('base64')
     const asked = performance.now()
-    const introduction = introduced && { server: introduced.id, name: introduced.name, controlKey: this.#options.key.publicKey, look: introduced.look }
-    const hello = parsed(helloResult, await peer.call('hello', { protocol: protocolNumber, nonce, introduction }, { signal: introduced?.patience ?? AbortSignal.timeout(helloTimeout) }))
+    const introduction = introduced && {
+      server: introduced.id,
+      name: introduced.name,
+      controlKey: this.#options.key.publicKey,
+      look: introduced.look,
+    }
+    const hello = parsed(
+      helloResult,
+      await peer.call(
+        'hello',
+        { protocol: protocolNumber, nonce, introduction },
+        { signal: introduced?.patience ?? AbortSignal.timeout(helloTimeout) },
+      ),
+    )
     // Through ssh the agent was not there yet when it was asked; its round trip is measured later.
     const roundTrip = introduced ? 0 : performance.now() - asked
     if (!speaks(hello.protocol)) {
-      throw new DployError('protocol.mismatch', `The agent at ${remote} speaks protocol ${hello.protocol}, this control plane ${protocolNumber}`)
+      throw new DployError(
+        'protocol.mismatch',
+        `The agent at ${remote} speaks protocol ${hello.protocol}, this control plane ${protocolNumber}`,
+      )
     }
     const found = await this.#options.store.servers.find(hello.server)
     const key = found && provenKey(found, hello, nonce)
     const proven = introduced ? hello.server === introduced.id : key
     if (!found || !proven) {
       peer.close('not known here')
-      throw new DployError('unauthorized', `The agent at ${remote} does not hold the key of a server that is known here`)
+      throw new DployError(
+        'unauthorized',
+        `The agent at ${remote} does not hold the key of a server that is known here`,
+      )
     }
     server = { id: found.id, name: found.name }
-    const facts = { version: hello.version, platform: hello.platform, clockSkew: hello.clock - (Date.now() - roundTrip / 2), roundTrip, instance: hello.instance, instanceId: hello.instanceId }
+    const facts = {
+      version: hello.version,
+      platform: hello.platform,
+      clockSkew: hello.clock - (Date.now() - roundTrip / 2),
+      roundTrip,
+      instance: hello.instance,
+      instanceId: hello.instanceId,
+    }
     this.#problems.delete(found.id)
     const link = new AgentLink(server, peer, this.#options.key.privateKey, facts)
     try {
@@ -187,7 +238,15 @@ export class Gateway {
       throw error
     }
     link.held = hello.held ?? null
-    link.looked = hello.held?.lock === null && hello.observed ? { at: performance.now(), epoch: hello.held.epoch, writtenAt: hello.held.record?.writtenAt ?? null, observation: hello.observed } : null
+    link.looked =
+      hello.held?.lock === null && hello.observed
+        ? {
+            at: performance.now(),
+            epoch: hello.held.epoch,
+            writtenAt: hello.held.record?.writtenAt ?? null,
+            observation: hello.observed,
+          }
+        : null
     link.bundle = hello.bundle ?? null
     this.#links.get(found.id)?.close('the agent has connected again')
     this.#links.set(found.id, link)
@@ -197,7 +256,10 @@ export class Gateway {
       void this.#options.store.servers.gone(found.id, Date.now()).catch(() => {})
     })
     if (key && key !== found.publicKey) await this.#options.store.servers.takeKey(found.id, key)
-    if (key && hello.nextSignature) void keepNewKey(link).catch((error: unknown) => this.#options.log.warn({ server: found.name, err: error }, 'the agent keeps its old key for now'))
+    if (key && hello.nextSignature)
+      void keepNewKey(link).catch((error: unknown) =>
+        this.#options.log.warn({ server: found.name, err: error }, 'the agent keeps its old key for now'),
+      )
     await this.#options.store.servers.seen(found.id, facts, Date.now())
     this.#options.log.info({ server: found.name, remote }, 'agent connected')
     for (const resolve of [...(this.#waiting.get(found.id) ?? [])]) resolve(link)
@@ -230,9 +292,11 @@ export class Gateway {
   async #sendManifest(params: unknown, context: CallContext, serverId: string): Promise<unknown> {
     const { release, artifact } = parsed(controlMethods.manifest.params, params)
     const found = await this.#mayHave(release, serverId)
-    if (found.spec.artifact !== artifact) throw new DployError('not_found', `The release ${found.number} does not consist of artifact ${artifact}`)
+    if (found.spec.artifact !== artifact)
+      throw new DployError('not_found', `The release ${found.number} does not consist of artifact ${artifact}`)
     const text = await this.#options.objects.manifest(artifact)
-    for (let start = 0; start < text.length; start += 256 * 1024) await context.emit({}, text.subarray(start, start + 256 * 1024))
+    for (let start = 0; start < text.length; start += 256 * 1024)
+      await context.emit({}, text.subarray(start, start + 256 * 1024))
     return {}
   }
 
@@ -242,9 +306,15 @@ export class Gateway {
     const { store, log } = this.#options
     const now = Date.now()
     const notes = (this.#notes.get(serverId) ?? []).filter((at) => now - at < notesFor)
-    if (notes.length >= mostNotes) throw new DployError('protocol.invalid', `More than ${mostNotes} notes came from this server within ${notesFor / 60_000} minutes`)
+    if (notes.length >= mostNotes)
+      throw new DployError(
+        'protocol.invalid',
+        `More than ${mostNotes} notes came from this server within ${notesFor / 60_000} minutes`,
+      )
     this.#notes.set(serverId, [...notes, now])
-    const found = (await store.applications.environmentsOf(serverId)).find((one) => one.application === application && one.name === environment)
+    const found = (await store.applications.environmentsOf(serverId)).find(
+      (one) => one.application === application && one.name === environment,
+    )
     if (!found) throw new DployError('environment.unknown', 'There is no such environment of this server')
     log.info({ server: serverId, application, environment }, text)
     const [last] = await store.deployments.list({ environmentId: found.id, limit: 1 })

@@ -37,9 +37,19 @@ export class SshReach implements Reach, Disposable {
   }
 
   /** The connections to all servers of an environment, or to those that are named, made where there are none. One that cannot be reached is remembered with its reason. */
-  async links(environment: Environment, signal: AbortSignal, only: readonly string[] | null = null): Promise<AgentLink[]> {
-    const servers = (await this.#options.store.applications.servers(environment.id)).filter(({ name }) => only === null || only.includes(name))
-    const look = { application: environment.application, environment: environment.name, directory: releaseDirectory(environment.config, environment.name) }
+  async links(
+    environment: Environment,
+    signal: AbortSignal,
+    only: readonly string[] | null = null,
+  ): Promise<AgentLink[]> {
+    const servers = (await this.#options.store.applications.servers(environment.id)).filter(
+      ({ name }) => only === null || only.includes(name),
+    )
+    const look = {
+      application: environment.application,
+      environment: environment.name,
+      directory: releaseDirectory(environment.config, environment.name),
+    }
     const links = await Promise.allSettled(
       servers.map(async (server) => {
         this.#believeFailure(server)
@@ -63,7 +73,8 @@ export class SshReach implements Reach, Disposable {
     const look = { application, environment: name, directory: releaseDirectory(config, name) }
     for (const server of known) {
       // What stands in the way is told to whoever asks for it.
-      if (servers.some((one) => one.name === server.name && one.address === server.address)) this.#link(server, undefined, look).catch(() => {})
+      if (servers.some((one) => one.name === server.name && one.address === server.address))
+        this.#link(server, undefined, look).catch(() => {})
     }
   }
 
@@ -94,7 +105,11 @@ export class SshReach implements Reach, Disposable {
     if (failed && Date.now() - failed.at < believed) throw failed.error
   }
 
-  async #link(server: { id: string; name: string; address: string | null }, signal?: AbortSignal, look?: Introduced['look']): Promise<AgentLink> {
+  async #link(
+    server: { id: string; name: string; address: string | null },
+    signal?: AbortSignal,
+    look?: Introduced['look'],
+  ): Promise<AgentLink> {
     const present = this.#options.gateway.link(server.id)
     if (present?.open) return present
     let dial = this.#dials.get(server.id)
@@ -106,16 +121,37 @@ export class SshReach implements Reach, Disposable {
     return dial
   }
 
-  async #dial(server: { id: string; name: string; address: string | null }, look: Introduced['look']): Promise<AgentLink> {
+  async #dial(
+    server: { id: string; name: string; address: string | null },
+    look: Introduced['look'],
+  ): Promise<AgentLink> {
     const { ssh, gateway } = this.#options
     if (look) this.#looked.set(server.id, look.directory)
     try {
       const { carrier, agent } = ssh.connect(server, this.#stop.signal)
       const patience = new AbortController()
-      agent.then(() => void setTimeout(() => patience.abort(new DployError('connection.closed', 'Its agent does not answer')), helloTimeout).unref(), () => {})
-      const welcome = gateway.welcome(carrier, `ssh ${server.address ?? server.name}`, { ...server, look, patience: patience.signal })
+      agent.then(
+        () =>
+          void setTimeout(
+            () => patience.abort(new DployError('connection.closed', 'Its agent does not answer')),
+            helloTimeout,
+          ).unref(),
+        () => {},
+      )
+      const welcome = gateway.welcome(carrier, `ssh ${server.address ?? server.name}`, {
+        ...server,
+        look,
+        patience: patience.signal,
+      })
       // Why ssh ended says more than that it did.
-      const [link] = await Promise.all([welcome, agent]).catch(async (error: unknown) => Promise.reject(await agent.then(() => error, (why: unknown) => why)))
+      const [link] = await Promise.all([welcome, agent]).catch(async (error: unknown) =>
+        Promise.reject(
+          await agent.then(
+            () => error,
+            (why: unknown) => why,
+          ),
+        ),
+      )
       this.#reached.add(server.id)
       this.#failed.delete(server.id)
       return link

@@ -5,9 +5,19 @@ import { atOnce, Upgrader, type UpgradeLink } from './upgrader.ts'
 
 test('one agent first, then a tenth of those that are connected, and at least one', () => {
   const cases: [connected: number, proven: boolean, expected: number][] = [
-    [1, false, 1], [500, false, 1], [10_000, false, 1], [1, true, 1], [9, true, 1], [10, true, 1], [19, true, 1], [20, true, 2], [100, true, 10], [10_000, true, 1_000],
+    [1, false, 1],
+    [500, false, 1],
+    [10_000, false, 1],
+    [1, true, 1],
+    [9, true, 1],
+    [10, true, 1],
+    [19, true, 1],
+    [20, true, 2],
+    [100, true, 10],
+    [10_000, true, 1_000],
   ]
-  for (const [connected, proven, expected] of cases) assert.equal(atOnce(connected, proven), expected, `${connected}, ${proven}`)
+  for (const [connected, proven, expected] of cases)
+    assert.equal(atOnce(connected, proven), expected, `${connected}, ${proven}`)
 })
 
 const newer = 'b'.repeat(64)

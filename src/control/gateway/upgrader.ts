@@ -66,7 +66,12 @@ export class Upgrader implements Disposable {
 
   /** An agent has connected: one on trial is told that it may stay, or counts as failed. */
   arrived(link: UpgradeLink): void {
-    void this.#judge(link).catch((error: unknown) => this.#options.log.warn({ server: link.server.name, err: error }, 'the new agent could not be told that it may stay'))
+    void this.#judge(link).catch((error: unknown) =>
+      this.#options.log.warn(
+        { server: link.server.name, err: error },
+        'the new agent could not be told that it may stay',
+      ),
+    )
   }
 
   /** Starts as many upgrades as may run now. */
@@ -81,7 +86,14 @@ export class Upgrader implements Disposable {
       const most = atOnce(links.length, this.#proven === sha256)
       for (const link of links) {
         if (this.#under.size >= most) return
-        if (link.bundle === null || link.bundle.digest === sha256 || this.#problems.get(link.server.id)?.digest === sha256 || this.#under.has(link.server.id) || (await this.#isBusy(link))) continue
+        if (
+          link.bundle === null ||
+          link.bundle.digest === sha256 ||
+          this.#problems.get(link.server.id)?.digest === sha256 ||
+          this.#under.has(link.server.id) ||
+          (await this.#isBusy(link))
+        )
+          continue
         await this.#upgrade(link, content, sha256)
       }
     } catch (error) {
@@ -94,15 +106,27 @@ export class Upgrader implements Disposable {
   async #upgrade(link: UpgradeLink, content: Buffer, digest: string): Promise<void> {
     const { trialSeconds, log } = this.#options
     const { id, name } = link.server
-    this.#under.set(id, { name, digest, until: Date.now() + trialSeconds * 1000 + (this.#options.comeBack ?? usualComeBack) })
+    this.#under.set(id, {
+      name,
+      digest,
+      until: Date.now() + trialSeconds * 1000 + (this.#options.comeBack ?? usualComeBack),
+    })
     try {
-      await link.command('upgrade', { step: 'take', digest, trialSeconds }, { ...nobody, body: content, signal: AbortSignal.timeout(30_000) })
+      await link.command(
+        'upgrade',
+        { step: 'take', digest, trialSeconds },
+        { ...nobody, body: content, signal: AbortSignal.timeout(30_000) },
+      )
       log.info({ server: name, digest: digest.slice(0, 12) }, 'the agent is upgraded')
     } catch (error) {
       this.#under.delete(id)
       if (error instanceof DployError && error.code === 'agent.busy') return
       log.warn({ server: name, err: error }, 'the agent could not be upgraded; others are')
-      this.#problems.set(id, { digest, problem: `it does not take the new version: ${reportOf(error).message}`, lost: false })
+      this.#problems.set(id, {
+        digest,
+        problem: `it does not take the new version: ${reportOf(error).message}`,
+        lost: false,
+      })
     }
   }
 
@@ -110,8 +134,15 @@ export class Upgrader implements Disposable {
     const under = this.#under.get(link.server.id)
     const { bundle } = link
     if (bundle?.trial === true) {
-      await link.command('upgrade', { step: 'keep', digest: bundle.digest, trialSeconds: 0 }, { ...nobody, signal: AbortSignal.timeout(30_000) })
-      this.#options.log.info({ server: link.server.name, digest: bundle.digest.slice(0, 12) }, 'the agent came back with its new version')
+      await link.command(
+        'upgrade',
+        { step: 'keep', digest: bundle.digest, trialSeconds: 0 },
+        { ...nobody, signal: AbortSignal.timeout(30_000) },
+      )
+      this.#options.log.info(
+        { server: link.server.name, digest: bundle.digest.slice(0, 12) },
+        'the agent came back with its new version',
+      )
     }
     const before = this.#problems.get(link.server.id)
     if (before && (before.lost || before.digest === bundle?.digest)) this.#problems.delete(link.server.id)
@@ -130,9 +161,16 @@ export class Upgrader implements Disposable {
 
   /** The version before was put back there. That it ran elsewhere already makes this a matter of that server. */
   #cameBackAsBefore(id: string, name: string, digest: string): void {
-    this.#problems.set(id, { digest, problem: 'the new version did not come back there; it runs the version before', lost: false })
+    this.#problems.set(id, {
+      digest,
+      problem: 'the new version did not come back there; it runs the version before',
+      lost: false,
+    })
     if (this.#proven !== digest) this.#failed = digest
-    this.#options.log.error({ server: name, digest: digest.slice(0, 12) }, `the new version of the agent did not come back there${this.#failed === digest ? '; no other agent gets it' : ''}`)
+    this.#options.log.error(
+      { server: name, digest: digest.slice(0, 12) },
+      `the new version of the agent did not come back there${this.#failed === digest ? '; no other agent gets it' : ''}`,
+    )
   }
 
   /** Nothing was heard of it since: of one, nobody can say whether the version is to blame. */
@@ -141,7 +179,10 @@ export class Upgrader implements Disposable {
     this.#problems.set(id, { digest, problem: 'it was not heard of again after it got the new version', lost: true })
     const lost = [...this.#problems.values()].filter((one) => one.lost && one.digest === digest).length
     if (this.#proven !== digest && lost >= mostLost) this.#failed = digest
-    this.#options.log.error({ server: name, digest: digest.slice(0, 12) }, `the agent was not heard of again after it got the new version${this.#failed === digest ? '; no other agent gets it' : ''}`)
+    this.#options.log.error(
+      { server: name, digest: digest.slice(0, 12) },
+      `the agent was not heard of again after it got the new version${this.#failed === digest ? '; no other agent gets it' : ''}`,
+    )
   }
 
   /** Whether a deployment holds the lock of an environment that the server is in. */

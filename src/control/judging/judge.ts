@@ -8,7 +8,15 @@ export interface Judgement {
   outcome: Outcome
   /** For people: what was seen and why that is enough, or is not. */
   reason: string
-  evidence: { failures: number; newRequests: number; oldRequests: number; newFailed: number; oldFailed: number; newP95: number | null; oldP95: number | null }
+  evidence: {
+    failures: number
+    newRequests: number
+    oldRequests: number
+    newFailed: number
+    oldFailed: number
+    newP95: number | null
+    oldP95: number | null
+  }
 }
 
 /**
@@ -53,14 +61,34 @@ export class Judge {
     }
     const failures = this.#evidence.value
     const times = { new: this.#times.new.values, old: this.#times.old.values }
-    const evidence = { failures, newRequests, oldRequests, newFailed, oldFailed, newP95: times.new.length > 0 ? quantile(times.new, 0.95) : null, oldP95: times.old.length > 0 ? quantile(times.old, 0.95) : null }
+    const evidence = {
+      failures,
+      newRequests,
+      oldRequests,
+      newFailed,
+      oldFailed,
+      newP95: times.new.length > 0 ? quantile(times.new, 0.95) : null,
+      oldP95: times.old.length > 0 ? quantile(times.old, 0.95) : null,
+    }
     if (failures >= 1 / failuresAlpha) {
-      return { outcome: 'fail', reason: `${shareOf(newFailed, newRequests)} of the new release's requests failed, ${shareOf(oldFailed, oldRequests)} of the old one's: by chance so at most once in ${Math.round(failures)} deployments`, evidence }
+      return {
+        outcome: 'fail',
+        reason: `${shareOf(newFailed, newRequests)} of the new release's requests failed, ${shareOf(oldFailed, oldRequests)} of the old one's: by chance so at most once in ${Math.round(failures)} deployments`,
+        evidence,
+      }
     }
     if (this.#slow !== null) return { outcome: 'fail', reason: this.#slow, evidence }
     const seen = `${newRequests} requests to the new release (${newFailed} failed) and ${oldRequests} to the old one (${oldFailed} failed)`
-    if (newRequests < enoughRequests || oldRequests < enoughRequests) return { outcome: 'inconclusive', reason: `${seen}: too few to judge by; ${enoughRequests} each are needed`, evidence }
-    const compared = times.new.length >= enoughTimes && times.old.length >= enoughTimes ? `; 1 in 20 answers takes more than ${format(evidence.newP95!)}, of the old one's ${format(evidence.oldP95!)}` : ''
+    if (newRequests < enoughRequests || oldRequests < enoughRequests)
+      return {
+        outcome: 'inconclusive',
+        reason: `${seen}: too few to judge by; ${enoughRequests} each are needed`,
+        evidence,
+      }
+    const compared =
+      times.new.length >= enoughTimes && times.old.length >= enoughTimes
+        ? `; 1 in 20 answers takes more than ${format(evidence.newP95!)}, of the old one's ${format(evidence.oldP95!)}`
+        : ''
     return { outcome: 'pass', reason: `${seen}${compared}: no difference that speaks against it`, evidence }
   }
 }
@@ -76,9 +104,16 @@ function slower(fresh: readonly number[], old: readonly number[], alpha: number)
   // Two questions, half of the chance each.
   const whole = mannWhitney(fresh, old)
   const tail = tailTest(fresh, old, 0.95)
-  const [newMedian, oldMedian, newP95, oldP95] = [quantile(fresh, 0.5), quantile(old, 0.5), quantile(fresh, 0.95), quantile(old, 0.95)]
-  if (whole.p < alpha / 2 && isNoticeable(newMedian, oldMedian)) return `The new release is slower: half of its answers take ${format(newMedian)}, of the old one's ${format(oldMedian)}`
-  if (tail.p < alpha / 2 && isNoticeable(newP95, oldP95)) return `The new release is slower: 1 in 20 of its answers takes more than ${format(newP95)}, of the old one's ${format(oldP95)}`
+  const [newMedian, oldMedian, newP95, oldP95] = [
+    quantile(fresh, 0.5),
+    quantile(old, 0.5),
+    quantile(fresh, 0.95),
+    quantile(old, 0.95),
+  ]
+  if (whole.p < alpha / 2 && isNoticeable(newMedian, oldMedian))
+    return `The new release is slower: half of its answers take ${format(newMedian)}, of the old one's ${format(oldMedian)}`
+  if (tail.p < alpha / 2 && isNoticeable(newP95, oldP95))
+    return `The new release is slower: 1 in 20 of its answers takes more than ${format(newP95)}, of the old one's ${format(oldP95)}`
   return null
 }
 

@@ -5,10 +5,20 @@ import { Judge } from './judge.ts'
 import { mannWhitney, normalTail, quantile, tailTest } from './latency.ts'
 import { seeded, simulate, type Simulation } from './simulation.ts'
 
-const close = (actual: number, expected: number, within: number) => assert.ok(Math.abs(actual - expected) <= within, `${actual} is not ${expected}`)
+const close = (actual: number, expected: number, within: number) =>
+  assert.ok(Math.abs(actual - expected) <= within, `${actual} is not ${expected}`)
 
 test('the tail of the normal distribution is that of the tables', () => {
-  for (const [z, p] of [[0, 0.5], [1, 0.158655], [1.644854, 0.05], [2.326348, 0.01], [3.090232, 0.001], [-1.644854, 0.95], [6, 9.8659e-10]] as const) close(normalTail(z), p, p * 1e-5)
+  for (const [z, p] of [
+    [0, 0.5],
+    [1, 0.158655],
+    [1.644854, 0.05],
+    [2.326348, 0.01],
+    [3.090232, 0.001],
+    [-1.644854, 0.95],
+    [6, 9.8659e-10],
+  ] as const)
+    close(normalTail(z), p, p * 1e-5)
 })
 
 test('Mann and Whitney: a worked example, ties, and nothing', () => {
@@ -46,13 +56,15 @@ test('evidence begins at one, falls while both fail alike, and says nothing wher
   evidence.add({ newRequests: 100, newFailed: 3, oldRequests: 0, oldFailed: 0 })
   evidence.add({ newRequests: 0, newFailed: 0, oldRequests: 100, oldFailed: 3 })
   close(evidence.value, 1, 1e-12)
-  for (let look = 0; look < 20; look++) evidence.add({ newRequests: 1_000, newFailed: 5, oldRequests: 1_000, oldFailed: 5 })
+  for (let look = 0; look < 20; look++)
+    evidence.add({ newRequests: 1_000, newFailed: 5, oldRequests: 1_000, oldFailed: 5 })
   assert.ok(evidence.value < 1)
 })
 
 test('both failing more at the same time, whatever outage that is, is not held against the new release', () => {
   const judge = new Judge()
-  for (const failing of [0, 0, 400, 400, 0]) judge.add({ newRequests: 500, newFailed: failing, oldRequests: 1_500, oldFailed: failing * 3 })
+  for (const failing of [0, 0, 400, 400, 0])
+    judge.add({ newRequests: 500, newFailed: failing, oldRequests: 1_500, oldFailed: failing * 3 })
   const { outcome } = judge.now('end')
   assert.equal(outcome, 'pass')
 })
@@ -60,7 +72,7 @@ test('both failing more at the same time, whatever outage that is, is not held a
 test('a release that fails every request is stopped within a dozen failures', () => {
   const judge = new Judge()
   let asked = 0
-  do judge.add({ newRequests: 1, newFailed: 1, oldRequests: 3, oldFailed: 0 }), asked++
+  do (judge.add({ newRequests: 1, newFailed: 1, oldRequests: 3, oldFailed: 0 }), asked++)
   while (judge.now('under way').outcome !== 'fail' && asked < 100)
   assert.ok(asked <= 12, `after ${asked} requests`)
 })
@@ -77,12 +89,24 @@ test('a difference that nobody notices is let through, however sure it is', () =
   const random = seeded(3)
   const judge = new Judge()
   const times = (factor: number) => Array.from({ length: 20_000 }, () => (10 + random()) * factor)
-  judge.add({ newRequests: 20_000, newFailed: 0, oldRequests: 20_000, oldFailed: 0 }, { new: times(1.1), old: times(1) })
+  judge.add(
+    { newRequests: 20_000, newFailed: 0, oldRequests: 20_000, oldFailed: 0 },
+    { new: times(1.1), old: times(1) },
+  )
   assert.equal(judge.now('end').outcome, 'pass')
 })
 
 describe('simulated deployments, judged at thirty looks', () => {
-  const base: Simulation = { requests: 2_000, oldShare: 3, newFails: 0.001, oldFails: 0.001, slower: 1, slowerFrom: 0, looks: 30, times: 500 }
+  const base: Simulation = {
+    requests: 2_000,
+    oldShare: 3,
+    newFails: 0.001,
+    oldFails: 0.001,
+    slower: 1,
+    slowerFrom: 0,
+    looks: 30,
+    times: 500,
+  }
   const runs = 400
   const stopped = (change: Partial<Simulation>, seed: number) => {
     const random = seeded(seed)
@@ -100,14 +124,21 @@ describe('simulated deployments, judged at thirty looks', () => {
     }
   }
 
-  for (const [requests, oldShare] of [[1_500, 3], [2_500, 1], [1_200, 9]] as const) {
+  for (const [requests, oldShare] of [
+    [1_500, 3],
+    [2_500, 1],
+    [1_200, 9],
+  ] as const) {
     test(`0.1 % to 1 % failures, ${requests} requests to the new release and ${oldShare} times as many to the old: 90 % are found`, () => {
       const share = stopped({ requests, oldShare, newFails: 0.01 }, 12)
       assert.ok(share >= 0.9, `${share * 100} %`)
     })
   }
 
-  for (const [what, change] of [['every answer', { times: 150 }], ['the slowest tenth alone', { times: 500, slowerFrom: 0.9 }]] as const) {
+  for (const [what, change] of [
+    ['every answer', { times: 150 }],
+    ['the slowest tenth alone', { times: 500, slowerFrom: 0.9 }],
+  ] as const) {
     test(`answers that take half as long again, ${what}, ${change.times} times of each: 90 % are found`, () => {
       const share = stopped({ ...change, slower: 1.5 }, 13)
       assert.ok(share >= 0.9, `${share * 100} %`)

@@ -18,10 +18,12 @@ export interface RankTest {
 export function mannWhitney(a: Times, b: Times): RankTest {
   const [n, m] = [a.length, b.length]
   if (n === 0 || m === 0) return { u: 0, probability: 0.5, p: 1 }
-  const all = [...a.map((value) => ({ value, own: true })), ...b.map((value) => ({ value, own: false }))].sort((x, y) => x.value - y.value)
+  const all = [...a.map((value) => ({ value, own: true })), ...b.map((value) => ({ value, own: false }))].sort(
+    (x, y) => x.value - y.value,
+  )
   let rankSum = 0
   let ties = 0
-  for (let start = 0; start < all.length; ) {
+  for (let start = 0; start < all.length;) {
     let end = start
     while (end < all.length && all[end]!.value === all[start]!.value) end++
     // Equal values share the mean of their ranks.
@@ -66,7 +68,10 @@ export function quantile(times: Times, share: number): number {
 export function normalTail(z: number): number {
   const x = Math.abs(z) / Math.SQRT2
   const t = 1 / (1 + x / 2)
-  const coefficients = [-1.26551223, 1.00002368, 0.37409196, 0.09678418, -0.18628806, 0.27886807, -1.13520398, 1.48851587, -0.82215223, 0.17087277]
+  const coefficients = [
+    -1.26551223, 1.00002368, 0.37409196, 0.09678418, -0.18628806, 0.27886807, -1.13520398, 1.48851587, -0.82215223,
+    0.17087277,
+  ]
   const exponent = coefficients.reduceRight((sum, coefficient) => sum * t + coefficient, 0) - x * x
   const erfc = t * Math.exp(exponent)
   return z >= 0 ? erfc / 2 : 1 - erfc / 2

@@ -38,14 +38,30 @@ export class CountedQuery {
   /** Adds what the counters say now. Where one began anew, as those of a process that was started, the interval is left out. */
   add(requests: Pair, failures: Pair): void {
     // Nothing has failed yet: then there is no series of failures.
-    const now = { requests, failures: { new: failures.new ?? (requests.new === null ? null : 0), old: failures.old ?? (requests.old === null ? null : 0) } }
+    const now = {
+      requests,
+      failures: {
+        new: failures.new ?? (requests.new === null ? null : 0),
+        old: failures.old ?? (requests.old === null ? null : 0),
+      },
+    }
     const before = this.#before
     this.#before = now
     if (before === null) return
-    const grown = [difference(before.requests.new, requests.new), difference(before.failures.new, now.failures.new), difference(before.requests.old, requests.old), difference(before.failures.old, now.failures.old)]
+    const grown = [
+      difference(before.requests.new, requests.new),
+      difference(before.failures.new, now.failures.new),
+      difference(before.requests.old, requests.old),
+      difference(before.failures.old, now.failures.old),
+    ]
     if (grown.some((value) => value === null)) return
     const [newRequests, newFailed, oldRequests, oldFailed] = grown as [number, number, number, number]
-    const interval = { newRequests, newFailed: Math.min(newFailed, newRequests), oldRequests, oldFailed: Math.min(oldFailed, oldRequests) }
+    const interval = {
+      newRequests,
+      newFailed: Math.min(newFailed, newRequests),
+      oldRequests,
+      oldFailed: Math.min(oldFailed, oldRequests),
+    }
     this.#evidence.add(interval)
     for (const key of Object.keys(interval) as (keyof typeof interval)[]) this.#total[key] += interval[key]
   }
@@ -54,8 +70,13 @@ export class CountedQuery {
     const { newRequests, newFailed, oldRequests, oldFailed } = this.#total
     const share = (part: number, whole: number) => (whole === 0 ? 'none' : `${((part / whole) * 100).toFixed(2)} %`)
     const seen = `${this.#name}: ${Math.round(newRequests)} requests to the new release (${Math.round(newFailed)} failed) and ${Math.round(oldRequests)} to the old one (${Math.round(oldFailed)} failed)`
-    if (this.#evidence.value >= 1 / this.#chance) return { outcome: 'fail', reason: `${this.#name}: ${share(newFailed, newRequests)} of the new release's requests failed, ${share(oldFailed, oldRequests)} of the old one's` }
-    if (newRequests < enoughRequests || oldRequests < enoughRequests) return { outcome: 'inconclusive', reason: `${seen}: too few to judge by; ${enoughRequests} each are needed` }
+    if (this.#evidence.value >= 1 / this.#chance)
+      return {
+        outcome: 'fail',
+        reason: `${this.#name}: ${share(newFailed, newRequests)} of the new release's requests failed, ${share(oldFailed, oldRequests)} of the old one's`,
+      }
+    if (newRequests < enoughRequests || oldRequests < enoughRequests)
+      return { outcome: 'inconclusive', reason: `${seen}: too few to judge by; ${enoughRequests} each are needed` }
     return { outcome: 'pass', reason: seen }
   }
 }
@@ -86,8 +107,15 @@ export class ValuedQuery {
   judge(): QueryJudgement {
     if (this.#failed !== null) return { outcome: 'fail', reason: this.#failed }
     const { name } = this.#query
-    if (this.#looks < this.#times) return { outcome: 'inconclusive', reason: `${name}: looked at ${this.#looks} times with data, and ${this.#times} are needed` }
-    return { outcome: 'pass', reason: `${name}: ${figure(this.#last.new!)}${this.#last.old === null ? '' : `, of the old release ${figure(this.#last.old)}`}` }
+    if (this.#looks < this.#times)
+      return {
+        outcome: 'inconclusive',
+        reason: `${name}: looked at ${this.#looks} times with data, and ${this.#times} are needed`,
+      }
+    return {
+      outcome: 'pass',
+      reason: `${name}: ${figure(this.#last.new!)}${this.#last.old === null ? '' : `, of the old release ${figure(this.#last.old)}`}`,
+    }
   }
 }
 
@@ -99,14 +127,19 @@ export function wrongWith({ at_most, at_least, worse_by, worse }: Query, { new: 
   if (worse_by === undefined || old === null) return null
   const limit = worse === 'higher' ? old + Math.abs(old) * worse_by : old - Math.abs(old) * worse_by
   const over = worse === 'higher' ? fresh > limit : fresh < limit
-  return over ? `${figure(fresh)} is worse than the old release's ${figure(old)} by more than ${Math.round(worse_by * 100)} %` : null
+  return over
+    ? `${figure(fresh)} is worse than the old release's ${figure(old)} by more than ${Math.round(worse_by * 100)} %`
+    : null
 }
 
 /**
  * What balancer and queries say together (`counts`: a query saw enough requests to pass by): either may stop it. It passes where
  * no query is missing and one of the two counted enough.
  */
-export function together(balancer: QueryJudgement, queries: (QueryJudgement & { counts: boolean }) | null): QueryJudgement {
+export function together(
+  balancer: QueryJudgement,
+  queries: (QueryJudgement & { counts: boolean }) | null,
+): QueryJudgement {
   if (queries === null || balancer.outcome === 'fail') return { outcome: balancer.outcome, reason: balancer.reason }
   const { outcome, reason, counts } = queries
   if (outcome === 'fail' || (outcome === 'inconclusive' && balancer.outcome === 'pass')) return { outcome, reason }

@@ -11,7 +11,8 @@ describe('traffic that HAProxy logged, judged as a canary', () => {
   const stopped = (fresh: readonly Recorded[], requests: number, times: boolean) => {
     const random = seeded(31)
     let count = 0
-    for (let run = 0; run < runs; run++) if (replay(fresh, others, { requests, looks: 12, times }, random).outcome === 'fail') count++
+    for (let run = 0; run < runs; run++)
+      if (replay(fresh, others, { requests, looks: 12, times }, random).outcome === 'fail') count++
     return count / runs
   }
 
@@ -42,7 +43,11 @@ describe('traffic that HAProxy logged, judged as a canary', () => {
   test('web1 is found by its failures alone, and by its answer times with a tenth of the requests', () => {
     const byFailures = stopped(of('web1'), 1_500, false)
     assert.ok(byFailures >= 0.9, `${byFailures * 100} %`)
-    const byTimes = stopped(of('web1').map((one) => ({ ...one, failed: false })), 150, true)
+    const byTimes = stopped(
+      of('web1').map((one) => ({ ...one, failed: false })),
+      150,
+      true,
+    )
     assert.ok(byTimes >= 0.9, `${byTimes * 100} %`)
   })
 })

@@ -32,13 +32,25 @@ export function seeded(seed: number): () => number {
 export function simulate(simulation: Simulation, random: () => number): Judgement {
   const judge = new Judge()
   const { looks } = simulation
-  const perLook = (total: number, look: number) => Math.floor((total * (look + 1)) / looks) - Math.floor((total * look) / looks)
+  const perLook = (total: number, look: number) =>
+    Math.floor((total * (look + 1)) / looks) - Math.floor((total * look) / looks)
   for (let look = 0; look < looks; look++) {
-    const [newRequests, oldRequests] = [perLook(simulation.requests, look), perLook(simulation.requests * simulation.oldShare, look)]
+    const [newRequests, oldRequests] = [
+      perLook(simulation.requests, look),
+      perLook(simulation.requests * simulation.oldShare, look),
+    ]
     const timed = perLook(simulation.times, look)
     judge.add(
-      { newRequests, newFailed: binomial(newRequests, simulation.newFails, random), oldRequests, oldFailed: binomial(oldRequests, simulation.oldFails, random) },
-      { new: Array.from({ length: timed }, () => answerTime(simulation, random)), old: Array.from({ length: timed }, () => answerTime({ slower: 1, slowerFrom: 0 }, random)) },
+      {
+        newRequests,
+        newFailed: binomial(newRequests, simulation.newFails, random),
+        oldRequests,
+        oldFailed: binomial(oldRequests, simulation.oldFails, random),
+      },
+      {
+        new: Array.from({ length: timed }, () => answerTime(simulation, random)),
+        old: Array.from({ length: timed }, () => answerTime({ slower: 1, slowerFrom: 0 }, random)),
+      },
     )
     const judgement = judge.now(look === looks - 1 ? 'end' : look === Math.floor(looks / 2) ? 'half' : 'under way')
     if (judgement.outcome === 'fail') return judgement
@@ -50,7 +62,12 @@ export function simulate(simulation: Simulation, random: () => number): Judgemen
 function binomial(count: number, share: number, random: () => number): number {
   if (share <= 0) return 0
   let failures = 0
-  for (let at = Math.floor(Math.log(1 - random()) / Math.log(1 - share)); at < count; at += 1 + Math.floor(Math.log(1 - random()) / Math.log(1 - share))) failures++
+  for (
+    let at = Math.floor(Math.log(1 - random()) / Math.log(1 - share));
+    at < count;
+    at += 1 + Math.floor(Math.log(1 - random()) / Math.log(1 - share))
+  )
+    failures++
   return failures
 }
 
@@ -64,7 +81,12 @@ function answerTime({ slower, slowerFrom }: { slower: number; slowerFrom: number
 
 /** The few quantiles that simulations begin at. */
 function quantileOfNormal(share: number): number {
-  const known = new Map([[0, -Infinity], [0.5, 0], [0.9, 1.2815515655], [0.95, 1.6448536269]])
+  const known = new Map([
+    [0, -Infinity],
+    [0.5, 0],
+    [0.9, 1.2815515655],
+    [0.95, 1.6448536269],
+  ])
   const value = known.get(share)
   if (value === undefined) throw new Error(`The quantile ${share} is not known`)
   return value

@@ -38,7 +38,8 @@ export class Exposition {
   histogram(name: string, help: string, samples: Iterable<readonly [Labels, Histogram]>): this {
     this.#describe(name, help, 'histogram')
     for (const [labels, { bounds, counts, sum, count }] of samples) {
-      for (const [index, bound] of bounds.entries()) this.#sample(`${name}_bucket`, { ...labels, le: String(bound) }, counts[index]!)
+      for (const [index, bound] of bounds.entries())
+        this.#sample(`${name}_bucket`, { ...labels, le: String(bound) }, counts[index]!)
       this.#sample(`${name}_bucket`, { ...labels, le: '+Inf' }, count)
       this.#sample(`${name}_sum`, labels, sum)
       this.#sample(`${name}_count`, labels, count)
@@ -57,11 +58,16 @@ export class Exposition {
   }
 
   #describe(name: string, help: string, type: string): void {
-    this.#lines.push(`# HELP ${name} ${help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}`, `# TYPE ${name} ${type}`)
+    this.#lines.push(
+      `# HELP ${name} ${help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}`,
+      `# TYPE ${name} ${type}`,
+    )
   }
 
   #sample(name: string, labels: Labels, value: number): void {
-    const pairs = Object.entries(labels).map(([key, text]) => `${key}="${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')}"`)
+    const pairs = Object.entries(labels).map(
+      ([key, text]) => `${key}="${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')}"`,
+    )
     this.#lines.push(`${name}${pairs.length > 0 ? `{${pairs.join(',')}}` : ''} ${value}`)
   }
 }

@@ -22,13 +22,23 @@ export class ReceiptTotals {
 
   /** Adds what ended since it was called last, and answers the totals. */
   async upTo(figures: Figures): Promise<readonly Totals[]> {
-    for (const { id, application, environment, finishedAt, receipt } of await figures.receipts(this.#newest - lateness)) {
+    for (const { id, application, environment, finishedAt, receipt } of await figures.receipts(
+      this.#newest - lateness,
+    )) {
       // Two readers at a time count it once.
       if (this.#counted.has(id)) continue
       this.#counted.set(id, finishedAt)
       this.#newest = Math.max(this.#newest, finishedAt)
       const key = JSON.stringify([application, environment])
-      const totals = this.#totals.get(key) ?? { application, environment, seen: 0, failed: 0, stalled: 0, bytes: 0, phases: new Map<string, number>() }
+      const totals = this.#totals.get(key) ?? {
+        application,
+        environment,
+        seen: 0,
+        failed: 0,
+        stalled: 0,
+        bytes: 0,
+        phases: new Map<string, number>(),
+      }
       this.#totals.set(key, totals)
       if (receipt.traffic.source === 'probe') {
         totals.seen += receipt.traffic.seen
@@ -36,7 +46,8 @@ export class ReceiptTotals {
         totals.stalled += receipt.traffic.stalled
       }
       totals.bytes += receipt.bytes
-      for (const { name, start, end } of receipt.phases) totals.phases.set(name, (totals.phases.get(name) ?? 0) + (end - start) / 1_000)
+      for (const { name, start, end } of receipt.phases)
+        totals.phases.set(name, (totals.phases.get(name) ?? 0) + (end - start) / 1_000)
     }
     for (const [id, finishedAt] of this.#counted) if (finishedAt < this.#newest - 2 * lateness) this.#counted.delete(id)
     return [...this.#totals.values()]

@@ -5,8 +5,14 @@ import { badgeSvg } from './badge.ts'
 test('a badge says what the environment runs and how the last deployment ended', () => {
   const text = (...args: Parameters<typeof badgeSvg>) => /<title>(.*?)<\/title>/.exec(badgeSvg(...args))![1]
   assert.equal(text({ environment: 'shop production', release: 41, last: 'succeeded' }), 'shop production: release 41')
-  assert.equal(text({ environment: 'shop production', release: 40, last: 'rolled_back' }), 'shop production: release 40, rolled back')
-  assert.equal(text({ environment: 'shop production', release: 40, last: 'activating' }), 'shop production: release 40, deploying')
+  assert.equal(
+    text({ environment: 'shop production', release: 40, last: 'rolled_back' }),
+    'shop production: release 40, rolled back',
+  )
+  assert.equal(
+    text({ environment: 'shop production', release: 40, last: 'activating' }),
+    'shop production: release 40, deploying',
+  )
   assert.equal(text({ environment: 'shop production', release: null, last: null }), 'shop production: nothing deployed')
 })
 

@@ -3,8 +3,22 @@ import { placeOf } from '../webhooks/repository.ts'
 import { headline } from './notification.ts'
 import { Undelivered, type Sender } from './sender.ts'
 
-const githubStates: Partial<Record<Moment, string>> = { waiting_for_approval: 'pending', started: 'pending', succeeded: 'success', failed: 'failure', rolled_back: 'failure', cancelled: 'error' }
-const gitlabStates: Partial<Record<Moment, string>> = { waiting_for_approval: 'pending', started: 'running', succeeded: 'success', failed: 'failed', rolled_back: 'failed', cancelled: 'canceled' }
+const githubStates: Partial<Record<Moment, string>> = {
+  waiting_for_approval: 'pending',
+  started: 'pending',
+  succeeded: 'success',
+  failed: 'failure',
+  rolled_back: 'failure',
+  cancelled: 'error',
+}
+const gitlabStates: Partial<Record<Moment, string>> = {
+  waiting_for_approval: 'pending',
+  started: 'running',
+  succeeded: 'success',
+  failed: 'failed',
+  rolled_back: 'failed',
+  cancelled: 'canceled',
+}
 
 /** The moments that set a status. */
 export const statusMoments = Object.keys(githubStates) as Moment[]
@@ -20,7 +34,8 @@ export const sendCommitStatus: Sender<'commit_status'> = async ({ told, entry, s
   // What was uploaded, or is an earlier release, is no commit to mark.
   if (commit === null || moment === null) return
   const repository = entry.repository ?? placeOf(source)?.path
-  if (repository === undefined || !repository.includes('/')) throw new Undelivered('the repository is not known: give repository under notify', 'never')
+  if (repository === undefined || !repository.includes('/'))
+    throw new Undelivered('the repository is not known: give repository under notify', 'never')
   const { post } = await import('./post.ts')
   const name = `dploy/${told.environment}`
   const description = headline(told).slice(0, longest)
@@ -28,14 +43,32 @@ export const sendCommitStatus: Sender<'commit_status'> = async ({ told, entry, s
   switch (entry.service) {
     case 'github': {
       const path = repository.split('/').map(encodeURIComponent).join('/')
-      const body = { state: githubStates[moment], context: name, description, ...(link === null ? {} : { target_url: link }) }
-      await post(`${baseOf(entry.api ?? 'https://api.github.com')}/repos/${path}/statuses/${commit}`, { accept: 'application/vnd.github+json', 'x-github-api-version': '2022-11-28', authorization: `Bearer ${secret}` }, JSON.stringify(body))
+      const body = {
+        state: githubStates[moment],
+        context: name,
+        description,
+        ...(link === null ? {} : { target_url: link }),
+      }
+      await post(
+        `${baseOf(entry.api ?? 'https://api.github.com')}/repos/${path}/statuses/${commit}`,
+        {
+          accept: 'application/vnd.github+json',
+          'x-github-api-version': '2022-11-28',
+          authorization: `Bearer ${secret}`,
+        },
+        JSON.stringify(body),
+      )
       return
     }
     case 'gitlab': {
       const body = { state: gitlabStates[moment], name, description, ...(link === null ? {} : { target_url: link }) }
       // It refuses to go from a state to the same one, which is what a message that comes twice asks for.
-      await post(`${baseOf(entry.api ?? 'https://gitlab.com/api/v4')}/projects/${encodeURIComponent(repository)}/statuses/${commit}`, { 'private-token': secret }, JSON.stringify(body), (status, answer) => status === 400 && answer.includes('Cannot transition status'))
+      await post(
+        `${baseOf(entry.api ?? 'https://gitlab.com/api/v4')}/projects/${encodeURIComponent(repository)}/statuses/${commit}`,
+        { 'private-token': secret },
+        JSON.stringify(body),
+        (status, answer) => status === 400 && answer.includes('Cannot transition status'),
+      )
       return
     }
     default:

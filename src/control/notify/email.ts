@@ -43,8 +43,10 @@ export const sendMail: Sender<'email'> = async ({ id, told, entry, secret }) => 
 /** The server's code and what was being done; its own words may hold what was sent to it. */
 function reasonOf(error: unknown): string {
   const { code, command, responseCode } = error as { code?: string; command?: string; responseCode?: number }
-  if (code === 'EAUTH') return `the server does not take user and password${responseCode === undefined ? '' : ` (${responseCode})`}`
-  if (responseCode !== undefined) return `the server answered ${responseCode}${command === undefined ? '' : ` to ${command}`}`
+  if (code === 'EAUTH')
+    return `the server does not take user and password${responseCode === undefined ? '' : ` (${responseCode})`}`
+  if (responseCode !== undefined)
+    return `the server answered ${responseCode}${command === undefined ? '' : ` to ${command}`}`
   if (code === 'ETLS') return 'no TLS could be agreed on'
   return error instanceof Error ? `${code ?? ''} ${error.message.slice(0, 200)}`.trim() : 'it cannot be reached'
 }

@@ -14,10 +14,23 @@ export class GoneServers implements Disposable {
   readonly #away = new Map<string, number>()
   readonly #timer: NodeJS.Timeout
 
-  constructor(options: { store: Store; gateway: Pick<Gateway, 'link'>; notifier: Notifier; log: Logger; patience?: number; lookEvery?: number }) {
+  constructor(options: {
+    store: Store
+    gateway: Pick<Gateway, 'link'>
+    notifier: Notifier
+    log: Logger
+    patience?: number
+    lookEvery?: number
+  }) {
     this.#options = options
     this.#patience = options.patience ?? patience
-    this.#timer = setInterval(() => void this.look().catch((error: unknown) => options.log.error({ err: error }, 'servers could not be looked after')), options.lookEvery ?? lookEvery)
+    this.#timer = setInterval(
+      () =>
+        void this.look().catch((error: unknown) =>
+          options.log.error({ err: error }, 'servers could not be looked after'),
+        ),
+      options.lookEvery ?? lookEvery,
+    )
     this.#timer.unref()
   }
 

@@ -35,20 +35,43 @@ export function headline(told: Notification): string {
   if (told.moment === 'test') return `${place}: a test by ${told.by ?? 'somebody'}. Notifications arrive here.`
   if (server) return `${place}: the server ${server.name} is gone since ${clock(server.since)}`
   if (!deployment) return place
-  const what = deployment.kind === 'rollback' ? `rollback${deployment.release === null ? '' : ` to release ${deployment.release}`}` : `deployment ${deployment.number}`
-  const how = { started: 'started', succeeded: `succeeded${deployment.seconds === null ? '' : ` in ${deployment.seconds.toFixed(1)} s`}`, failed: 'failed', rolled_back: 'failed and was rolled back', cancelled: 'was cancelled', waiting_for_approval: 'waits for approval', server_gone: '' }[told.moment]
+  const what =
+    deployment.kind === 'rollback'
+      ? `rollback${deployment.release === null ? '' : ` to release ${deployment.release}`}`
+      : `deployment ${deployment.number}`
+  const how = {
+    started: 'started',
+    succeeded: `succeeded${deployment.seconds === null ? '' : ` in ${deployment.seconds.toFixed(1)} s`}`,
+    failed: 'failed',
+    rolled_back: 'failed and was rolled back',
+    cancelled: 'was cancelled',
+    waiting_for_approval: 'waits for approval',
+    server_gone: '',
+  }[told.moment]
   return `${place}: ${what} by ${deployment.requestedBy} ${how}`
 }
 
 /** Further lines for people, without mark-up: what was deployed, why it failed, what to do next. */
 export function details(told: Notification): string[] {
   const { deployment, server } = told
-  if (server) return ['Its agent is not connected. It converges when it returns.', 'Next: systemctl status dploy-agent there, or dploy doctor']
+  if (server)
+    return [
+      'Its agent is not connected. It converges when it returns.',
+      'Next: systemctl status dploy-agent there, or dploy doctor',
+    ]
   if (!deployment) return []
   const { revision, failure, number, url } = deployment
   return [
-    ...(revision ? [`${revision.commit === null ? '' : `${revision.commit.slice(0, 8)} `}${revision.subject} (${revision.author}${revision.ref === null ? '' : `, ${revision.ref}`})`] : []),
-    ...(failure && told.moment !== 'cancelled' ? [failure.message, `Next: ${failure.fix}`] : failure ? [failure.message] : []),
+    ...(revision
+      ? [
+          `${revision.commit === null ? '' : `${revision.commit.slice(0, 8)} `}${revision.subject} (${revision.author}${revision.ref === null ? '' : `, ${revision.ref}`})`,
+        ]
+      : []),
+    ...(failure && told.moment !== 'cancelled'
+      ? [failure.message, `Next: ${failure.fix}`]
+      : failure
+        ? [failure.message]
+        : []),
     ...(told.moment === 'waiting_for_approval' ? [`Another person approves it: dploy approve ${number}`] : []),
     ...(url === null ? [] : [url]),
   ]

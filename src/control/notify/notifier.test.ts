@@ -36,16 +36,27 @@ class Shop implements AsyncDisposable {
     this.#patience = { first: 20, longest: 50, ...patience }
   }
 
-  static async up(notify: unknown[], secrets: Record<string, string> = values, patience: Partial<Patience> = {}): Promise<Shop> {
+  static async up(
+    notify: unknown[],
+    secrets: Record<string, string> = values,
+    patience: Partial<Patience> = {},
+  ): Promise<Shop> {
     const shop = new Shop(patience)
     await shop.#open()
     await shop.apply(notify)
-    for (const [name, value] of Object.entries(secrets)) await shop.store.secrets.set(await shop.id(), name, value, 'anna', 1)
+    for (const [name, value] of Object.entries(secrets))
+      await shop.store.secrets.set(await shop.id(), name, value, 'anna', 1)
     return shop
   }
 
   async apply(notify: unknown[]): Promise<void> {
-    const text = JSON.stringify({ application: 'shop', source: 'git@github.com:example/shop.git', service: { command: 'node server.js', port: 3000 }, notify, environments: { production: { servers: ['web1'] } } })
+    const text = JSON.stringify({
+      application: 'shop',
+      source: 'git@github.com:example/shop.git',
+      service: { command: 'node server.js', port: 3000 },
+      notify,
+      environments: { production: { servers: ['web1'] } },
+    })
     await this.store.applications.apply(readConfig(text), null, 1)
   }
 
@@ -66,12 +77,34 @@ class Shop implements AsyncDisposable {
   /** A deployment that goes through these states. */
   async deploy(states: DeploymentState[], subject = 'Show the price with tax'): Promise<void> {
     const environment = await this.environment()
-    const id = await this.store.deployments.create({ environmentId: environment.id, kind: 'deploy', request: { revision: 'main', artifact: null, release: null, servers: null }, config: environment.config, base: null, requestedBy: 'anna', releaseId: null, fromReleaseId: null }, Date.now())
+    const id = await this.store.deployments.create(
+      {
+        environmentId: environment.id,
+        kind: 'deploy',
+        request: { revision: 'main', artifact: null, release: null, servers: null },
+        config: environment.config,
+        base: null,
+        requestedBy: 'anna',
+        releaseId: null,
+        fromReleaseId: null,
+      },
+      Date.now(),
+    )
     const fence = await this.store.locks.acquire(environment.id, id, 'test', Date.now(), () => false)
     let from: DeploymentState = 'queued'
     for (const to of states) {
-      const failure = to === 'failed' ? { code: 'service.unhealthy' as const, message: 'web1 did not become healthy', fix: 'Read what it printed: dploy logs' } : undefined
-      await this.store.deployments.transition(id, fence, from, to, Date.now(), { ...(to === 'building' ? { revision: { commit, ref: 'main', subject, author: 'Anna', time: 1 } } : {}), ...(failure ? { failure } : {}) })
+      const failure =
+        to === 'failed'
+          ? {
+              code: 'service.unhealthy' as const,
+              message: 'web1 did not become healthy',
+              fix: 'Read what it printed: dploy logs',
+            }
+          : undefined
+      await this.store.deployments.transition(id, fence, from, to, Date.now(), {
+        ...(to === 'building' ? { revision: { commit, ref: 'main', subject, author: 'Anna', time: 1 } } : {}),
+        ...(failure ? { failure } : {}),
+      })
       from = to
     }
     await this.store.locks.release(environment.id, fence)
@@ -97,7 +130,12 @@ class Shop implements AsyncDisposable {
 
   async #open(): Promise<void> {
     this.store = await openStore(openSqlite(join(this.directory, 'dploy.db')), this.#box)
-    this.notifier = new Notifier({ store: this.store, log, pageOf: (number) => `https://dploy.example.org/deployments/${number}`, patience: this.#patience })
+    this.notifier = new Notifier({
+      store: this.store,
+      log,
+      pageOf: (number) => `https://dploy.example.org/deployments/${number}`,
+      patience: this.#patience,
+    })
   }
 }
 
@@ -105,7 +143,9 @@ const whole: DeploymentState[] = ['resolving', 'building', 'staging', 'committin
 
 test('a signed webhook arrives in order, with the same id each time it is tried, through failures and a restart', async () => {
   await using receiver = await HttpReceiver.up()
-  await using shop = await Shop.up([{ kind: 'webhook', url: `${receiver.url}/dploy`, secret: 'HOOK_KEY', on: ['started', 'succeeded'] }])
+  await using shop = await Shop.up([
+    { kind: 'webhook', url: `${receiver.url}/dploy`, secret: 'HOOK_KEY', on: ['started', 'succeeded'] },
+  ])
   receiver.answers.push({ status: 500 }, { status: 503, headers: { 'retry-after': '0' } })
   await shop.deploy(whole)
   await shop.notifier.work()
@@ -122,7 +162,13 @@ test('a signed webhook arrives in order, with the same id each time it is tried,
     assert.equal(headers['webhook-signature'], `v1,${createHmac('sha256', key).update(signed).digest('base64')}`)
     assert.ok(Math.abs(Number(headers['webhook-timestamp']) - Date.now() / 1_000) < 60)
   }
-  const [first, last] = [receiver.received[0]!, receiver.received[3]!].map(({ body }) => JSON.parse(body) as { type: string; data: { deployment: { number: number; revision: { commit: string }; url: string; failure: null } } })
+  const [first, last] = [receiver.received[0]!, receiver.received[3]!].map(
+    ({ body }) =>
+      JSON.parse(body) as {
+        type: string
+        data: { deployment: { number: number; revision: { commit: string }; url: string; failure: null } }
+      },
+  )
   assert.deepEqual([first!.type, last!.type], ['deployment.started', 'deployment.succeeded'])
   assert.equal(last!.data.deployment.revision.commit, commit)
   assert.equal(last!.data.deployment.url, 'https://dploy.example.org/deployments/1')
@@ -133,10 +179,16 @@ test('a signed webhook arrives in order, with the same id each time it is tried,
 
 test('who does not answer keeps nobody else waiting', async () => {
   await using receiver = await HttpReceiver.up()
-  await using shop = await Shop.up([{ kind: 'webhook', url: 'http://127.0.0.1:9/', secret: 'HOOK_KEY' }, { kind: 'webhook', url: receiver.url, secret: 'HOOK_KEY' }])
+  await using shop = await Shop.up([
+    { kind: 'webhook', url: 'http://127.0.0.1:9/', secret: 'HOOK_KEY' },
+    { kind: 'webhook', url: receiver.url, secret: 'HOOK_KEY' },
+  ])
   await shop.deploy(['resolving', 'failed'])
   await shop.until(() => receiver.received.length === 1)
-  const body = JSON.parse(receiver.received[0]!.body) as { type: string; data: { deployment: { failure: { code: string; fix: string } } } }
+  const body = JSON.parse(receiver.received[0]!.body) as {
+    type: string
+    data: { deployment: { failure: { code: string; fix: string } } }
+  }
   assert.equal(body.type, 'deployment.failed')
   assert.equal(body.data.deployment.failure.code, 'service.unhealthy')
   const failing = (await shop.store.outbox.targets(await shop.id())).find(({ waiting }) => waiting === 1)!
@@ -145,7 +197,9 @@ test('who does not answer keeps nobody else waiting', async () => {
 
 test('Slack gets text and blocks, in which nothing of a commit is taken for mark-up', async () => {
   await using receiver = await HttpReceiver.up()
-  await using shop = await Shop.up([{ kind: 'slack', secret: 'SLACK_ADDRESS' }], { SLACK_ADDRESS: `${receiver.url}/services/T0/B0/secret` })
+  await using shop = await Shop.up([{ kind: 'slack', secret: 'SLACK_ADDRESS' }], {
+    SLACK_ADDRESS: `${receiver.url}/services/T0/B0/secret`,
+  })
   receiver.answers.push({ status: 404, body: 'no_service' })
   await shop.deploy(whole, 'Greet <!channel> & *all*')
   await shop.notifier.work()
@@ -160,7 +214,17 @@ test('Slack gets text and blocks, in which nothing of a commit is taken for mark
 
 test('a mail is handed to the mail server, again after it refused, with the same Message-ID', async () => {
   await using server = await SmtpServer.up({ user: 'dploy', password: values.SMTP_PASSWORD })
-  await using shop = await Shop.up([{ kind: 'email', server: server.address, tls: 'none', user: 'dploy', secret: 'SMTP_PASSWORD', from: 'dploy@example.org', to: ['anna@example.org', 'bert@example.org'] }])
+  await using shop = await Shop.up([
+    {
+      kind: 'email',
+      server: server.address,
+      tls: 'none',
+      user: 'dploy',
+      secret: 'SMTP_PASSWORD',
+      from: 'dploy@example.org',
+      to: ['anna@example.org', 'bert@example.org'],
+    },
+  ])
   server.refusals.push('451 come back later')
   await shop.deploy(['resolving', 'failed'])
   await shop.notifier.work()
@@ -176,7 +240,14 @@ test('a mail is handed to the mail server, again after it refused, with the same
 
 test('a wrong password is told without the password, and none is said where TLS is asked for and not there', async () => {
   await using server = await SmtpServer.up({ user: 'dploy', password: 'another' })
-  const entry = { kind: 'email', server: server.address, user: 'dploy', secret: 'SMTP_PASSWORD', from: 'dploy@example.org', to: ['anna@example.org'] }
+  const entry = {
+    kind: 'email',
+    server: server.address,
+    user: 'dploy',
+    secret: 'SMTP_PASSWORD',
+    from: 'dploy@example.org',
+    to: ['anna@example.org'],
+  }
   await using shop = await Shop.up([{ ...entry, tls: 'none' }])
   await shop.deploy(['resolving', 'failed'])
   await shop.notifier.work()
@@ -185,7 +256,9 @@ test('a wrong password is told without the password, and none is said where TLS 
   server.lines.length = 0
   await shop.apply([entry])
   const [target] = targetsOf(await shop.environment())
-  await assert.rejects(shop.notifier.test(await shop.environment(), target!.key, 'anna'), { code: 'notification.undelivered' })
+  await assert.rejects(shop.notifier.test(await shop.environment(), target!.key, 'anna'), {
+    code: 'notification.undelivered',
+  })
   assert.ok(!server.lines.some((line) => line.startsWith('AUTH')), server.lines.join('\n'))
 })
 
@@ -193,27 +266,55 @@ test('GitHub and GitLab get a status at the commit', async () => {
   await using receiver = await HttpReceiver.up()
   await using shop = await Shop.up([
     { kind: 'commit_status', service: 'github', api: `${receiver.url}/github`, secret: 'GIT_TOKEN' },
-    { kind: 'commit_status', service: 'gitlab', api: `${receiver.url}/api/v4`, repository: 'example/backend/shop', secret: 'GIT_TOKEN' },
+    {
+      kind: 'commit_status',
+      service: 'gitlab',
+      api: `${receiver.url}/api/v4`,
+      repository: 'example/backend/shop',
+      secret: 'GIT_TOKEN',
+    },
   ])
   await shop.deploy(whole)
   await shop.until(() => receiver.received.length === 4)
-  const of = (service: string) => receiver.received.filter(({ path }) => path.startsWith(service)).map(({ path, headers, body }) => ({ path, headers, body: JSON.parse(body) as Record<string, string> }))
+  const of = (service: string) =>
+    receiver.received
+      .filter(({ path }) => path.startsWith(service))
+      .map(({ path, headers, body }) => ({ path, headers, body: JSON.parse(body) as Record<string, string> }))
   const github = of('/github')
   assert.deepEqual([...new Set(github.map(({ path }) => path))], [`/github/repos/example/shop/statuses/${commit}`])
-  assert.deepEqual(github.map(({ body }) => [body.state, body.context]), [['pending', 'dploy/production'], ['success', 'dploy/production']])
+  assert.deepEqual(
+    github.map(({ body }) => [body.state, body.context]),
+    [
+      ['pending', 'dploy/production'],
+      ['success', 'dploy/production'],
+    ],
+  )
   assert.equal(github[0]!.headers.authorization, 'Bearer a token')
   const gitlab = of('/api/v4')
-  assert.deepEqual([...new Set(gitlab.map(({ path }) => path))], [`/api/v4/projects/example%2Fbackend%2Fshop/statuses/${commit}`])
-  assert.deepEqual(gitlab.map(({ body }) => [body.state, body.name]), [['running', 'dploy/production'], ['success', 'dploy/production']])
+  assert.deepEqual(
+    [...new Set(gitlab.map(({ path }) => path))],
+    [`/api/v4/projects/example%2Fbackend%2Fshop/statuses/${commit}`],
+  )
+  assert.deepEqual(
+    gitlab.map(({ body }) => [body.state, body.name]),
+    [
+      ['running', 'dploy/production'],
+      ['success', 'dploy/production'],
+    ],
+  )
   assert.equal(gitlab[0]!.headers['private-token'], 'a token')
 })
 
 test('GitLab refusing to go from a state to the same one counts as arrived', async () => {
   await using receiver = await HttpReceiver.up()
-  await using shop = await Shop.up([{ kind: 'commit_status', service: 'gitlab', api: receiver.url, secret: 'GIT_TOKEN' }])
+  await using shop = await Shop.up([
+    { kind: 'commit_status', service: 'gitlab', api: receiver.url, secret: 'GIT_TOKEN' },
+  ])
   receiver.answers.push({ status: 400, body: '{"message":"Cannot transition status via :run from :running"}' })
   await shop.deploy(['resolving', 'building'])
-  await shop.until(async () => (await shop.store.outbox.targets(await shop.id())).some(({ deliveredAt }) => deliveredAt !== null))
+  await shop.until(async () =>
+    (await shop.store.outbox.targets(await shop.id())).some(({ deliveredAt }) => deliveredAt !== null),
+  )
 })
 
 test('redirects are not followed, nor are addresses where clouds keep credentials', async () => {
@@ -222,14 +323,24 @@ test('redirects are not followed, nor are addresses where clouds keep credential
   receiver.answers.push({ status: 302, headers: { location: elsewhere.url } })
   await assert.rejects(post(receiver.url, {}, '{}'), /answered 302, and redirects are not followed/)
   assert.equal(elsewhere.received.length, 0)
-  for (const address of ['http://169.254.169.254/latest/meta-data', 'http://[fe80::1]/', 'http://[::ffff:169.254.169.254]/', 'http://2852039166/', 'http://[fd00:ec2::254]/']) await assert.rejects(post(address, {}, '{}'), /no address to send to/, address)
-  for (const address of ['ftp://127.0.0.1/', 'file:///etc/passwd', 'not an address']) await assert.rejects(post(address, {}, '{}'), /not http or https/, address)
+  for (const address of [
+    'http://169.254.169.254/latest/meta-data',
+    'http://[fe80::1]/',
+    'http://[::ffff:169.254.169.254]/',
+    'http://2852039166/',
+    'http://[fd00:ec2::254]/',
+  ])
+    await assert.rejects(post(address, {}, '{}'), /no address to send to/, address)
+  for (const address of ['ftp://127.0.0.1/', 'file:///etc/passwd', 'not an address'])
+    await assert.rejects(post(address, {}, '{}'), /not http or https/, address)
   assert.ok(!isForbidden('10.0.0.5') && !isForbidden('127.0.0.1'))
 })
 
 test('what answers 410, or fails for long, is disabled with its reason, until a test arrives', async () => {
   await using receiver = await HttpReceiver.up()
-  await using shop = await Shop.up([{ kind: 'webhook', url: receiver.url, secret: 'HOOK_KEY' }], values, { disable: 100 })
+  await using shop = await Shop.up([{ kind: 'webhook', url: receiver.url, secret: 'HOOK_KEY' }], values, {
+    disable: 100,
+  })
   receiver.answers.push({ status: 410 })
   await shop.deploy(whole)
   await shop.notifier.work()
@@ -264,7 +375,14 @@ test('a server that stays away is told of once, and again after it was back', as
   const { store, notifier } = shop
   const server = (await store.servers.named('web1'))!
   let link: { open: boolean } | null = null
-  using watch = new GoneServers({ store, gateway: { link: () => link as never }, notifier, log, patience: 60_000, lookEvery: 1e9 })
+  using watch = new GoneServers({
+    store,
+    gateway: { link: () => link as never },
+    notifier,
+    log,
+    patience: 60_000,
+    lookEvery: 1e9,
+  })
   await watch.look(0)
   await watch.look(120_000)
   await notifier.work()
@@ -272,7 +390,12 @@ test('a server that stays away is told of once, and again after it was back', as
   await store.servers.seen(server.id, {}, 130_000)
   for (const at of [130_000, 180_000, 191_000, 250_000]) await watch.look(at)
   await notifier.work()
-  assert.deepEqual(receiver.received.map(({ body }) => (JSON.parse(body) as { type: string; data: { server: { name: string } } }).data.server.name), ['web1'])
+  assert.deepEqual(
+    receiver.received.map(
+      ({ body }) => (JSON.parse(body) as { type: string; data: { server: { name: string } } }).data.server.name,
+    ),
+    ['web1'],
+  )
   link = { open: true }
   await watch.look(300_000)
   link = null

@@ -14,12 +14,28 @@ import { Undelivered, type Parcel, type Sender } from './sender.ts'
 import { targetsOf, wants } from './targets.ts'
 
 /** What speaks HTTP and SMTP for them is loaded when there is something to send: most commands have nothing. */
-const senders: { [K in NotifyKind]: Sender<K> } = { slack: sendToSlack, webhook: sendSigned, email: async (parcel) => (await import('./email.ts')).sendMail(parcel), commit_status: sendCommitStatus }
+const senders: { [K in NotifyKind]: Sender<K> } = {
+  slack: sendToSlack,
+  webhook: sendSigned,
+  email: async (parcel) => (await import('./email.ts')).sendMail(parcel),
+  commit_status: sendCommitStatus,
+}
 
 /** The moment that a state is; null: people are not told of it. A revision is known from `building` on. */
 const moments: Record<DeploymentState, Moment | null> = {
-  waiting_for_approval: 'waiting_for_approval', queued: null, resolving: null, building: 'started', staging: 'started', committing: null, activating: null, baking: null,
-  succeeded: 'succeeded', rolling_back: null, rolled_back: 'rolled_back', failed: 'failed', cancelled: 'cancelled',
+  waiting_for_approval: 'waiting_for_approval',
+  queued: null,
+  resolving: null,
+  building: 'started',
+  staging: 'started',
+  committing: null,
+  activating: null,
+  baking: null,
+  succeeded: 'succeeded',
+  rolling_back: null,
+  rolled_back: 'rolled_back',
+  failed: 'failed',
+  cancelled: 'cancelled',
 }
 
 /** Milliseconds. */
@@ -35,7 +51,13 @@ export interface Patience {
   disable: number
 }
 
-const patience: Patience = { look: 1_000, first: 5_000, longest: 3_600_000, giveUp: 24 * 3_600_000, disable: 3 * 24 * 3_600_000 }
+const patience: Patience = {
+  look: 1_000,
+  first: 5_000,
+  longest: 3_600_000,
+  giveUp: 24 * 3_600_000,
+  disable: 3 * 24 * 3_600_000,
+}
 const together = 50
 /** How long a command waits at its end for what is yet to be told; the next one goes on. Milliseconds. */
 const lastWords = 3_000
@@ -52,7 +74,13 @@ export class Notifier implements AsyncDisposable {
   #ended = false
 
   /** `pageOf`: the address of a deployment's page; null where it is not known. `brief`: this process ends with a command, and tells what happened before it does. */
-  constructor(options: { store: Store; log: Logger; brief?: boolean; pageOf?: (deployment: number) => string | null; patience?: Partial<Patience> }) {
+  constructor(options: {
+    store: Store
+    log: Logger
+    brief?: boolean
+    pageOf?: (deployment: number) => string | null
+    patience?: Partial<Patience>
+  }) {
     this.#store = options.store
     this.#log = options.log
     this.#pageOf = options.pageOf ?? (() => null)
@@ -81,7 +109,9 @@ export class Notifier implements AsyncDisposable {
     if (this.#brief) {
       await this.#working
       const late = new Promise<void>((resolve) => setTimeout(resolve, lastWords).unref())
-      this.#working = this.work().catch((error: unknown) => this.#log.error({ err: error }, 'notifications could not be worked through'))
+      this.#working = this.work().catch((error: unknown) =>
+        this.#log.error({ err: error }, 'notifications could not be worked through'),
+      )
       await Promise.race([this.#working, late])
       this.#ended = true
       return
@@ -93,27 +123,55 @@ export class Notifier implements AsyncDisposable {
   /** Makes notifications of what happened, and sends those that are due. */
   async work(): Promise<void> {
     await this.#collect()
-    for (let sent = together; sent === together && !this.#ended; ) sent = await this.#send()
+    for (let sent = together; sent === together && !this.#ended;) sent = await this.#send()
   }
 
   /** That a server is gone, to all who want to hear of it. `since` in epoch milliseconds. */
   async serverGone(server: { id: string; name: string }, since: number): Promise<void> {
     for (const environment of await this.#store.applications.environmentsOf(server.id)) {
-      const told: Notification = { moment: 'server_gone', application: environment.application, environment: environment.name, at: Date.now(), deployment: null, server: { name: server.name, since }, by: null }
-      for (const one of addressed(environment, `${server.id}:${since}`, told)) await this.#store.outbox.add(one, Date.now())
+      const told: Notification = {
+        moment: 'server_gone',
+        application: environment.application,
+        environment: environment.name,
+        at: Date.now(),
+        deployment: null,
+        server: { name: server.name, since },
+        by: null,
+      }
+      for (const one of addressed(environment, `${server.id}:${since}`, told))
+        await this.#store.outbox.add(one, Date.now())
     }
   }
 
   /** Sends a test at once, whether it is disabled or not, and takes it up again if it arrives. Throws `notification.unknown`, `notification.undelivered`. */
   async test(environment: Environment, key: string, by: string): Promise<void> {
     const target = targetsOf(environment).find((one) => one.key === key)
-    if (!target) throw new DployError('notification.unknown', `dploy.yml has no such entry under notify for ${environment.application}/${environment.name}`)
-    if (target.entry.kind === 'commit_status') throw new DployError('request.invalid', 'A commit status is set by a deployment; there is none to try it with', { fix: 'Deploy, then look at the commit' })
-    const told: Notification = { moment: 'test', application: environment.application, environment: environment.name, at: Date.now(), deployment: null, server: null, by }
+    if (!target)
+      throw new DployError(
+        'notification.unknown',
+        `dploy.yml has no such entry under notify for ${environment.application}/${environment.name}`,
+      )
+    if (target.entry.kind === 'commit_status')
+      throw new DployError('request.invalid', 'A commit status is set by a deployment; there is none to try it with', {
+        fix: 'Deploy, then look at the commit',
+      })
+    const told: Notification = {
+      moment: 'test',
+      application: environment.application,
+      environment: environment.name,
+      at: Date.now(),
+      deployment: null,
+      server: null,
+      by,
+    }
     try {
       await this.#deliver(newId('msg'), told, environment, target.entry)
     } catch (error) {
-      throw new DployError('notification.undelivered', `It did not arrive: ${error instanceof Undelivered ? error.message : reportOf(error).message}`, { where: target.name })
+      throw new DployError(
+        'notification.undelivered',
+        `It did not arrive: ${error instanceof Undelivered ? error.message : reportOf(error).message}`,
+        { where: target.name },
+      )
     }
     await this.#store.outbox.enable(await this.#store.outbox.targetOf(environment.id, key, target.name), Date.now())
   }
@@ -141,8 +199,17 @@ export class Notifier implements AsyncDisposable {
       environment: environment.name,
       at,
       deployment: {
-        number, kind, requestedBy, release, from,
-        revision: revision && { commit: revision.commit, ref: revision.ref, subject: revision.subject, author: revision.author },
+        number,
+        kind,
+        requestedBy,
+        release,
+        from,
+        revision: revision && {
+          commit: revision.commit,
+          ref: revision.ref,
+          subject: revision.subject,
+          author: revision.author,
+        },
         seconds: startedAt === null ? null : (at - startedAt) / 1_000,
         failure: ended && failure ? { code: failure.code, message: failure.message, fix: failure.fix } : null,
         url: this.#pageOf(number),
@@ -183,28 +250,43 @@ export class Notifier implements AsyncDisposable {
       const over = again !== 'later' || next - waiting.createdAt > this.#patience.giveUp
       const since = await outbox.failed(waiting, message, over ? null : next, now)
       if (again === 'gone') await outbox.disable(waiting.target, `${message}: it does not want any more`, now)
-      else if (now - since >= this.#patience.disable) await outbox.disable(waiting.target, `nothing arrived since ${new Date(since).toISOString()}: ${message}`, now)
+      else if (now - since >= this.#patience.disable)
+        await outbox.disable(waiting.target, `nothing arrived since ${new Date(since).toISOString()}: ${message}`, now)
       return false
     }
   }
 
   /** Before the next try, after so many that failed before this one. Exponential, by chance up to a half less, so that not all come back at once. */
   #pause(attempts: number): number {
-    return Math.min(this.#patience.longest, this.#patience.first * 2 ** Math.min(attempts, 30)) * (0.5 + Math.random() / 2)
+    return (
+      Math.min(this.#patience.longest, this.#patience.first * 2 ** Math.min(attempts, 30)) * (0.5 + Math.random() / 2)
+    )
   }
 
   async #deliver(id: string, told: Notification, environment: Environment, entry: NotifyEntry): Promise<void> {
     const send = senders[entry.kind] as (parcel: Parcel<NotifyKind>) => Promise<void>
-    await send({ id, told, entry, secret: await this.#secretOf(environment, entry), source: environment.config.source.repository, now: Date.now() })
+    await send({
+      id,
+      told,
+      entry,
+      secret: await this.#secretOf(environment, entry),
+      source: environment.config.source.repository,
+      now: Date.now(),
+    })
   }
 
   async #secretOf(environment: Environment, { secret: name }: NotifyEntry): Promise<string | null> {
     if (name === undefined) return null
     try {
-      const ids = await this.#store.secrets.current(environment.id, [name], `${environment.application}/${environment.name}`)
+      const ids = await this.#store.secrets.current(
+        environment.id,
+        [name],
+        `${environment.application}/${environment.name}`,
+      )
       return (await this.#store.secrets.values(ids))[name] ?? null
     } catch (error) {
-      if (error instanceof DployError && error.code === 'secret.missing') throw new Undelivered(`the secret ${name} is not set: dploy secret set ${environment.name} ${name}`)
+      if (error instanceof DployError && error.code === 'secret.missing')
+        throw new Undelivered(`the secret ${name} is not set: dploy secret set ${environment.name} ${name}`)
       throw error
     }
   }

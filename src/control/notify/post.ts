@@ -28,15 +28,30 @@ export function isForbidden(address: string): boolean {
  * Sends a body by POST, to http(s) alone; redirects are not followed. Throws Undelivered for whatever is not 200 to 299.
  * `accepted` looks at the status and a short answer, and says whether it counts all the same.
  */
-export async function post(address: string, headers: Record<string, string>, body: string, accepted: (status: number, answer: string) => boolean = () => false): Promise<void> {
+export async function post(
+  address: string,
+  headers: Record<string, string>,
+  body: string,
+  accepted: (status: number, answer: string) => boolean = () => false,
+): Promise<void> {
   const url = URL.canParse(address) ? new URL(address) : null
-  if (!url || (url.protocol !== 'http:' && url.protocol !== 'https:')) throw new Undelivered('its address is not http or https')
-  if (isForbidden(url.hostname.replace(/^\[|\]$/g, ''))) throw new Undelivered(`${url.hostname} is no address to send to`)
+  if (!url || (url.protocol !== 'http:' && url.protocol !== 'https:'))
+    throw new Undelivered('its address is not http or https')
+  if (isForbidden(url.hostname.replace(/^\[|\]$/g, '')))
+    throw new Undelivered(`${url.hostname} is no address to send to`)
   let status: number
   let answer: string
   let wait: string | undefined
   try {
-    const response = await request(url, { method: 'POST', headers: { 'content-type': 'application/json', 'user-agent': 'dploy', ...headers }, body, dispatcher: agent, signal: AbortSignal.timeout(timeout), headersTimeout: timeout, bodyTimeout: timeout })
+    const response = await request(url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'user-agent': 'dploy', ...headers },
+      body,
+      dispatcher: agent,
+      signal: AbortSignal.timeout(timeout),
+      headersTimeout: timeout,
+      bodyTimeout: timeout,
+    })
     status = response.statusCode
     wait = typeof response.headers['retry-after'] === 'string' ? response.headers['retry-after'] : undefined
     answer = await beginning(response.body)
@@ -46,7 +61,8 @@ export async function post(address: string, headers: Record<string, string>, bod
   if ((status >= 200 && status < 300) || accepted(status, answer)) return
   // Slack says why in a word; longer answers could tell of something that was never meant to be read.
   const word = /^[a-z_]{3,40}$/.test(answer) ? ` (${answer})` : ''
-  if (status >= 300 && status < 400) throw new Undelivered(`${url.host} answered ${status}, and redirects are not followed`)
+  if (status >= 300 && status < 400)
+    throw new Undelivered(`${url.host} answered ${status}, and redirects are not followed`)
   throw new Undelivered(`${url.host} answered ${status}${word}`, status === 410 ? 'gone' : 'later', waitOf(wait))
 }
 
@@ -61,11 +77,16 @@ async function beginning(body: AsyncIterable<Buffer>): Promise<string> {
 }
 
 /** Names are looked up here, so that what was checked is what is connected to. */
-function safeLookup(hostname: string, options: LookupOptions, done: (error: NodeJS.ErrnoException | null, address: string | LookupAddress[], family?: number) => void): void {
+function safeLookup(
+  hostname: string,
+  options: LookupOptions,
+  done: (error: NodeJS.ErrnoException | null, address: string | LookupAddress[], family?: number) => void,
+): void {
   lookup(hostname, { ...options, all: true }, (error, found) => {
     if (error) return done(error, [])
     const allowed = found.filter(({ address }) => !isForbidden(address))
-    if (allowed.length === 0) return done(Object.assign(new Error(`${hostname} leads to no address to send to`), { code: 'EACCES' }), [])
+    if (allowed.length === 0)
+      return done(Object.assign(new Error(`${hostname} leads to no address to send to`), { code: 'EACCES' }), [])
     if (options.all) done(null, allowed)
     else done(null, allowed[0]!.address, allowed[0]!.family)
   })
@@ -77,6 +98,11 @@ function waitOf(header: string | undefined): number | null {
 
 function causeOf(error: unknown): string {
   if (error instanceof Error && error.name === 'TimeoutError') return `no answer within ${timeout / 1_000} s`
-  const cause = error instanceof AggregateError ? error.errors[0] : error instanceof Error && error.cause instanceof Error ? error.cause : error
-  return cause instanceof Error ? (cause.message || (cause as NodeJS.ErrnoException).code || cause.name) : String(cause)
+  const cause =
+    error instanceof AggregateError
+      ? error.errors[0]
+      : error instanceof Error && error.cause instanceof Error
+        ? error.cause
+        : error
+  return cause instanceof Error ? cause.message || (cause as NodeJS.ErrnoException).code || cause.name : String(cause)
 }

@@ -8,7 +8,15 @@ export const sendSigned: Sender<'webhook'> = async ({ id, told, entry, secret, n
   const body = JSON.stringify(bodyOf(told))
   const seconds = Math.floor(now / 1_000)
   const { post } = await import('./post.ts')
-  await post(entry.url, { 'webhook-id': id, 'webhook-timestamp': String(seconds), 'webhook-signature': standardSignature(secret, id, seconds, body) }, body)
+  await post(
+    entry.url,
+    {
+      'webhook-id': id,
+      'webhook-timestamp': String(seconds),
+      'webhook-signature': standardSignature(secret, id, seconds, body),
+    },
+    body,
+  )
 }
 
 /** `type`, `timestamp` and `data`, as the specification recommends. */
@@ -18,6 +26,11 @@ export function bodyOf(told: Notification) {
   return {
     type,
     timestamp: new Date(at).toISOString(),
-    data: { application, environment, ...(deployment ? { deployment } : {}), ...(server ? { server: { name: server.name, since: new Date(server.since).toISOString() } } : {}) },
+    data: {
+      application,
+      environment,
+      ...(deployment ? { deployment } : {}),
+      ...(server ? { server: { name: server.name, since: new Date(server.since).toISOString() } } : {}),
+    },
   }
 }

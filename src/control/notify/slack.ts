@@ -1,7 +1,16 @@
 import { details, headline, type Notification } from './notification.ts'
 import { Undelivered, type Sender } from './sender.ts'
 
-const marks: Record<Notification['moment'], string> = { started: '🚀', succeeded: '✅', failed: '❌', rolled_back: '↩️', cancelled: '⏹️', waiting_for_approval: '✋', server_gone: '🔌', test: '👋' }
+const marks: Record<Notification['moment'], string> = {
+  started: '🚀',
+  succeeded: '✅',
+  failed: '❌',
+  rolled_back: '↩️',
+  cancelled: '⏹️',
+  waiting_for_approval: '✋',
+  server_gone: '🔌',
+  test: '👋',
+}
 
 /** Longest text of a section (docs.slack.dev, block-kit, section). Characters. */
 const longest = 3_000
@@ -20,14 +29,20 @@ export function slackMessage(told: Notification) {
     text: escaped(line),
     blocks: [
       { type: 'section', text: { type: 'mrkdwn', text: cut(`*${escaped(line)}*`) } },
-      ...(rest.length === 0 ? [] : [{ type: 'section', text: { type: 'mrkdwn', text: cut(rest.map(escaped).join('\n')) } }]),
+      ...(rest.length === 0
+        ? []
+        : [{ type: 'section', text: { type: 'mrkdwn', text: cut(rest.map(escaped).join('\n')) } }]),
     ],
   }
 }
 
 /** What Slack takes for mark-up: docs.slack.dev, "Escaping text". Otherwise a commit's subject could call everybody (`<!channel>`). */
 function escaped(text: string): string {
-  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll(/[*_~`]/g, (mark) => `\u200b${mark}`)
+  return text
+    .replaceAll('&', '&amp;')
+    .replaceAll('<', '&lt;')
+    .replaceAll('>', '&gt;')
+    .replaceAll(/[*_~`]/g, (mark) => `\u200b${mark}`)
 }
 
 function cut(text: string): string {

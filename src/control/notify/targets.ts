@@ -17,7 +17,9 @@ export interface NotifyTarget {
 export function targetsOf(environment: Environment): NotifyTarget[] {
   // A dploy.yml that was stored before there were notifications has none.
   const entries = (environment.config.notify as NotifyEntry[] | undefined) ?? []
-  const own = entries.filter((entry) => entry.environments === undefined || entry.environments.includes(environment.name))
+  const own = entries.filter(
+    (entry) => entry.environments === undefined || entry.environments.includes(environment.name),
+  )
   const seen = new Map(own.map((entry) => [keyOf(entry), entry]))
   return [...seen].map(([key, entry]) => ({ entry, key, name: nameOf(entry) }))
 }
@@ -26,8 +28,13 @@ export function targetsOf(environment: Environment): NotifyTarget[] {
 export function wants(entry: NotifyEntry, told: Notification): boolean {
   const { moment, deployment } = told
   if (moment === 'test') return true
-  if (deployment?.kind === 'converge' && (entry.kind === 'commit_status' || (moment !== 'failed' && moment !== 'rolled_back'))) return false
-  if (entry.kind === 'commit_status') return deployment?.kind === 'deploy' && deployment.revision?.commit != null && statusMoments.includes(moment)
+  if (
+    deployment?.kind === 'converge' &&
+    (entry.kind === 'commit_status' || (moment !== 'failed' && moment !== 'rolled_back'))
+  )
+    return false
+  if (entry.kind === 'commit_status')
+    return deployment?.kind === 'deploy' && deployment.revision?.commit != null && statusMoments.includes(moment)
   return entry.on.includes(moment)
 }
 

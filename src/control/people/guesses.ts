@@ -28,7 +28,10 @@ export class Guesses {
 
   /** How long the next try has to wait. Milliseconds. */
   wait(account: string, address: string, now: number): number {
-    return Math.max(waitOf(this.#accounts.get(account), ofAccount, now), waitOf(this.#addresses.get(networkOf(address)), ofAddress, now))
+    return Math.max(
+      waitOf(this.#accounts.get(account), ofAccount, now),
+      waitOf(this.#addresses.get(networkOf(address)), ofAddress, now),
+    )
   }
 
   /**
@@ -37,7 +40,12 @@ export class Guesses {
    */
   begin(account: string, address: string, now: number): { succeeded(): void } {
     const wait = this.wait(account, address, now)
-    if (wait > 0) throw new DployError('sign_in.too_many', `There were too many tries; the next one counts in ${Math.ceil(wait / 1_000)} s`, { fix: `Wait ${Math.ceil(wait / 1_000)} s, then try again` })
+    if (wait > 0)
+      throw new DployError(
+        'sign_in.too_many',
+        `There were too many tries; the next one counts in ${Math.ceil(wait / 1_000)} s`,
+        { fix: `Wait ${Math.ceil(wait / 1_000)} s, then try again` },
+      )
     count(this.#accounts, account, now)
     const tries = count(this.#addresses, networkOf(address), now)
     return {
@@ -73,5 +81,7 @@ function networkOf(address: string): string {
   const [head = '', tail] = address.split('::')
   const left = head.split(':').filter(Boolean)
   const right = tail === undefined ? [] : tail.split(':').filter(Boolean)
-  return [...left, ...Array.from({ length: Math.max(0, 8 - left.length - right.length) }, () => '0'), ...right].slice(0, 4).join(':')
+  return [...left, ...Array.from({ length: Math.max(0, 8 - left.length - right.length) }, () => '0'), ...right]
+    .slice(0, 4)
+    .join(':')
 }

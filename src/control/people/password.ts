@@ -24,10 +24,16 @@ export async function hashPassword(password: string): Promise<string> {
  * Throws `sign_in.too_many` when too many wait already.
  */
 export async function isPassword(password: string, phc: string | null): Promise<boolean> {
-  const [, memory, passes, parallelism, salt, tag] = /^\$argon2id\$v=19\$m=(\d+),t=(\d+),p=(\d+)\$([\w+/]+)\$([\w+/]+)$/.exec(phc ?? nobody) ?? []
+  const [, memory, passes, parallelism, salt, tag] =
+    /^\$argon2id\$v=19\$m=(\d+),t=(\d+),p=(\d+)\$([\w+/]+)\$([\w+/]+)$/.exec(phc ?? nobody) ?? []
   if (tag === undefined) throw new DployError('internal', 'A stored password is not argon2id')
   const expected = Buffer.from(tag, 'base64')
-  const found = await compute(password, Buffer.from(salt!, 'base64'), { memory: Number(memory), passes: Number(passes), parallelism: Number(parallelism) }, expected.length)
+  const found = await compute(
+    password,
+    Buffer.from(salt!, 'base64'),
+    { memory: Number(memory), passes: Number(passes), parallelism: Number(parallelism) },
+    expected.length,
+  )
   return timingSafeEqual(found, expected) && phc !== null
 }
 
@@ -43,7 +49,10 @@ const waiting: (() => void)[] = []
 
 async function compute(password: string, nonce: Buffer, cost: typeof parameters, tagLength: number): Promise<Buffer> {
   if (running >= atOnce) {
-    if (waiting.length >= mayWait) throw new DployError('sign_in.too_many', 'Too many people sign in at this moment', { fix: 'Try again in a few seconds' })
+    if (waiting.length >= mayWait)
+      throw new DployError('sign_in.too_many', 'Too many people sign in at this moment', {
+        fix: 'Try again in a few seconds',
+      })
     await new Promise<void>((resolve) => waiting.push(resolve))
   } else running++
   try {

@@ -19,7 +19,12 @@ export const between = 'between'
  * server that ended last before, and so on, which leads from batch to batch over the slowest server of each. Time that
  * no server explains is the control plane's, under the name of its own innermost span, or the phase.
  */
-export function criticalPath(input: { total: number; phases: readonly Span[]; control: readonly Span[]; servers: readonly { name: string; spans: readonly Span[] }[] }): CriticalPiece[] {
+export function criticalPath(input: {
+  total: number
+  phases: readonly Span[]
+  control: readonly Span[]
+  servers: readonly { name: string; spans: readonly Span[] }[]
+}): CriticalPiece[] {
   const { total } = input
   const windows = innermost([{ name: outside, start: 0, end: total }, ...clip(input.phases, 0, total)])
   const control = innermost([...windows, ...clip(input.control, 0, total)])
@@ -43,7 +48,12 @@ function walkBack(window: Span, lanes: readonly Lane[], control: readonly Span[]
   const path: CriticalPiece[] = []
   let at = window.end
   const controlFrom = (start: number) => {
-    if (at > start) path.push(...clip(control, start, at).toReversed().map((span) => piece(null, span)))
+    if (at > start)
+      path.push(
+        ...clip(control, start, at)
+          .toReversed()
+          .map((span) => piece(null, span)),
+      )
     at = Math.min(at, start)
   }
   for (const chain of chains) {
@@ -51,7 +61,8 @@ function walkBack(window: Span, lanes: readonly Lane[], control: readonly Span[]
     controlFrom(endOf(chain))
     for (const span of chain.pieces.toReversed()) {
       if (span.end < at) path.push(piece(chain.name, { name: between, start: span.end, end: at }))
-      if (span.start < at) path.push(piece(chain.name, { name: span.name, start: span.start, end: Math.min(span.end, at) }))
+      if (span.start < at)
+        path.push(piece(chain.name, { name: span.name, start: span.start, end: Math.min(span.end, at) }))
       at = Math.min(at, span.start)
     }
   }

@@ -4,8 +4,18 @@ import { spanKind, type CriticalPiece, type Receipt, type SpanKind } from '../..
  * Divides the critical path's time into the floor, what was waited for on purpose, and the rest: dploy's own overhead.
  * The three add up to the whole. `roundTrips` has the measured round trip of each server's connection, in milliseconds.
  */
-export function divide(path: readonly CriticalPiece[], roundTrips: ReadonlyMap<string, number>): Pick<Receipt, 'floor' | 'waiting' | 'overheadMs'> {
-  const floor: Receipt['floor']['parts'] = { roundTrip: roundTripTime(path, roundTrips), transfer: 0, unpack: 0, switch: 0, boot: 0, health: 0 }
+export function divide(
+  path: readonly CriticalPiece[],
+  roundTrips: ReadonlyMap<string, number>,
+): Pick<Receipt, 'floor' | 'waiting' | 'overheadMs'> {
+  const floor: Receipt['floor']['parts'] = {
+    roundTrip: roundTripTime(path, roundTrips),
+    transfer: 0,
+    unpack: 0,
+    switch: 0,
+    boot: 0,
+    health: 0,
+  }
   const waiting: Receipt['waiting']['parts'] = { inFlight: 0, bake: 0, commands: 0 }
   let total = 0
   for (const piece of path) {
@@ -15,7 +25,11 @@ export function divide(path: readonly CriticalPiece[], roundTrips: ReadonlyMap<s
   }
   const floorMs = sum(floor)
   const waitingMs = sum(waiting)
-  return { floor: { ms: floorMs, parts: floor }, waiting: { ms: waitingMs, parts: waiting }, overheadMs: total - floorMs - waitingMs }
+  return {
+    floor: { ms: floorMs, parts: floor },
+    waiting: { ms: waitingMs, parts: waiting },
+    overheadMs: total - floorMs - waitingMs,
+  }
 }
 
 function add(kind: SpanKind, ms: number, floor: Receipt['floor']['parts'], waiting: Receipt['waiting']['parts']): void {

@@ -19,7 +19,8 @@ export class LoggedTrouble {
 
   add(request: LoggedRequest): void {
     if (request.path === null || !this.#paths.has(request.path) || this.requests.length >= most) return
-    if (request.status === null || request.status >= 400 || request.totalMs >= stallMs || request.retries > 0) this.requests.push(request)
+    if (request.status === null || request.status >= 400 || request.totalMs >= stallMs || request.retries > 0)
+      this.requests.push(request)
   }
 }
 
@@ -31,16 +32,28 @@ export function loggedOf(sample: Sample, logged: readonly LoggedRequest[]): Logg
   if (sample.port === undefined) return null
   const method = sample.method ?? 'GET'
   const distance = (one: LoggedRequest) => Math.abs(one.at - sample.at)
-  return logged.filter((one) => one.clientPort === sample.port && one.method === method && distance(one) <= clocks).reduce<LoggedRequest | null>((best, one) => (best === null || distance(one) < distance(best) ? one : best), null)
+  return logged
+    .filter((one) => one.clientPort === sample.port && one.method === method && distance(one) <= clocks)
+    .reduce<LoggedRequest | null>((best, one) => (best === null || distance(one) < distance(best) ? one : best), null)
 }
 
 /** In words, for evidence. */
 export function saidByLog(request: LoggedRequest): string {
   const parts = [
-    request.server === null ? 'no server got it' : `${request.server} got it${request.retries > 0 ? ` after ${request.retries} ${request.retries === 1 ? 'retry' : 'retries'}` : ''}`,
+    request.server === null
+      ? 'no server got it'
+      : `${request.server} got it${request.retries > 0 ? ` after ${request.retries} ${request.retries === 1 ? 'retry' : 'retries'}` : ''}`,
     ...(request.waitMs !== null && request.waitMs > 0 ? [`${formatDuration(request.waitMs)} in a queue`] : []),
-    request.connectMs === null ? (request.server === null ? null : 'no connection was made') : `connected in ${formatDuration(request.connectMs)}`,
-    request.connectMs === null ? null : request.answerMs === null ? 'no answer began' : `the answer began after ${formatDuration(request.answerMs)}`,
+    request.connectMs === null
+      ? request.server === null
+        ? null
+        : 'no connection was made'
+      : `connected in ${formatDuration(request.connectMs)}`,
+    request.connectMs === null
+      ? null
+      : request.answerMs === null
+        ? 'no answer began'
+        : `the answer began after ${formatDuration(request.answerMs)}`,
     `${request.status === null ? 'no status' : `status ${request.status}`}, ended as ${request.ending}`,
   ]
   return `the balancer's log: ${parts.filter((part) => part !== null).join(', ')}`

@@ -22,7 +22,11 @@ export const phaseOfState = {
  * The phases of a deployment out of the transitions that were stored. `at` and the bounds are epoch milliseconds; the
  * phases' times are relative to `startedAt`.
  */
-export function phasesOf(transitions: readonly { state: DeploymentState; at: number }[], startedAt: number, finishedAt: number): Receipt['phases'] {
+export function phasesOf(
+  transitions: readonly { state: DeploymentState; at: number }[],
+  startedAt: number,
+  finishedAt: number,
+): Receipt['phases'] {
   return transitions.flatMap(({ state, at }, index) => {
     const name = phaseOfState[state]
     const end = transitions[index + 1]?.at ?? finishedAt

@@ -31,7 +31,10 @@ interface Kind {
  * order of chance. By turns, a balancer that takes two or four servers by turns would give each server always the same.
  */
 export function nextFour(posts: boolean, random: () => number = Math.random): Kind[] {
-  const four: Kind[] = (['GET', posts ? 'POST' : 'GET'] as const).flatMap((method) => [{ connection: 'kept', method }, { connection: 'fresh', method }])
+  const four: Kind[] = (['GET', posts ? 'POST' : 'GET'] as const).flatMap((method) => [
+    { connection: 'kept', method },
+    { connection: 'fresh', method },
+  ])
   // Fisher and Yates.
   for (let last = four.length - 1; last > 0; last--) {
     const other = Math.floor(random() * (last + 1))
@@ -86,7 +89,12 @@ function probe(work: ProberWork): void {
     for (const request of outstanding) {
       request.abandoned = true
       const ms = performance.now() - request.sent
-      samples.push({ at: epoch + request.sent, ms, status: null, error: `no answer within ${Math.round(ms)} ms, when the deployment had ended` })
+      samples.push({
+        at: epoch + request.sent,
+        ms,
+        status: null,
+        error: `no answer within ${Math.round(ms)} ms, when the deployment had ended`,
+      })
     }
     outstanding.clear()
     question.close()

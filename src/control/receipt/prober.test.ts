@@ -20,11 +20,23 @@ suite('the prober', { timeout: 60_000 }, () => {
   test('of servers that are taken by turns, each gets every kind of request', () => {
     const kinds = Array.from({ length: 100 }, () => nextFour(true)).flat()
     for (let server = 0; server < 4; server++) {
-      const own = kinds.filter((_, index) => index % 4 === server).map(({ connection, method }) => `${connection} ${method}`)
+      const own = kinds
+        .filter((_, index) => index % 4 === server)
+        .map(({ connection, method }) => `${connection} ${method}`)
       assert.deepEqual([...new Set(own)].toSorted(), ['fresh GET', 'fresh POST', 'kept GET', 'kept POST'])
     }
-    for (let begin = 0; begin < kinds.length; begin += 4) assert.equal(new Set(kinds.slice(begin, begin + 4).map(({ connection, method }) => `${connection} ${method}`)).size, 4, 'each once in four')
-    assert.deepEqual(nextFour(false).map(({ connection, method }) => `${connection} ${method}`).toSorted(), ['fresh GET', 'fresh GET', 'kept GET', 'kept GET'])
+    for (let begin = 0; begin < kinds.length; begin += 4)
+      assert.equal(
+        new Set(kinds.slice(begin, begin + 4).map(({ connection, method }) => `${connection} ${method}`)).size,
+        4,
+        'each once in four',
+      )
+    assert.deepEqual(
+      nextFour(false)
+        .map(({ connection, method }) => `${connection} ${method}`)
+        .toSorted(),
+      ['fresh GET', 'fresh GET', 'kept GET', 'kept GET'],
+    )
   })
 
   test('asks every 50 ms, over kept and fresh connections alike', async () => {
@@ -38,7 +50,10 @@ suite('the prober', { timeout: 60_000 }, () => {
     assert.ok(quantile(gaps, 0.5) < 60 && quantile(gaps, 0.5) > 40, `the median gap was ${quantile(gaps, 0.5)} ms`)
     const { requests, connections } = await server.count()
     assert.ok(requests >= samples.length)
-    assert.ok(connections > requests * 0.4 && connections < requests * 0.7, `${connections} connections for ${requests} requests`)
+    assert.ok(
+      connections > requests * 0.4 && connections < requests * 0.7,
+      `${connections} connections for ${requests} requests`,
+    )
     assert.deepEqual(await prober.stop(), samples)
     assert.equal(prober.failure(), null)
   })
@@ -82,7 +97,11 @@ suite('the prober', { timeout: 60_000 }, () => {
       response.end(`${request.method} ${request.url}`)
     }).listen(0, '127.0.0.1')
     await once(server, 'listening')
-    await using prober = startProber({ url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, post: '/probe', interval: 5 })
+    await using prober = startProber({
+      url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+      post: '/probe',
+      interval: 5,
+    })
     await seen(prober, 60)
     const samples = await prober.stop()
     const posts = samples.filter((sample) => sample.method === 'POST')
@@ -90,15 +109,29 @@ suite('the prober', { timeout: 60_000 }, () => {
     assert.equal(bodies.POST, posts.length)
     const failed = samples.filter((sample) => sample.status === null)
     assert.ok(failed.length > 0)
-    for (const sample of failed) assert.deepEqual([sample.method, sample.connection, sample.error], ['POST', 'kept', 'connection reset'])
-    assert.deepEqual(new Set(samples.filter((sample) => sample.status !== null).map((sample) => sample.servedBy)), new Set(['shop/web2']))
+    for (const sample of failed)
+      assert.deepEqual([sample.method, sample.connection, sample.error], ['POST', 'kept', 'connection reset'])
+    assert.deepEqual(
+      new Set(samples.filter((sample) => sample.status !== null).map((sample) => sample.servedBy)),
+      new Set(['shop/web2']),
+    )
   })
 
   test('what is usual is told apart by GET and POST', () => {
     const sample = (method: 'GET' | 'POST', ms: number): Sample => ({ at: 0, ms, status: 200, error: null, method })
-    const usual = usualOf([...Array.from({ length: 20 }, () => sample('GET', 3)), ...Array.from({ length: 20 }, () => sample('POST', 400))])
+    const usual = usualOf([
+      ...Array.from({ length: 20 }, () => sample('GET', 3)),
+      ...Array.from({ length: 20 }, () => sample('POST', 400)),
+    ])
     assert.deepEqual([usual.ms, usual.post?.ms], [3, 400])
-    assert.deepEqual([verdictOf(sample('POST', 410), usual), verdictOf(sample('GET', 410), usual), verdictOf(sample('POST', 700), usual)], ['good', 'stalled', 'stalled'])
+    assert.deepEqual(
+      [
+        verdictOf(sample('POST', 410), usual),
+        verdictOf(sample('GET', 410), usual),
+        verdictOf(sample('POST', 700), usual),
+      ],
+      ['good', 'stalled', 'stalled'],
+    )
   })
 
   test('counts refused connections while nothing listens, and answers again afterwards', async () => {
@@ -112,7 +145,8 @@ suite('the prober', { timeout: 60_000 }, () => {
     await until(prober, (samples) => samples.slice(back).filter((sample) => sample.status === 200).length >= 10)
     const errors = new Set((await prober.stop()).flatMap((sample) => sample.error ?? []))
     assert.ok(errors.has('connection refused'), [...errors].join('; '))
-    for (const error of errors) assert.match(error, /^connection (refused|reset|closed without an answer)$|^answer cut off/)
+    for (const error of errors)
+      assert.match(error, /^connection (refused|reset|closed without an answer)$|^answer cut off/)
   })
 
   test('an answer that is cut off has failed, whatever its status', async () => {
@@ -129,7 +163,10 @@ suite('the prober', { timeout: 60_000 }, () => {
     await using server = await startServer({ kind: 'close-idle' })
     await using prober = startProber({ url: server.url, interval: 15 })
     await seen(prober, 100)
-    assert.deepEqual((await prober.stop()).filter((sample) => sample.status !== 200), [])
+    assert.deepEqual(
+      (await prober.stop()).filter((sample) => sample.status !== 200),
+      [],
+    )
   })
 
   test('no answer in time is a failure, and so is one that never comes before the end', async () => {
@@ -138,7 +175,10 @@ suite('the prober', { timeout: 60_000 }, () => {
     await seen(prober, 3)
     const samples = await prober.stop()
     const errors = new Set(samples.map((sample) => sample.error!.replace(/\d+ ms/, 'N ms')))
-    assert.deepEqual(errors, new Set(['no answer within 0.3 s', 'no answer within N ms, when the deployment had ended']))
+    assert.deepEqual(
+      errors,
+      new Set(['no answer within 0.3 s', 'no answer within N ms, when the deployment had ended']),
+    )
     for (const sample of samples) assert.ok(sample.ms < 5_000)
   })
 
@@ -164,7 +204,12 @@ suite('the prober', { timeout: 60_000 }, () => {
     // The busy loop takes one of the machine's cores: single answers may be late, but none may wait for its end.
     const waited = meanwhile.filter((sample) => sample.at < ended - 400 && sample.at + sample.ms >= ended)
     assert.deepEqual(waited, [])
-    assert.ok(quantile(meanwhile.map((sample) => sample.ms), 0.5) < 100)
+    assert.ok(
+      quantile(
+        meanwhile.map((sample) => sample.ms),
+        0.5,
+      ) < 100,
+    )
   })
 
   test('tells the counts while it goes on', async () => {
@@ -180,7 +225,8 @@ suite('the prober', { timeout: 60_000 }, () => {
   })
 
   test('an address that is none is an error with a fix', () => {
-    for (const url of ['shop.example', 'ftp://shop.example/', '']) assert.throws(() => startProber({ url }), { code: 'request.invalid', fix: /dploy\.yml/ })
+    for (const url of ['shop.example', 'ftp://shop.example/', ''])
+      assert.throws(() => startProber({ url }), { code: 'request.invalid', fix: /dploy\.yml/ })
   })
 
   test('works in a bundle, with the worker beside it', async () => {
@@ -191,7 +237,12 @@ suite('the prober', { timeout: 60_000 }, () => {
       await writeFile(main, program(fileURLToPath(new URL('./prober.ts', import.meta.url)), server.url))
       await build({
         entryPoints: { main, 'prober-worker': fileURLToPath(new URL('./prober-worker.ts', import.meta.url)) },
-        outdir: join(directory, 'out'), bundle: true, platform: 'node', format: 'esm', outExtension: { '.js': '.mjs' }, logLevel: 'silent',
+        outdir: join(directory, 'out'),
+        bundle: true,
+        platform: 'node',
+        format: 'esm',
+        outExtension: { '.js': '.mjs' },
+        logLevel: 'silent',
       })
       const child = fork(join(directory, 'out/main.mjs'), [], { execArgv: [] })
       try {
@@ -233,7 +284,10 @@ async function until(prober: Prober, condition: (samples: readonly Sample[]) => 
 
 async function startServer(behaviour: Behaviour = { kind: 'well' }) {
   const child = fork(fileURLToPath(new URL('./fixtures/troubled-server.ts', import.meta.url)), [], { execArgv: [] })
-  const ask = async <K extends Report['kind']>(message: Behaviour | { kind: 'count' }, kind: K): Promise<Extract<Report, { kind: K }>> => {
+  const ask = async <K extends Report['kind']>(
+    message: Behaviour | { kind: 'count' },
+    kind: K,
+  ): Promise<Extract<Report, { kind: K }>> => {
     child.send(message)
     const [report] = (await once(child, 'message')) as [Report]
     assert.equal(report.kind, kind)

@@ -43,8 +43,20 @@ const report = 250
  */
 export function startProber(options: ProberOptions): Prober {
   checkUrl(options.url)
-  const work: ProberWork = { url: options.url, post: options.post ?? null, interval: Math.max(5, options.interval ?? 50), timeout: options.timeout ?? 10_000, report, grace: options.grace ?? 2_000 }
-  const worker = new Worker(workerFile(), { workerData: work, name: 'dploy probe', execArgv: [], resourceLimits: { maxOldGenerationSizeMb: 128 } })
+  const work: ProberWork = {
+    url: options.url,
+    post: options.post ?? null,
+    interval: Math.max(5, options.interval ?? 50),
+    timeout: options.timeout ?? 10_000,
+    report,
+    grace: options.grace ?? 2_000,
+  }
+  const worker = new Worker(workerFile(), {
+    workerData: work,
+    name: 'dploy probe',
+    execArgv: [],
+    resourceLimits: { maxOldGenerationSizeMb: 128 },
+  })
   worker.unref()
   const live = new LiveTraffic(options.first ?? false)
   const samples: Sample[] = []
@@ -93,5 +105,9 @@ function workerFile(): string {
 function checkUrl(text: string): void {
   const url = URL.canParse(text) ? new URL(text) : null
   if (url?.protocol === 'http:' || url?.protocol === 'https:') return
-  throw new DployError('request.invalid', `The probe's address ${JSON.stringify(text)} is not an http: or https: address`, { fix: 'Correct probe in dploy.yml' })
+  throw new DployError(
+    'request.invalid',
+    `The probe's address ${JSON.stringify(text)} is not an http: or https: address`,
+    { fix: 'Correct probe in dploy.yml' },
+  )
 }

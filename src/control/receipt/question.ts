@@ -55,7 +55,10 @@ export class Question {
     // A server may close a kept connection in the very moment in which it is used again. Clients ask again then, by
     // RFC 9112 section 9.3.1, and so nobody sees it; the time of both is the answer's. What was cut later than a user
     // would notice was cut at work, and counts. A POST is never sent again: it may have been done.
-    const answer = method === 'GET' && first.closedUnused && performance.now() - sent < stallMs ? await this.#once('fresh', method, signal) : first
+    const answer =
+      method === 'GET' && first.closedUnused && performance.now() - sent < stallMs
+        ? await this.#once('fresh', method, signal)
+        : first
     const { closedUnused: _, ...rest } = answer
     return rest
   }
@@ -72,7 +75,12 @@ export class Question {
         method,
         agent: connection === 'kept' ? this.#kept : false,
         lookup: this.#addresses.lookup,
-        headers: { 'user-agent': 'dploy-probe', accept: '*/*', ...(method === 'POST' ? { 'content-length': 0 } : {}), ...(connection === 'fresh' ? { connection: 'close' } : {}) },
+        headers: {
+          'user-agent': 'dploy-probe',
+          accept: '*/*',
+          ...(method === 'POST' ? { 'content-length': 0 } : {}),
+          ...(connection === 'fresh' ? { connection: 'close' } : {}),
+        },
       })
       let answered = false
       let over = false
@@ -82,9 +90,19 @@ export class Question {
         if (over) return
         over = true
         signal.removeEventListener('abort', timeOut)
-        resolve({ ...answer, connection: request.reusedSocket ? 'kept' : 'fresh', closedUnused, ...(port === undefined ? {} : { port }), ...(servedBy === undefined ? {} : { servedBy }) })
+        resolve({
+          ...answer,
+          connection: request.reusedSocket ? 'kept' : 'fresh',
+          closedUnused,
+          ...(port === undefined ? {} : { port }),
+          ...(servedBy === undefined ? {} : { servedBy }),
+        })
       }
-      const fail = (error: Error) => end({ status: null, error: answered ? `answer cut off: ${explain(error)}` : explain(error) }, !answered && request.reusedSocket && isClosed(error))
+      const fail = (error: Error) =>
+        end(
+          { status: null, error: answered ? `answer cut off: ${explain(error)}` : explain(error) },
+          !answered && request.reusedSocket && isClosed(error),
+        )
       const timeOut = () => {
         end({ status: null, error: `no ${answered ? 'complete ' : ''}answer within ${this.#timeout / 1000} s` })
         request.destroy()
@@ -99,7 +117,10 @@ export class Question {
       request.on('error', fail)
       request.on('response', (response) => {
         answered = true
-        servedBy = serverHeaders.map((name) => response.headers[name]).find((value) => typeof value === 'string')?.slice(0, 200)
+        servedBy = serverHeaders
+          .map((name) => response.headers[name])
+          .find((value) => typeof value === 'string')
+          ?.slice(0, 200)
         const status = response.statusCode ?? 0
         let length = 0
         response.on('data', (chunk: Buffer) => {
@@ -113,7 +134,12 @@ export class Question {
       })
       request.end()
       // A connection may close without an error; then none of the above came.
-      request.on('close', () => end({ status: null, error: answered ? 'answer cut off' : 'connection closed without an answer' }, !answered && request.reusedSocket))
+      request.on('close', () =>
+        end(
+          { status: null, error: answered ? 'answer cut off' : 'connection closed without an answer' },
+          !answered && request.reusedSocket,
+        ),
+      )
     })
   }
 }
@@ -137,7 +163,9 @@ class Addresses {
 
   readonly lookup: LookupFunction = (host, options, callback) => {
     if (host !== this.#host) return lookup(host, options, callback)
-    const fitting = this.#known.filter(({ family }) => (options.family !== 4 && options.family !== 6) || options.family === family)
+    const fitting = this.#known.filter(
+      ({ family }) => (options.family !== 4 && options.family !== 6) || options.family === family,
+    )
     const [address] = fitting
     // Callers rely on the callback being later than their call.
     process.nextTick(() => {

@@ -51,7 +51,9 @@ export function makeReceipt(input: ReceiptInput): Receipt {
     name: step.server,
     batch: step.batch,
     outcome: outcomes[step.state],
-    spans: step.spans.map((span) => ({ name: span.name, ...rounded(span) })).sort((a, b) => a.start - b.start || b.end - a.end),
+    spans: step.spans
+      .map((span) => ({ name: span.name, ...rounded(span) }))
+      .sort((a, b) => a.start - b.start || b.end - a.end),
     bytes: step.bytes,
     objects: step.objects,
   }))
@@ -64,12 +66,27 @@ export function makeReceipt(input: ReceiptInput): Receipt {
     logged: input.logged ?? [],
     startedAt: deployment.startedAt,
     total,
-    touched: phases.find((phase) => phase.name === 'activate' || phase.name === 'roll_back')?.start ?? Number.POSITIVE_INFINITY,
+    touched:
+      phases.find((phase) => phase.name === 'activate' || phase.name === 'roll_back')?.start ??
+      Number.POSITIVE_INFINITY,
     first: deployment.from === null,
     servers: servers.map((server) => ({ name: server.name, pieces: innermost(server.spans) })),
     control: innermost([...phases, ...control]),
   })
-  const { judged, causes } = input.facts === undefined ? { judged: [], causes: [] } : causesOf({ noticed: traffic.noticed, servers, path, total, facts: { ...input.facts, restarted: traffic.balancer?.restarted ?? false, failedAt: failedAt(input.counters) } })
+  const { judged, causes } =
+    input.facts === undefined
+      ? { judged: [], causes: [] }
+      : causesOf({
+          noticed: traffic.noticed,
+          servers,
+          path,
+          total,
+          facts: {
+            ...input.facts,
+            restarted: traffic.balancer?.restarted ?? false,
+            failedAt: failedAt(input.counters),
+          },
+        })
   return {
     deployment: deployment.id,
     number: deployment.number,
@@ -89,16 +106,40 @@ export function makeReceipt(input: ReceiptInput): Receipt {
     skewMs: skew(servers),
     bytes: servers.reduce((sum, server) => sum + server.bytes, 0),
     objects: servers.reduce((sum, server) => sum + server.objects, 0),
-    traffic: { ...traffic, noticed: traffic.noticed.map((one, index) => ({ ...one, cause: judged[index]?.cause ?? null, server: judged[index]?.server ?? one.server })) },
-    causes: causes.map((cause) => ({ ...cause, evidence: [...cause.evidence, ...traffic.noticed.flatMap((one, index) => (judged[index]?.cause === cause.id && one.logged !== null ? [one.logged] : [])).slice(0, 1)] })),
-    capacity: input.facts === undefined ? null : capacityOf(servers.filter(({ name }) => !input.facts!.idle.includes(name)), total, input.facts),
+    traffic: {
+      ...traffic,
+      noticed: traffic.noticed.map((one, index) => ({
+        ...one,
+        cause: judged[index]?.cause ?? null,
+        server: judged[index]?.server ?? one.server,
+      })),
+    },
+    causes: causes.map((cause) => ({
+      ...cause,
+      evidence: [
+        ...cause.evidence,
+        ...traffic.noticed
+          .flatMap((one, index) => (judged[index]?.cause === cause.id && one.logged !== null ? [one.logged] : []))
+          .slice(0, 1),
+      ],
+    })),
+    capacity:
+      input.facts === undefined
+        ? null
+        : capacityOf(
+            servers.filter(({ name }) => !input.facts!.idle.includes(name)),
+            total,
+            input.facts,
+          ),
     cut: input.facts === undefined ? [] : cutsOf(input.facts),
   }
 }
 
 /** Where the balancer counted more failures at the end than at the start. */
 function failedAt({ before, after }: ReceiptInput['counters']): string[] {
-  return Object.entries(after?.failedAt ?? {}).flatMap(([server, count]) => (before?.failedAt !== undefined && count > (before.failedAt[server] ?? 0) ? [server] : []))
+  return Object.entries(after?.failedAt ?? {}).flatMap(([server, count]) =>
+    before?.failedAt !== undefined && count > (before.failedAt[server] ?? 0) ? [server] : [],
+  )
 }
 
 const outcomes = {
@@ -119,7 +160,9 @@ const outcomes = {
 
 function cutsOf({ cut, retired }: Pick<DeploymentFacts, 'cut' | 'retired'>): Cut[] {
   const drained = [...cut].flatMap(([server, count]): Cut[] => (count === 0 ? [] : [{ server, count, when: 'drain' }]))
-  const ended = [...retired].flatMap(([server, { connections }]): Cut[] => (connections === 0 ? [] : [{ server, count: connections, when: 'stop' }]))
+  const ended = [...retired].flatMap(([server, { connections }]): Cut[] =>
+    connections === 0 ? [] : [{ server, count: connections, when: 'stop' }],
+  )
   return [...drained, ...ended]
 }
 
@@ -128,7 +171,10 @@ function cutsOf({ cut, retired }: Pick<DeploymentFacts, 'cut' | 'retired'>): Cut
  * are led to it by that.
  */
 function skew(servers: readonly { spans: readonly Span[] }[]): number | null {
-  const times = servers.flatMap(({ spans }) => (spans.find((span) => span.name === 'readdress') ?? spans.find((span) => span.name === 'switch'))?.end ?? [])
+  const times = servers.flatMap(
+    ({ spans }) =>
+      (spans.find((span) => span.name === 'readdress') ?? spans.find((span) => span.name === 'switch'))?.end ?? [],
+  )
   if (times.length === 0) return null
   return tenths(times.reduce((a, b) => Math.max(a, b)) - times.reduce((a, b) => Math.min(a, b)))
 }

@@ -39,7 +39,13 @@ export const enoughAnswers = 10
 export function usualOf(samples: readonly Sample[], refuses?: boolean): Usual {
   const posts = samples.filter((sample) => sample.method === 'POST')
   if (posts.length === 0 || posts.length === samples.length) return usualOfOne(samples, refuses)
-  return { ...usualOfOne(samples.filter((sample) => sample.method !== 'POST'), refuses), post: usualOfOne(posts) }
+  return {
+    ...usualOfOne(
+      samples.filter((sample) => sample.method !== 'POST'),
+      refuses,
+    ),
+    post: usualOfOne(posts),
+  }
 }
 
 function usualOfOne(samples: readonly Sample[], known?: boolean): Usual {
@@ -64,7 +70,9 @@ export function verdictOf(sample: Sample, all: Usual): Verdict {
 export function served(samples: readonly Sample[]): readonly Sample[] {
   const good = samples.filter((sample) => sample.status !== null && sample.status < 400)
   if (good.length === 0) return []
-  const first = good.reduce((earliest, sample) => (sample.at + sample.ms < earliest.at + earliest.ms ? sample : earliest))
+  const first = good.reduce((earliest, sample) =>
+    sample.at + sample.ms < earliest.at + earliest.ms ? sample : earliest,
+  )
   const arrival = first.at + first.ms
   return samples.filter((sample) => sample === first || sample.at >= arrival)
 }

@@ -1,6 +1,12 @@
 import type { LoggedRequest, TrafficCounters } from '../../balancers/contract.ts'
 import type { Span } from '../../protocol/agent-messages.ts'
-import { spanKind, type BalancerCounts, type During, type NoticedRequest, type Traffic } from '../../protocol/receipt.ts'
+import {
+  spanKind,
+  type BalancerCounts,
+  type During,
+  type NoticedRequest,
+  type Traffic,
+} from '../../protocol/receipt.ts'
 import { loggedOf, saidByLog } from './logged.ts'
 import { enoughAnswers, quantile, served, usualOf, verdictOf, type Sample, type Usual } from './sample.ts'
 
@@ -122,7 +128,17 @@ function difference(before: TrafficCounters | null, after: TrafficCounters | nul
 }
 
 /** What breaks requests, the most likely first; anything else comes after these. */
-const suspicion = ['boot', 'switch', 'health', 'before_activate', 'after_activate', 'activate', 'drain', 'in_flight', 'register']
+const suspicion = [
+  'boot',
+  'switch',
+  'health',
+  'before_activate',
+  'after_activate',
+  'activate',
+  'drain',
+  'in_flight',
+  'register',
+]
 
 /** What ran when a request was sent, or, as it may have been cut, when it failed. */
 function during(one: Pick<NoticedRequest, 'at' | 'ms' | 'what'>, input: TrafficInput): During[] {
@@ -156,8 +172,13 @@ function covers(span: Span, time: number): boolean {
   return span.start <= time && time < span.end
 }
 
-function timeline(judged: readonly { sample: Sample; verdict: ReturnType<typeof verdictOf> }[], total: number): Traffic['timeline'] {
-  const every = [250, 500, 1_000, 2_000, 5_000, 10_000, 30_000].find((step) => total / step <= timelinePoints) ?? Math.ceil(total / timelinePoints / 60_000) * 60_000
+function timeline(
+  judged: readonly { sample: Sample; verdict: ReturnType<typeof verdictOf> }[],
+  total: number,
+): Traffic['timeline'] {
+  const every =
+    [250, 500, 1_000, 2_000, 5_000, 10_000, 30_000].find((step) => total / step <= timelinePoints) ??
+    Math.ceil(total / timelinePoints / 60_000) * 60_000
   const points = new Map<number, Traffic['timeline']['points'][number]>()
   for (const { sample, verdict } of judged) {
     const at = Math.floor(sample.at / every) * every

@@ -17,11 +17,20 @@ function inPieces(made: Redactor, text: string, size: number): string {
 
 test('a value is masked wherever the pieces end', () => {
   const text = 'before hunter2-hunter2 hunter2-hunt after hunter2-hunter2'
-  for (let size = 1; size <= text.length; size++) assert.equal(inPieces(redactor('hunter2-hunter2'), text, size), 'before *** hunter2-hunt after ***', `in pieces of ${size}`)
+  for (let size = 1; size <= text.length; size++)
+    assert.equal(
+      inPieces(redactor('hunter2-hunter2'), text, size),
+      'before *** hunter2-hunt after ***',
+      `in pieces of ${size}`,
+    )
 })
 
 test('the longest of values that begin alike is masked, and what only begins like one is shown', () => {
-  for (const size of [1, 3, 50]) assert.equal(inPieces(redactor('abcdef', 'abcdef-ghijkl'), 'abcdef-ghijkl abcdef abcde', size).endsWith(' *** abcde'), true)
+  for (const size of [1, 3, 50])
+    assert.equal(
+      inPieces(redactor('abcdef', 'abcdef-ghijkl'), 'abcdef-ghijkl abcdef abcde', size).endsWith(' *** abcde'),
+      true,
+    )
 })
 
 test('of a value of several lines each line is masked', () => {

@@ -12,7 +12,11 @@ export class Redactor {
 
   /** Adds values to look for. */
   know(values: Iterable<string>): void {
-    const parts = [...this.#values, ...values].flatMap((value) => [value, value.trim(), ...value.split(/\r?\n/).map((line) => line.trim())])
+    const parts = [...this.#values, ...values].flatMap((value) => [
+      value,
+      value.trim(),
+      ...value.split(/\r?\n/).map((line) => line.trim()),
+    ])
     // Longest first: a value may be the beginning of another.
     this.#values = [...new Set(parts)].filter((part) => part.length >= shortest).sort((a, b) => b.length - a.length)
   }
@@ -41,7 +45,8 @@ export class Redactor {
   #beginningAtEnd(text: string): number {
     let most = 0
     for (const value of this.#values) {
-      for (let length = Math.min(value.length - 1, text.length); length > most; length--) if (text.endsWith(value.slice(0, length))) most = length
+      for (let length = Math.min(value.length - 1, text.length); length > most; length--)
+        if (text.endsWith(value.slice(0, length))) most = length
     }
     return most
   }

@@ -30,7 +30,9 @@ export class SecretBox {
   /** `name` is what the value is sealed for: it opens under no other. */
   seal(value: string, name: string): string {
     const nonce = randomBytes(nonceBytes)
-    const cipher = createCipheriv('aes-256-gcm', this.#key, nonce, { authTagLength: tagBytes }).setAAD(Buffer.from(name))
+    const cipher = createCipheriv('aes-256-gcm', this.#key, nonce, { authTagLength: tagBytes }).setAAD(
+      Buffer.from(name),
+    )
     return Buffer.concat([nonce, cipher.update(value, 'utf8'), cipher.final(), cipher.getAuthTag()]).toString('base64')
   }
 
@@ -43,11 +45,15 @@ export class SecretBox {
   unseal(sealed: string, name: string): string {
     const bytes = Buffer.from(sealed, 'base64')
     try {
-      const decipher = createDecipheriv('aes-256-gcm', this.#key, bytes.subarray(0, nonceBytes), { authTagLength: tagBytes }).setAAD(Buffer.from(name))
+      const decipher = createDecipheriv('aes-256-gcm', this.#key, bytes.subarray(0, nonceBytes), {
+        authTagLength: tagBytes,
+      }).setAAD(Buffer.from(name))
       decipher.setAuthTag(bytes.subarray(-tagBytes))
       return Buffer.concat([decipher.update(bytes.subarray(nonceBytes, -tagBytes)), decipher.final()]).toString('utf8')
     } catch (error) {
-      throw new DployError('secret.unreadable', 'A secret cannot be opened with the key of this control plane', { cause: error })
+      throw new DployError('secret.unreadable', 'A secret cannot be opened with the key of this control plane', {
+        cause: error,
+      })
     }
   }
 }
@@ -55,7 +61,8 @@ export class SecretBox {
 function read(path: string): Buffer | null {
   try {
     const key = readFileSync(path)
-    if (key.length !== keyBytes) throw new DployError('secret.unreadable', `${path} is not a key of ${keyBytes} bytes`, { where: path })
+    if (key.length !== keyBytes)
+      throw new DployError('secret.unreadable', `${path} is not a key of ${keyBytes} bytes`, { where: path })
     return key
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null

@@ -13,7 +13,13 @@ export interface BlobSink {
  * size in bytes of each, in the order asked; what it or a sink throws ends the reading. Throws `source.unreachable` when
  * one is missing or damaged; `nameOf` tells its path.
  */
-export async function readBatch(mirror: string, oids: readonly string[], begin: (oid: string, size: number) => BlobSink, nameOf: (oid: string) => string, signal: AbortSignal): Promise<void> {
+export async function readBatch(
+  mirror: string,
+  oids: readonly string[],
+  begin: (oid: string, size: number) => BlobSink,
+  nameOf: (oid: string) => string,
+  signal: AbortSignal,
+): Promise<void> {
   if (oids.length === 0) return
   const stop = new AbortController()
   const reader = new BatchReader(begin, nameOf)
@@ -93,5 +99,9 @@ class BatchReader {
 }
 
 function damaged(name: string, cause?: Error): DployError {
-  return new DployError('source.unreachable', `The mirror lacks the content of ${name}`, { where: name, fix: 'Remove the mirror below .dploy/mirrors, then deploy again', cause })
+  return new DployError('source.unreachable', `The mirror lacks the content of ${name}`, {
+    where: name,
+    fix: 'Remove the mirror below .dploy/mirrors, then deploy again',
+    cause,
+  })
 }

@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -11,7 +20,8 @@ import { GitMirror } from './git-mirror.ts'
 import { TemporaryRepository } from './temporary-repository.ts'
 
 const signal = AbortSignal.timeout(300_000)
-const mirrorOf = (repository: TemporaryRepository, url = repository.path) => new GitMirror(join(repository.top, 'mirrors'), url, null)
+const mirrorOf = (repository: TemporaryRepository, url = repository.path) =>
+  new GitMirror(join(repository.top, 'mirrors'), url, null)
 const unknown = { code: 'source.revision_unknown' }
 
 test('a revision is found by branch, tag, full and short commit, and by HEAD', async () => {
@@ -22,7 +32,8 @@ test('a revision is found by branch, tag, full and short commit, and by HEAD', a
   repository.git(['branch', 'feature/login'])
   const second = repository.commit({ a: '2' }, 'second: "quoted" ü')
   const mirror = mirrorOf(repository)
-  const found = async (name: string | null, branch: string | null = null) => (await mirror.resolve(name, branch, signal)).commit
+  const found = async (name: string | null, branch: string | null = null) =>
+    (await mirror.resolve(name, branch, signal)).commit
 
   assert.equal(await found(null), second)
   assert.equal(await found(null, 'feature/login'), first)
@@ -35,7 +46,10 @@ test('a revision is found by branch, tag, full and short commit, and by HEAD', a
   assert.equal(await found(first.slice(0, 12).toUpperCase()), first)
 
   const revision = await mirror.resolve('main', null, signal)
-  assert.deepEqual({ ...revision, time: 0 }, { commit: second, ref: 'main', subject: 'second: "quoted" ü', author: 'Anna', time: 0 })
+  assert.deepEqual(
+    { ...revision, time: 0 },
+    { commit: second, ref: 'main', subject: 'second: "quoted" ü', author: 'Anna', time: 0 },
+  )
   assert.ok(Math.abs(revision.time - Date.now()) < 60_000)
 })
 
@@ -57,8 +71,15 @@ test('an unknown revision is refused with its name, the repository, and what is 
   repository.commit({ a: '1' })
   repository.git(['branch', 'production'])
   const mirror = mirrorOf(repository)
-  await assert.rejects(mirror.resolve('prodcution', null, signal), { ...unknown, message: `There is no branch, tag or commit "prodcution" in ${repository.path}; did you mean production?`, where: repository.path })
-  await assert.rejects(mirror.resolve('something-else', null, signal), { ...unknown, message: `There is no branch, tag or commit "something-else" in ${repository.path}` })
+  await assert.rejects(mirror.resolve('prodcution', null, signal), {
+    ...unknown,
+    message: `There is no branch, tag or commit "prodcution" in ${repository.path}; did you mean production?`,
+    where: repository.path,
+  })
+  await assert.rejects(mirror.resolve('something-else', null, signal), {
+    ...unknown,
+    message: `There is no branch, tag or commit "something-else" in ${repository.path}`,
+  })
   await assert.rejects(mirror.resolve('deadbeef', null, signal), unknown)
   await assert.rejects(mirror.resolve('0'.repeat(40), null, signal), unknown)
 })
@@ -66,15 +87,55 @@ test('an unknown revision is refused with its name, the repository, and what is 
 test('the beginning of several commit ids is called ambiguous', async () => {
   using repository = new TemporaryRepository()
   const stream = ['blob\nmark :1\ndata 1\nx\n']
-  for (let index = 0; index < 1_500; index++) stream.push(`commit refs/heads/main\ncommitter Anna <anna@example.org> ${1_700_000_000 + index} +0000\ndata ${String(index).length}\n${index}\n${index === 0 ? 'M 100644 :1 x\n' : ''}\n`)
+  for (let index = 0; index < 1_500; index++)
+    stream.push(
+      `commit refs/heads/main\ncommitter Anna <anna@example.org> ${1_700_000_000 + index} +0000\ndata ${String(index).length}\n${index}\n${index === 0 ? 'M 100644 :1 x\n' : ''}\n`,
+    )
   repository.git(['fast-import', '--quiet'], stream.join(''))
   const seen = new Set<string>()
-  const twice = repository.git(['rev-list', 'main']).split('\n').map((commit) => commit.slice(0, 4)).find((short) => seen.size === seen.add(short).size)
+  const twice = repository
+    .git(['rev-list', 'main'])
+    .split('\n')
+    .map((commit) => commit.slice(0, 4))
+    .find((short) => seen.size === seen.add(short).size)
   assert.ok(twice !== undefined, '1,500 ids always share 4 digits: the ids are always the same')
-  await assert.rejects(mirrorOf(repository).resolve(twice, null, signal), { ...unknown, message: new RegExp(`^"${twice}" is the beginning of several commits`) })
+  await assert.rejects(mirrorOf(repository).resolve(twice, null, signal), {
+    ...unknown,
+    message: new RegExp(`^"${twice}" is the beginning of several commits`),
+  })
 })
 
-for (const name of ['--upload-pack=touch', '--upload-pack=touch PWNED', '-', '--', '--all', 'main..other', '^main', 'main^', 'main~1', '@{-1}', 'HEAD', 'FETCH_HEAD', '@', ':/first', 'main:a', 'refs/heads/main', '../../HEAD', 'dploy/HEAD', 'a\nb', '', ' ', '\u{1b}[31m', 'ü', '*', '[', 'main\\', 'x'.repeat(5_000), '"; touch PWNED; "', '$(touch PWNED)']) {
+for (const name of [
+  '--upload-pack=touch',
+  '--upload-pack=touch PWNED',
+  '-',
+  '--',
+  '--all',
+  'main..other',
+  '^main',
+  'main^',
+  'main~1',
+  '@{-1}',
+  'HEAD',
+  'FETCH_HEAD',
+  '@',
+  ':/first',
+  'main:a',
+  'refs/heads/main',
+  '../../HEAD',
+  'dploy/HEAD',
+  'a\nb',
+  '',
+  ' ',
+  '\u{1b}[31m',
+  'ü',
+  '*',
+  '[',
+  'main\\',
+  'x'.repeat(5_000),
+  '"; touch PWNED; "',
+  '$(touch PWNED)',
+]) {
   test(`the name ${JSON.stringify(name.slice(0, 40))} is no revision, and nothing is run`, async () => {
     using repository = new TemporaryRepository()
     repository.commit({ a: '1' }, 'first')
@@ -82,7 +143,9 @@ for (const name of ['--upload-pack=touch', '--upload-pack=touch PWNED', '-', '--
     const mirror = mirrorOf(repository)
     await assert.rejects(mirror.resolve(name, null, signal), unknown)
     await assert.rejects(mirror.resolve(null, name, signal), unknown)
-    assert.ok(!existsSync('PWNED') && !existsSync(join(mirror.path, 'PWNED')) && !existsSync(join(repository.path, 'PWNED')))
+    assert.ok(
+      !existsSync('PWNED') && !existsSync(join(mirror.path, 'PWNED')) && !existsSync(join(repository.path, 'PWNED')),
+    )
   })
 }
 
@@ -101,12 +164,23 @@ test('the mirror is fetched again, and only what is new', async () => {
   repository.commit(Object.fromEntries(Array.from({ length: 200 }, (_, index) => [`file-${index}`, `${index}\n`])))
   const mirror = mirrorOf(repository)
   await mirror.resolve(null, null, signal)
-  const objects = () => Number(/^in-pack: (\d+)/m.exec(execFileSync('git', ['-C', mirror.path, 'count-objects', '-v'], { encoding: 'utf8' }))![1]) + Number(/^count: (\d+)/m.exec(execFileSync('git', ['-C', mirror.path, 'count-objects', '-v'], { encoding: 'utf8' }))![1])
+  const objects = () =>
+    Number(
+      /^in-pack: (\d+)/m.exec(
+        execFileSync('git', ['-C', mirror.path, 'count-objects', '-v'], { encoding: 'utf8' }),
+      )![1],
+    ) +
+    Number(
+      /^count: (\d+)/m.exec(execFileSync('git', ['-C', mirror.path, 'count-objects', '-v'], { encoding: 'utf8' }))![1],
+    )
   const before = objects()
   const commit = repository.commit({ 'file-7': 'seven\n' })
   assert.equal((await mirror.resolve(null, null, signal)).commit, commit)
   assert.equal(objects() - before, 3, 'a commit, a tree, a blob')
-  assert.equal(execFileSync('git', ['-C', mirror.path, 'rev-parse', '--is-bare-repository'], { encoding: 'utf8' }).trim(), 'true')
+  assert.equal(
+    execFileSync('git', ['-C', mirror.path, 'rev-parse', '--is-bare-repository'], { encoding: 'utf8' }).trim(),
+    'true',
+  )
 })
 
 test('a whole commit id that is here needs no fetch', async () => {
@@ -147,12 +221,19 @@ test('a source whose HEAD names a branch that is not there serves its other bran
   await mirror.resolve(null, null, signal)
   repository.git(['symbolic-ref', 'HEAD', 'refs/heads/trunk'])
   assert.equal((await mirror.resolve('main', null, signal)).commit, commit)
-  await assert.rejects(mirror.resolve(null, null, signal), { ...unknown, message: `The HEAD of ${repository.path} names a branch that is not there`, fix: 'Name a branch under environments.NAME.branch in dploy.yml' })
+  await assert.rejects(mirror.resolve(null, null, signal), {
+    ...unknown,
+    message: `The HEAD of ${repository.path} names a branch that is not there`,
+    fix: 'Name a branch under environments.NAME.branch in dploy.yml',
+  })
 })
 
 test('an empty repository has no commit yet', async () => {
   using repository = new TemporaryRepository()
-  await assert.rejects(mirrorOf(repository).resolve(null, null, signal), { ...unknown, message: `${repository.path} has no commit yet` })
+  await assert.rejects(mirrorOf(repository).resolve(null, null, signal), {
+    ...unknown,
+    message: `${repository.path} has no commit yet`,
+  })
   await assert.rejects(mirrorOf(repository).resolve('main', null, signal), unknown)
 })
 
@@ -174,7 +255,15 @@ test('a path source is relative to the place of dploy.yml, may lie in a folder o
   const commit = repository.commit({ 'apps/web/index.html': 'x' })
   execFileSync('git', ['clone', '--quiet', '--bare', repository.path, join(repository.top, 'bare.git')])
   symlinkSync(repository.path, join(repository.top, 'link'))
-  execFileSync('git', ['-C', repository.path, 'worktree', 'add', '--quiet', '--detach', join(repository.top, 'worktree')])
+  execFileSync('git', [
+    '-C',
+    repository.path,
+    'worktree',
+    'add',
+    '--quiet',
+    '--detach',
+    join(repository.top, 'worktree'),
+  ])
   const mirrors = join(repository.top, 'mirrors')
   for (const [source, base] of [
     ['.', repository.path],
@@ -187,7 +276,11 @@ test('a path source is relative to the place of dploy.yml, may lie in a folder o
     [join(repository.top, 'bare.git'), null],
     [`file://${repository.path}`, null],
   ] as const) {
-    assert.equal((await new GitMirror(mirrors, source, base).resolve(null, null, signal)).commit, commit, `${source} from ${base}`)
+    assert.equal(
+      (await new GitMirror(mirrors, source, base).resolve(null, null, signal)).commit,
+      commit,
+      `${source} from ${base}`,
+    )
   }
 })
 
@@ -195,20 +288,56 @@ test('a source that cannot be read is named, with what git says of it', async ()
   using repository = new TemporaryRepository()
   const mirrors = join(repository.top, 'mirrors')
   const missing = join(repository.top, 'missing')
-  await assert.rejects(new GitMirror(mirrors, missing, null).resolve(null, null, signal), { code: 'source.unreachable', where: missing, message: `The repository ${missing} cannot be read: fatal: '${missing}' does not appear to be a git repository`, fix: `Try: git ls-remote ${missing}` })
+  await assert.rejects(new GitMirror(mirrors, missing, null).resolve(null, null, signal), {
+    code: 'source.unreachable',
+    where: missing,
+    message: `The repository ${missing} cannot be read: fatal: '${missing}' does not appear to be a git repository`,
+    fix: `Try: git ls-remote ${missing}`,
+  })
   mkdirSync(missing)
-  await assert.rejects(new GitMirror(mirrors, missing, null).resolve('main', null, signal), { code: 'source.unreachable', message: /does not appear to be a git repository$/ })
+  await assert.rejects(new GitMirror(mirrors, missing, null).resolve('main', null, signal), {
+    code: 'source.unreachable',
+    message: /does not appear to be a git repository$/,
+  })
   assert.throws(() => new GitMirror(mirrors, 'shop', null), { code: 'source.unreachable', message: /"shop" is a path/ })
-  await assert.rejects(new GitMirror(mirrors, 'http://127.0.0.1:9/shop.git', null).resolve('main', null, signal), { code: 'source.unreachable', message: /unable to access.*127\.0\.0\.1/ })
+  await assert.rejects(new GitMirror(mirrors, 'http://127.0.0.1:9/shop.git', null).resolve('main', null, signal), {
+    code: 'source.unreachable',
+    message: /unable to access.*127\.0\.0\.1/,
+  })
 })
 
-for (const url of ['ext::sh -c touch% PWNED', 'ext::sh -c "touch PWNED"', 'fd::17', 'EXT::sh -c touch% PWNED', '--upload-pack=touch PWNED', '-c', 'ssh://-oProxyCommand=touch PWNED/x', 'x@-oProxyCommand=touch${IFS}PWNED:x', 'ssh://x@-oProxyCommand=touch${IFS}PWNED/y', '-oProxyCommand=touch PWNED:x', 'file:///dev/null', '/etc', '/proc/self/fd/0', 'nonsense://x/y', 'git://127.0.0.1:9/x']) {
+for (const url of [
+  'ext::sh -c touch% PWNED',
+  'ext::sh -c "touch PWNED"',
+  'fd::17',
+  'EXT::sh -c touch% PWNED',
+  '--upload-pack=touch PWNED',
+  '-c',
+  'ssh://-oProxyCommand=touch PWNED/x',
+  'x@-oProxyCommand=touch${IFS}PWNED:x',
+  'ssh://x@-oProxyCommand=touch${IFS}PWNED/y',
+  '-oProxyCommand=touch PWNED:x',
+  'file:///dev/null',
+  '/etc',
+  '/proc/self/fd/0',
+  'nonsense://x/y',
+  'git://127.0.0.1:9/x',
+]) {
   test(`the source ${JSON.stringify(url)} is refused, and nothing is run`, async () => {
     using repository = new TemporaryRepository()
     const mirrors = join(repository.top, 'mirrors')
     const read = async () => new GitMirror(mirrors, url, repository.top).resolve(null, null, signal)
-    await assert.rejects(read, (error: { code: string }) => error.code === 'source.unreachable' || error.code === 'source.unsupported')
-    for (const place of [process.cwd(), repository.top, mirrors, ...(existsSync(mirrors) ? readdirSync(mirrors).map((name) => join(mirrors, name)) : [])]) assert.ok(!existsSync(join(place, 'PWNED')), place)
+    await assert.rejects(
+      read,
+      (error: { code: string }) => error.code === 'source.unreachable' || error.code === 'source.unsupported',
+    )
+    for (const place of [
+      process.cwd(),
+      repository.top,
+      mirrors,
+      ...(existsSync(mirrors) ? readdirSync(mirrors).map((name) => join(mirrors, name)) : []),
+    ])
+      assert.ok(!existsSync(join(place, 'PWNED')), place)
   })
 }
 
@@ -217,7 +346,11 @@ test('the transport ext stays refused, whatever the environment allows', async (
   process.env.GIT_ALLOW_PROTOCOL = 'ext:file'
   context.after(() => delete process.env.GIT_ALLOW_PROTOCOL)
   const marker = join(repository.top, 'PWNED')
-  await assert.rejects(async () => new GitMirror(join(repository.top, 'mirrors'), `ext::touch ${marker}`, null).resolve(null, null, signal), { code: 'source.unsupported' })
+  await assert.rejects(
+    async () =>
+      new GitMirror(join(repository.top, 'mirrors'), `ext::touch ${marker}`, null).resolve(null, null, signal),
+    { code: 'source.unsupported' },
+  )
   assert.ok(!existsSync(marker))
 })
 
@@ -229,7 +362,10 @@ test('hooks of the source and of the person do not run in the mirror', async (co
     repository.write(`.git/hooks/${hook}`, `#!/bin/sh\ntouch ${marker}\n`, 0o755)
     repository.write(`../hooks/${hook}`, `#!/bin/sh\ntouch ${marker}\n`, 0o755)
   }
-  repository.write('../gitconfig', `[core]\n\thooksPath = ${join(repository.top, 'hooks')}\n[log]\n\tshowSignature = true\n[i18n]\n\tlogOutputEncoding = latin1\n[fetch]\n\tprune = false\n`)
+  repository.write(
+    '../gitconfig',
+    `[core]\n\thooksPath = ${join(repository.top, 'hooks')}\n[log]\n\tshowSignature = true\n[i18n]\n\tlogOutputEncoding = latin1\n[fetch]\n\tprune = false\n`,
+  )
   process.env.GIT_CONFIG_GLOBAL = join(repository.top, 'gitconfig')
   process.env.GIT_DIR = join(repository.top, 'elsewhere')
   context.after(() => {
@@ -247,10 +383,12 @@ test('many who ask at once share fetches, and each sees what was pushed before i
   const asked: Promise<void>[] = []
   for (let index = 0; index < 12; index++) {
     const commit = repository.commit({ a: `${index}\n` }, `change ${index}`)
-    asked.push(mirror.resolve('main', null, signal).then((revision) => {
-      const behind = Number(repository.git(['rev-list', '--count', `${revision.commit}..${commit}`]))
-      assert.equal(behind, 0, `${revision.subject} is older than change ${index}, which was there already`)
-    }))
+    asked.push(
+      mirror.resolve('main', null, signal).then((revision) => {
+        const behind = Number(repository.git(['rev-list', '--count', `${revision.commit}..${commit}`]))
+        assert.equal(behind, 0, `${revision.subject} is older than change ${index}, which was there already`)
+      }),
+    )
   }
   await Promise.all(asked)
 })
@@ -273,16 +411,22 @@ test('two processes that make the same mirror at once both have it', async () =>
   const commit = repository.commit({ a: '1' })
   const mirrors = Array.from({ length: 6 }, () => mirrorOf(repository))
   const found = await Promise.all(mirrors.map((mirror) => mirror.resolve('main', null, signal)))
-  assert.deepEqual(found.map((revision) => revision.commit), mirrors.map(() => commit))
+  assert.deepEqual(
+    found.map((revision) => revision.commit),
+    mirrors.map(() => commit),
+  )
   assert.equal(readdirSync(join(repository.top, 'mirrors')).length, 1)
 })
 
 test('the commits between two are listed, the newest first', async () => {
   using repository = new TemporaryRepository()
-  const commits = ['one', 'two', 'three\n\nwith a body', 'four'].map((subject) => repository.commit({ a: subject }, subject))
+  const commits = ['one', 'two', 'three\n\nwith a body', 'four'].map((subject) =>
+    repository.commit({ a: subject }, subject),
+  )
   const mirror = mirrorOf(repository)
   await mirror.fetch(signal)
-  const subjects = async (from: number, to: number, limit = 10) => (await mirror.between(commits[from]!, commits[to]!, limit, signal)).map(({ subject }) => subject)
+  const subjects = async (from: number, to: number, limit = 10) =>
+    (await mirror.between(commits[from]!, commits[to]!, limit, signal)).map(({ subject }) => subject)
   assert.deepEqual(await subjects(0, 3), ['four', 'three', 'two'])
   assert.deepEqual(await subjects(0, 3, 2), ['four', 'three'])
   assert.deepEqual(await subjects(3, 3), [])
@@ -331,15 +475,30 @@ test('a password in the address goes to the host it is for, and into no message 
       return
     }
     const url = new URL(request.url!, 'http://x')
-    const child = spawn(backend, [], { env: { ...process.env, GIT_PROJECT_ROOT: repository.top, GIT_HTTP_EXPORT_ALL: '1', REQUEST_METHOD: request.method, PATH_INFO: url.pathname, QUERY_STRING: url.search.slice(1), CONTENT_TYPE: request.headers['content-type'] ?? '', HTTP_GIT_PROTOCOL: String(request.headers['git-protocol'] ?? '') }, stdio: ['pipe', 'pipe', 'inherit'] })
+    const child = spawn(backend, [], {
+      env: {
+        ...process.env,
+        GIT_PROJECT_ROOT: repository.top,
+        GIT_HTTP_EXPORT_ALL: '1',
+        REQUEST_METHOD: request.method,
+        PATH_INFO: url.pathname,
+        QUERY_STRING: url.search.slice(1),
+        CONTENT_TYPE: request.headers['content-type'] ?? '',
+        HTTP_GIT_PROTOCOL: String(request.headers['git-protocol'] ?? ''),
+      },
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
     request.pipe(child.stdin)
     const output: Buffer[] = []
-    child.stdout.on('data', (chunk: Buffer) => output.push(chunk)).once('close', () => {
-      const whole = Buffer.concat(output)
-      const end = whole.indexOf('\r\n\r\n')
-      for (const line of whole.toString('latin1', 0, end).split('\r\n')) response.setHeader(line.split(': ')[0]!, line.split(': ')[1]!)
-      response.end(whole.subarray(end + 4))
-    })
+    child.stdout
+      .on('data', (chunk: Buffer) => output.push(chunk))
+      .once('close', () => {
+        const whole = Buffer.concat(output)
+        const end = whole.indexOf('\r\n\r\n')
+        for (const line of whole.toString('latin1', 0, end).split('\r\n'))
+          response.setHeader(line.split(': ')[0]!, line.split(': ')[1]!)
+        response.end(whole.subarray(end + 4))
+      })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   try {
@@ -358,9 +517,19 @@ test('a password in the address goes to the host it is for, and into no message 
       return true
     })
     assert.equal(said.at(-1), `Basic ${Buffer.from('anna:secret-and-wrong').toString('base64')}`)
-    assert.ok(commandLines.some((line) => line.includes(host)), 'git was seen at work')
-    assert.ok(!commandLines.some((line) => line.includes('secret-and-wrong') || line.includes(encodeURIComponent(password))))
-    await assert.rejects(right.resolve('unknown', null, signal), (error: DployError) => !`${error.message} ${error.where} ${error.fix}`.includes(password) && !error.message.includes(encodeURIComponent(password)))
+    assert.ok(
+      commandLines.some((line) => line.includes(host)),
+      'git was seen at work',
+    )
+    assert.ok(
+      !commandLines.some((line) => line.includes('secret-and-wrong') || line.includes(encodeURIComponent(password))),
+    )
+    await assert.rejects(
+      right.resolve('unknown', null, signal),
+      (error: DployError) =>
+        !`${error.message} ${error.where} ${error.fix}`.includes(password) &&
+        !error.message.includes(encodeURIComponent(password)),
+    )
   } finally {
     server.closeAllConnections()
     await new Promise((resolve) => server.close(resolve))

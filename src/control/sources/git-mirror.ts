@@ -53,9 +53,18 @@ export class GitMirror {
       const found = await this.#find(candidate, signal)
       if (found !== null) return { ...found, ref: wanted }
     }
-    if (await this.#isAmbiguous(wanted, signal)) throw new DployError('source.revision_unknown', `${JSON.stringify(wanted)} is the beginning of several commits in ${this.#url}`, { where: this.#url, fix: 'Give more digits of the commit' })
+    if (await this.#isAmbiguous(wanted, signal))
+      throw new DployError(
+        'source.revision_unknown',
+        `${JSON.stringify(wanted)} is the beginning of several commits in ${this.#url}`,
+        { where: this.#url, fix: 'Give more digits of the commit' },
+      )
     const near = await this.#nearest(wanted, signal)
-    throw new DployError('source.revision_unknown', `There is no branch, tag or commit ${JSON.stringify(wanted)} in ${this.#url}${near === null ? '' : `; did you mean ${near}?`}`, { where: this.#url })
+    throw new DployError(
+      'source.revision_unknown',
+      `There is no branch, tag or commit ${JSON.stringify(wanted)} in ${this.#url}${near === null ? '' : `; did you mean ${near}?`}`,
+      { where: this.#url },
+    )
   }
 
   /**
@@ -104,7 +113,11 @@ export class GitMirror {
     } catch (error) {
       signal.throwIfAborted()
       if (!(error instanceof GitError)) throw error
-      throw new DployError('source.unreachable', `The repository ${this.#url} cannot be read: ${reasonOf(error.problem)}`, { where: this.#url, fix: `Try: git ls-remote ${this.#url}`, cause: error })
+      throw new DployError(
+        'source.unreachable',
+        `The repository ${this.#url} cannot be read: ${reasonOf(error.problem)}`,
+        { where: this.#url, fix: `Try: git ls-remote ${this.#url}`, cause: error },
+      )
     }
   }
 
@@ -113,10 +126,31 @@ export class GitMirror {
     const { args, env } = this.#address
     for (const deadline = Date.now() + lockTimeout; ; await sleep(50, undefined, { signal })) {
       try {
-        await git([...args, 'fetch', '--quiet', '--prune', '--no-tags', '--update-shallow', '--no-write-fetch-head', '--no-auto-gc', '--no-recurse-submodules', '--end-of-options', this.#url, ...wanted], { cwd: this.path, signal, env })
+        await git(
+          [
+            ...args,
+            'fetch',
+            '--quiet',
+            '--prune',
+            '--no-tags',
+            '--update-shallow',
+            '--no-write-fetch-head',
+            '--no-auto-gc',
+            '--no-recurse-submodules',
+            '--end-of-options',
+            this.#url,
+            ...wanted,
+          ],
+          { cwd: this.path, signal, env },
+        )
         return
       } catch (error) {
-        if (!(error instanceof GitError) || !/\.lock': File exists|cannot lock ref/.test(error.problem) || Date.now() > deadline) throw error
+        if (
+          !(error instanceof GitError) ||
+          !/\.lock': File exists|cannot lock ref/.test(error.problem) ||
+          Date.now() > deadline
+        )
+          throw error
         const lock = /'([^']+\.lock)': File exists/.exec(error.problem)?.[1]
         const since = lock?.startsWith(this.path + sep) ? await stat(lock).catch(() => null) : null
         if (since !== null && Date.now() - since.mtimeMs > lockTimeout) await rm(lock!, { force: true })
@@ -152,17 +186,35 @@ export class GitMirror {
   }
 
   async #withoutHead(signal: AbortSignal): Promise<DployError> {
-    if ((await this.#names(signal)).length === 0) return new DployError('source.revision_unknown', `${this.#url} has no commit yet`, { where: this.#url, fix: 'Commit something there, then deploy again' })
-    return new DployError('source.revision_unknown', `The HEAD of ${this.#url} names a branch that is not there`, { where: this.#url, fix: 'Name a branch under environments.NAME.branch in dploy.yml' })
+    if ((await this.#names(signal)).length === 0)
+      return new DployError('source.revision_unknown', `${this.#url} has no commit yet`, {
+        where: this.#url,
+        fix: 'Commit something there, then deploy again',
+      })
+    return new DployError('source.revision_unknown', `The HEAD of ${this.#url} names a branch that is not there`, {
+      where: this.#url,
+      fix: 'Name a branch under environments.NAME.branch in dploy.yml',
+    })
   }
 
   async #log(args: string[], signal: AbortSignal): Promise<Revision[]> {
-    const text = (await git(['log', '--no-show-signature', '--encoding=UTF-8', `--format=${format}`, ...args], { cwd: this.path, signal })).toString('utf8')
+    const text = (
+      await git(['log', '--no-show-signature', '--encoding=UTF-8', `--format=${format}`, ...args], {
+        cwd: this.path,
+        signal,
+      })
+    ).toString('utf8')
     const fields = text.split('\0')
     const revisions: Revision[] = []
     for (let index = 0; index + 4 < fields.length; index += 5) {
       const commit = fields[index]!.trim()
-      revisions.push({ commit, ref: null, subject: fields[index + 2]!, author: fields[index + 3]!, time: Number(fields[index + 4]) * 1000 })
+      revisions.push({
+        commit,
+        ref: null,
+        subject: fields[index + 2]!,
+        author: fields[index + 3]!,
+        time: Number(fields[index + 4]) * 1000,
+      })
       this.#trees.set(commit, fields[index + 1]!)
     }
     for (const commit of this.#trees.keys()) if (this.#trees.size > keepTrees) this.#trees.delete(commit)
@@ -170,27 +222,42 @@ export class GitMirror {
   }
 
   async #nearest(wanted: string, signal: AbortSignal): Promise<string | null> {
-    const best = (await this.#names(signal)).map((name) => ({ name, far: distance(name, wanted) })).sort((a, b) => a.far - b.far)[0]
+    const best = (await this.#names(signal))
+      .map((name) => ({ name, far: distance(name, wanted) }))
+      .sort((a, b) => a.far - b.far)[0]
     return best && best.far <= Math.max(2, wanted.length / 3) ? best.name : null
   }
 
   /** All branches and tags. */
   async #names(signal: AbortSignal): Promise<string[]> {
-    return (await git(['for-each-ref', '--format=%(refname:lstrip=2)', 'refs/heads', 'refs/tags'], { cwd: this.path, signal })).toString('utf8').split('\n').filter(Boolean)
+    return (
+      await git(['for-each-ref', '--format=%(refname:lstrip=2)', 'refs/heads', 'refs/tags'], { cwd: this.path, signal })
+    )
+      .toString('utf8')
+      .split('\n')
+      .filter(Boolean)
   }
 
   async #isAmbiguous(name: string, signal: AbortSignal): Promise<boolean> {
     if (!isCommitId(name)) return false
     const objects = await git(['rev-parse', `--disambiguate=${name.toLowerCase()}`], { cwd: this.path, signal })
     const kinds = await git(['cat-file', '--batch-check=%(objecttype)'], { cwd: this.path, signal, input: objects })
-    return kinds.toString().split('\n').filter((kind) => kind === 'commit').length > 1
+    return (
+      kinds
+        .toString()
+        .split('\n')
+        .filter((kind) => kind === 'commit').length > 1
+    )
   }
 }
 
 /** What a name may mean, in order. Full names, so that nothing in it can be taken for an option or for git's own syntax. */
 function candidates(name: string): string[] {
   const plain = !/[\0-\x20~^:?*[\\\x7f]|\.\.|@\{/.test(name)
-  return [...(plain ? [`refs/heads/${name}`, `refs/tags/${name}`] : []), ...(isCommitId(name) ? [name.toLowerCase()] : [])]
+  return [
+    ...(plain ? [`refs/heads/${name}`, `refs/tags/${name}`] : []),
+    ...(isCommitId(name) ? [name.toLowerCase()] : []),
+  ]
 }
 
 /** A whole commit id, or the beginning of one. */
@@ -200,6 +267,15 @@ function isCommitId(name: string): boolean {
 
 /** The line that says why, out of all that git and ssh say. */
 function reasonOf(problem: string): string {
-  const lines = problem.split('\n').map((line) => line.trim()).filter((line) => line !== '' && !/^(?:fatal: Could not read from remote repository\.|Please make sure you have the correct access rights|and the repository exists\.)$/.test(line))
+  const lines = problem
+    .split('\n')
+    .map((line) => line.trim())
+    .filter(
+      (line) =>
+        line !== '' &&
+        !/^(?:fatal: Could not read from remote repository\.|Please make sure you have the correct access rights|and the repository exists\.)$/.test(
+          line,
+        ),
+    )
   return lines.find((line) => line.startsWith('fatal:')) ?? lines.at(-1) ?? 'git gave no reason'
 }

@@ -16,12 +16,32 @@ export interface GitOptions {
  * the `ext::` transport and prompts do not. Rejects with GitError when git fails.
  */
 export async function git(args: readonly string[], options: GitOptions = {}): Promise<Buffer> {
-  const child = spawn('git', ['-c', 'core.hooksPath=/dev/null', '-c', 'protocol.ext.allow=never', '-c', 'gc.auto=0', '-c', 'core.quotePath=false', ...args], {
-    cwd: options.cwd,
-    signal: options.signal,
-    stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
-    env: { ...withoutGitVariables(process.env), GIT_TERMINAL_PROMPT: '0', GIT_OPTIONAL_LOCKS: '0', LC_ALL: 'C.UTF-8', ...options.env },
-  })
+  const child = spawn(
+    'git',
+    [
+      '-c',
+      'core.hooksPath=/dev/null',
+      '-c',
+      'protocol.ext.allow=never',
+      '-c',
+      'gc.auto=0',
+      '-c',
+      'core.quotePath=false',
+      ...args,
+    ],
+    {
+      cwd: options.cwd,
+      signal: options.signal,
+      stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
+      env: {
+        ...withoutGitVariables(process.env),
+        GIT_TERMINAL_PROMPT: '0',
+        GIT_OPTIONAL_LOCKS: '0',
+        LC_ALL: 'C.UTF-8',
+        ...options.env,
+      },
+    },
+  )
   const output: Buffer[] = []
   let problem = ''
   child.stdout!.on('data', (chunk: Buffer) => (options.onData ? options.onData(chunk) : void output.push(chunk)))
@@ -33,7 +53,12 @@ export async function git(args: readonly string[], options: GitOptions = {}): Pr
   const code = await new Promise<number | null>((resolve, reject) => {
     child.once('error', (error: NodeJS.ErrnoException) => {
       if (options.signal?.aborted) reject(options.signal.reason)
-      else reject(error.code === 'ENOENT' && (options.cwd === undefined || existsSync(options.cwd)) ? new DployError('source.unreachable', 'git is not installed here', { fix: 'Install git' }) : error)
+      else
+        reject(
+          error.code === 'ENOENT' && (options.cwd === undefined || existsSync(options.cwd))
+            ? new DployError('source.unreachable', 'git is not installed here', { fix: 'Install git' })
+            : error,
+        )
     })
     child.once('close', resolve)
   })
@@ -55,6 +80,15 @@ export class GitError extends Error {
 
 /** GIT_DIR and its like, which git sets for hooks, would lead to another repository. */
 function withoutGitVariables(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  const dropped = new Set(['GIT_DIR', 'GIT_WORK_TREE', 'GIT_INDEX_FILE', 'GIT_OBJECT_DIRECTORY', 'GIT_ALTERNATE_OBJECT_DIRECTORIES', 'GIT_PREFIX', 'GIT_COMMON_DIR', 'GIT_NAMESPACE'])
+  const dropped = new Set([
+    'GIT_DIR',
+    'GIT_WORK_TREE',
+    'GIT_INDEX_FILE',
+    'GIT_OBJECT_DIRECTORY',
+    'GIT_ALTERNATE_OBJECT_DIRECTORIES',
+    'GIT_PREFIX',
+    'GIT_COMMON_DIR',
+    'GIT_NAMESPACE',
+  ])
   return Object.fromEntries(Object.entries(env).filter(([name]) => !dropped.has(name)))
 }

@@ -16,9 +16,15 @@ test('branches and tags are told with their commits, also tags that are objects 
   const mirror = new GitMirror(join(repository.top, 'mirrors'), repository.path, null)
   await mirror.fetch(signal)
   const branches = await namesOf(mirror.path, 'heads', signal)
-  assert.deepEqual(branches.map(({ name, revision }) => [name, revision.commit, revision.subject]).sort(), [['feature/cart', second, 'Cart (fix) %00 "quoted"'], ['main', first, 'First']])
+  assert.deepEqual(branches.map(({ name, revision }) => [name, revision.commit, revision.subject]).sort(), [
+    ['feature/cart', second, 'Cart (fix) %00 "quoted"'],
+    ['main', first, 'First'],
+  ])
   const [tag] = await namesOf(mirror.path, 'tags', signal)
-  assert.deepEqual([tag?.name, tag?.revision.commit, tag?.revision.subject, tag?.revision.author], ['v1', first, 'First', 'Anna'])
+  assert.deepEqual(
+    [tag?.name, tag?.revision.commit, tag?.revision.subject, tag?.revision.author],
+    ['v1', first, 'First', 'Anna'],
+  )
 })
 
 test('commits are found by a text in their message, whatever it looks like', async () => {

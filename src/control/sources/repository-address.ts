@@ -22,14 +22,28 @@ export interface RepositoryAddress {
  * Throws `source.unreachable` for a path without a base, `source.unsupported` for transports that run programs.
  */
 export function repositoryAddress(repository: string, base: string | null): RepositoryAddress {
-  if (/^(?:ext|fd)::/i.test(repository)) throw new DployError('source.unsupported', `The source ${JSON.stringify(repository)} would run a program; dploy does not use git's ext and fd transports`, { fix: 'Give source: a git URL in dploy.yml' })
+  if (/^(?:ext|fd)::/i.test(repository))
+    throw new DployError(
+      'source.unsupported',
+      `The source ${JSON.stringify(repository)} would run a program; dploy does not use git's ext and fd transports`,
+      { fix: 'Give source: a git URL in dploy.yml' },
+    )
   if (isUrl(repository)) return withoutPassword(repository)
-  if (!isAbsolute(repository) && base === null) throw new DployError('source.unreachable', `The source ${JSON.stringify(repository)} is a path, and this control plane does not stand on the machine where it leads`, { fix: 'Give source: a git URL in dploy.yml' })
+  if (!isAbsolute(repository) && base === null)
+    throw new DployError(
+      'source.unreachable',
+      `The source ${JSON.stringify(repository)} is a path, and this control plane does not stand on the machine where it leads`,
+      { fix: 'Give source: a git URL in dploy.yml' },
+    )
   return { url: topOf(resolve(base ?? '/', repository)), args: [], env: {} }
 }
 
 function isUrl(text: string): boolean {
-  return /^[a-z][a-z0-9+.-]*:\/\//i.test(text) || /^[^/\s-][^/\s]*@[^/\s:]+:/.test(text) || /^[A-Za-z0-9][A-Za-z0-9.-]*:[^/\\]/.test(text)
+  return (
+    /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ||
+    /^[^/\s-][^/\s]*@[^/\s:]+:/.test(text) ||
+    /^[A-Za-z0-9][A-Za-z0-9.-]*:[^/\\]/.test(text)
+  )
 }
 
 function withoutPassword(url: string): RepositoryAddress {

@@ -23,17 +23,33 @@ export interface TreeChanges {
  * Names the whole content of a commit, or of one folder of it: the same tree is the same code, whatever commit it is in.
  * Throws `source.revision_unknown` for a folder that is not there.
  */
-export async function treeOf(mirror: string, commit: string, subfolder: string | undefined, signal: AbortSignal): Promise<string> {
+export async function treeOf(
+  mirror: string,
+  commit: string,
+  subfolder: string | undefined,
+  signal: AbortSignal,
+): Promise<string> {
   const folder = (subfolder ?? '').replace(/^(?:\.(?:\/+|$))+|\/+$/g, '')
   const name = folder === '' ? `${commit}^{tree}` : `${commit}:${folder}`
   try {
-    const oid = (await git(['rev-parse', '--verify', '--quiet', '--end-of-options', name], { cwd: mirror, signal })).toString().trim()
+    const oid = (await git(['rev-parse', '--verify', '--quiet', '--end-of-options', name], { cwd: mirror, signal }))
+      .toString()
+      .trim()
     // A file has a name of that form too.
-    if (folder !== '' && (await git(['cat-file', '-t', oid], { cwd: mirror, signal })).toString().trim() !== 'tree') throw new DployError('source.revision_unknown', `${subfolder} in ${commit.slice(0, 7)} is no folder`, { where: 'source.subfolder' })
+    if (folder !== '' && (await git(['cat-file', '-t', oid], { cwd: mirror, signal })).toString().trim() !== 'tree')
+      throw new DployError('source.revision_unknown', `${subfolder} in ${commit.slice(0, 7)} is no folder`, {
+        where: 'source.subfolder',
+      })
     return oid
   } catch (error) {
     if (!(error instanceof GitError)) throw error
-    throw new DployError('source.revision_unknown', folder === '' ? `The tree of ${commit} cannot be read` : `There is no folder ${subfolder} in ${commit.slice(0, 7)}`, { where: 'source.subfolder', cause: error })
+    throw new DployError(
+      'source.revision_unknown',
+      folder === ''
+        ? `The tree of ${commit} cannot be read`
+        : `There is no folder ${subfolder} in ${commit.slice(0, 7)}`,
+      { where: 'source.subfolder', cause: error },
+    )
   }
 }
 
@@ -47,11 +63,15 @@ export async function treeItems(mirror: string, tree: string, signal: AbortSigna
     listing = await git(['ls-tree', '-r', '-z', '-l', '--end-of-options', tree], { cwd: mirror, signal })
   } catch (error) {
     if (!(error instanceof GitError)) throw error
-    throw new DployError('source.unsafe', `The tree ${tree} cannot be read: ${error.problem}`, { where: tree, fix: 'Run git fsck in the repository', cause: error })
+    throw new DployError('source.unsafe', `The tree ${tree} cannot be read: ${error.problem}`, {
+      where: tree,
+      fix: 'Run git fsck in the repository',
+      cause: error,
+    })
   }
   const items: TreeItem[] = []
   const decoder = new TextDecoder('utf-8', { fatal: true })
-  for (let start = 0; start < listing.length; ) {
+  for (let start = 0; start < listing.length;) {
     const end = listing.indexOf(0, start)
     const tab = listing.indexOf(9, start)
     const [mode, , oid, size] = listing.toString('latin1', start, tab).split(/ +/)
@@ -62,13 +82,29 @@ export async function treeItems(mirror: string, tree: string, signal: AbortSigna
 }
 
 /** What has changed between two trees; null when one of them cannot be read. Throws as `treeItems`. */
-export async function treeChanges(mirror: string, from: string, to: string, signal: AbortSignal): Promise<TreeChanges | null> {
+export async function treeChanges(
+  mirror: string,
+  from: string,
+  to: string,
+  signal: AbortSignal,
+): Promise<TreeChanges | null> {
   try {
-    const raw = await git(['diff-tree', '-r', '-z', '--no-renames', '--end-of-options', from, to], { cwd: mirror, signal })
+    const raw = await git(['diff-tree', '-r', '-z', '--no-renames', '--end-of-options', from, to], {
+      cwd: mirror,
+      signal,
+    })
     const changes = parseChanges(raw)
     if (changes.items.length === 0) return changes
     // Asked by id: a path would be taken for a pattern, and normalized.
-    const sizes = (await git(['cat-file', '--batch-check=%(objectsize)'], { cwd: mirror, signal, input: changes.items.map(({ oid }) => `${oid}\n`).join('') })).toString().split('\n')
+    const sizes = (
+      await git(['cat-file', '--batch-check=%(objectsize)'], {
+        cwd: mirror,
+        signal,
+        input: changes.items.map(({ oid }) => `${oid}\n`).join(''),
+      })
+    )
+      .toString()
+      .split('\n')
     for (const [index, item] of changes.items.entries()) item.size = Number(sizes[index])
     return changes.items.every(({ size }) => Number.isSafeInteger(size)) ? changes : null
   } catch (error) {
@@ -81,7 +117,7 @@ export async function treeChanges(mirror: string, from: string, to: string, sign
 function parseChanges(raw: Buffer): TreeChanges {
   const changes: TreeChanges = { removed: [], items: [] }
   const decoder = new TextDecoder('utf-8', { fatal: true })
-  for (let start = 0; start < raw.length; ) {
+  for (let start = 0; start < raw.length;) {
     const middle = raw.indexOf(0, start)
     const end = raw.indexOf(0, middle + 1)
     const path = decodePath(decoder, raw.subarray(middle + 1, end))
@@ -95,10 +131,18 @@ function parseChanges(raw: Buffer): TreeChanges {
 
 function itemOf(path: string, mode: string, oid: string, size: number): TreeItem {
   if (mode === '160000') {
-    throw new DployError('source.unsupported', `${JSON.stringify(path)} is a submodule, which dploy does not fetch`, { where: path, fix: 'Vendor its files, or build in CI and deploy with --directory' })
+    throw new DployError('source.unsupported', `${JSON.stringify(path)} is a submodule, which dploy does not fetch`, {
+      where: path,
+      fix: 'Vendor its files, or build in CI and deploy with --directory',
+    })
   }
   checkPath(path)
-  if (!/^(?:100[0-7]{3}|120000)$/.test(mode)) throw new DployError('source.unsupported', `${JSON.stringify(path)} is of a kind that dploy does not know (mode ${mode})`, { where: path })
+  if (!/^(?:100[0-7]{3}|120000)$/.test(mode))
+    throw new DployError(
+      'source.unsupported',
+      `${JSON.stringify(path)} is of a kind that dploy does not know (mode ${mode})`,
+      { where: path },
+    )
   return { path, kind: mode === '120000' ? 'link' : 'file', executable: mode === '100755', oid, size }
 }
 
@@ -107,6 +151,9 @@ function decodePath(decoder: InstanceType<typeof TextDecoder>, bytes: Buffer): s
     return decoder.decode(bytes)
   } catch (cause) {
     const shown = bytes.toString('latin1')
-    throw new DployError('source.unsafe', `The file name ${JSON.stringify(shown)} is not valid UTF-8`, { where: shown, cause })
+    throw new DployError('source.unsafe', `The file name ${JSON.stringify(shown)} is not valid UTF-8`, {
+      where: shown,
+      cause,
+    })
   }
 }

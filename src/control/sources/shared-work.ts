@@ -18,7 +18,10 @@ export class SharedWork<T> {
 
   /** Resolves when the work has ended, however it did. */
   get ended(): Promise<void> {
-    return this.#result.then(() => {}, () => {})
+    return this.#result.then(
+      () => {},
+      () => {},
+    )
   }
 
   /** The result. Rejects with the reason of `signal` when that aborts; for the last who waits, when the work has ended too. */

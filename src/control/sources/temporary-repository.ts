@@ -22,7 +22,13 @@ export class TemporaryRepository implements Disposable {
 
   git(args: readonly string[], input: string | Uint8Array = '', env: Record<string, string> = {}): string {
     const identity = ['-c', 'user.name=Anna', '-c', 'user.email=anna@example.org', '-c', 'gc.auto=0']
-    return execFileSync('git', ['-C', this.path, ...identity, ...args], { encoding: 'utf8', input, env: { ...process.env, ...env }, maxBuffer: 64 * 1024 * 1024, stdio: ['pipe', 'pipe', 'pipe'] }).trim()
+    return execFileSync('git', ['-C', this.path, ...identity, ...args], {
+      encoding: 'utf8',
+      input,
+      env: { ...process.env, ...env },
+      maxBuffer: 64 * 1024 * 1024,
+      stdio: ['pipe', 'pipe', 'pipe'],
+    }).trim()
   }
 
   /** Writes files, commits everything and answers the commit. */
@@ -46,7 +52,14 @@ export class TemporaryRepository implements Disposable {
 
   /** A tree with just these items, in this order, however little git would like it. */
   tree(items: readonly RawTreeItem[]): string {
-    const raw = Buffer.concat(items.flatMap(({ mode, name, oid }) => [Buffer.from(`${mode} `), Buffer.from(name), Buffer.of(0), Buffer.from(oid, 'hex')]))
+    const raw = Buffer.concat(
+      items.flatMap(({ mode, name, oid }) => [
+        Buffer.from(`${mode} `),
+        Buffer.from(name),
+        Buffer.of(0),
+        Buffer.from(oid, 'hex'),
+      ]),
+    )
     return this.git(['hash-object', '-w', '-t', 'tree', '--literally', '--stdin'], raw)
   }
 

@@ -27,28 +27,52 @@ export class Answers {
   }
 
   /** Takes a key for a request: `taken` for who is first, else what is stored under it. Forgets what is old. */
-  async take(caller: string, key: string, request: string, holder: string, now: number): Promise<{ taken: boolean; entry: StoredAnswer }> {
-    await this.#db.deleteFrom('answers').where('created_at', '<', now - keptFor).execute()
+  async take(
+    caller: string,
+    key: string,
+    request: string,
+    holder: string,
+    now: number,
+  ): Promise<{ taken: boolean; entry: StoredAnswer }> {
+    await this.#db
+      .deleteFrom('answers')
+      .where('created_at', '<', now - keptFor)
+      .execute()
     const id = newId('ans')
     const made = await this.#db
       .insertInto('answers')
       .values({ id, caller, key, request, holder, sealed: null, created_at: now })
       .onConflict((oc) => oc.columns(['caller', 'key']).doNothing())
       .executeTakeFirst()
-    if (Number(made.numInsertedOrUpdatedRows ?? 0) === 1) return { taken: true, entry: { id, request, holder, answer: null } }
+    if (Number(made.numInsertedOrUpdatedRows ?? 0) === 1)
+      return { taken: true, entry: { id, request, holder, answer: null } }
     return { taken: false, entry: (await this.find(caller, key)) ?? { id, request, holder, answer: null } }
   }
 
   /** What is stored under a key; null: nothing. Throws `secret.unreadable`. */
   async find(caller: string, key: string): Promise<StoredAnswer | null> {
-    const row = await this.#db.selectFrom('answers').selectAll().where('caller', '=', caller).where('key', '=', key).executeTakeFirst()
+    const row = await this.#db
+      .selectFrom('answers')
+      .selectAll()
+      .where('caller', '=', caller)
+      .where('key', '=', key)
+      .executeTakeFirst()
     if (!row) return null
-    return { id: row.id, request: row.request, holder: row.holder, answer: row.sealed === null ? null : { value: JSON.parse(this.#box.unseal(row.sealed, row.id)) as unknown } }
+    return {
+      id: row.id,
+      request: row.request,
+      holder: row.holder,
+      answer: row.sealed === null ? null : { value: JSON.parse(this.#box.unseal(row.sealed, row.id)) as unknown },
+    }
   }
 
   /** `value`: as it is sent. */
   async keep(id: string, value: unknown): Promise<void> {
-    await this.#db.updateTable('answers').set({ sealed: this.#box.seal(JSON.stringify(value), id) }).where('id', '=', id).execute()
+    await this.#db
+      .updateTable('answers')
+      .set({ sealed: this.#box.seal(JSON.stringify(value), id) })
+      .where('id', '=', id)
+      .execute()
   }
 
   /** Nothing was done: the key is free again. */

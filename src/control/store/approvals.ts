@@ -37,19 +37,51 @@ export class Approvals {
    * Throws `approval.own`, and `deployment.conflict` if it waits no longer.
    */
   async decide(id: string, said: Decision, now: number): Promise<void> {
-    const row = await this.#db.selectFrom('deployments').select(['number', 'state', 'requester', 'approval_expires_at']).where('id', '=', id).executeTakeFirstOrThrow()
-    if (row.state !== 'waiting_for_approval') throw new DployError('deployment.conflict', `Deployment ${row.number} does not wait for approval: it is ${row.state}`)
-    if ((row.approval_expires_at ?? 0) <= now) throw new DployError('deployment.conflict', `Deployment ${row.number} has waited too long`, { fix: 'Ask for it anew: dploy deploy' })
-    if (said.decision === 'approve' && said.identity === row.requester) throw new DployError('approval.own', `${said.by} asked for deployment ${row.number}; another person has to approve it`)
-    const failure = said.decision === 'refuse' ? new DployError('approval.refused', `${said.by} refused it${said.note === '' ? '' : `: ${said.note}`}`).toJSON() : null
+    const row = await this.#db
+      .selectFrom('deployments')
+      .select(['number', 'state', 'requester', 'approval_expires_at'])
+      .where('id', '=', id)
+      .executeTakeFirstOrThrow()
+    if (row.state !== 'waiting_for_approval')
+      throw new DployError(
+        'deployment.conflict',
+        `Deployment ${row.number} does not wait for approval: it is ${row.state}`,
+      )
+    if ((row.approval_expires_at ?? 0) <= now)
+      throw new DployError('deployment.conflict', `Deployment ${row.number} has waited too long`, {
+        fix: 'Ask for it anew: dploy deploy',
+      })
+    if (said.decision === 'approve' && said.identity === row.requester)
+      throw new DployError(
+        'approval.own',
+        `${said.by} asked for deployment ${row.number}; another person has to approve it`,
+      )
+    const failure =
+      said.decision === 'refuse'
+        ? new DployError(
+            'approval.refused',
+            `${said.by} refused it${said.note === '' ? '' : `: ${said.note}`}`,
+          ).toJSON()
+        : null
     await this.#leave(id, { approval: said.decision, by: said.by, note: said.note }, failure, now)
-    if (said.decision === 'approve') this.#events.add(id, null, { kind: 'note', text: `approved by ${said.by}${said.note === '' ? '' : `: ${said.note}`}` }, now)
+    if (said.decision === 'approve')
+      this.#events.add(
+        id,
+        null,
+        { kind: 'note', text: `approved by ${said.by}${said.note === '' ? '' : `: ${said.note}`}` },
+        now,
+      )
   }
 
   /** Ends one that waits because who may do so does not want it any more. False: it does not wait. */
   async cancel(id: string, now: number, why?: string): Promise<boolean> {
     try {
-      await this.#leave(id, { approval: 'refuse', by: null, note: '' }, new DployError('deployment.cancelled', why).toJSON(), now)
+      await this.#leave(
+        id,
+        { approval: 'refuse', by: null, note: '' },
+        new DployError('deployment.cancelled', why).toJSON(),
+        now,
+      )
       return true
     } catch (error) {
       if (error instanceof DployError && error.code === 'deployment.conflict') return false
@@ -59,20 +91,44 @@ export class Approvals {
 
   /** Ends all that have waited too long. */
   async expire(now: number): Promise<void> {
-    const rows = await this.#db.selectFrom('deployments').select('id').where('state', '=', 'waiting_for_approval').where('approval_expires_at', '<=', now).execute()
-    for (const { id } of rows) await this.#leave(id, { approval: 'expired', by: null, note: '' }, new DployError('approval.expired').toJSON(), now).catch(() => {})
+    const rows = await this.#db
+      .selectFrom('deployments')
+      .select('id')
+      .where('state', '=', 'waiting_for_approval')
+      .where('approval_expires_at', '<=', now)
+      .execute()
+    for (const { id } of rows)
+      await this.#leave(
+        id,
+        { approval: 'expired', by: null, note: '' },
+        new DployError('approval.expired').toJSON(),
+        now,
+      ).catch(() => {})
   }
 
-  async #leave(id: string, said: { approval: Approval['decision']; by: string | null; note: string }, failure: ErrorReport | null, now: number): Promise<void> {
+  async #leave(
+    id: string,
+    said: { approval: Approval['decision']; by: string | null; note: string },
+    failure: ErrorReport | null,
+    now: number,
+  ): Promise<void> {
     const state = failure === null ? 'queued' : 'cancelled'
     await this.#db.transaction().execute(async (trx) => {
       const { numUpdatedRows } = await trx
         .updateTable('deployments')
-        .set({ state, approval: said.approval, approval_by: said.by, approval_at: now, approval_note: said.note, ...(failure === null ? {} : { failure: JSON.stringify(failure), finished_at: now }) })
+        .set({
+          state,
+          approval: said.approval,
+          approval_by: said.by,
+          approval_at: now,
+          approval_note: said.note,
+          ...(failure === null ? {} : { failure: JSON.stringify(failure), finished_at: now }),
+        })
         .where('id', '=', id)
         .where('state', '=', 'waiting_for_approval')
         .executeTakeFirst()
-      if (numUpdatedRows !== 1n) throw new DployError('deployment.conflict', 'The deployment does not wait for approval any more')
+      if (numUpdatedRows !== 1n)
+        throw new DployError('deployment.conflict', 'The deployment does not wait for approval any more')
       await this.#events.addWith(trx, id, { kind: 'state', state, failure }, now)
     })
     this.#events.wake()
@@ -80,7 +136,21 @@ export class Approvals {
 }
 
 /** As the API shows it; null: it needs none. */
-export function approvalOf(row: { approval: string | null; approval_expires_at: number | null; approval_by: string | null; approval_at: number | null; approval_note: string | null; requester: string | null }): Approval | null {
+export function approvalOf(row: {
+  approval: string | null
+  approval_expires_at: number | null
+  approval_by: string | null
+  approval_at: number | null
+  approval_note: string | null
+  requester: string | null
+}): Approval | null {
   if (row.approval === null) return null
-  return { decision: row.approval as Approval['decision'], expiresAt: row.approval_expires_at ?? 0, by: row.approval_by, at: row.approval_at, note: row.approval_note ?? '', requester: row.requester }
+  return {
+    decision: row.approval as Approval['decision'],
+    expiresAt: row.approval_expires_at ?? 0,
+    by: row.approval_by,
+    at: row.approval_at,
+    note: row.approval_note ?? '',
+    requester: row.requester,
+  }
 }

@@ -13,7 +13,20 @@ export interface AuditFilter {
   environments: readonly string[] | null
 }
 
-export type NewAuditEntry = Pick<AuditEntry, 'who' | 'kind' | 'address' | 'action' | 'application' | 'environment' | 'subject' | 'outcome' | 'problem' | 'before' | 'after'> & { environmentId: string | null }
+export type NewAuditEntry = Pick<
+  AuditEntry,
+  | 'who'
+  | 'kind'
+  | 'address'
+  | 'action'
+  | 'application'
+  | 'environment'
+  | 'subject'
+  | 'outcome'
+  | 'problem'
+  | 'before'
+  | 'after'
+> & { environmentId: string | null }
 
 /** Who changed what. Rows are added, finished once, and never removed. */
 export class AuditLog {
@@ -25,20 +38,56 @@ export class AuditLog {
 
   /** Notes something, on disk before it answers, and answers its number. */
   async add(entry: NewAuditEntry, now: number): Promise<number> {
-    const { environmentId, who, kind, address, action, application, environment, subject, outcome, problem, before, after } = entry
+    const {
+      environmentId,
+      who,
+      kind,
+      address,
+      action,
+      application,
+      environment,
+      subject,
+      outcome,
+      problem,
+      before,
+      after,
+    } = entry
     const row = await this.#db
       .insertInto('audit')
-      .values({ who, kind, address, action, application, environment, subject, outcome, problem, at: now, environment_id: environmentId, before: textOf(before), after: textOf(after) })
+      .values({
+        who,
+        kind,
+        address,
+        action,
+        application,
+        environment,
+        subject,
+        outcome,
+        problem,
+        at: now,
+        environment_id: environmentId,
+        before: textOf(before),
+        after: textOf(after),
+      })
       .returning('seq')
       .executeTakeFirstOrThrow()
     return row.seq
   }
 
   /** What came of something that was `begun`. */
-  async finish(seq: number, end: Pick<AuditEntry, 'outcome' | 'problem' | 'subject' | 'before' | 'after'>): Promise<void> {
+  async finish(
+    seq: number,
+    end: Pick<AuditEntry, 'outcome' | 'problem' | 'subject' | 'before' | 'after'>,
+  ): Promise<void> {
     await this.#db
       .updateTable('audit')
-      .set({ outcome: end.outcome, problem: end.problem, subject: end.subject, before: textOf(end.before), after: textOf(end.after) })
+      .set({
+        outcome: end.outcome,
+        problem: end.problem,
+        subject: end.subject,
+        before: textOf(end.before),
+        after: textOf(end.after),
+      })
       .where('seq', '=', seq)
       .where('outcome', '=', 'begun')
       .execute()
@@ -56,9 +105,20 @@ export class AuditLog {
 
   /** All of them, the oldest first, as they were when it was asked for. */
   async *all(filter: AuditFilter): AsyncGenerator<AuditEntry> {
-    const last = (await this.#db.selectFrom('audit').select((eb) => eb.fn.max('seq').as('seq')).executeTakeFirst())?.seq ?? 0
-    for (let after = 0; ; ) {
-      const rows = await this.#query(filter).where('seq', '>', after).where('seq', '<=', Number(last)).orderBy('seq').limit(500).execute()
+    const last =
+      (
+        await this.#db
+          .selectFrom('audit')
+          .select((eb) => eb.fn.max('seq').as('seq'))
+          .executeTakeFirst()
+      )?.seq ?? 0
+    for (let after = 0; ;) {
+      const rows = await this.#query(filter)
+        .where('seq', '>', after)
+        .where('seq', '<=', Number(last))
+        .orderBy('seq')
+        .limit(500)
+        .execute()
       if (rows.length === 0) return
       for (const row of rows) yield entryOf(row)
       after = rows.at(-1)!.seq
@@ -72,10 +132,15 @@ export class AuditLog {
       if (value !== undefined) query = query.where(key, '=', value)
     }
     // Part of a name is enough: of a token's, its owner's.
-    if (filter.who !== undefined) query = query.where(sql<boolean>`who like ${`%${filter.who.replaceAll(/[\\%_]/g, '\\$&')}%`} escape '\\'`)
+    if (filter.who !== undefined)
+      query = query.where(sql<boolean>`who like ${`%${filter.who.replaceAll(/[\\%_]/g, '\\$&')}%`} escape '\\'`)
     if (filter.since !== undefined) query = query.where('at', '>=', filter.since)
     if (filter.until !== undefined) query = query.where('at', '<=', filter.until)
-    if (filter.environments !== null) query = filter.environments.length === 0 ? query.where('seq', '<', 0) : query.where('environment_id', 'in', filter.environments)
+    if (filter.environments !== null)
+      query =
+        filter.environments.length === 0
+          ? query.where('seq', '<', 0)
+          : query.where('environment_id', 'in', filter.environments)
     return query
   }
 }
@@ -86,5 +151,11 @@ function textOf(value: unknown): string | null {
 
 function entryOf(row: Selectable<Tables['audit']>): AuditEntry {
   const { environment_id: _, before, after, kind, outcome, ...rest } = row
-  return { ...rest, kind: kind as AuditEntry['kind'], outcome: outcome as AuditEntry['outcome'], before: before === null ? null : JSON.parse(before), after: after === null ? null : JSON.parse(after) }
+  return {
+    ...rest,
+    kind: kind as AuditEntry['kind'],
+    outcome: outcome as AuditEntry['outcome'],
+    before: before === null ? null : JSON.parse(before),
+    after: after === null ? null : JSON.parse(after),
+  }
 }

@@ -15,7 +15,8 @@ test('who follows is told at once of the first change, of those in a burst toget
   const stop = new AbortController()
   const came: { at: number; changes: Change[] | null }[] = []
   const reading = (async () => {
-    for await (const news of changes.follow(changes.cursor, 150, stop.signal)) came.push({ at: performance.now(), changes: news.changes })
+    for await (const news of changes.follow(changes.cursor, 150, stop.signal))
+      came.push({ at: performance.now(), changes: news.changes })
   })()
   await delay(20)
   const began = performance.now()
@@ -27,8 +28,18 @@ test('who follows is told at once of the first change, of those in a burst toget
   await reading
   const told = came.filter((one) => one.changes!.length > 0)
   assert.ok(told[0]!.at - began < 40, `${told[0]!.at - began} ms`)
-  assert.deepEqual(told.flatMap((one) => one.changes!), [{ kind: 'deployments', environment: 'env_1' }, { kind: 'steps', environment: 'env_1' }, { kind: 'steps', environment: 'env_2' }])
-  assert.ok(came.some((one) => one.changes!.length === 0), 'nothing was said while nothing happened')
+  assert.deepEqual(
+    told.flatMap((one) => one.changes!),
+    [
+      { kind: 'deployments', environment: 'env_1' },
+      { kind: 'steps', environment: 'env_1' },
+      { kind: 'steps', environment: 'env_2' },
+    ],
+  )
+  assert.ok(
+    came.some((one) => one.changes!.length === 0),
+    'nothing was said while nothing happened',
+  )
 })
 
 test('who comes back with a cursor is told what changed since, and with that of another process, that nobody knows', () => {
@@ -44,31 +55,66 @@ test('who comes back with a cursor is told what changed since, and with that of 
 
 test('a write is a change of its environment once it is stored', async () => {
   await using store = await openStore(openSqlite(':memory:'), SecretBox.withKey())
-  const config = readConfig('application: shop\nenvironments:\n  production: { servers: [web1] }\n  staging: { servers: [stage1] }\n')
+  const config = readConfig(
+    'application: shop\nenvironments:\n  production: { servers: [web1] }\n  staging: { servers: [stage1] }\n',
+  )
   await store.applications.apply(config, null, 1_000)
   const { id } = await store.applications.environment('shop', 'production')
   const since = async (work: () => Promise<unknown>) => {
     const cursor = store.changes.cursor
     await work()
-    return store.changes.since(cursor)!.map(({ kind, environment }) => [kind, environment === id ? 'production' : environment === null ? null : 'staging'])
+    return store.changes
+      .since(cursor)!
+      .map(({ kind, environment }) => [
+        kind,
+        environment === id ? 'production' : environment === null ? null : 'staging',
+      ])
   }
-  assert.deepEqual(await since(() => store.applications.apply(config, null, 2_000)), [['environments', 'production'], ['environments', 'staging']])
+  assert.deepEqual(await since(() => store.applications.apply(config, null, 2_000)), [
+    ['environments', 'production'],
+    ['environments', 'staging'],
+  ])
   assert.deepEqual(await since(() => store.secrets.set(id, 'KEY', 'value', 'anna', 2_000)), [['secrets', 'production']])
   const server = (await store.servers.named('web1'))!.id
   assert.deepEqual(await since(() => store.servers.gone(server, 2_000)), [['servers', 'production']])
   assert.deepEqual(await since(() => store.servers.remove(server, 2_000)), [['servers', 'production']])
-  assert.deepEqual(await since(() => store.people.add({ email: 'anna@example.org', name: 'Anna', grants: [] }, 2_000)), [['people', null]])
-  const deployment = await store.deployments.create({ environmentId: id, kind: 'deploy', request: { revision: null, artifact: null, release: null, servers: null }, config, base: null, requestedBy: 'anna', releaseId: null, fromReleaseId: null }, 2_000)
+  assert.deepEqual(
+    await since(() => store.people.add({ email: 'anna@example.org', name: 'Anna', grants: [] }, 2_000)),
+    [['people', null]],
+  )
+  const deployment = await store.deployments.create(
+    {
+      environmentId: id,
+      kind: 'deploy',
+      request: { revision: null, artifact: null, release: null, servers: null },
+      config,
+      base: null,
+      requestedBy: 'anna',
+      releaseId: null,
+      fromReleaseId: null,
+    },
+    2_000,
+  )
   const fence = await store.locks.acquire(id, deployment, 'host:1:1', 3_000, () => false)
-  assert.deepEqual(await since(() => store.deployments.transition(deployment, fence, 'queued', 'resolving', 3_000)), [['deployments', 'production']])
+  assert.deepEqual(await since(() => store.deployments.transition(deployment, fence, 'queued', 'resolving', 3_000)), [
+    ['deployments', 'production'],
+  ])
   assert.deepEqual(await since(() => store.secrets.remove(id, 'NONE').catch(() => {})), [])
 })
 
 test('every method of these that writes says what it changes', () => {
   for (const [noun, methods] of Object.entries(told)) {
-    const [source] = readFileSync(join(import.meta.dirname, `${noun}.ts`), 'utf8').split(/^export class /m)[1]!.split(/^}/m)
+    const [source] = readFileSync(join(import.meta.dirname, `${noun}.ts`), 'utf8')
+      .split(/^export class /m)[1]!
+      .split(/^}/m)
     const bodies = source!.split(/\n {2}(?=(?:async )?#?\w+(?:<[^>]*>)?\()/).slice(1)
-    const writing = bodies.filter((body) => /insertInto|updateTable|deleteFrom|#fenced|#leave|#keepingAdministrator|transaction\(\)|#steps\.write/.test(body)).map((body) => /^(?:async )?(#?\w+)/.exec(body)![1]!)
+    const writing = bodies
+      .filter((body) =>
+        /insertInto|updateTable|deleteFrom|#fenced|#leave|#keepingAdministrator|transaction\(\)|#steps\.write/.test(
+          body,
+        ),
+      )
+      .map((body) => /^(?:async )?(#?\w+)/.exec(body)![1]!)
     assert.ok(writing.length > 0, noun)
     const missing = writing.filter((name) => !name.startsWith('#') && name !== 'constructor' && !(name in methods))
     assert.deepEqual(missing, [], `${noun}.ts: say in noticed.ts what they change for who looks at it`)

@@ -32,7 +32,9 @@ export class Changes {
   /** What has changed after a cursor; null: nobody knows, so everything may have. */
   since(cursor: number): Change[] | null {
     if (cursor < this.#begin || cursor > this.#last) return null
-    return [...this.#newest.values()].filter(({ seq }) => seq > cursor).map(({ kind, environment }) => ({ kind, environment }))
+    return [...this.#newest.values()]
+      .filter(({ seq }) => seq > cursor)
+      .map(({ kind, environment }) => ({ kind, environment }))
   }
 
   /** The newest change of these kinds in an environment. */
@@ -41,8 +43,12 @@ export class Changes {
   }
 
   /** What changes after a cursor, together where it comes in bursts; nothing when nothing did for `silence` milliseconds. */
-  async *follow(cursor: number, silence: number, signal: AbortSignal): AsyncGenerator<{ cursor: number; changes: Change[] | null }> {
-    for (let from = cursor; !signal.aborted; ) {
+  async *follow(
+    cursor: number,
+    silence: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<{ cursor: number; changes: Change[] | null }> {
+    for (let from = cursor; !signal.aborted;) {
       const known = from >= this.#begin && from <= this.#last
       if (known && this.#last === from) await this.#news(silence, signal)
       const changes = this.since(from)

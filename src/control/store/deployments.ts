@@ -1,6 +1,14 @@
 import type { Kysely, Transaction } from 'kysely'
 import type { Config } from '../../protocol/config.ts'
-import type { Deployment, DeploymentKind, DeploymentState, DeploymentSummary, Plan, Step, StepState } from '../../protocol/deployment.ts'
+import type {
+  Deployment,
+  DeploymentKind,
+  DeploymentState,
+  DeploymentSummary,
+  Plan,
+  Step,
+  StepState,
+} from '../../protocol/deployment.ts'
 import { DployError, type ErrorReport } from '../../protocol/errors.ts'
 import { newId } from '../../protocol/ids.ts'
 import type { Receipt } from '../../protocol/receipt.ts'
@@ -80,7 +88,17 @@ export class Deployments {
 
   /** Stores what was asked for: queued, or waiting for approval. */
   async create(
-    input: { environmentId: string; kind: DeploymentKind; request: DeploymentRequest; config: Config; base: string | null; requestedBy: string; releaseId: string | null; fromReleaseId: string | null; approval?: NewApproval | undefined },
+    input: {
+      environmentId: string
+      kind: DeploymentKind
+      request: DeploymentRequest
+      config: Config
+      base: string | null
+      requestedBy: string
+      releaseId: string | null
+      fromReleaseId: string | null
+      approval?: NewApproval | undefined
+    },
     now: number,
   ): Promise<string> {
     const { approval } = input
@@ -112,10 +130,13 @@ export class Deployments {
           created_at: now,
           started_at: null,
           finished_at: null,
-          ...(approval ? { requester: approval.requester, approval: 'waiting', approval_expires_at: approval.expiresAt } : {}),
+          ...(approval
+            ? { requester: approval.requester, approval: 'waiting', approval_expires_at: approval.expiresAt }
+            : {}),
         })
         .execute()
-      if (approval) await this.#events.addWith(trx, id, { kind: 'state', state: 'waiting_for_approval', failure: null }, now)
+      if (approval)
+        await this.#events.addWith(trx, id, { kind: 'state', state: 'waiting_for_approval', failure: null }, now)
       return id
     })
     if (approval) this.#events.wake()
@@ -154,7 +175,14 @@ export class Deployments {
     from: DeploymentState,
     to: DeploymentState,
     now: number,
-    changes: { revision?: Revision; releaseId?: string; plan?: Plan; failure?: ErrorReport; wantedRelease?: string | null; liveGroup?: string | null } = {},
+    changes: {
+      revision?: Revision
+      releaseId?: string
+      plan?: Plan
+      failure?: ErrorReport
+      wantedRelease?: string | null
+      liveGroup?: string | null
+    } = {},
   ): Promise<void> {
     checkTransition(from, to)
     await this.#events.flush()
@@ -173,11 +201,21 @@ export class Deployments {
         .where('id', '=', id)
         .where('state', '=', from)
         .executeTakeFirst()
-      if (result.numUpdatedRows !== 1n) throw new DployError('deployment.conflict', `The deployment is no longer ${from}`)
+      if (result.numUpdatedRows !== 1n)
+        throw new DployError('deployment.conflict', `The deployment is no longer ${from}`)
       if (changes.wantedRelease !== undefined) {
-        await trx.updateTable('environments').set({ wanted_release_id: changes.wantedRelease }).where('id', '=', environmentId).execute()
+        await trx
+          .updateTable('environments')
+          .set({ wanted_release_id: changes.wantedRelease })
+          .where('id', '=', environmentId)
+          .execute()
       }
-      if (changes.liveGroup !== undefined) await trx.updateTable('environments').set({ live_group: changes.liveGroup }).where('id', '=', environmentId).execute()
+      if (changes.liveGroup !== undefined)
+        await trx
+          .updateTable('environments')
+          .set({ live_group: changes.liveGroup })
+          .where('id', '=', environmentId)
+          .execute()
       await this.#events.addWith(trx, id, { kind: 'state', state: to, failure: changes.failure ?? null }, now)
     })
     this.#events.wake()
@@ -200,29 +238,64 @@ export class Deployments {
   async abandon(id: string, failure: ErrorReport, now: number): Promise<void> {
     await this.#events.flush()
     await this.#db.transaction().execute(async (trx) => {
-      const row = await trx.selectFrom('deployments').select('state').where('id', '=', id).where('state', 'in', runningStates).executeTakeFirst()
+      const row = await trx
+        .selectFrom('deployments')
+        .select('state')
+        .where('id', '=', id)
+        .where('state', 'in', runningStates)
+        .executeTakeFirst()
       if (!row) return
       const state = failure.code === 'deployment.cancelled' && row.state === 'queued' ? 'cancelled' : 'failed'
-      await trx.updateTable('deployments').set({ state, failure: JSON.stringify(failure), finished_at: now }).where('id', '=', id).execute()
+      await trx
+        .updateTable('deployments')
+        .set({ state, failure: JSON.stringify(failure), finished_at: now })
+        .where('id', '=', id)
+        .execute()
       await this.#events.addWith(trx, id, { kind: 'state', state, failure }, now)
     })
     this.#events.wake()
   }
 
-  async setPlan(id: string, fence: number, plan: Plan, servers: readonly { id: string; name: string }[], now: number): Promise<void> {
+  async setPlan(
+    id: string,
+    fence: number,
+    plan: Plan,
+    servers: readonly { id: string; name: string }[],
+    now: number,
+  ): Promise<void> {
     await this.#fenced(id, fence, async (trx) => {
-      await trx.updateTable('deployments').set({ plan: JSON.stringify(plan) }).where('id', '=', id).execute()
+      await trx
+        .updateTable('deployments')
+        .set({ plan: JSON.stringify(plan) })
+        .where('id', '=', id)
+        .execute()
       const batches = new Map(plan.batches.flatMap((names, batch) => names.map((name) => [name, batch] as const)))
       const unchanged = new Set([...plan.unchanged, ...(plan.groups?.leave ?? [])])
       const unreachable = new Set(plan.unreachable)
       const insert = trx
         .insertInto('steps')
-        .values({ deployment_id: id, server_id: '', batch: 0, state: '', spans: '[]', bytes: 0, objects: 0, failure: null })
+        .values({
+          deployment_id: id,
+          server_id: '',
+          batch: 0,
+          state: '',
+          spans: '[]',
+          bytes: 0,
+          objects: 0,
+          failure: null,
+        })
         .onConflict((oc) => oc.columns(['deployment_id', 'server_id']).doNothing())
         .compile()
       for (const server of servers) {
-        const state: StepState = unchanged.has(server.name) ? 'unchanged' : unreachable.has(server.name) ? 'unreachable' : 'pending'
-        await trx.executeQuery({ ...insert, parameters: [id, server.id, batches.get(server.name) ?? null, state, '[]', 0, 0, null] })
+        const state: StepState = unchanged.has(server.name)
+          ? 'unchanged'
+          : unreachable.has(server.name)
+            ? 'unreachable'
+            : 'pending'
+        await trx.executeQuery({
+          ...insert,
+          parameters: [id, server.id, batches.get(server.name) ?? null, state, '[]', 0, 0, null],
+        })
       }
     })
     this.#events.add(id, null, { kind: 'plan', plan }, now)
@@ -265,13 +338,26 @@ export class Deployments {
 
   /** The state of the newest deployment that is no converging by itself, if there is one. */
   async latest(environmentId: string): Promise<DeploymentState[]> {
-    const rows = await this.#db.selectFrom('deployments').select('state').where('environment_id', '=', environmentId).where('kind', '!=', 'converge').orderBy('number', 'desc').limit(1).execute()
+    const rows = await this.#db
+      .selectFrom('deployments')
+      .select('state')
+      .where('environment_id', '=', environmentId)
+      .where('kind', '!=', 'converge')
+      .orderBy('number', 'desc')
+      .limit(1)
+      .execute()
     return rows.map(({ state }) => state as DeploymentState)
   }
 
   /** Id of the deployment that a request with an Idempotency-Key brought; null if it has not. */
   async ofAnswer(environmentId: string, answer: string): Promise<string | null> {
-    const rows = await this.#db.selectFrom('deployments').select(['id', 'request']).where('environment_id', '=', environmentId).orderBy('number', 'desc').limit(200).execute()
+    const rows = await this.#db
+      .selectFrom('deployments')
+      .select(['id', 'request'])
+      .where('environment_id', '=', environmentId)
+      .orderBy('number', 'desc')
+      .limit(200)
+      .execute()
     return rows.find(({ request }) => (JSON.parse(request) as DeploymentRequest).answer === answer)?.id ?? null
   }
 
@@ -281,7 +367,10 @@ export class Deployments {
 
   async saveReceipt(id: string, receipt: Receipt, now: number): Promise<void> {
     const { source, seen, failed, stalled } = receipt.traffic
-    const row = { receipt: JSON.stringify(receipt), traffic: JSON.stringify({ source, seen, failed, stalled } satisfies DeploymentSummary['receipt']) }
+    const row = {
+      receipt: JSON.stringify(receipt),
+      traffic: JSON.stringify({ source, seen, failed, stalled } satisfies DeploymentSummary['receipt']),
+    }
     await this.#db
       .insertInto('receipts')
       .values({ deployment_id: id, ...row })
@@ -295,7 +384,11 @@ export class Deployments {
     const rows = await this.#db
       .selectFrom('deployments')
       .select(['id', 'environment_id', 'state'])
-      .where('state', 'in', runningStates.filter((state) => state !== 'waiting_for_approval'))
+      .where(
+        'state',
+        'in',
+        runningStates.filter((state) => state !== 'waiting_for_approval'),
+      )
       .$if(environmentId !== undefined, (query) => query.where('environment_id', '=', environmentId!))
       .orderBy('number')
       .execute()
@@ -326,7 +419,15 @@ export class Deployments {
 
   /** The id of the environment of the deployment with this number; null if there is none. */
   async environmentOf(number: number): Promise<string | null> {
-    return (await this.#db.selectFrom('deployments').select('environment_id').where('number', '=', number).executeTakeFirst())?.environment_id ?? null
+    return (
+      (
+        await this.#db
+          .selectFrom('deployments')
+          .select('environment_id')
+          .where('number', '=', number)
+          .executeTakeFirst()
+      )?.environment_id ?? null
+    )
   }
 
   /** One deployment as the API shows it. */
@@ -339,7 +440,13 @@ export class Deployments {
       .leftJoin('releases as of', 'of.id', 'deployments.from_release_id')
       .leftJoin('receipts', 'receipts.deployment_id', 'deployments.id')
       .selectAll('deployments')
-      .select(['environments.name as environment', 'applications.name as application', 'to.number as release', 'of.number as from', 'receipts.receipt'])
+      .select([
+        'environments.name as environment',
+        'applications.name as application',
+        'to.number as release',
+        'of.number as from',
+        'receipts.receipt',
+      ])
       .where('deployments.id', '=', id)
       .executeTakeFirst()
     if (!row) throw new DployError('not_found', `There is no deployment ${id}`)
@@ -367,7 +474,11 @@ export class Deployments {
     }
   }
 
-  async #fenced(id: string, fence: number, write: (trx: Transaction<Tables>, environmentId: string) => Promise<void>): Promise<void> {
+  async #fenced(
+    id: string,
+    fence: number,
+    write: (trx: Transaction<Tables>, environmentId: string) => Promise<void>,
+  ): Promise<void> {
     await this.#db.transaction().execute(async (trx) => {
       const row = await trx
         .selectFrom('deployments')

@@ -34,7 +34,10 @@ export class EventLog {
 
   constructor(db: Kysely<Tables>) {
     this.#db = db
-    this.#insert = db.insertInto('events').values({ deployment_id: '', server_id: '', at: 0, data: '', stored_at: 0 }).compile()
+    this.#insert = db
+      .insertInto('events')
+      .values({ deployment_id: '', server_id: '', at: 0, data: '', stored_at: 0 })
+      .compile()
   }
 
   add(deployment: string, serverId: string | null, data: DeploymentEventData, at: number): void {
@@ -44,7 +47,10 @@ export class EventLog {
 
   /** Adds one with the change that it tells of: both are stored, or none. `wake` is due once the transaction is over. */
   async addWith(trx: Transaction<Tables>, deployment: string, data: DeploymentEventData, at: number): Promise<void> {
-    await trx.insertInto('events').values({ deployment_id: deployment, server_id: null, at, data: JSON.stringify(data), stored_at: Date.now() }).execute()
+    await trx
+      .insertInto('events')
+      .values({ deployment_id: deployment, server_id: null, at, data: JSON.stringify(data), stored_at: Date.now() })
+      .execute()
   }
 
   /** Lets readers look for what another writer stored. */
@@ -74,7 +80,14 @@ export class EventLog {
       .orderBy('seq')
       .limit(limit)
       .execute()
-    return rows.map((row) => ({ seq: row.seq, deployment: row.deployment_id, at: row.at, ...(row.stored_at === null ? {} : { stored: row.stored_at }), server: row.name, data: JSON.parse(row.data) as DeploymentEventData }))
+    return rows.map((row) => ({
+      seq: row.seq,
+      deployment: row.deployment_id,
+      at: row.at,
+      ...(row.stored_at === null ? {} : { stored: row.stored_at }),
+      server: row.name,
+      data: JSON.parse(row.data) as DeploymentEventData,
+    }))
   }
 
   /** The states that a deployment went through, and when. */
@@ -111,7 +124,8 @@ export class EventLog {
       const some = rows.slice(start, start + atOnce)
       await this.#db.transaction().execute(async (trx) => {
         const storedAt = Date.now()
-        for (const { deployment_id, server_id, at, data } of some) await trx.executeQuery({ ...this.#insert, parameters: [deployment_id, server_id, at, data, storedAt] })
+        for (const { deployment_id, server_id, at, data } of some)
+          await trx.executeQuery({ ...this.#insert, parameters: [deployment_id, server_id, at, data, storedAt] })
       })
       const now = Date.now()
       for (const { at } of some) this.stored.observe((now - at) / 1_000)

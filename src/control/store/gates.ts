@@ -26,19 +26,32 @@ export class Gates {
   }
 
   async get(id: string): Promise<GateRow> {
-    const row = await this.#db.selectFrom('deployments').select(['pause_by', 'waiting', 'passed', 'state']).where('id', '=', id).executeTakeFirstOrThrow()
+    const row = await this.#db
+      .selectFrom('deployments')
+      .select(['pause_by', 'waiting', 'passed', 'state'])
+      .where('id', '=', id)
+      .executeTakeFirstOrThrow()
     return { pausedBy: running.includes(row.state) ? row.pause_by : null, waiting: waitingOf(row), passed: row.passed }
   }
 
   /** For whom a deployment waits; null: for nobody, or it is not known here. */
   async waiting(id: string): Promise<Waiting | null> {
-    const row = await this.#db.selectFrom('deployments').select(['waiting', 'state']).where('id', '=', id).executeTakeFirst()
+    const row = await this.#db
+      .selectFrom('deployments')
+      .select(['waiting', 'state'])
+      .where('id', '=', id)
+      .executeTakeFirst()
     return row ? waitingOf(row) : null
   }
 
   /** Lets a deployment stop before its next batch. Throws `deployment.conflict` where it has none left. */
   async pause(id: string, by: string, now: number): Promise<void> {
-    const { numUpdatedRows } = await this.#db.updateTable('deployments').set({ pause_by: by }).where('id', '=', id).where('state', 'in', running).executeTakeFirst()
+    const { numUpdatedRows } = await this.#db
+      .updateTable('deployments')
+      .set({ pause_by: by })
+      .where('id', '=', id)
+      .where('state', 'in', running)
+      .executeTakeFirst()
     if (numUpdatedRows !== 1n) throw await this.#conflict(id, 'has nothing left to pause before')
     this.#events.add(id, null, { kind: 'note', text: `${by} pauses it before the next batch` }, now)
   }
@@ -47,18 +60,31 @@ export class Gates {
   async promote(id: string, by: string, now: number): Promise<void> {
     const { waiting, pausedBy } = await this.get(id)
     if (waiting === null && pausedBy === null) throw await this.#conflict(id, 'does not wait for anybody')
-    await this.#db.updateTable('deployments').set({ pause_by: null, waiting: null, ...(waiting === null ? {} : { passed: waiting.before }) }).where('id', '=', id).execute()
+    await this.#db
+      .updateTable('deployments')
+      .set({ pause_by: null, waiting: null, ...(waiting === null ? {} : { passed: waiting.before }) })
+      .where('id', '=', id)
+      .execute()
     this.#events.add(id, null, { kind: 'waiting', waiting: null, by }, now)
   }
 
   /** Tells that it waits. Of a deployment that is over nobody is waited for. */
   async wait(id: string, waiting: Waiting): Promise<void> {
-    await this.#db.updateTable('deployments').set({ waiting: JSON.stringify(waiting) }).where('id', '=', id).where('state', 'in', running).execute()
+    await this.#db
+      .updateTable('deployments')
+      .set({ waiting: JSON.stringify(waiting) })
+      .where('id', '=', id)
+      .where('state', 'in', running)
+      .execute()
     this.#events.add(id, null, { kind: 'waiting', waiting, by: null }, waiting.since)
   }
 
   async #conflict(id: string, what: string): Promise<DployError> {
-    const { number, state } = await this.#db.selectFrom('deployments').select(['number', 'state']).where('id', '=', id).executeTakeFirstOrThrow()
+    const { number, state } = await this.#db
+      .selectFrom('deployments')
+      .select(['number', 'state'])
+      .where('id', '=', id)
+      .executeTakeFirstOrThrow()
     return new DployError('deployment.conflict', `Deployment ${number} ${what}: it is ${state.replaceAll('_', ' ')}`)
   }
 }

@@ -23,11 +23,23 @@ export class Locks {
    * Takes the lock for a deployment and answers its fencing token. Takes it over when it has expired, when it is this
    * deployment's own, or when `isDead` says that its holder is no more. Throws `environment.locked`, saying who holds it.
    */
-  async acquire(environmentId: string, deploymentId: string, holder: string, now: number, isDead: (holder: string) => boolean): Promise<number> {
+  async acquire(
+    environmentId: string,
+    deploymentId: string,
+    holder: string,
+    now: number,
+    isDead: (holder: string) => boolean,
+  ): Promise<number> {
     return this.#db.transaction().execute(async (trx) => {
-      const held = await trx.selectFrom('locks').selectAll().where('environment_id', '=', environmentId).executeTakeFirst()
-      if (held && held.holder !== holder && held.expires_at > now && !isDead(held.holder)) throw lockedError(await describe(trx, environmentId), now)
-      if (held && held.holder === holder && held.deployment_id !== deploymentId && held.expires_at > now) throw lockedError(await describe(trx, environmentId), now)
+      const held = await trx
+        .selectFrom('locks')
+        .selectAll()
+        .where('environment_id', '=', environmentId)
+        .executeTakeFirst()
+      if (held && held.holder !== holder && held.expires_at > now && !isDead(held.holder))
+        throw lockedError(await describe(trx, environmentId), now)
+      if (held && held.holder === holder && held.deployment_id !== deploymentId && held.expires_at > now)
+        throw lockedError(await describe(trx, environmentId), now)
       const { fence } = await trx
         .updateTable('environments')
         .set((eb) => ({ fence: eb('fence', '+', 1) }))
@@ -84,7 +96,16 @@ async function describe(db: Kysely<Tables>, environmentId: string): Promise<Lock
   const row = await db
     .selectFrom('locks')
     .innerJoin('deployments', 'deployments.id', 'locks.deployment_id')
-    .select(['deployments.id', 'deployments.number', 'deployments.kind', 'locks.holder', 'deployments.requested_by', 'deployments.state', 'locks.acquired_at', 'locks.expires_at'])
+    .select([
+      'deployments.id',
+      'deployments.number',
+      'deployments.kind',
+      'locks.holder',
+      'deployments.requested_by',
+      'deployments.state',
+      'locks.acquired_at',
+      'locks.expires_at',
+    ])
     .where('locks.environment_id', '=', environmentId)
     .executeTakeFirst()
   if (!row) return null

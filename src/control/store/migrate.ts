@@ -35,8 +35,17 @@ export const migrations: Record<string, Migration> = {
 
 /** Brings the database to the newest schema. Throws `internal` with the migration's name if one fails. */
 export async function migrate(database: Kysely<Tables>): Promise<void> {
-  const migrator = new Migrator({ db: database, provider: { getMigrations: async () => migrations }, allowUnorderedMigrations: true })
+  const migrator = new Migrator({
+    db: database,
+    provider: { getMigrations: async () => migrations },
+    allowUnorderedMigrations: true,
+  })
   const { error, results } = await migrator.migrateToLatest()
   const failed = results?.find((result) => result.status === 'Error')
-  if (error !== undefined) throw new DployError('internal', `The database could not be migrated${failed ? ` (${failed.migrationName})` : ''}: ${String(error)}`, { cause: error })
+  if (error !== undefined)
+    throw new DployError(
+      'internal',
+      `The database could not be migrated${failed ? ` (${failed.migrationName})` : ''}: ${String(error)}`,
+      { cause: error },
+    )
 }

@@ -33,11 +33,23 @@ export class People {
   }
 
   async byEmail(email: string): Promise<PersonRow | null> {
-    return (await this.#db.selectFrom('people').select(['id', 'email', 'name', 'password']).where('email', '=', email.toLowerCase()).executeTakeFirst()) ?? null
+    return (
+      (await this.#db
+        .selectFrom('people')
+        .select(['id', 'email', 'name', 'password'])
+        .where('email', '=', email.toLowerCase())
+        .executeTakeFirst()) ?? null
+    )
   }
 
   async find(id: string): Promise<PersonRow | null> {
-    return (await this.#db.selectFrom('people').select(['id', 'email', 'name', 'password']).where('id', '=', id).executeTakeFirst()) ?? null
+    return (
+      (await this.#db
+        .selectFrom('people')
+        .select(['id', 'email', 'name', 'password'])
+        .where('id', '=', id)
+        .executeTakeFirst()) ?? null
+    )
   }
 
   /** Throws `person.unknown`. */
@@ -48,7 +60,11 @@ export class People {
   }
 
   async grantsOf(id: string): Promise<GrantRow[]> {
-    const rows = await this.#db.selectFrom('grants').select(['role', 'environment_id']).where('person_id', '=', id).execute()
+    const rows = await this.#db
+      .selectFrom('grants')
+      .select(['role', 'environment_id'])
+      .where('person_id', '=', id)
+      .execute()
     return rows.map((row) => ({ role: row.role as Role, environment: row.environment_id }))
   }
 
@@ -58,10 +74,20 @@ export class People {
     await this.#db.transaction().execute(async (trx) => {
       const { numInsertedOrUpdatedRows } = await trx
         .insertInto('people')
-        .values({ id, email: person.email.toLowerCase(), name: person.name, password: null, created_at: now, seen_at: null })
+        .values({
+          id,
+          email: person.email.toLowerCase(),
+          name: person.name,
+          password: null,
+          created_at: now,
+          seen_at: null,
+        })
         .onConflict((oc) => oc.column('email').doNothing())
         .executeTakeFirst()
-      if (numInsertedOrUpdatedRows !== 1n) throw new DployError('person.exists', `There is somebody with the address ${person.email} already`, { where: 'email' })
+      if (numInsertedOrUpdatedRows !== 1n)
+        throw new DployError('person.exists', `There is somebody with the address ${person.email} already`, {
+          where: 'email',
+        })
       await writeGrants(trx, id, person.grants)
     })
     return id
@@ -71,10 +97,24 @@ export class People {
   async addFirst(person: { email: string; name: string; password: string }, now: number): Promise<string> {
     const id = newId('per')
     await this.#db.transaction().execute(async (trx) => {
-      if ((await administrators(trx)).length > 0) throw new DployError('link.invalid', 'There is an administrator already')
+      if ((await administrators(trx)).length > 0)
+        throw new DployError('link.invalid', 'There is an administrator already')
       await trx.deleteFrom('people').where('email', '=', person.email).where('password', 'is', null).execute()
-      if (await trx.selectFrom('people').select('id').where('email', '=', person.email).executeTakeFirst()) throw new DployError('person.exists', `There is somebody with the address ${person.email} already`, { where: 'email' })
-      await trx.insertInto('people').values({ id, email: person.email, name: person.name, password: person.password, created_at: now, seen_at: now }).execute()
+      if (await trx.selectFrom('people').select('id').where('email', '=', person.email).executeTakeFirst())
+        throw new DployError('person.exists', `There is somebody with the address ${person.email} already`, {
+          where: 'email',
+        })
+      await trx
+        .insertInto('people')
+        .values({
+          id,
+          email: person.email,
+          name: person.name,
+          password: person.password,
+          created_at: now,
+          seen_at: now,
+        })
+        .execute()
       await writeGrants(trx, id, [{ role: 'administrator', environment: null }])
     })
     return id
@@ -107,12 +147,23 @@ export class People {
 
   /** Everybody, or one, as the API shows them. */
   async present(id?: string): Promise<Person[]> {
-    const rows = await this.#db.selectFrom('people').selectAll().$if(id !== undefined, (query) => query.where('id', '=', id!)).orderBy('name').orderBy('email').execute()
+    const rows = await this.#db
+      .selectFrom('people')
+      .selectAll()
+      .$if(id !== undefined, (query) => query.where('id', '=', id!))
+      .orderBy('name')
+      .orderBy('email')
+      .execute()
     const grants = await this.#db
       .selectFrom('grants')
       .leftJoin('environments', 'environments.id', 'grants.environment_id')
       .leftJoin('applications', 'applications.id', 'environments.application_id')
-      .select(['grants.person_id', 'grants.role', 'environments.name as environment', 'applications.name as application'])
+      .select([
+        'grants.person_id',
+        'grants.role',
+        'environments.name as environment',
+        'applications.name as application',
+      ])
       .execute()
     return rows.map((row) => ({
       id: row.id,
@@ -123,7 +174,10 @@ export class People {
       invited: row.password === null,
       grants: grants
         .filter((grant) => grant.person_id === row.id)
-        .map(({ role, application, environment }): Grant => ({ role: role as Role, place: application === null || environment === null ? null : { application, environment } })),
+        .map(({ role, application, environment }): Grant => ({
+          role: role as Role,
+          place: application === null || environment === null ? null : { application, environment },
+        })),
     }))
   }
 
@@ -132,7 +186,8 @@ export class People {
     await this.#db.transaction().execute(async (trx) => {
       const before = await administrators(trx)
       await change(trx)
-      if (before.length > 0 && (await administrators(trx)).length === 0) throw new DployError('person.last_administrator')
+      if (before.length > 0 && (await administrators(trx)).length === 0)
+        throw new DployError('person.last_administrator')
     })
   }
 }
@@ -150,5 +205,6 @@ async function administrators(db: Kysely<Tables>): Promise<string[]> {
 }
 
 async function writeGrants(trx: Transaction<Tables>, id: string, grants: readonly GrantRow[]): Promise<void> {
-  for (const { role, environment } of grants) await trx.insertInto('grants').values({ person_id: id, environment_id: environment, role }).execute()
+  for (const { role, environment } of grants)
+    await trx.insertInto('grants').values({ person_id: id, environment_id: environment, role }).execute()
 }

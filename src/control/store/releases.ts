@@ -35,7 +35,14 @@ export class Releases {
       const whole: ReleaseSpec = { ...spec, id, number }
       await trx
         .insertInto('releases')
-        .values({ id, environment_id: environmentId, number, artifact: spec.artifact, spec: JSON.stringify(whole), created_at: now })
+        .values({
+          id,
+          environment_id: environmentId,
+          number,
+          artifact: spec.artifact,
+          spec: JSON.stringify(whole),
+          created_at: now,
+        })
         .execute()
       return { id, number, createdAt: now, spec: whole }
     })
@@ -50,26 +57,58 @@ export class Releases {
 
   /** Throws `release.unknown`. */
   async byNumber(environmentId: string, number: number): Promise<Release> {
-    const row = await this.#db.selectFrom('releases').selectAll().where('environment_id', '=', environmentId).where('number', '=', number).executeTakeFirst()
+    const row = await this.#db
+      .selectFrom('releases')
+      .selectAll()
+      .where('environment_id', '=', environmentId)
+      .where('number', '=', number)
+      .executeTakeFirst()
     if (!row) throw new DployError('release.unknown', `There is no release ${number} in this environment`)
     return releaseOf(row)
   }
 
   /** Whether a deployment of this control plane made it; else it stands in what servers keep of others. */
   async isMadeHere(id: string): Promise<boolean> {
-    return (await this.#db.selectFrom('deployments').select('id').where('release_id', '=', id).where('kind', '=', 'deploy').where('fence', '>', 0).executeTakeFirst()) !== undefined
+    return (
+      (await this.#db
+        .selectFrom('deployments')
+        .select('id')
+        .where('release_id', '=', id)
+        .where('kind', '=', 'deploy')
+        .where('fence', '>', 0)
+        .executeTakeFirst()) !== undefined
+    )
   }
 
   /** The newest first; those before number `before`. */
   async list(environmentId: string, limit: number, before?: number): Promise<Release[]> {
-    const rows = await this.#db.selectFrom('releases').selectAll().where('environment_id', '=', environmentId).$if(before !== undefined, (query) => query.where('number', '<', before!)).orderBy('number', 'desc').limit(limit).execute()
+    const rows = await this.#db
+      .selectFrom('releases')
+      .selectAll()
+      .where('environment_id', '=', environmentId)
+      .$if(before !== undefined, (query) => query.where('number', '<', before!))
+      .orderBy('number', 'desc')
+      .limit(limit)
+      .execute()
     return rows.map(releaseOf)
   }
 
   /** Artifacts of an environment that may be deployed again: of its `count` newest releases, and of as many that were deployed with success. */
   async artifactsOf(environmentId: string, count: number): Promise<Digest[]> {
-    const newest = this.#db.selectFrom('releases').select(['artifact', 'number']).where('environment_id', '=', environmentId).orderBy('number', 'desc').limit(count)
-    const good = newest.where('id', 'in', (eb) => eb.selectFrom('deployments').select('release_id').where('state', '=', 'succeeded').where('release_id', 'is not', null).$castTo<{ release_id: string }>())
+    const newest = this.#db
+      .selectFrom('releases')
+      .select(['artifact', 'number'])
+      .where('environment_id', '=', environmentId)
+      .orderBy('number', 'desc')
+      .limit(count)
+    const good = newest.where('id', 'in', (eb) =>
+      eb
+        .selectFrom('deployments')
+        .select('release_id')
+        .where('state', '=', 'succeeded')
+        .where('release_id', 'is not', null)
+        .$castTo<{ release_id: string }>(),
+    )
     const rows = await Promise.all([newest.execute(), good.execute()])
     return rows.flat().map(({ artifact }) => artifact)
   }
@@ -83,7 +122,9 @@ export class Releases {
       .select(['deployments.request', 'to.artifact as to', 'of.artifact as from'])
       .where('deployments.state', 'in', runningStates)
       .execute()
-    return rows.flatMap(({ request, to, from }) => [(JSON.parse(request) as DeploymentRequest).artifact, to, from]).filter((artifact) => artifact !== null)
+    return rows
+      .flatMap(({ request, to, from }) => [(JSON.parse(request) as DeploymentRequest).artifact, to, from])
+      .filter((artifact) => artifact !== null)
   }
 
   /** Whether an agent that has this release may ask for this artifact: it does so only for a release of its own environments. */
@@ -111,7 +152,11 @@ export class Releases {
       .where('deployments.state', '=', 'succeeded')
       .where('deployments.kind', '!=', 'converge')
       .$if(wantedId !== null, (query) =>
-        query.where('releases.id', '!=', wantedId!).where('releases.number', '<', (eb) => eb.selectFrom('releases as wanted').select('wanted.number').where('wanted.id', '=', wantedId!)),
+        query
+          .where('releases.id', '!=', wantedId!)
+          .where('releases.number', '<', (eb) =>
+            eb.selectFrom('releases as wanted').select('wanted.number').where('wanted.id', '=', wantedId!),
+          ),
       )
       .orderBy('deployments.number', 'desc')
       .limit(1)

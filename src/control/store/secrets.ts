@@ -26,31 +26,68 @@ export class Secrets {
   async set(environmentId: string, name: string, value: string, by: string, now: number): Promise<void> {
     const id = newId('sec')
     await this.#db.transaction().execute(async (trx) => {
-      await trx.updateTable('secrets').set({ replaced_at: now }).where('environment_id', '=', environmentId).where('name', '=', name).where('replaced_at', 'is', null).execute()
-      await trx.insertInto('secrets').values({ id, environment_id: environmentId, name, sealed: this.#box.seal(value, id), set_by: by, created_at: now, replaced_at: null }).execute()
+      await trx
+        .updateTable('secrets')
+        .set({ replaced_at: now })
+        .where('environment_id', '=', environmentId)
+        .where('name', '=', name)
+        .where('replaced_at', 'is', null)
+        .execute()
+      await trx
+        .insertInto('secrets')
+        .values({
+          id,
+          environment_id: environmentId,
+          name,
+          sealed: this.#box.seal(value, id),
+          set_by: by,
+          created_at: now,
+          replaced_at: null,
+        })
+        .execute()
     })
   }
 
   /** Forgets a secret with all its values: earlier releases that want it can no longer be activated. Throws `secret.unknown`. */
   async remove(environmentId: string, name: string): Promise<void> {
-    const { numDeletedRows } = await this.#db.deleteFrom('secrets').where('environment_id', '=', environmentId).where('name', '=', name).executeTakeFirst()
+    const { numDeletedRows } = await this.#db
+      .deleteFrom('secrets')
+      .where('environment_id', '=', environmentId)
+      .where('name', '=', name)
+      .executeTakeFirst()
     if (numDeletedRows === 0n) throw new DployError('secret.unknown', `There is no secret ${name} in this environment`)
   }
 
   /** By name. */
   async list(environmentId: string): Promise<SecretSummary[]> {
-    const rows = await this.#db.selectFrom('secrets').select(['name', 'created_at', 'set_by']).where('environment_id', '=', environmentId).where('replaced_at', 'is', null).orderBy('name').execute()
+    const rows = await this.#db
+      .selectFrom('secrets')
+      .select(['name', 'created_at', 'set_by'])
+      .where('environment_id', '=', environmentId)
+      .where('replaced_at', 'is', null)
+      .orderBy('name')
+      .execute()
     return rows.map((row) => ({ name: row.name, setAt: row.created_at, setBy: row.set_by }))
   }
 
   /** Ids of the current values of these names. Throws `secret.missing` with all that are not set. */
   async current(environmentId: string, names: readonly string[], place: string): Promise<Record<string, string>> {
     if (names.length === 0) return {}
-    const rows = await this.#db.selectFrom('secrets').select(['id', 'name']).where('environment_id', '=', environmentId).where('name', 'in', names).where('replaced_at', 'is', null).execute()
+    const rows = await this.#db
+      .selectFrom('secrets')
+      .select(['id', 'name'])
+      .where('environment_id', '=', environmentId)
+      .where('name', 'in', names)
+      .where('replaced_at', 'is', null)
+      .execute()
     const ids = new Map(rows.map((row) => [row.name, row.id]))
     const missing = names.filter((name) => !ids.has(name))
     if (missing.length > 0) {
-      throw new DployError('secret.missing', `dploy.yml asks for secrets that ${place} does not have: ${missing.join(', ')}`, { where: place, fix: `Run: dploy secret set ${place.split('/').at(-1)} ${missing[0]}` })
+      throw new DployError(
+        'secret.missing',
+        `dploy.yml asks for secrets that ${place} does not have: ${missing.join(', ')}`,
+        { where: place, fix: `Run: dploy secret set ${place.split('/').at(-1)} ${missing[0]}` },
+      )
     }
     return Object.fromEntries(names.map((name) => [name, ids.get(name)!]))
   }
@@ -59,10 +96,19 @@ export class Secrets {
   async values(ids: Readonly<Record<string, string>>): Promise<Record<string, string>> {
     const wanted = Object.entries(ids)
     if (wanted.length === 0) return {}
-    const rows = await this.#db.selectFrom('secrets').select(['id', 'sealed']).where('id', 'in', Object.values(ids)).execute()
+    const rows = await this.#db
+      .selectFrom('secrets')
+      .select(['id', 'sealed'])
+      .where('id', 'in', Object.values(ids))
+      .execute()
     const sealed = new Map(rows.map((row) => [row.id, row.sealed]))
     const gone = wanted.filter(([, id]) => !sealed.has(id)).map(([name]) => name)
-    if (gone.length > 0) throw new DployError('secret.missing', `The release was made with secrets that were removed since: ${gone.join(', ')}`, { fix: 'Set them, and deploy the revision again' })
+    if (gone.length > 0)
+      throw new DployError(
+        'secret.missing',
+        `The release was made with secrets that were removed since: ${gone.join(', ')}`,
+        { fix: 'Set them, and deploy the revision again' },
+      )
     return Object.fromEntries(wanted.map(([name, id]) => [name, this.#box.unseal(sealed.get(id)!, id)]))
   }
 }

@@ -20,8 +20,18 @@ export class ServerHistory {
       .innerJoin('steps', 'steps.deployment_id', 'deployments.id')
       .leftJoin('releases', 'releases.id', 'deployments.release_id')
       .select([
-        'deployments.number', 'deployments.kind', 'deployments.state', 'deployments.revision', 'deployments.requested_by', 'deployments.started_at', 'deployments.finished_at',
-        'releases.number as release', 'steps.state as step', 'steps.bytes', 'steps.spans', 'steps.failure',
+        'deployments.number',
+        'deployments.kind',
+        'deployments.state',
+        'deployments.revision',
+        'deployments.requested_by',
+        'deployments.started_at',
+        'deployments.finished_at',
+        'releases.number as release',
+        'steps.state as step',
+        'steps.bytes',
+        'steps.spans',
+        'steps.failure',
       ])
       .where('deployments.environment_id', '=', environmentId)
       .where('steps.server_id', '=', serverId)

@@ -31,13 +31,32 @@ export class Sessions {
   }
 
   /** Begins a session and answers the value of its cookie, which cannot be read again. Ended ones are cleared away. */
-  async begin(person: string, from: { address: string; browser: string }, now: number): Promise<{ id: string; value: string; expiresAt: number }> {
+  async begin(
+    person: string,
+    from: { address: string; browser: string },
+    now: number,
+  ): Promise<{ id: string; value: string; expiresAt: number }> {
     const value = newValue()
     const [id, expiresAt] = [newId('ses'), now + longestTime]
-    await this.#db.deleteFrom('sessions').where((eb) => eb.or([eb('expires_at', '<=', now), eb('seen_at', '<=', now - idleTime)])).execute()
+    await this.#db
+      .deleteFrom('sessions')
+      .where((eb) => eb.or([eb('expires_at', '<=', now), eb('seen_at', '<=', now - idleTime)]))
+      .execute()
     await this.#db
       .insertInto('sessions')
-      .values({ id, person_id: person, hash: hashOf(value), previous_hash: null, previous_until: null, rotated_at: now, created_at: now, seen_at: now, expires_at: expiresAt, address: from.address, browser: from.browser.slice(0, 300) })
+      .values({
+        id,
+        person_id: person,
+        hash: hashOf(value),
+        previous_hash: null,
+        previous_until: null,
+        rotated_at: now,
+        created_at: now,
+        seen_at: now,
+        expires_at: expiresAt,
+        address: from.address,
+        browser: from.browser.slice(0, 300),
+      })
       .execute()
     return { id, value, expiresAt }
   }
@@ -60,7 +79,9 @@ export class Sessions {
     if (!current && row.previous_until !== null && row.previous_until <= now) return null
     const used: UsedSession = { id: row.id, person: row.person_id, expiresAt: row.expires_at, rotated: null }
     const confirm = current && row.previous_hash !== null && row.previous_until === null
-    const due = current ? now - row.rotated_at >= rotateEvery : row.previous_until === null && now - row.rotated_at >= grace
+    const due = current
+      ? now - row.rotated_at >= rotateEvery
+      : row.previous_until === null && now - row.rotated_at >= grace
     if (due) {
       const next = newValue()
       const { numUpdatedRows } = await this.#db
@@ -73,19 +94,35 @@ export class Sessions {
       return { ...used, rotated: numUpdatedRows === 1n ? next : null }
     }
     if (confirm || now - row.seen_at >= seenEvery) {
-      await this.#db.updateTable('sessions').set({ seen_at: now, address, ...(confirm ? { previous_until: now + grace } : {}) }).where('id', '=', row.id).execute()
+      await this.#db
+        .updateTable('sessions')
+        .set({ seen_at: now, address, ...(confirm ? { previous_until: now + grace } : {}) })
+        .where('id', '=', row.id)
+        .execute()
     }
     return used
   }
 
   /** Whether a person was signed in from an address lately. */
   async wasAt(person: string, address: string): Promise<boolean> {
-    return (await this.#db.selectFrom('sessions').select('id').where('person_id', '=', person).where('address', '=', address).executeTakeFirst()) !== undefined
+    return (
+      (await this.#db
+        .selectFrom('sessions')
+        .select('id')
+        .where('person_id', '=', person)
+        .where('address', '=', address)
+        .executeTakeFirst()) !== undefined
+    )
   }
 
   /** Whether a session has not ended. */
   async isOpen(id: string, now: number): Promise<boolean> {
-    const row = await this.#db.selectFrom('sessions').select('id').where('id', '=', id).where('expires_at', '>', now).executeTakeFirst()
+    const row = await this.#db
+      .selectFrom('sessions')
+      .select('id')
+      .where('id', '=', id)
+      .where('expires_at', '>', now)
+      .executeTakeFirst()
     return row !== undefined
   }
 
@@ -95,12 +132,19 @@ export class Sessions {
 
   /** Ends all of a person but `keep`. Answers how many. */
   async endAll(person: string, keep: string | null = null): Promise<number> {
-    const { numDeletedRows } = await this.#db.deleteFrom('sessions').where('person_id', '=', person).$if(keep !== null, (query) => query.where('id', '!=', keep!)).executeTakeFirst()
+    const { numDeletedRows } = await this.#db
+      .deleteFrom('sessions')
+      .where('person_id', '=', person)
+      .$if(keep !== null, (query) => query.where('id', '!=', keep!))
+      .executeTakeFirst()
     return Number(numDeletedRows)
   }
 
   /** Those of a person that have not ended, the one used last first. */
-  async list(person: string, now: number): Promise<{ id: string; createdAt: number; seenAt: number; address: string; browser: string }[]> {
+  async list(
+    person: string,
+    now: number,
+  ): Promise<{ id: string; createdAt: number; seenAt: number; address: string; browser: string }[]> {
     const rows = await this.#db
       .selectFrom('sessions')
       .select(['id', 'created_at', 'seen_at', 'address', 'browser'])
@@ -109,7 +153,13 @@ export class Sessions {
       .where('seen_at', '>', now - idleTime)
       .orderBy('seen_at', 'desc')
       .execute()
-    return rows.map((row) => ({ id: row.id, createdAt: row.created_at, seenAt: row.seen_at, address: row.address, browser: row.browser }))
+    return rows.map((row) => ({
+      id: row.id,
+      createdAt: row.created_at,
+      seenAt: row.seen_at,
+      address: row.address,
+      browser: row.browser,
+    }))
   }
 }
 

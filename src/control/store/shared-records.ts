@@ -23,33 +23,54 @@ export class SharedRecords {
 
   /** What is to be kept on the servers now, and the ids of the releases that were made here. */
   async make(environmentId: string, now: number): Promise<{ record: SharedRecord; made: ReadonlySet<string> }> {
-    const environment = await this.#db.selectFrom('environments').select(['wanted_release_id', 'live_group', 'fence']).where('id', '=', environmentId).executeTakeFirstOrThrow()
-    const rows = await this.#db.selectFrom('deployments').selectAll().where('environment_id', '=', environmentId).orderBy('number', 'desc').limit(kept).execute()
-    const ids = [environment.wanted_release_id, ...rows.flatMap((row) => [row.release_id, row.from_release_id])].filter((id) => id !== null)
-    const releases = ids.length === 0 ? [] : await this.#db.selectFrom('releases').select(['spec', 'created_at']).where('id', 'in', [...new Set(ids)]).execute()
+    const environment = await this.#db
+      .selectFrom('environments')
+      .select(['wanted_release_id', 'live_group', 'fence'])
+      .where('id', '=', environmentId)
+      .executeTakeFirstOrThrow()
+    const rows = await this.#db
+      .selectFrom('deployments')
+      .selectAll()
+      .where('environment_id', '=', environmentId)
+      .orderBy('number', 'desc')
+      .limit(kept)
+      .execute()
+    const ids = [environment.wanted_release_id, ...rows.flatMap((row) => [row.release_id, row.from_release_id])].filter(
+      (id) => id !== null,
+    )
+    const releases =
+      ids.length === 0
+        ? []
+        : await this.#db
+            .selectFrom('releases')
+            .select(['spec', 'created_at'])
+            .where('id', 'in', [...new Set(ids)])
+            .execute()
     // What was read from servers has no token of ours.
-    const made = new Set(rows.flatMap((row) => (row.kind === 'deploy' && row.fence > 0 && row.release_id !== null ? [row.release_id] : [])))
+    const made = new Set(
+      rows.flatMap((row) =>
+        row.kind === 'deploy' && row.fence > 0 && row.release_id !== null ? [row.release_id] : [],
+      ),
+    )
     const record: SharedRecord = {
       fence: environment.fence,
       writtenAt: now,
       wanted: environment.wanted_release_id,
       live: environment.live_group,
-      deployments: rows.map(
-        (row): SharedDeployment => ({
-          id: row.id,
-          number: row.number,
-          kind: row.kind,
-          state: row.state,
-          requestedBy: row.requested_by,
-          revision: row.revision === null ? null : (JSON.parse(row.revision) as Revision),
-          release: row.release_id,
-          from: row.from_release_id,
-          failure: row.failure === null ? null : (JSON.parse(row.failure) as unknown),
-          createdAt: row.created_at,
-          startedAt: row.started_at,
-          finishedAt: row.finished_at,
-        }),
-      ),
+      deployments: rows.map((row): SharedDeployment => ({
+        id: row.id,
+        number: row.number,
+        kind: row.kind,
+        state: row.state,
+        requestedBy: row.requested_by,
+        revision: row.revision === null ? null : (JSON.parse(row.revision) as Revision),
+        release: row.release_id,
+        from: row.from_release_id,
+        failure: row.failure === null ? null : (JSON.parse(row.failure) as unknown),
+        createdAt: row.created_at,
+        startedAt: row.started_at,
+        finishedAt: row.finished_at,
+      })),
       releases: releases.map((row) => ({ createdAt: row.created_at, spec: JSON.parse(row.spec) as ReleaseSpec })),
     }
     return { record, made }
@@ -64,30 +85,73 @@ export class SharedRecords {
       const environment = await trx
         .selectFrom('environments')
         .innerJoin('applications', 'applications.id', 'environments.application_id')
-        .select(['environments.fence', 'environments.config', 'environments.base', 'environments.name', 'applications.name as application'])
+        .select([
+          'environments.fence',
+          'environments.config',
+          'environments.base',
+          'environments.name',
+          'applications.name as application',
+        ])
         .where('environments.id', '=', environmentId)
         .executeTakeFirstOrThrow()
-      const fence = Math.max(environment.fence, Math.min(environment.fence + mostAhead, Math.max(epoch, record?.fence ?? 0)))
-      if (fence > environment.fence) await trx.updateTable('environments').set({ fence }).where('id', '=', environmentId).execute()
+      const fence = Math.max(
+        environment.fence,
+        Math.min(environment.fence + mostAhead, Math.max(epoch, record?.fence ?? 0)),
+      )
+      if (fence > environment.fence)
+        await trx.updateTable('environments').set({ fence }).where('id', '=', environmentId).execute()
       const newest = record?.deployments[0]
       if (!record || !newest || (await has(trx, 'deployments', newest.id))) return
       // Whoever wrote another application's releases into it, lies or was mistaken.
-      if (record.releases.some(({ spec }) => spec.application !== environment.application || spec.environment !== environment.name)) return
+      if (
+        record.releases.some(
+          ({ spec }) => spec.application !== environment.application || spec.environment !== environment.name,
+        )
+      )
+        return
       for (const { spec, createdAt } of record.releases) {
         if (await has(trx, 'releases', spec.id)) continue
         // A release of this number that no server was ever told of makes room.
-        const clash = await trx.selectFrom('releases').select('id').where('environment_id', '=', environmentId).where('number', '=', spec.number).executeTakeFirst()
+        const clash = await trx
+          .selectFrom('releases')
+          .select('id')
+          .where('environment_id', '=', environmentId)
+          .where('number', '=', spec.number)
+          .executeTakeFirst()
         if (clash) {
-          const lowest = await trx.selectFrom('releases').select((eb) => eb.fn.min('number').as('number')).where('environment_id', '=', environmentId).executeTakeFirst()
-          await trx.updateTable('releases').set({ number: Math.min(0, Number(lowest?.number ?? 0)) - 1 }).where('id', '=', clash.id).execute()
+          const lowest = await trx
+            .selectFrom('releases')
+            .select((eb) => eb.fn.min('number').as('number'))
+            .where('environment_id', '=', environmentId)
+            .executeTakeFirst()
+          await trx
+            .updateTable('releases')
+            .set({ number: Math.min(0, Number(lowest?.number ?? 0)) - 1 })
+            .where('id', '=', clash.id)
+            .execute()
         }
-        await trx.insertInto('releases').values({ id: spec.id, environment_id: environmentId, number: spec.number, artifact: spec.artifact, spec: JSON.stringify(spec), created_at: createdAt }).execute()
+        await trx
+          .insertInto('releases')
+          .values({
+            id: spec.id,
+            environment_id: environmentId,
+            number: spec.number,
+            artifact: spec.artifact,
+            spec: JSON.stringify(spec),
+            created_at: createdAt,
+          })
+          .execute()
       }
       for (const deployment of record.deployments.toReversed()) {
-        if (!(await has(trx, 'deployments', deployment.id))) await insert(trx, environmentId, environment, deployment, now)
+        if (!(await has(trx, 'deployments', deployment.id)))
+          await insert(trx, environmentId, environment, deployment, now)
       }
       if (record.wanted === null || (await has(trx, 'releases', record.wanted))) {
-        await trx.updateTable('environments').set({ wanted_release_id: record.wanted, live_group: record.live ?? null }).where('id', '=', environmentId).execute()
+        await trx
+          .updateTable('environments')
+          .set({ wanted_release_id: record.wanted, live_group: record.live ?? null })
+          .where('id', '=', environmentId)
+          .execute()
       }
     })
   }
@@ -97,15 +161,31 @@ async function has(trx: Transaction<Tables>, table: 'deployments' | 'releases', 
   return (await trx.selectFrom(table).select('id').where('id', '=', id).executeTakeFirst()) !== undefined
 }
 
-async function insert(trx: Transaction<Tables>, environmentId: string, environment: { config: string; base: string | null }, deployment: SharedDeployment, now: number): Promise<void> {
+async function insert(
+  trx: Transaction<Tables>,
+  environmentId: string,
+  environment: { config: string; base: string | null },
+  deployment: SharedDeployment,
+  now: number,
+): Promise<void> {
   const [taken, last] = await Promise.all([
     trx.selectFrom('deployments').select('id').where('number', '=', deployment.number).executeTakeFirst(),
-    trx.selectFrom('deployments').select((eb) => eb.fn.max('number').as('number')).executeTakeFirst(),
+    trx
+      .selectFrom('deployments')
+      .select((eb) => eb.fn.max('number').as('number'))
+      .executeTakeFirst(),
   ])
   // One that still runs elsewhere, or was cut off there, is nothing to go on with here.
   const over = isFinal(deployment.state as DeploymentState)
-  const failure = over ? deployment.failure : { code: 'connection.closed', message: 'It was still running when this was read from the servers', fix: 'Run: dploy status' }
-  const release = deployment.release !== null && (await has(trx, 'releases', deployment.release)) ? deployment.release : null
+  const failure = over
+    ? deployment.failure
+    : {
+        code: 'connection.closed',
+        message: 'It was still running when this was read from the servers',
+        fix: 'Run: dploy status',
+      }
+  const release =
+    deployment.release !== null && (await has(trx, 'releases', deployment.release)) ? deployment.release : null
   const from = deployment.from !== null && (await has(trx, 'releases', deployment.from)) ? deployment.from : null
   await trx
     .insertInto('deployments')

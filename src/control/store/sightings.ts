@@ -29,9 +29,19 @@ export class Sightings {
   async add(environmentId: string, serverId: string, sighting: Sighting): Promise<void> {
     const key = `${environmentId} ${serverId}`
     const kept = this.#kept.get(key)
-    if (kept && sighting.seenAt - kept.seenAt < keptEvery && kept.release === sighting.release && JSON.stringify(kept.service) === JSON.stringify(sighting.service)) return
+    if (
+      kept &&
+      sighting.seenAt - kept.seenAt < keptEvery &&
+      kept.release === sighting.release &&
+      JSON.stringify(kept.service) === JSON.stringify(sighting.service)
+    )
+      return
     this.#kept.set(key, sighting)
-    const row = { seen_at: sighting.seenAt, release_number: sighting.release, service: JSON.stringify(sighting.service) }
+    const row = {
+      seen_at: sighting.seenAt,
+      release_number: sighting.release,
+      service: JSON.stringify(sighting.service),
+    }
     await this.#together.write((trx) =>
       trx
         .insertInto('sightings')
@@ -48,7 +58,12 @@ export class Sightings {
 
   /** Null: it was never seen there. */
   async last(environmentId: string, serverId: string): Promise<Sighting | null> {
-    const row = await this.#db.selectFrom('sightings').selectAll().where('environment_id', '=', environmentId).where('server_id', '=', serverId).executeTakeFirst()
+    const row = await this.#db
+      .selectFrom('sightings')
+      .selectAll()
+      .where('environment_id', '=', environmentId)
+      .where('server_id', '=', serverId)
+      .executeTakeFirst()
     const service = row && serviceStateSchema.safeParse(JSON.parse(row.service)).data
     return service ? { seenAt: row.seen_at, release: row.release_number, service } : null
   }

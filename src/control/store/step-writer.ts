@@ -89,17 +89,31 @@ interface Statements {
 function compiled(db: Kysely<Tables>): Statements {
   return {
     find: db.selectFrom('steps').selectAll().where('deployment_id', '=', '').where('server_id', '=', '').compile(),
-    move: db.updateTable('steps').set({ state: '' }).where('deployment_id', '=', '').where('server_id', '=', '').compile(),
+    move: db
+      .updateTable('steps')
+      .set({ state: '' })
+      .where('deployment_id', '=', '')
+      .where('server_id', '=', '')
+      .compile(),
   }
 }
 
-async function write(trx: Transaction<Tables>, change: StepChange, fences: Map<string, number>, statements: Statements): Promise<{ batch: number | null }> {
+async function write(
+  trx: Transaction<Tables>,
+  change: StepChange,
+  fences: Map<string, number>,
+  statements: Statements,
+): Promise<{ batch: number | null }> {
   const { deployment, server, to, spans, bytes, objects, failure } = change
-  if ((fences.get(deployment) ?? (await fenceOf(trx, deployment, fences))) !== change.fence) throw new DployError('lock.lost')
-  const [row] = (await trx.executeQuery<Selectable<Tables['steps']>>({ ...statements.find, parameters: [deployment, server] })).rows
+  if ((fences.get(deployment) ?? (await fenceOf(trx, deployment, fences))) !== change.fence)
+    throw new DployError('lock.lost')
+  const [row] = (
+    await trx.executeQuery<Selectable<Tables['steps']>>({ ...statements.find, parameters: [deployment, server] })
+  ).rows
   if (!row) throw new DployError('not_found', `The deployment ${deployment} has no step for the server ${server}`)
   const allowed: readonly StepState[] = stepTransitions[row.state as StepState]
-  if (!allowed.includes(to)) throw new DployError('deployment.conflict', `A step that is ${row.state} cannot become ${to}`)
+  if (!allowed.includes(to))
+    throw new DployError('deployment.conflict', `A step that is ${row.state} cannot become ${to}`)
   if (spans === undefined && bytes === undefined && objects === undefined && failure === undefined) {
     await trx.executeQuery({ ...statements.move, parameters: [to, deployment, server] })
     return { batch: row.batch }

@@ -25,8 +25,12 @@ export class Summaries {
   async list(filter: ListFilter): Promise<DeploymentSummary[]> {
     if (filter.environments?.length === 0) return []
     const rows = await this.#rows()
-      .$if(filter.environmentId !== undefined, (query) => query.where('deployments.environment_id', '=', filter.environmentId!))
-      .$if(filter.environments != null, (query) => query.where('deployments.environment_id', 'in', filter.environments!))
+      .$if(filter.environmentId !== undefined, (query) =>
+        query.where('deployments.environment_id', '=', filter.environmentId!),
+      )
+      .$if(filter.environments != null, (query) =>
+        query.where('deployments.environment_id', 'in', filter.environments!),
+      )
       .$if(filter.before !== undefined, (query) => query.where('deployments.number', '<', filter.before!))
       .orderBy('deployments.number', 'desc')
       .limit(filter.limit)
@@ -42,7 +46,12 @@ export class Summaries {
 
   /** The latest deployment of an environment that is over; null: none is. */
   async ended(environmentId: string): Promise<DeploymentSummary | null> {
-    const row = await this.#rows().where('deployments.environment_id', '=', environmentId).where('deployments.state', 'in', ['succeeded', 'rolled_back', 'failed', 'cancelled']).orderBy('deployments.number', 'desc').limit(1).executeTakeFirst()
+    const row = await this.#rows()
+      .where('deployments.environment_id', '=', environmentId)
+      .where('deployments.state', 'in', ['succeeded', 'rolled_back', 'failed', 'cancelled'])
+      .orderBy('deployments.number', 'desc')
+      .limit(1)
+      .executeTakeFirst()
     return row ? this.#summary(row) : null
   }
 
@@ -78,20 +87,44 @@ export class Summaries {
   }
 
   /** Deployments that wait until another person approves them, the oldest first. */
-  async awaiting(environmentId: string): Promise<{ number: number; requestedBy: string; createdAt: number; revision: Revision | null }[]> {
-    const rows = await this.#db.selectFrom('deployments').select(['number', 'requested_by', 'created_at', 'revision']).where('environment_id', '=', environmentId).where('state', '=', 'waiting_for_approval').orderBy('number').limit(mostAwaiting).execute()
-    return rows.map((row) => ({ number: row.number, requestedBy: row.requested_by, createdAt: row.created_at, revision: row.revision === null ? null : (JSON.parse(row.revision) as Revision) }))
+  async awaiting(
+    environmentId: string,
+  ): Promise<{ number: number; requestedBy: string; createdAt: number; revision: Revision | null }[]> {
+    const rows = await this.#db
+      .selectFrom('deployments')
+      .select(['number', 'requested_by', 'created_at', 'revision'])
+      .where('environment_id', '=', environmentId)
+      .where('state', '=', 'waiting_for_approval')
+      .orderBy('number')
+      .limit(mostAwaiting)
+      .execute()
+    return rows.map((row) => ({
+      number: row.number,
+      requestedBy: row.requested_by,
+      createdAt: row.created_at,
+      revision: row.revision === null ? null : (JSON.parse(row.revision) as Revision),
+    }))
   }
 
   /** How many deployments each environment had on each day since, and how many of these failed or went back. A day is a number of whole days since the epoch, `offset` milliseconds east of Greenwich. */
-  async byDay(since: number, offset: number, environments: readonly string[] | null): Promise<{ application: string; environment: string; day: number; all: number; bad: number }[]> {
+  async byDay(
+    since: number,
+    offset: number,
+    environments: readonly string[] | null,
+  ): Promise<{ application: string; environment: string; day: number; all: number; bad: number }[]> {
     if (environments?.length === 0) return []
     const day = sql<number>`(deployments.created_at + ${sql.lit(offset)}) / 86400000`
     const rows = await this.#db
       .selectFrom('deployments')
       .innerJoin('environments', 'environments.id', 'deployments.environment_id')
       .innerJoin('applications', 'applications.id', 'environments.application_id')
-      .select((eb) => ['applications.name as application', 'environments.name as environment', day.as('day'), eb.fn.countAll<number>().as('all'), sql<number>`sum(case when deployments.state in ('failed', 'rolled_back') then 1 else 0 end)`.as('bad')])
+      .select((eb) => [
+        'applications.name as application',
+        'environments.name as environment',
+        day.as('day'),
+        eb.fn.countAll<number>().as('all'),
+        sql<number>`sum(case when deployments.state in ('failed', 'rolled_back') then 1 else 0 end)`.as('bad'),
+      ])
       .where('deployments.created_at', '>=', since)
       .where('deployments.kind', '!=', 'converge')
       .$if(environments !== null, (query) => query.where('deployments.environment_id', 'in', environments!))
@@ -141,7 +174,12 @@ export class Summaries {
     const sum = (some: typeof rows) => some.reduce((all, { servers }) => all + Number(servers), 0)
     const left = rows.filter(({ state }) => !done.includes(state))
     const batches = Math.max(...rows.map(({ batch }) => batch!)) + 1
-    return { servers: sum(rows), done: sum(rows) - sum(left), batch: left.length === 0 ? batches - 1 : Math.min(...left.map(({ batch }) => batch!)), batches }
+    return {
+      servers: sum(rows),
+      done: sum(rows) - sum(left),
+      batch: left.length === 0 ? batches - 1 : Math.min(...left.map(({ batch }) => batch!)),
+      batches,
+    }
   }
 }
 
@@ -154,10 +192,29 @@ function rowsOf(db: Kysely<Tables>) {
     .leftJoin('releases as of', 'of.id', 'deployments.from_release_id')
     .leftJoin('receipts', 'receipts.deployment_id', 'deployments.id')
     .select([
-      'deployments.id', 'deployments.number', 'deployments.kind', 'deployments.state', 'deployments.requested_by', 'deployments.created_at', 'deployments.started_at', 'deployments.finished_at',
-      'deployments.revision', 'deployments.failure', 'deployments.waiting', 'deployments.pause_by',
-      'deployments.approval', 'deployments.approval_expires_at', 'deployments.approval_by', 'deployments.approval_at', 'deployments.approval_note', 'deployments.requester',
-      'environments.name as environment', 'applications.name as application', 'to.number as release', 'of.number as from', 'receipts.traffic',
+      'deployments.id',
+      'deployments.number',
+      'deployments.kind',
+      'deployments.state',
+      'deployments.requested_by',
+      'deployments.created_at',
+      'deployments.started_at',
+      'deployments.finished_at',
+      'deployments.revision',
+      'deployments.failure',
+      'deployments.waiting',
+      'deployments.pause_by',
+      'deployments.approval',
+      'deployments.approval_expires_at',
+      'deployments.approval_by',
+      'deployments.approval_at',
+      'deployments.approval_note',
+      'deployments.requester',
+      'environments.name as environment',
+      'applications.name as application',
+      'to.number as release',
+      'of.number as from',
+      'receipts.traffic',
     ])
 }
 

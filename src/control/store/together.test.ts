@@ -8,7 +8,13 @@ test('small writes of the same moment are one transaction, and each succeeds or 
   const db = openSqlite(':memory:')
   await migrate(db)
   const together = new Together(db)
-  const add = (name: string) => together.write((trx) => trx.insertInto('servers').values({ id: `srv_${name}`, name, public_key: null, facts: null, last_seen_at: null, created_at: 0 }).execute())
+  const add = (name: string) =>
+    together.write((trx) =>
+      trx
+        .insertInto('servers')
+        .values({ id: `srv_${name}`, name, public_key: null, facts: null, last_seen_at: null, created_at: 0 })
+        .execute(),
+    )
   await Promise.all(['one', 'two', 'three'].map(add))
   const count = async () => (await db.selectFrom('servers').select('name').execute()).length
   assert.equal(await count(), 3)

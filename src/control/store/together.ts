@@ -49,7 +49,11 @@ export class Together {
         for (const { done } of some) done.resolve()
       } catch {
         // One of them cannot be stored, and the others are not to blame.
-        for (const { work, done } of some) await this.#db.transaction().execute(work).then(() => done.resolve(), done.reject)
+        for (const { work, done } of some)
+          await this.#db
+            .transaction()
+            .execute(work)
+            .then(() => done.resolve(), done.reject)
       }
     }
   }

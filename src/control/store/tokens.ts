@@ -39,12 +39,27 @@ export class Tokens {
   }
 
   /** Makes a token and answers it; it cannot be read again. `uses` null: any number of times. `expires` in epoch milliseconds. */
-  async create(kind: 'api' | 'join', note: string, limits: { uses: number | null; expires: number | null } & Partial<JoinLimits>, now: number): Promise<string> {
+  async create(
+    kind: 'api' | 'join',
+    note: string,
+    limits: { uses: number | null; expires: number | null } & Partial<JoinLimits>,
+    now: number,
+  ): Promise<string> {
     const token = `dploy_${kind}_${randomBytes(24).toString('base64url')}`
     await this.#db
       .insertInto('tokens')
-      .values({ id: newId('tok'), kind, hash: hashOf(token), note, uses_left: limits.uses, expires_at: limits.expires, created_at: now,
-        environments: limits.environments === undefined ? null : JSON.stringify(limits.environments), tags: limits.tags === undefined ? null : JSON.stringify(limits.tags), server: limits.server ?? null })
+      .values({
+        id: newId('tok'),
+        kind,
+        hash: hashOf(token),
+        note,
+        uses_left: limits.uses,
+        expires_at: limits.expires,
+        created_at: now,
+        environments: limits.environments === undefined ? null : JSON.stringify(limits.environments),
+        tags: limits.tags === undefined ? null : JSON.stringify(limits.tags),
+        server: limits.server ?? null,
+      })
       .execute()
     return token
   }
@@ -58,23 +73,44 @@ export class Tokens {
     const [id, text] = [newId('tok'), `dploy_api_${randomBytes(24).toString('base64url')}`]
     await this.#db
       .insertInto('tokens')
-      .values({ id, kind: 'api', hash: hashOf(text), note: token.note, uses_left: null, expires_at: token.expiresAt, created_at: now, scope: token.right, person_id: token.person,
-        environments: token.environments === null ? null : JSON.stringify(token.environments) })
+      .values({
+        id,
+        kind: 'api',
+        hash: hashOf(text),
+        note: token.note,
+        uses_left: null,
+        expires_at: token.expiresAt,
+        created_at: now,
+        scope: token.right,
+        person_id: token.person,
+        environments: token.environments === null ? null : JSON.stringify(token.environments),
+      })
       .execute()
     return { id, token: text }
   }
 
   /** What an API token lets do; null if it is none, or has expired. */
   async useApiToken(token: string, now: number): Promise<ApiToken | null> {
-    const row = await this.#db.selectFrom('tokens').selectAll().where('kind', '=', 'api').where('hash', '=', hashOf(token)).executeTakeFirst()
+    const row = await this.#db
+      .selectFrom('tokens')
+      .selectAll()
+      .where('kind', '=', 'api')
+      .where('hash', '=', hashOf(token))
+      .executeTakeFirst()
     if (!row || (row.expires_at !== null && row.expires_at <= now)) return null
-    if (row.used_at === null || now - row.used_at >= usedEvery) await this.#db.updateTable('tokens').set({ used_at: now }).where('id', '=', row.id).execute()
+    if (row.used_at === null || now - row.used_at >= usedEvery)
+      await this.#db.updateTable('tokens').set({ used_at: now }).where('id', '=', row.id).execute()
     return apiTokenOf(row)
   }
 
   /** The same by its id. */
   async findApiToken(id: string, now: number): Promise<ApiToken | null> {
-    const row = await this.#db.selectFrom('tokens').selectAll().where('kind', '=', 'api').where('id', '=', id).executeTakeFirst()
+    const row = await this.#db
+      .selectFrom('tokens')
+      .selectAll()
+      .where('kind', '=', 'api')
+      .where('id', '=', id)
+      .executeTakeFirst()
     return row && (row.expires_at === null || row.expires_at > now) ? apiTokenOf(row) : null
   }
 
@@ -90,13 +126,20 @@ export class Tokens {
       .$if(filter.id !== undefined, (query) => query.where('tokens.id', '=', filter.id!))
       .orderBy('tokens.created_at', 'desc')
       .execute()
-    const environments = await this.#db.selectFrom('environments').innerJoin('applications', 'applications.id', 'environments.application_id').select(['environments.id', 'environments.name', 'applications.name as application']).execute()
+    const environments = await this.#db
+      .selectFrom('environments')
+      .innerJoin('applications', 'applications.id', 'environments.application_id')
+      .select(['environments.id', 'environments.name', 'applications.name as application'])
+      .execute()
     const places = new Map(environments.map((one) => [one.id, { application: one.application, environment: one.name }]))
     return rows.map((row) => ({
       id: row.id,
       note: row.note,
       right: rightSchema.parse(row.scope ?? 'administer'),
-      places: row.environments === null ? null : (JSON.parse(row.environments) as string[]).flatMap((id) => places.get(id) ?? []),
+      places:
+        row.environments === null
+          ? null
+          : (JSON.parse(row.environments) as string[]).flatMap((id) => places.get(id) ?? []),
       owner: row.person_id === null ? null : { person: row.person_id, name: row.name ?? '' },
       createdAt: row.created_at,
       expiresAt: row.expires_at,
@@ -106,7 +149,12 @@ export class Tokens {
 
   /** Ends an API token; `person`: only if it is theirs. Throws `token.unknown`. */
   async revoke(id: string, person: string | null): Promise<void> {
-    const { numDeletedRows } = await this.#db.deleteFrom('tokens').where('kind', '=', 'api').where('id', '=', id).$if(person !== null, (query) => query.where('person_id', '=', person!)).executeTakeFirst()
+    const { numDeletedRows } = await this.#db
+      .deleteFrom('tokens')
+      .where('kind', '=', 'api')
+      .where('id', '=', id)
+      .$if(person !== null, (query) => query.where('person_id', '=', person!))
+      .executeTakeFirst()
     if (numDeletedRows !== 1n) throw new DployError('token.unknown', `There is no token ${id}`)
   }
 
@@ -125,13 +173,25 @@ export class Tokens {
       .where((eb) => eb.or([eb('server', '=', name), eb('server', 'is', null)]))
       .returning(['environments', 'tags', 'server'])
       .executeTakeFirst()
-    if (!used) throw new DployError('agent.join_refused', 'The join token is unknown, used up or expired, or for another server')
-    return { environments: JSON.parse(used.environments ?? '[]') as string[], tags: JSON.parse(used.tags ?? '{}') as Record<string, string>, server: used.server }
+    if (!used)
+      throw new DployError('agent.join_refused', 'The join token is unknown, used up or expired, or for another server')
+    return {
+      environments: JSON.parse(used.environments ?? '[]') as string[],
+      tags: JSON.parse(used.tags ?? '{}') as Record<string, string>,
+      server: used.server,
+    }
   }
 }
 
 function apiTokenOf(row: Selectable<Tables['tokens']>): ApiToken {
-  return { id: row.id, note: row.note, right: rightSchema.parse(row.scope ?? 'administer'), environments: row.environments === null ? null : (JSON.parse(row.environments) as string[]), person: row.person_id, expiresAt: row.expires_at }
+  return {
+    id: row.id,
+    note: row.note,
+    right: rightSchema.parse(row.scope ?? 'administer'),
+    environments: row.environments === null ? null : (JSON.parse(row.environments) as string[]),
+    person: row.person_id,
+    expiresAt: row.expires_at,
+  }
 }
 
 export function hashOf(token: string): string {

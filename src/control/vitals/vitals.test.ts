@@ -4,7 +4,13 @@ import type { MachineFacts } from '../../protocol/machine.ts'
 import { Vitals } from './vitals.ts'
 
 const minute = 60_000
-const machine = (cpu: number | null, free = 50): MachineFacts => ({ load: 0.5, processors: 2, cpu, memory: { available: 25, total: 100 }, disk: { free, total: 100 } })
+const machine = (cpu: number | null, free = 50): MachineFacts => ({
+  load: 0.5,
+  processors: 2,
+  cpu,
+  memory: { available: 25, total: 100 },
+  disk: { free, total: 100 },
+})
 
 test('of each server an hour is kept, the oldest first, with what it is now', () => {
   const vitals = new Vitals()
@@ -13,7 +19,10 @@ test('of each server an hour is kept, the oldest first, with what it is now', ()
   const samples = vitals.samples('srv_1', now, 1_000)
   assert.equal(samples.length, 120)
   assert.ok(samples[0]!.at > now - 61 * minute && samples.at(-1)!.at === now)
-  assert.deepEqual(samples.map(({ at }) => at), samples.map(({ at }) => at).sort((a, b) => a - b))
+  assert.deepEqual(
+    samples.map(({ at }) => at),
+    samples.map(({ at }) => at).sort((a, b) => a - b),
+  )
   assert.equal(vitals.latest('srv_1', now)?.machine.cpu, 0.3)
   assert.ok(Math.abs(samples.at(-1)!.memory - 0.75) < 1e-6 && Math.abs(samples.at(-1)!.disk - 0.5) < 1e-6)
 })
@@ -22,7 +31,10 @@ test('who looks often makes no more of them', () => {
   const vitals = new Vitals()
   for (let second = 0; second <= 60; second++) vitals.add('srv_1', machine(null, second), second * 1_000)
   const samples = vitals.samples('srv_1', minute, 100)
-  assert.deepEqual(samples.map(({ at }) => at), [0, 25_000, 50_000, 60_000])
+  assert.deepEqual(
+    samples.map(({ at }) => at),
+    [0, 25_000, 50_000, 60_000],
+  )
   assert.equal(samples[0]!.cpu, null)
   assert.equal(vitals.latest('srv_1', minute)?.machine.disk.free, 60)
 })

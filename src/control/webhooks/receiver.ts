@@ -45,13 +45,18 @@ export class Receiver implements AsyncDisposable {
   async receive(id: string, headers: Headers, body: Uint8Array, now: number): Promise<Receipt> {
     const webhook = await this.#store.webhooks.get(id)
     const service = services[webhook.service]
-    if (!service.isSigned(await this.#store.webhooks.secretOf(id), headers, body, now)) throw new DployError('webhook.forged', `This is not signed with the secret of the webhook ${id}`)
+    if (!service.isSigned(await this.#store.webhooks.secretOf(id), headers, body, now))
+      throw new DployError('webhook.forged', `This is not signed with the secret of the webhook ${id}`)
     const event = service.eventOf(headers).slice(0, longest)
     const message = readMessage(() => service.read(event, parsed(headers, body)), service.title)
     // Without a number of its own it is the same message when its content is.
     const delivery = (service.deliveryOf(headers) ?? createHash('sha256').update(body).digest('hex')).slice(0, longest)
     const nothing = 'nothing' in message ? message.nothing : ''
-    const stored = await this.#store.webhooks.receive(id, { delivery, event, push: 'push' in message ? message.push : null, reason: nothing }, now)
+    const stored = await this.#store.webhooks.receive(
+      id,
+      { delivery, event, push: 'push' in message ? message.push : null, reason: nothing },
+      now,
+    )
     if (stored === null) return { delivery: null, state: 'known', reason: 'it came before' }
     if (nothing !== '') return { delivery: stored, state: 'ignored', reason: nothing }
     this.work()
@@ -66,9 +71,17 @@ export class Receiver implements AsyncDisposable {
   }
 
   /** What a push would start. */
-  async rehearse(push: Push, limits: Limits): Promise<{ application: string; environment: string; deploys: boolean; reason: string }[]> {
+  async rehearse(
+    push: Push,
+    limits: Limits,
+  ): Promise<{ application: string; environment: string; deploys: boolean; reason: string }[]> {
     const verdicts = judge(push, await this.#store.applications.environments(), limits)
-    return verdicts.map(({ environment, branch, reason }) => ({ application: environment.application, environment: environment.name, deploys: branch !== null, reason }))
+    return verdicts.map(({ environment, branch, reason }) => ({
+      application: environment.application,
+      environment: environment.name,
+      deploys: branch !== null,
+      reason,
+    }))
   }
 
   /** Works through what waits, in the background. */
@@ -106,7 +119,9 @@ export class Receiver implements AsyncDisposable {
     const environments = waiting.length === 0 ? [] : await this.#store.applications.environments()
     const verdicts = waiting.map((delivery) => judge(delivery.push, environments, delivery.webhook))
     const newest = new Map<string, string>()
-    verdicts.forEach((list, index) => list.forEach(({ environment, branch }) => branch && newest.set(environment.id, waiting[index]!.id)))
+    verdicts.forEach((list, index) =>
+      list.forEach(({ environment, branch }) => branch && newest.set(environment.id, waiting[index]!.id)),
+    )
     for (const [index, delivery] of waiting.entries()) {
       if (this.#ended) return
       const results: DeliveryResult[] = []
@@ -116,11 +131,19 @@ export class Receiver implements AsyncDisposable {
         else if (newest.get(environment.id) !== delivery.id) results.push({ ...result, reason: 'a newer push came' })
         else results.push({ ...result, ...(await this.#deploy(delivery, environment, branch)) })
       }
-      await this.#store.webhooks.finish(delivery.id, { state: 'done', reason: results.length === 0 ? `no application has the source ${delivery.push.repository.name}` : '', results })
+      await this.#store.webhooks.finish(delivery.id, {
+        state: 'done',
+        reason: results.length === 0 ? `no application has the source ${delivery.push.repository.name}` : '',
+        results,
+      })
     }
   }
 
-  async #deploy(delivery: WaitingDelivery, environment: Environment, branch: { name: string; commit: string }): Promise<{ deployment: number | null; reason: string }> {
+  async #deploy(
+    delivery: WaitingDelivery,
+    environment: Environment,
+    branch: { name: string; commit: string },
+  ): Promise<{ deployment: number | null; reason: string }> {
     const store = this.#store
     const { webhook, push } = delivery
     try {
@@ -134,14 +157,33 @@ export class Receiver implements AsyncDisposable {
         environment,
         kind: 'deploy',
         // The branch, not the commit: a message that is late must not bring back what was there before.
-        request: { revision: branch.name, artifact: null, release: null, servers: null, push: { delivery: delivery.id } },
+        request: {
+          revision: branch.name,
+          artifact: null,
+          release: null,
+          servers: null,
+          push: { delivery: delivery.id },
+        },
         requestedBy,
         requester: push.again?.identity ?? webhook.id,
         wait: true,
       })
       const { number } = await store.deployments.get(id)
       await store.audit.add(
-        { who: requestedBy, kind: 'webhook', address: '', action: 'deploy', environmentId: environment.id, application: environment.application, environment: environment.name, subject: `deployment ${number}`, outcome: 'done', problem: null, before: null, after: { deployment: number, webhook: webhook.id, branch: branch.name, commit: branch.commit } },
+        {
+          who: requestedBy,
+          kind: 'webhook',
+          address: '',
+          action: 'deploy',
+          environmentId: environment.id,
+          application: environment.application,
+          environment: environment.name,
+          subject: `deployment ${number}`,
+          outcome: 'done',
+          problem: null,
+          before: null,
+          after: { deployment: number, webhook: webhook.id, branch: branch.name, commit: branch.commit },
+        },
         Date.now(),
       )
       return { deployment: number, reason: '' }
@@ -175,7 +217,10 @@ function readMessage(read: () => Message, title: string): Message {
   try {
     return read()
   } catch (error) {
-    if (error instanceof z.ZodError) return { nothing: `this is not what ${title} publishes: ${error.issues[0]?.path.join('.') ?? ''} ${error.issues[0]?.message ?? ''}` }
+    if (error instanceof z.ZodError)
+      return {
+        nothing: `this is not what ${title} publishes: ${error.issues[0]?.path.join('.') ?? ''} ${error.issues[0]?.message ?? ''}`,
+      }
     if (error instanceof SyntaxError) return { nothing: 'the body is not JSON' }
     throw error
   }

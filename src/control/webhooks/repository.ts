@@ -3,7 +3,12 @@ import { fileURLToPath } from 'node:url'
 import type { Push } from './push.ts'
 
 /** Other names under which services let ssh in where its port is closed. */
-const sameHost: Readonly<Record<string, string>> = { 'ssh.github.com': 'github.com', 'altssh.bitbucket.org': 'bitbucket.org', 'altssh.gitlab.com': 'gitlab.com', 'www.github.com': 'github.com' }
+const sameHost: Readonly<Record<string, string>> = {
+  'ssh.github.com': 'github.com',
+  'altssh.bitbucket.org': 'bitbucket.org',
+  'altssh.gitlab.com': 'gitlab.com',
+  'www.github.com': 'github.com',
+}
 
 /** Where a repository is, however it is reached: host and path in lower case, without user, port and `.git`. */
 export interface Place {
@@ -21,7 +26,10 @@ export function placeOf(url: string): Place | null {
       return null
     }
   }
-  const [, host, path] = /^[a-z][a-z0-9+.-]*:\/\/(?:[^/@]*@)?(\[[^\]]*\]|[^/:]+)(?::\d+)?\/(.*)$/is.exec(url) ?? /^(?:[^/\s@]+@)?([^/\s:@]+):(?!\/\/)(.+)$/s.exec(url) ?? []
+  const [, host, path] =
+    /^[a-z][a-z0-9+.-]*:\/\/(?:[^/@]*@)?(\[[^\]]*\]|[^/:]+)(?::\d+)?\/(.*)$/is.exec(url) ??
+    /^(?:[^/\s@]+@)?([^/\s:@]+):(?!\/\/)(.+)$/s.exec(url) ??
+    []
   if (host === undefined || path === undefined) return null
   const name = host.toLowerCase()
   return { host: sameHost[name] ?? name, path: trimmed(path) }
@@ -45,5 +53,10 @@ export function isSource(source: string, base: string | null, repository: Push['
 }
 
 function trimmed(path: string): string {
-  return path.toLowerCase().replace(/^\/+/, '').replace(/\/+$/, '').replace(/\.git$/, '').replace(/^scm\//, '')
+  return path
+    .toLowerCase()
+    .replace(/^\/+/, '')
+    .replace(/\/+$/, '')
+    .replace(/\.git$/, '')
+    .replace(/^scm\//, '')
 }

@@ -7,7 +7,12 @@ import { judge } from './rules.ts'
 import type { Push } from './push.ts'
 
 const push = (...branches: string[]): Push => ({
-  repository: { urls: ['https://github.com/Example/Shop.git', 'git@github.com:example/shop.git'], path: null, name: 'example/shop', defaultBranch: 'main' },
+  repository: {
+    urls: ['https://github.com/Example/Shop.git', 'git@github.com:example/shop.git'],
+    path: null,
+    name: 'example/shop',
+    defaultBranch: 'main',
+  },
   branches: branches.map((name) => ({ name, commit: 'a'.repeat(40) })),
   by: 'anna',
 })
@@ -21,8 +26,17 @@ environments:
   releases: { on_push: ['release/*', 'hotfix'], servers: [web3] }
   manual: { branch: main, on_push: false, servers: [web4] }
 `)
-const environments: Environment[] = Object.keys(config.environments).map((name) => ({ id: `env_${name}`, application: 'shop', name, config, base: '/srv/shop', wantedRelease: null, liveGroup: null }))
-const deployed = (...args: Parameters<typeof judge>) => judge(...args).flatMap(({ environment, branch }) => (branch ? [`${environment.name} ${branch.name}`] : []))
+const environments: Environment[] = Object.keys(config.environments).map((name) => ({
+  id: `env_${name}`,
+  application: 'shop',
+  name,
+  config,
+  base: '/srv/shop',
+  wantedRelease: null,
+  liveGroup: null,
+}))
+const deployed = (...args: Parameters<typeof judge>) =>
+  judge(...args).flatMap(({ environment, branch }) => (branch ? [`${environment.name} ${branch.name}`] : []))
 const all = { application: null, environments: null }
 
 test('an environment follows its branch, or the default branch, or what its rules say', () => {
@@ -30,22 +44,41 @@ test('an environment follows its branch, or the default branch, or what its rule
   assert.deepEqual(deployed(push('release/2', 'release/3'), environments, all), ['releases release/3'])
   assert.deepEqual(deployed(push('release/a/b'), environments, all), [], 'a star does not go over a slash')
   assert.deepEqual(deployed(push('hotfix', 'feature'), environments, all), ['releases hotfix'])
-  assert.match(judge(push('main'), environments, all).find(({ environment }) => environment.name === 'manual')!.reason, /on_push: false/)
+  assert.match(
+    judge(push('main'), environments, all).find(({ environment }) => environment.name === 'manual')!.reason,
+    /on_push: false/,
+  )
 })
 
 test('a webhook reaches only what it is for', () => {
-  assert.deepEqual(deployed(push('main'), environments, { application: 'shop', environments: ['default'] }), ['default main'])
+  assert.deepEqual(deployed(push('main'), environments, { application: 'shop', environments: ['default'] }), [
+    'default main',
+  ])
   assert.deepEqual(judge(push('main'), environments, { application: 'blog', environments: null }), [])
 })
 
 test('another repository concerns nobody', () => {
-  const other = { ...push('main'), repository: { ...push('main').repository, urls: ['https://github.com/example/shop2.git', 'https://evil.example/github.com/example/shop.git'] } }
+  const other = {
+    ...push('main'),
+    repository: {
+      ...push('main').repository,
+      urls: ['https://github.com/example/shop2.git', 'https://evil.example/github.com/example/shop.git'],
+    },
+  }
   assert.deepEqual(judge(other, environments, all), [])
 })
 
 test('one repository has many addresses', () => {
   const shop = { host: 'github.com', path: 'example/shop' }
-  for (const url of ['https://github.com/example/shop', 'https://github.com/example/shop.git/', 'https://anna:secret@GitHub.com/Example/Shop.git', 'git@github.com:example/shop.git', 'github.com:example/shop', 'ssh://git@ssh.github.com:443/example/shop.git', 'git://github.com/example/shop.git']) {
+  for (const url of [
+    'https://github.com/example/shop',
+    'https://github.com/example/shop.git/',
+    'https://anna:secret@GitHub.com/Example/Shop.git',
+    'git@github.com:example/shop.git',
+    'github.com:example/shop',
+    'ssh://git@ssh.github.com:443/example/shop.git',
+    'git://github.com/example/shop.git',
+  ]) {
     assert.deepEqual(placeOf(url), shop, url)
   }
   assert.equal(placeOf('.'), null)
@@ -57,9 +90,15 @@ test('one repository has many addresses', () => {
 })
 
 test('a path on the machine of the control plane is the source only where the webhook says so, or the same path is told', () => {
-  const local = environments.map((one) => ({ ...one, config: { ...config, source: { repository: '.', subfolder: undefined } } }))
+  const local = environments.map((one) => ({
+    ...one,
+    config: { ...config, source: { repository: '.', subfolder: undefined } },
+  }))
   assert.deepEqual(judge(push('main'), local, all), [])
-  assert.deepEqual(deployed(push('main'), local, { application: 'shop', environments: null }), ['production main', 'default main'])
+  assert.deepEqual(deployed(push('main'), local, { application: 'shop', environments: null }), [
+    'production main',
+    'default main',
+  ])
   const told = { ...push('main'), repository: { ...push('main').repository, urls: ['file:///srv/shop'] } }
   assert.deepEqual(deployed(told, local, all), ['production main', 'default main'])
 })

@@ -26,13 +26,15 @@ export function judge(push: Push, environments: readonly Environment[], limits: 
     // A webhook that was made for this application says what its path cannot.
     if (source === false || (source === null && limits.application === null)) return []
     const refuse = (reason: string): Verdict[] => [{ environment, branch: null, reason }]
-    if (limits.environments !== null && !limits.environments.includes(environment.name)) return refuse('the webhook is not for this environment')
+    if (limits.environments !== null && !limits.environments.includes(environment.name))
+      return refuse('the webhook is not for this environment')
     const config = environment.config.environments[environment.name]
     if (!config) return refuse('dploy.yml does not name it any more')
     const rules = config.on_push ?? true
     if (rules === false) return refuse('dploy.yml says on_push: false')
     const wanted = rules === true ? (config.branch ?? push.repository.defaultBranch) : null
-    if (rules === true && wanted === null) return refuse('dploy.yml names no branch for it, and the service tells no default branch')
+    if (rules === true && wanted === null)
+      return refuse('dploy.yml names no branch for it, and the service tells no default branch')
     const matches = rules === true ? (name: string) => name === wanted : picomatch(rules, { dot: true })
     const branch = push.branches.findLast(({ name }) => matches(name))
     if (!branch) return refuse(`it follows ${rules === true ? wanted! : rules.join(', ')}`)

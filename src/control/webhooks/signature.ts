@@ -15,10 +15,17 @@ export const standardPrefix = 'whsec_'
 
 /** The key of a secret of Standard Webhooks: what stands behind `whsec_`, decoded; or else the text itself. */
 export function standardKey(secret: string): Buffer {
-  return secret.startsWith(standardPrefix) ? Buffer.from(secret.slice(standardPrefix.length), 'base64') : Buffer.from(secret)
+  return secret.startsWith(standardPrefix)
+    ? Buffer.from(secret.slice(standardPrefix.length), 'base64')
+    : Buffer.from(secret)
 }
 
 /** The signature of Standard Webhooks, `v1,BASE64`, over id, time (seconds) and body: https://www.standardwebhooks.com */
-export function standardSignature(secret: string, id: string, seconds: number | string, body: Uint8Array | string): string {
+export function standardSignature(
+  secret: string,
+  id: string,
+  seconds: number | string,
+  body: Uint8Array | string,
+): string {
   return `v1,${createHmac('sha256', standardKey(secret)).update(`${id}.${seconds}.`).update(body).digest('base64')}`
 }

@@ -9,7 +9,11 @@ export const roleSchema = z.enum(['viewer', 'deployer', 'administrator'])
 export type Role = z.infer<typeof roleSchema>
 
 /** The right that a role has. */
-export const rightOfRole = { viewer: 'read', deployer: 'deploy', administrator: 'administer' } as const satisfies Record<Role, Right>
+export const rightOfRole = {
+  viewer: 'read',
+  deployer: 'deploy',
+  administrator: 'administer',
+} as const satisfies Record<Role, Right>
 
 const order: readonly Right[] = rightSchema.options
 
@@ -39,7 +43,10 @@ export function subjectOf(path: string): Subject {
 }
 
 /** An environment by its names. */
-export const placeSchema = z.object({ application: z.string().min(1).max(200), environment: z.string().min(1).max(200) })
+export const placeSchema = z.object({
+  application: z.string().min(1).max(200),
+  environment: z.string().min(1).max(200),
+})
 export type Place = z.infer<typeof placeSchema>
 
 /** A role somewhere; `place` null: everywhere, also in environments yet to come. */
@@ -52,5 +59,10 @@ export type HeldRight = z.infer<typeof heldRightSchema>
 
 /** Whether these rights hold `right` at a place; `place` null: everywhere. For pages, which hide what would be refused. */
 export function mayAt(rights: readonly HeldRight[], right: Right, place: Place | null): boolean {
-  return rights.some((one) => holds(one.right, right) && (one.place === null || (place !== null && one.place.application === place.application && one.place.environment === place.environment)))
+  return rights.some(
+    (one) =>
+      holds(one.right, right) &&
+      (one.place === null ||
+        (place !== null && one.place.application === place.application && one.place.environment === place.environment)),
+  )
 }

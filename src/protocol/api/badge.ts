@@ -10,7 +10,13 @@ export const badgeRoutes = {
     summary: 'What an environment runs, as a picture: /badge/shop/production.svg',
     access: 'open',
     etag: true,
-    params: z.object({ application: z.string().min(1).max(200), file: z.string().max(210).regex(/^.+\.svg$/, 'must end with .svg') }),
+    params: z.object({
+      application: z.string().min(1).max(200),
+      file: z
+        .string()
+        .max(210)
+        .regex(/^.+\.svg$/, 'must end with .svg'),
+    }),
     query: z.object({ token: z.string().max(200).optional() }),
     response: z.string(),
   },

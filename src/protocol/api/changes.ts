@@ -3,7 +3,18 @@ import { placeSchema } from './access.ts'
 import type { Route } from './route.ts'
 
 /** What can change: lists and things of the API. `steps`: how far servers are in a deployment; `session`: what the caller may do. */
-export const changeKindSchema = z.enum(['environments', 'deployments', 'steps', 'servers', 'releases', 'secrets', 'people', 'tokens', 'webhooks', 'session'])
+export const changeKindSchema = z.enum([
+  'environments',
+  'deployments',
+  'steps',
+  'servers',
+  'releases',
+  'secrets',
+  'people',
+  'tokens',
+  'webhooks',
+  'session',
+])
 export type ChangeKind = z.infer<typeof changeKindSchema>
 
 export const changesSchema = z.object({
@@ -18,8 +29,10 @@ export const changeRoutes = {
   watchChanges: {
     method: 'GET',
     path: '/api/v1/changes',
-    summary: 'Of what kind something has changed, and where, since Last-Event-ID; with follow=true live what changes from then on, and an empty one every two seconds',
-    access: 'read', reach: 'some',
+    summary:
+      'Of what kind something has changed, and where, since Last-Event-ID; with follow=true live what changes from then on, and an empty one every two seconds',
+    access: 'read',
+    reach: 'some',
     query: z.object({ follow: z.enum(['true', 'false']).default('false') }),
     response: changesSchema,
     stream: 'events',

@@ -21,7 +21,12 @@ const execBody = z.strictObject({
   /** So many servers at a time; after a batch in which one failed, the rest is not begun. Null: all at once. */
   batch: z.number().int().min(1).nullable().default(null),
   /** Milliseconds that each server has. */
-  timeout: z.number().positive().max(2 ** 31 - 1).nullable().default(null),
+  timeout: z
+    .number()
+    .positive()
+    .max(2 ** 31 - 1)
+    .nullable()
+    .default(null),
   user: z.string().min(1).max(33).optional(),
   sudo: z.boolean().default(false),
   requestedBy: z.string().max(200).optional(),
@@ -51,11 +56,18 @@ export type ExecEvent = z.infer<typeof execEventSchema>
 export const copyEventSchema = z.union([
   z.object({ kind: z.literal('started'), run: z.string(), servers: z.array(z.string()) }),
   z.object({ kind: z.literal('data'), server: z.string(), size: z.number(), base64: z.string() }),
-  z.object({ kind: z.literal('ended'), outcome: commandOutcomeSchema, file: z.object({ size: z.number(), mode: z.number(), digest: z.string() }).nullable() }),
+  z.object({
+    kind: z.literal('ended'),
+    outcome: commandOutcomeSchema,
+    file: z.object({ size: z.number(), mode: z.number(), digest: z.string() }).nullable(),
+  }),
 ])
 export type CopyEvent = z.infer<typeof copyEventSchema>
 
-const serverList = z.union([serverName, z.array(serverName)]).default([]).transform((value) => (typeof value === 'string' ? [value] : value))
+const serverList = z
+  .union([serverName, z.array(serverName)])
+  .default([])
+  .transform((value) => (typeof value === 'string' ? [value] : value))
 
 export const runSchema = z.object({
   id: z.string(),
@@ -74,7 +86,10 @@ export type RunSummary = z.infer<typeof runSchema>
 
 const shellBody = terminalSizeSchema.extend({
   /** The kind of terminal, for TERM. */
-  kind: z.string().regex(/^[A-Za-z0-9._+-]{1,60}$/).default('xterm-256color'),
+  kind: z
+    .string()
+    .regex(/^[A-Za-z0-9._+-]{1,60}$/)
+    .default('xterm-256color'),
   user: z.string().min(1).max(33).optional(),
   sudo: z.boolean().default(false),
   requestedBy: z.string().max(200).optional(),
@@ -87,13 +102,21 @@ export const commandRoutes = {
     method: 'POST',
     path: '/api/v1/environments/:application/:environment/exec',
     summary: 'Run a command on servers; answers what it prints; ends everywhere when the caller goes away',
-    access: 'administer', idempotent: true,
+    access: 'administer',
+    idempotent: true,
     params: place,
     body: execBody,
     response: execEventSchema,
     stream: 'events',
   },
-  interruptRun: { method: 'POST', path: '/api/v1/runs/:run/interrupt', summary: 'End a running command on all its servers, as Ctrl-C does', access: 'administer', params: byRun, response: z.object({}) },
+  interruptRun: {
+    method: 'POST',
+    path: '/api/v1/runs/:run/interrupt',
+    summary: 'End a running command on all its servers, as Ctrl-C does',
+    access: 'administer',
+    params: byRun,
+    response: z.object({}),
+  },
   shell: {
     method: 'POST',
     path: '/api/v1/environments/:application/:environment/servers/:server/shell',
@@ -108,9 +131,14 @@ export const commandRoutes = {
     method: 'POST',
     path: '/api/v1/runs/:run/input',
     summary: 'What is typed into a terminal, in base64, and its size; answers when there is room for more',
-    access: 'administer', audited: false,
+    access: 'administer',
+    audited: false,
     params: byRun,
-    body: z.strictObject({ base64: z.base64().max(1_000_000).default(''), size: terminalSizeSchema.optional(), end: z.boolean().default(false) }),
+    body: z.strictObject({
+      base64: z.base64().max(1_000_000).default(''),
+      size: terminalSizeSchema.optional(),
+      end: z.boolean().default(false),
+    }),
     response: z.object({}),
   },
   copyTo: {
@@ -137,7 +165,8 @@ export const commandRoutes = {
     method: 'GET',
     path: '/api/v1/environments/:application/:environment/file',
     summary: 'A file from servers',
-    access: 'administer', audited: true,
+    access: 'administer',
+    audited: true,
     params: place,
     query: z.object({ server: serverList, path: filePathSchema, requestedBy: z.string().max(200).optional() }),
     response: copyEventSchema,

@@ -46,7 +46,9 @@ export const routes = {
     method: 'PUT',
     path: '/api/v1/applications',
     summary: 'Record a dploy.yml: its application, environments and servers',
-    access: 'deploy', reach: 'some', audited: 'changes',
+    access: 'deploy',
+    reach: 'some',
+    audited: 'changes',
     body: z.strictObject({
       /** The text of dploy.yml. */
       text: z.string().max(2_000_000),
@@ -60,7 +62,9 @@ export const routes = {
     method: 'POST',
     path: '/api/v1/artifacts',
     summary: 'Announce an artifact by its manifest; answers which objects are missing',
-    access: 'deploy', reach: 'some', audited: false,
+    access: 'deploy',
+    reach: 'some',
+    audited: false,
     body: z.strictObject({ manifest: z.string() }),
     response: z.object({ artifact: digest, missing: z.array(digest) }),
   },
@@ -68,7 +72,9 @@ export const routes = {
     method: 'PUT',
     path: '/api/v1/objects',
     summary: 'Upload objects as a pack, compressed with zstd',
-    access: 'deploy', reach: 'some', audited: false,
+    access: 'deploy',
+    reach: 'some',
+    audited: false,
     response: z.object({ objects: z.number() }),
     stream: 'pack',
   },
@@ -78,4 +84,12 @@ export type Routes = typeof routes
 export type RouteName = keyof Routes
 
 /** An error as the API answers it: application/problem+json (RFC 9457) with dploy's stable code. */
-export const problemSchema = z.object({ type: z.string(), title: z.string(), status: z.number(), detail: z.string(), code: z.string(), fix: z.string(), where: z.string().optional() })
+export const problemSchema = z.object({
+  type: z.string(),
+  title: z.string(),
+  status: z.number(),
+  detail: z.string(),
+  code: z.string(),
+  fix: z.string(),
+  where: z.string().optional(),
+})

@@ -1,6 +1,12 @@
 import * as z from 'zod'
 import { serviceStateSchema } from '../agent-messages.ts'
-import { lockHolderSchema, planSchema, deploymentSchema, deploymentSummarySchema, waitingSchema } from '../deployment.ts'
+import {
+  lockHolderSchema,
+  planSchema,
+  deploymentSchema,
+  deploymentSummarySchema,
+  waitingSchema,
+} from '../deployment.ts'
 import { errorReportSchema } from '../peer.ts'
 import { revisionSchema } from '../release-spec.ts'
 import { nextSchema, pageOf, type Route } from './route.ts'
@@ -20,7 +26,16 @@ export const environmentSchema = z.object({
   /** For whom the deployment that holds the lock waits; null: for nobody. */
   waiting: waitingSchema.nullable().default(null),
   /** Deployments that wait until another person approves them, the oldest first. */
-  awaiting: z.array(z.object({ number: z.number(), requestedBy: z.string(), createdAt: z.number(), revision: revisionSchema.nullable() })).default([]),
+  awaiting: z
+    .array(
+      z.object({
+        number: z.number(),
+        requestedBy: z.string(),
+        createdAt: z.number(),
+        revision: revisionSchema.nullable(),
+      }),
+    )
+    .default([]),
   /** The branch that it follows; null: the default branch of its source. */
   branch: z.string().nullable().default(null),
   /** A deployment waits until another person approves it. */
@@ -30,7 +45,10 @@ export const environmentSchema = z.object({
   /** Numbers of the latest deployment and its state. */
   last: z.object({ number: z.number(), state: z.string(), finishedAt: z.number().nullable() }).nullable(),
   /** The latest deployment that is over, with what users noticed. */
-  ended: deploymentSummarySchema.pick({ number: true, state: true, startedAt: true, finishedAt: true, receipt: true }).nullable().default(null),
+  ended: deploymentSummarySchema
+    .pick({ number: true, state: true, startedAt: true, finishedAt: true, receipt: true })
+    .nullable()
+    .default(null),
 })
 export type EnvironmentSummary = z.infer<typeof environmentSchema>
 
@@ -48,12 +66,16 @@ export const serverStatusSchema = z.object({
   /** It is of the group that does not serve (blue-green): it keeps the release before, out of traffic. */
   idle: z.boolean().default(false),
   /** As the balancer sees it; null without a balancer or when it cannot be read. */
-  traffic: z.object({ admission: z.enum(['ready', 'draining', 'out']), up: z.boolean(), inFlight: z.number() }).nullable(),
+  traffic: z
+    .object({ admission: z.enum(['ready', 'draining', 'out']), up: z.boolean(), inFlight: z.number() })
+    .nullable(),
   problem: errorReportSchema.nullable(),
 })
 export type ServerStatus = z.infer<typeof serverStatusSchema>
 
-export const statusSchema = environmentSchema.omit({ servers: true }).extend({ servers: z.array(serverStatusSchema), balancerProblem: errorReportSchema.nullable() })
+export const statusSchema = environmentSchema
+  .omit({ servers: true })
+  .extend({ servers: z.array(serverStatusSchema), balancerProblem: errorReportSchema.nullable() })
 export type Status = z.infer<typeof statusSchema>
 
 export const releaseSchema = z.object({
@@ -76,7 +98,10 @@ export const readinessSchema = z.object({
 export type ReleaseReadiness = z.infer<typeof readinessSchema>
 
 /** What another environment of the application runs: the same artifact, with the variables and secrets of this one. */
-const promotion = z.strictObject({ environment: z.string().min(1).max(200), /** Its release; by default the one that it is meant to run. */ release: z.number().int().positive().optional() })
+const promotion = z.strictObject({
+  environment: z.string().min(1).max(200),
+  /** Its release; by default the one that it is meant to run. */ release: z.number().int().positive().optional(),
+})
 const deployBody = z.strictObject({
   /** Branch, tag or commit; by default the environment's branch. */
   revision: z.string().min(1).max(500).optional(),
@@ -98,13 +123,32 @@ const rollbackBody = z.strictObject({
 })
 
 export const environmentRoutes = {
-  environments: { method: 'GET', path: '/api/v1/environments', summary: 'Every environment: what runs where', access: 'read', etag: true, reach: 'some', response: z.object({ environments: z.array(environmentSchema) }) },
-  status: { method: 'GET', path: '/api/v1/environments/:application/:environment', summary: 'One environment with its servers, asked now; or, without a change since, at most so many milliseconds ago (within)', access: 'read', etag: true, params: place, query: z.object({ within: z.coerce.number().int().min(0).max(60_000).default(0) }), response: statusSchema },
+  environments: {
+    method: 'GET',
+    path: '/api/v1/environments',
+    summary: 'Every environment: what runs where',
+    access: 'read',
+    etag: true,
+    reach: 'some',
+    response: z.object({ environments: z.array(environmentSchema) }),
+  },
+  status: {
+    method: 'GET',
+    path: '/api/v1/environments/:application/:environment',
+    summary:
+      'One environment with its servers, asked now; or, without a change since, at most so many milliseconds ago (within)',
+    access: 'read',
+    etag: true,
+    params: place,
+    query: z.object({ within: z.coerce.number().int().min(0).max(60_000).default(0) }),
+    response: statusSchema,
+  },
   plan: {
     method: 'POST',
     path: '/api/v1/environments/:application/:environment/plan',
     summary: 'What a deployment would do; changes nothing',
-    access: 'read', audited: false,
+    access: 'read',
+    audited: false,
     params: place,
     body: z.strictObject({ revision: z.string().min(1).max(500).optional(), promote: promotion.optional() }),
     response: z.object({
@@ -125,8 +169,26 @@ export const environmentRoutes = {
       promoted: z.object({ environment: z.string(), release: z.number() }).nullable().default(null),
     }),
   },
-  deploy: { method: 'POST', path: '/api/v1/environments/:application/:environment/deployments', summary: 'Deploy a revision', access: 'deploy', idempotent: true, params: place, body: deployBody, response: deploymentSchema },
-  rollback: { method: 'POST', path: '/api/v1/environments/:application/:environment/rollback', summary: 'Activate an earlier release', access: 'deploy', idempotent: true, params: place, body: rollbackBody, response: deploymentSchema },
+  deploy: {
+    method: 'POST',
+    path: '/api/v1/environments/:application/:environment/deployments',
+    summary: 'Deploy a revision',
+    access: 'deploy',
+    idempotent: true,
+    params: place,
+    body: deployBody,
+    response: deploymentSchema,
+  },
+  rollback: {
+    method: 'POST',
+    path: '/api/v1/environments/:application/:environment/rollback',
+    summary: 'Activate an earlier release',
+    access: 'deploy',
+    idempotent: true,
+    params: place,
+    body: rollbackBody,
+    response: deploymentSchema,
+  },
   unlock: {
     method: 'DELETE',
     path: '/api/v1/environments/:application/:environment/lock',
@@ -138,7 +200,8 @@ export const environmentRoutes = {
   converge: {
     method: 'POST',
     path: '/api/v1/environments/:application/:environment/converge',
-    summary: 'Bring the connected servers that run something else to what the environment is meant to run; null: all run it',
+    summary:
+      'Bring the connected servers that run something else to what the environment is meant to run; null: all run it',
     access: 'deploy',
     params: place,
     body: z.strictObject({ requestedBy: z.string().max(200).optional() }).default({}),
@@ -158,7 +221,8 @@ export const environmentRoutes = {
     method: 'GET',
     path: '/api/v1/environments/:application/:environment/releases',
     summary: 'Releases, the newest first',
-    access: 'read', etag: true,
+    access: 'read',
+    etag: true,
     params: place,
     query: z.object(pageOf({ most: 500, usual: 30 })),
     response: z.object({ releases: z.array(releaseSchema), next: nextSchema }),
@@ -170,7 +234,12 @@ export const environmentRoutes = {
     access: 'read',
     params: place,
     query: z.object({ limit: z.coerce.number().int().min(1).max(200).default(30) }),
-    response: z.object({ /** Of the environment; and how many of them answered. */ servers: z.number(), answering: z.number(), /** Some of those that did not. */ silent: z.array(z.string()), releases: z.array(readinessSchema) }),
+    response: z.object({
+      /** Of the environment; and how many of them answered. */ servers: z.number(),
+      answering: z.number(),
+      /** Some of those that did not. */ silent: z.array(z.string()),
+      releases: z.array(readinessSchema),
+    }),
   },
   logs: {
     method: 'GET',
@@ -178,7 +247,13 @@ export const environmentRoutes = {
     summary: 'What the application prints, from all servers',
     access: 'read',
     params: place,
-    query: z.object({ lines: z.coerce.number().int().min(0).max(10_000).default(50), follow: z.enum(['true', 'false']).default('false'), server: z.string().optional(), since: z.coerce.number().int().min(0).optional(), grep: z.string().max(1_000).optional() }),
+    query: z.object({
+      lines: z.coerce.number().int().min(0).max(10_000).default(50),
+      follow: z.enum(['true', 'false']).default('false'),
+      server: z.string().optional(),
+      since: z.coerce.number().int().min(0).optional(),
+      grep: z.string().max(1_000).optional(),
+    }),
     response: z.object({ server: z.string(), at: z.number().nullable(), text: z.string() }),
     stream: 'events',
   },

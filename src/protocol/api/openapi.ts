@@ -73,7 +73,8 @@ function named(): z.core.$ZodRegistry<{ id?: string }> {
     for (const [key, value] of Object.entries(module)) {
       if (!key.endsWith('Schema') || !(value instanceof z.ZodType) || registry.has(value)) continue
       // Only what has fields or choices is worth a name.
-      if (value instanceof z.ZodObject || value instanceof z.ZodUnion || value instanceof z.ZodEnum) registry.add(value, { id: key.charAt(0).toUpperCase() + key.slice(1, -'Schema'.length) })
+      if (value instanceof z.ZodObject || value instanceof z.ZodUnion || value instanceof z.ZodEnum)
+        registry.add(value, { id: key.charAt(0).toUpperCase() + key.slice(1, -'Schema'.length) })
     }
   }
   registry.add(problemSchema, { id: 'Problem' })
@@ -86,9 +87,17 @@ export function openApiDocument(version: string): OpenApiDocument {
   const registry = named()
   /** An answer's schema: what it names goes to the components, and more fields may come to it. */
   const answer = (schema: z.ZodType): Json => {
-    const { $schema: _, $defs, ...made } = z.toJSONSchema(schema, {
-      io: 'output', unrepresentable: 'any', metadata: registry as never, reused: 'inline',
-      override: ({ jsonSchema }) => void (jsonSchema.additionalProperties === false && delete jsonSchema.additionalProperties),
+    const {
+      $schema: _,
+      $defs,
+      ...made
+    } = z.toJSONSchema(schema, {
+      io: 'output',
+      unrepresentable: 'any',
+      metadata: registry as never,
+      reused: 'inline',
+      override: ({ jsonSchema }) =>
+        void (jsonSchema.additionalProperties === false && delete jsonSchema.additionalProperties),
     }) as Json & { $defs?: Record<string, Json> }
     for (const [id, definition] of Object.entries($defs ?? {})) schemas[id] ??= relocated(definition)
     const id = registry.get(schema)?.id
@@ -111,7 +120,7 @@ export function openApiDocument(version: string): OpenApiDocument {
       summary: 'Puts code on many servers in seconds, that nobody notices',
       description: [
         'Everything that the pages and the command line do goes through these calls.',
-        'Over TCP a caller sends `Authorization: Bearer TOKEN` (`dploy token create`), or the cookie of a session; over the unix socket of the control plane, this machine\'s user needs neither.',
+        "Over TCP a caller sends `Authorization: Bearer TOKEN` (`dploy token create`), or the cookie of a session; over the unix socket of the control plane, this machine's user needs neither.",
         'Times are epoch milliseconds. Answers may get more fields: ignore those that you do not know. Every error is `application/problem+json` (RFC 9457) with a stable `code`, what happened, and what to do next: see docs/errors.md.',
         'Lists answer `next`, which is given back as `cursor` for what follows, and is null at the end. What starts work takes an `Idempotency-Key`.',
       ].join('\n\n'),
@@ -123,18 +132,33 @@ export function openApiDocument(version: string): OpenApiDocument {
     components: {
       schemas: Object.fromEntries(Object.entries(schemas).sort(([a], [b]) => (a < b ? -1 : 1))),
       responses: {
-        problem: { description: `An error, with one of these codes: ${Object.keys(errorTable).map((code) => `\`${code}\``).join(', ')}`, content: problem },
+        problem: {
+          description: `An error, with one of these codes: ${Object.keys(errorTable)
+            .map((code) => `\`${code}\``)
+            .join(', ')}`,
+          content: problem,
+        },
       },
       securitySchemes: {
         token: { type: 'http', scheme: 'bearer', description: 'A token that dploy token create printed' },
-        session: { type: 'apiKey', in: 'cookie', name: 'dploy', description: 'The cookie that signing in sets, over https under the name `__Host-dploy`; requests that change something must come from the same site' },
+        session: {
+          type: 'apiKey',
+          in: 'cookie',
+          name: 'dploy',
+          description:
+            'The cookie that signing in sets, over https under the name `__Host-dploy`; requests that change something must come from the same site',
+        },
       },
     },
   }
 }
 
 function operationOf(name: string, route: Route, response: Json): OpenApiOperation {
-  const group = parts.find(([, , module]) => Object.values(module).some((value) => typeof value === 'object' && value !== null && (value as Record<string, unknown>)[name] === route))
+  const group = parts.find(([, , module]) =>
+    Object.values(module).some(
+      (value) => typeof value === 'object' && value !== null && (value as Record<string, unknown>)[name] === route,
+    ),
+  )
   const open = route.access === 'open'
   const note = operationNotes[name]
   const parameters = [...parametersIn('path', route.params), ...parametersIn('query', route.query), ...headersOf(route)]
@@ -147,7 +171,14 @@ function operationOf(name: string, route: Route, response: Json): OpenApiOperati
     ...(parameters.length > 0 ? { parameters } : {}),
     ...bodyOf(name, route),
     responses: {
-      200: { description: route.stream === 'events' ? 'Server-sent events; the data of each is JSON of this schema. `event: end` follows the last, `event: problem` stands for an error on the way' : 'Done', ...(route.etag ? { headers: { ETag: { schema: { type: 'string' } } } } : {}), content: contentOf(name, route, response) },
+      200: {
+        description:
+          route.stream === 'events'
+            ? 'Server-sent events; the data of each is JSON of this schema. `event: end` follows the last, `event: problem` stands for an error on the way'
+            : 'Done',
+        ...(route.etag ? { headers: { ETag: { schema: { type: 'string' } } } } : {}),
+        content: contentOf(name, route, response),
+      },
       ...(route.etag ? { 304: { description: 'It is as it was: the If-None-Match of the request holds' } } : {}),
       default: { $ref: '#/components/responses/problem' },
     },
@@ -158,42 +189,103 @@ function operationOf(name: string, route: Route, response: Json): OpenApiOperati
 function contentOf(name: string, route: Route, schema: Json): Json {
   if (route.stream === 'events') return { 'text/event-stream': { schema } }
   if (name === 'badge') return { 'image/svg+xml': { schema: { type: 'string' } } }
-  if (route.stream === 'text') return { [name === 'exportAudit' ? 'application/x-ndjson' : 'text/plain']: { schema: { type: 'string' } } }
+  if (route.stream === 'text')
+    return { [name === 'exportAudit' ? 'application/x-ndjson' : 'text/plain']: { schema: { type: 'string' } } }
   const example = operationExamples[name]?.response
   return { 'application/json': { schema, ...(example === undefined ? {} : { example }) } }
 }
 
 function bodyOf(name: string, route: Route): Pick<OpenApiOperation, 'requestBody'> {
-  if (route.stream === 'pack') return { requestBody: { required: true, content: { [name === 'uploadObjects' ? 'application/zstd' : 'application/octet-stream']: { schema: {} } } } }
-  if (route.stream === 'bytes') return { requestBody: { required: true, content: { 'application/json': { schema: {} } } } }
+  if (route.stream === 'pack')
+    return {
+      requestBody: {
+        required: true,
+        content: { [name === 'uploadObjects' ? 'application/zstd' : 'application/octet-stream']: { schema: {} } },
+      },
+    }
+  if (route.stream === 'bytes')
+    return { requestBody: { required: true, content: { 'application/json': { schema: {} } } } }
   if (!route.body) return {}
   const example = operationExamples[name]?.body
-  return { requestBody: { required: true, content: { 'application/json': { schema: taken(route.body), ...(example === undefined ? {} : { example }) } } } }
+  return {
+    requestBody: {
+      required: true,
+      content: { 'application/json': { schema: taken(route.body), ...(example === undefined ? {} : { example }) } },
+    },
+  }
 }
 
 function parametersIn(place: 'path' | 'query', schema: z.ZodType | undefined): OpenApiParameter[] {
   if (!schema) return []
-  const { properties, required } = taken(schema) as { properties?: Record<string, Json & { description?: string }>; required?: string[] }
-  return Object.entries(properties ?? {}).map(([name, { description, ...property }]) => ({ name, in: place, required: place === 'path' || (required ?? []).includes(name), ...(description === undefined ? {} : { description }), schema: property }))
+  const { properties, required } = taken(schema) as {
+    properties?: Record<string, Json & { description?: string }>
+    required?: string[]
+  }
+  return Object.entries(properties ?? {}).map(([name, { description, ...property }]) => ({
+    name,
+    in: place,
+    required: place === 'path' || (required ?? []).includes(name),
+    ...(description === undefined ? {} : { description }),
+    schema: property,
+  }))
 }
 
 function headersOf(route: Route): OpenApiParameter[] {
   return [
-    ...(route.idempotent ? [{ name: 'Idempotency-Key', in: 'header' as const, required: false, description: 'Sent again with the same key within a day, the request starts nothing more and gets the first answer', schema: { type: 'string', minLength: 1, maxLength: 200 } }] : []),
-    ...(route.etag ? [{ name: 'If-None-Match', in: 'header' as const, required: false, description: 'The ETag of the answer that the caller has', schema: { type: 'string' } }] : []),
-    ...(route.stream === 'events' && route.method === 'GET' && route.path.endsWith('/events') ? [{ name: 'Last-Event-ID', in: 'header' as const, required: false, description: 'The id of the last event that came: the stream goes on after it', schema: { type: 'integer', minimum: 0 } }] : []),
+    ...(route.idempotent
+      ? [
+          {
+            name: 'Idempotency-Key',
+            in: 'header' as const,
+            required: false,
+            description:
+              'Sent again with the same key within a day, the request starts nothing more and gets the first answer',
+            schema: { type: 'string', minLength: 1, maxLength: 200 },
+          },
+        ]
+      : []),
+    ...(route.etag
+      ? [
+          {
+            name: 'If-None-Match',
+            in: 'header' as const,
+            required: false,
+            description: 'The ETag of the answer that the caller has',
+            schema: { type: 'string' },
+          },
+        ]
+      : []),
+    ...(route.stream === 'events' && route.method === 'GET' && route.path.endsWith('/events')
+      ? [
+          {
+            name: 'Last-Event-ID',
+            in: 'header' as const,
+            required: false,
+            description: 'The id of the last event that came: the stream goes on after it',
+            schema: { type: 'integer', minimum: 0 },
+          },
+        ]
+      : []),
   ]
 }
 
 /** What is taken from outside: as a caller writes it. */
 function taken(schema: z.ZodType): Json {
-  const { $schema: _, ...made } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any', reused: 'inline' }) as Json
+  const { $schema: _, ...made } = z.toJSONSchema(schema, {
+    io: 'input',
+    unrepresentable: 'any',
+    reused: 'inline',
+  }) as Json
   return relocated(made)
 }
 
 /** References as they are within an OpenAPI document. */
 function relocated(schema: Json): Json {
-  return JSON.parse(JSON.stringify(schema, (key, value: unknown) => (key === 'id' && typeof value === 'string' ? undefined : value)).replaceAll('"#/$defs/', '"#/components/schemas/')) as Json
+  return JSON.parse(
+    JSON.stringify(schema, (key, value: unknown) =>
+      key === 'id' && typeof value === 'string' ? undefined : value,
+    ).replaceAll('"#/$defs/', '"#/components/schemas/'),
+  ) as Json
 }
 
 function accessText(route: Route): string {

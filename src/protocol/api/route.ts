@@ -27,7 +27,10 @@ export interface Route {
 
 /** Which part of a list: at most `limit`, after what `next` of the answer before stands for. */
 export function pageOf(limit: { most: number; usual: number }) {
-  return { limit: z.coerce.number().int().min(1).max(limit.most).default(limit.usual), cursor: z.string().min(1).max(300).optional() }
+  return {
+    limit: z.coerce.number().int().min(1).max(limit.most).default(limit.usual),
+    cursor: z.string().min(1).max(300).optional(),
+  }
 }
 /** What to give as `cursor` for what follows; null: nothing does. */
 export const nextSchema = z.string().nullable().default(null)

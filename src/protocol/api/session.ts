@@ -35,7 +35,13 @@ export const sessionEntrySchema = z.object({
 const oneUse = z.string().min(1).max(200)
 
 export const sessionRoutes = {
-  session: { method: 'GET', path: '/api/v1/session', summary: 'Who asks, and what they may do', access: 'open', response: sessionSchema },
+  session: {
+    method: 'GET',
+    path: '/api/v1/session',
+    summary: 'Who asks, and what they may do',
+    access: 'open',
+    response: sessionSchema,
+  },
   signIn: {
     method: 'POST',
     path: '/api/v1/session',
@@ -44,9 +50,27 @@ export const sessionRoutes = {
     body: z.strictObject({ email: z.string().min(1).max(320), password: z.string().min(1).max(1024) }),
     response: sessionSchema,
   },
-  signOut: { method: 'DELETE', path: '/api/v1/session', summary: 'End this session', access: 'open', response: z.object({}) },
-  sessions: { method: 'GET', path: '/api/v1/sessions', summary: "One's own sessions", access: 'known', response: z.object({ sessions: z.array(sessionEntrySchema) }) },
-  signOutEverywhere: { method: 'DELETE', path: '/api/v1/sessions', summary: "End all of one's own sessions, this one too", access: 'own', response: z.object({ ended: z.number() }) },
+  signOut: {
+    method: 'DELETE',
+    path: '/api/v1/session',
+    summary: 'End this session',
+    access: 'open',
+    response: z.object({}),
+  },
+  sessions: {
+    method: 'GET',
+    path: '/api/v1/sessions',
+    summary: "One's own sessions",
+    access: 'known',
+    response: z.object({ sessions: z.array(sessionEntrySchema) }),
+  },
+  signOutEverywhere: {
+    method: 'DELETE',
+    path: '/api/v1/sessions',
+    summary: "End all of one's own sessions, this one too",
+    access: 'own',
+    response: z.object({ ended: z.number() }),
+  },
   changePassword: {
     method: 'PUT',
     path: '/api/v1/session/password',
@@ -58,7 +82,8 @@ export const sessionRoutes = {
   setUp: {
     method: 'POST',
     path: '/api/v1/setup',
-    summary: 'Become the first administrator, with the one-use link that dploy serve prints; answers with the cookie of a session',
+    summary:
+      'Become the first administrator, with the one-use link that dploy serve prints; answers with the cookie of a session',
     access: 'open',
     body: z.strictObject({ token: oneUse, email: emailSchema, name: nameSchema, password: passwordSchema }),
     response: sessionSchema,

@@ -5,7 +5,11 @@ import type { Route } from './route.ts'
 
 const place = z.object({ application: z.string().min(1), environment: z.string().min(1) })
 
-const changedFileSchema = z.object({ path: z.string(), change: z.enum(['added', 'changed', 'removed']), /** Of the new content; 0: removed. */ bytes: z.number() })
+const changedFileSchema = z.object({
+  path: z.string(),
+  change: z.enum(['added', 'changed', 'removed']),
+  /** Of the new content; 0: removed. */ bytes: z.number(),
+})
 export type ChangedFile = z.infer<typeof changedFileSchema>
 
 const filesSchema = z.object({
@@ -29,7 +33,9 @@ export const releaseDifferenceSchema = z.object({
   commitsBack: z.array(revisionSchema),
   /** Null where git cannot tell: a release without a commit. */
   files: filesSchema.nullable(),
-  variables: z.array(z.object({ name: z.string(), change: z.enum(['added', 'changed', 'removed']), secret: z.boolean() })),
+  variables: z.array(
+    z.object({ name: z.string(), change: z.enum(['added', 'changed', 'removed']), secret: z.boolean() }),
+  ),
   service: z.object({ from: serviceSpecSchema.nullable(), to: serviceSpecSchema.nullable() }).nullable(),
 })
 export type ReleaseDifference = z.infer<typeof releaseDifferenceSchema>
@@ -38,11 +44,20 @@ export const sourceRoutes = {
   revisions: {
     method: 'GET',
     path: '/api/v1/environments/:application/:environment/revisions',
-    summary: 'What can be deployed: branches, tags, and the latest commits of the environment\'s branch or those that a search finds',
+    summary:
+      "What can be deployed: branches, tags, and the latest commits of the environment's branch or those that a search finds",
     access: 'read',
     params: place,
-    query: z.object({ search: z.string().max(200).default(''), limit: z.coerce.number().int().min(1).max(100).default(20) }),
-    response: z.object({ branch: z.string().nullable(), commits: z.array(revisionSchema), branches: z.array(namedSchema), tags: z.array(namedSchema) }),
+    query: z.object({
+      search: z.string().max(200).default(''),
+      limit: z.coerce.number().int().min(1).max(100).default(20),
+    }),
+    response: z.object({
+      branch: z.string().nullable(),
+      commits: z.array(revisionSchema),
+      branches: z.array(namedSchema),
+      tags: z.array(namedSchema),
+    }),
   },
   changes: {
     method: 'GET',

@@ -20,12 +20,19 @@ export const tokenSchema = z.object({
 export type Token = z.infer<typeof tokenSchema>
 
 export const tokenRoutes = {
-  tokens: { method: 'GET', path: '/api/v1/tokens', summary: "API tokens: one's own, and for an administrator everybody's", access: 'known', response: z.object({ tokens: z.array(tokenSchema) }) },
+  tokens: {
+    method: 'GET',
+    path: '/api/v1/tokens',
+    summary: "API tokens: one's own, and for an administrator everybody's",
+    access: 'known',
+    response: z.object({ tokens: z.array(tokenSchema) }),
+  },
   createToken: {
     method: 'POST',
     path: '/api/v1/tokens',
     summary: 'Make an API token, which may do no more than who makes it; it is shown once',
-    access: 'own', idempotent: true,
+    access: 'own',
+    idempotent: true,
     body: z.strictObject({
       note: nameSchema,
       right: rightSchema,
@@ -35,5 +42,12 @@ export const tokenRoutes = {
     }),
     response: z.object({ token: z.string(), entry: tokenSchema }),
   },
-  revokeToken: { method: 'DELETE', path: '/api/v1/tokens/:token', summary: 'End an API token', access: 'own', params: z.object({ token: z.string().min(1).max(100) }), response: z.object({}) },
+  revokeToken: {
+    method: 'DELETE',
+    path: '/api/v1/tokens/:token',
+    summary: 'End an API token',
+    access: 'own',
+    params: z.object({ token: z.string().min(1).max(100) }),
+    response: z.object({}),
+  },
 } as const satisfies Record<string, Route>

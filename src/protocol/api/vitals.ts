@@ -68,7 +68,10 @@ export const vitalsRoutes = {
     summary: 'How busy and how full servers were in the last hour; kept in memory, and anew after a restart',
     access: 'read',
     params: place,
-    query: z.object({ /** Only of this server. */ server: z.string().min(1).max(200).optional(), /** How many samples of each at most. */ points: z.coerce.number().int().min(1).max(120).default(30) }),
+    query: z.object({
+      /** Only of this server. */ server: z.string().min(1).max(200).optional(),
+      /** How many samples of each at most. */ points: z.coerce.number().int().min(1).max(120).default(30),
+    }),
     response: z.object({ servers: z.array(serverVitalsSchema) }),
   },
   serverHistory: {

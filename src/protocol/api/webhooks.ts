@@ -53,7 +53,11 @@ export const webhookSchema = z.object({
 export type Webhook = z.infer<typeof webhookSchema>
 
 const byId = z.object({ webhook: z.string().regex(/^whk_[a-z0-9]{1,60}$/, 'must be the id of a webhook') })
-const branchName = z.string().min(1).max(500).regex(/^[^\s\0]+$/, 'must be the name of a branch')
+const branchName = z
+  .string()
+  .min(1)
+  .max(500)
+  .regex(/^[^\s\0]+$/, 'must be the name of a branch')
 
 /** Webhooks: a service tells of a push, and environments are deployed to. Their secrets are shown once. */
 export const webhookRoutes = {
@@ -68,14 +72,20 @@ export const webhookRoutes = {
     method: 'POST',
     path: '/api/v1/webhooks',
     summary: 'Make a webhook; its secret is answered this once',
-    access: 'administer', idempotent: true,
+    access: 'administer',
+    idempotent: true,
     body: z.strictObject({
       service: webhookServiceSchema,
       note: z.string().trim().max(200).default(''),
       application: z.string().min(1).max(200).nullable().default(null),
       environments: z.array(z.string().min(1).max(200)).min(1).max(100).nullable().default(null),
       /** The service's own secret; by default one is made. */
-      secret: z.string().min(16).max(500).regex(/^[\x21-\x7e]+$/, 'must be printable, without spaces').optional(),
+      secret: z
+        .string()
+        .min(16)
+        .max(500)
+        .regex(/^[\x21-\x7e]+$/, 'must be printable, without spaces')
+        .optional(),
     }),
     response: z.object({ webhook: webhookSchema, secret: z.string() }),
   },
@@ -112,8 +122,25 @@ export const webhookRoutes = {
     access: 'administer',
     audited: false,
     params: byId,
-    body: z.strictObject({ branch: branchName, /** A git URL; by default the source of the applications. */ repository: z.string().min(1).max(2_000).nullable().default(null) }),
-    response: z.object({ results: z.array(z.object({ application: z.string(), environment: z.string(), deploys: z.boolean(), /** Why, or why not. */ reason: z.string() })) }),
+    body: z.strictObject({
+      branch: branchName,
+      /** A git URL; by default the source of the applications. */ repository: z
+        .string()
+        .min(1)
+        .max(2_000)
+        .nullable()
+        .default(null),
+    }),
+    response: z.object({
+      results: z.array(
+        z.object({
+          application: z.string(),
+          environment: z.string(),
+          deploys: z.boolean(),
+          /** Why, or why not. */ reason: z.string(),
+        }),
+      ),
+    }),
   },
   /** The address that a service is given. Its signature says who calls; see docs/webhooks.md. */
   receiveDelivery: {
@@ -124,6 +151,10 @@ export const webhookRoutes = {
     audited: false,
     params: byId,
     stream: 'bytes',
-    response: z.object({ delivery: z.string().nullable(), state: z.enum(['accepted', 'ignored', 'known']), reason: z.string() }),
+    response: z.object({
+      delivery: z.string().nullable(),
+      state: z.enum(['accepted', 'ignored', 'known']),
+      reason: z.string(),
+    }),
   },
 } as const satisfies Record<string, Route>

@@ -74,7 +74,21 @@ export function followChanges(queries: QueryClient): () => void {
 }
 
 /** What is told of, by the first words of its keys. */
-const told = ['environments', 'status', 'deployments', 'deployment', 'days', 'releases', 'secrets', 'settings', 'badge', 'people', 'tokens', 'webhooks', 'deliveries'] as const
+const told = [
+  'environments',
+  'status',
+  'deployments',
+  'deployment',
+  'days',
+  'releases',
+  'secrets',
+  'settings',
+  'badge',
+  'people',
+  'tokens',
+  'webhooks',
+  'deliveries',
+] as const
 
 /** What pages show that is another after such a change. */
 function keysOf({ kind, place }: Changed['changes'][number]): (readonly unknown[])[] {

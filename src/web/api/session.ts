@@ -41,7 +41,9 @@ export const session = {
     become(found)
   },
   signOut(): void {
-    void client().call('signOut').catch(() => {})
+    void client()
+      .call('signOut')
+      .catch(() => {})
     session.ended()
   },
   /** Nobody is signed in any more: the session or token ended by itself. */

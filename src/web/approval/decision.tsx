@@ -12,15 +12,28 @@ import { sayProblem } from '../components/toasts.tsx'
 import './decision.css'
 
 /** What a deployment waits for from a person, with the buttons that answer; and what was answered. `waiting` is of the events: it comes and goes while the state stays the same. */
-export function Decision({ deployment, state, waiting }: { deployment: DeploymentSummary; state: string; waiting: Waiting | null }) {
+export function Decision({
+  deployment,
+  state,
+  waiting,
+}: {
+  deployment: DeploymentSummary
+  state: string
+  waiting: Waiting | null
+}) {
   const { approval } = deployment
   return (
     <>
       {approval && state === 'waiting_for_approval' ? <Asked deployment={deployment} /> : null}
       {approval && approval.by !== null && approval.at !== null ? (
-        <p className="muted">{approval.decision === 'approve' ? 'Approved' : 'Refused'} by {approval.by} <Ago at={approval.at} />{approval.note ? `: ${approval.note}` : ''}</p>
+        <p className="muted">
+          {approval.decision === 'approve' ? 'Approved' : 'Refused'} by {approval.by} <Ago at={approval.at} />
+          {approval.note ? `: ${approval.note}` : ''}
+        </p>
       ) : null}
-      {waiting && ['activating', 'baking'].includes(state) ? <Gate key={waiting.since} deployment={deployment} waiting={waiting} /> : null}
+      {waiting && ['activating', 'baking'].includes(state) ? (
+        <Gate key={waiting.since} deployment={deployment} waiting={waiting} />
+      ) : null}
     </>
   )
 }
@@ -32,7 +45,8 @@ function Asked({ deployment }: { deployment: DeploymentSummary }) {
   const [note, setNote] = useState('')
   const queryClient = useQueryClient()
   const decide = useMutation({
-    mutationFn: (decision: 'approve' | 'refuse') => client().call('decide', { params: { number }, body: { decision, note: note.trim() } }),
+    mutationFn: (decision: 'approve' | 'refuse') =>
+      client().call('decide', { params: { number }, body: { decision, note: note.trim() } }),
     onError: sayProblem,
     onSettled: () => queryClient.invalidateQueries(),
   })
@@ -41,9 +55,14 @@ function Asked({ deployment }: { deployment: DeploymentSummary }) {
   return (
     <section className="card decision" aria-label="Approval">
       <div className="grow stack">
-        <State tone="warn">{application} → {environment} is protected: another person has to approve this</State>
+        <State tone="warn">
+          {application} → {environment} is protected: another person has to approve this
+        </State>
         <RevisionLine revision={deployment.revision} />
-        <p className="muted">Asked for by {requestedBy} <Ago at={deployment.createdAt} />; it ends by itself {in_(deployment.approval!.expiresAt, useNow(5_000))}.</p>
+        <p className="muted">
+          Asked for by {requestedBy} <Ago at={deployment.createdAt} />; it ends by itself{' '}
+          {in_(deployment.approval!.expiresAt, useNow(5_000))}.
+        </p>
         {own ? <p>You asked for it. Send this page’s address to somebody who may deploy here.</p> : null}
         <CommandLine command={`dploy approve ${number}`} />
       </div>
@@ -51,11 +70,31 @@ function Asked({ deployment }: { deployment: DeploymentSummary }) {
         <div className="stack">
           <div className="field">
             <label htmlFor="note">Note</label>
-            <input id="note" className="input" maxLength={1_000} value={note} onChange={(event) => setNote(event.target.value)} />
+            <input
+              id="note"
+              className="input"
+              maxLength={1_000}
+              value={note}
+              onChange={(event) => setNote(event.target.value)}
+            />
           </div>
           <div className="row">
-            <button type="button" className="button primary" disabled={decide.isPending} onClick={() => decide.mutate('approve')}>Approve</button>
-            <button type="button" className="button" disabled={decide.isPending} onClick={() => decide.mutate('refuse')}>Refuse</button>
+            <button
+              type="button"
+              className="button primary"
+              disabled={decide.isPending}
+              onClick={() => decide.mutate('approve')}
+            >
+              Approve
+            </button>
+            <button
+              type="button"
+              className="button"
+              disabled={decide.isPending}
+              onClick={() => decide.mutate('refuse')}
+            >
+              Refuse
+            </button>
           </div>
         </div>
       ) : null}
@@ -67,20 +106,45 @@ function Gate({ deployment, waiting }: { deployment: DeploymentSummary; waiting:
   const { number, application, environment } = deployment
   const may = useMay('deploy', { application, environment })
   const queryClient = useQueryClient()
-  const settled = { onError: sayProblem, onSettled: () => queryClient.invalidateQueries({ queryKey: ['deployment', number] }) }
-  const promote = useMutation({ mutationFn: () => client().call('promote', { params: { number }, body: {} }), ...settled })
+  const settled = {
+    onError: sayProblem,
+    onSettled: () => queryClient.invalidateQueries({ queryKey: ['deployment', number] }),
+  }
+  const promote = useMutation({
+    mutationFn: () => client().call('promote', { params: { number }, body: {} }),
+    ...settled,
+  })
   const cancel = useMutation({ mutationFn: () => client().call('cancel', { params: { number } }), ...settled })
   return (
     <section className="card decision" aria-label="It waits for a person">
       <div className="grow stack">
         <State tone="warn">{waiting.text}</State>
-        <p className="muted">Waits since <Ago at={waiting.since} />; goes back by itself {in_(waiting.until, useNow(5_000))}.</p>
+        <p className="muted">
+          Waits since <Ago at={waiting.since} />; goes back by itself {in_(waiting.until, useNow(5_000))}.
+        </p>
         <CommandLine command={`dploy promote ${number}`} />
       </div>
       {may ? (
         <div className="row">
-          <button type="button" className="button primary" disabled={promote.isPending} onClick={() => promote.mutate()}>Go on</button>
-          <Confirm trigger={<button type="button" className="button" disabled={cancel.isPending}>Go back</button>} title={`Roll ${environment} back?`} action="Go back" danger onConfirm={() => cancel.mutate()}>
+          <button
+            type="button"
+            className="button primary"
+            disabled={promote.isPending}
+            onClick={() => promote.mutate()}
+          >
+            Go on
+          </button>
+          <Confirm
+            trigger={
+              <button type="button" className="button" disabled={cancel.isPending}>
+                Go back
+              </button>
+            }
+            title={`Roll ${environment} back?`}
+            action="Go back"
+            danger
+            onConfirm={() => cancel.mutate()}
+          >
             <p>Servers that were switched get the release before.</p>
           </Confirm>
         </div>

@@ -5,7 +5,9 @@ import { Icon } from './icon.tsx'
 export function CommandLine({ command, label = 'The same on the command line' }: { command: string; label?: string }) {
   return (
     <div className="command-line" role="group" aria-label={label}>
-      <code className="grow" title={command}>{command}</code>
+      <code className="grow" title={command}>
+        {command}
+      </code>
       <CopyButton text={command} />
     </div>
   )
@@ -20,10 +22,18 @@ export function CopyButton({ text, label = 'Copy', children }: { text: string; l
     return () => clearTimeout(timer)
   }, [copied])
   return (
-    <button type="button" className="button quiet small" onClick={() => void copy(text).then(() => setCopied(true))} aria-label={children ? undefined : copied ? 'Copied' : `${label}: ${text.slice(0, 80)}`} title={label}>
+    <button
+      type="button"
+      className="button quiet small"
+      onClick={() => void copy(text).then(() => setCopied(true))}
+      aria-label={children ? undefined : copied ? 'Copied' : `${label}: ${text.slice(0, 80)}`}
+      title={label}
+    >
       <Icon name={copied ? 'check' : 'copy'} size={14} />
       {children}
-      <span className="hidden" aria-live="polite">{copied ? 'Copied' : ''}</span>
+      <span className="hidden" aria-live="polite">
+        {copied ? 'Copied' : ''}
+      </span>
     </button>
   )
 }

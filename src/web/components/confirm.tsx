@@ -3,7 +3,17 @@ import type { ReactElement, ReactNode } from 'react'
 import { CommandLine } from './command-line.tsx'
 
 /** Asks before something is done that people notice; says what it does and to what. */
-export function Confirm(props: { trigger: ReactElement; title: string; children: ReactNode; action: string; danger?: boolean; command?: string; onConfirm: () => void; open?: boolean; onOpenChange?: (open: boolean) => void }) {
+export function Confirm(props: {
+  trigger: ReactElement
+  title: string
+  children: ReactNode
+  action: string
+  danger?: boolean
+  command?: string
+  onConfirm: () => void
+  open?: boolean
+  onOpenChange?: (open: boolean) => void
+}) {
   const controlled = props.open === undefined ? {} : { open: props.open, onOpenChange: props.onOpenChange! }
   return (
     <AlertDialog.Root {...controlled}>

@@ -1,7 +1,17 @@
 import type { ReactNode } from 'react'
 
 /** Where there is nothing yet: the first step of what one comes here for. `page`: nothing else has a heading there. */
-export function Empty({ title, children, action, page = false }: { title: string; children?: ReactNode; action?: ReactNode; page?: boolean }) {
+export function Empty({
+  title,
+  children,
+  action,
+  page = false,
+}: {
+  title: string
+  children?: ReactNode
+  action?: ReactNode
+  page?: boolean
+}) {
   const Heading = page ? 'h1' : 'h2'
   return (
     <div className="empty">

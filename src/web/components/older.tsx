@@ -11,11 +11,19 @@ export interface Growing<T> {
 }
 
 /** Adds older pages to the `first`, which has up to `size`. `of`: what the list is about; of something else it begins anew. */
-export function useGrowing<T extends { number: number }>(of: string, first: readonly T[] | undefined, size: number, before: (number: number) => Promise<readonly T[]>): Growing<T> {
+export function useGrowing<T extends { number: number }>(
+  of: string,
+  first: readonly T[] | undefined,
+  size: number,
+  before: (number: number) => Promise<readonly T[]>,
+): Growing<T> {
   const [list, setList] = useState<{ of: string; all: readonly T[]; end: boolean }>({ of, all: [], end: false })
   const [busy, setBusy] = useState(false)
   useEffect(() => {
-    if (first) setList((known) => (known.of === of ? { ...known, all: merged(known.all, first) } : { of, all: first, end: false }))
+    if (first)
+      setList((known) =>
+        known.of === of ? { ...known, all: merged(known.all, first) } : { of, all: first, end: false },
+      )
   }, [of, first])
   const all = list.of === of && list.all.length > 0 ? list.all : (first ?? [])
   const older = async () => {
@@ -34,5 +42,11 @@ export function useGrowing<T extends { number: number }>(of: string, first: read
 
 export function Older({ list }: { list: Growing<unknown> }) {
   if (list.older === null) return null
-  return <div className="row"><button type="button" className="button" disabled={list.busy} onClick={list.older}>{list.busy ? 'Reading…' : 'Older'}</button></div>
+  return (
+    <div className="row">
+      <button type="button" className="button" disabled={list.busy} onClick={list.older}>
+        {list.busy ? 'Reading…' : 'Older'}
+      </button>
+    </div>
+  )
 }

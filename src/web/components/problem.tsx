@@ -4,7 +4,15 @@ import { CommandLine } from './command-line.tsx'
 import { Icon } from './icon.tsx'
 
 /** What went wrong: what, where, and the one next action. */
-export function Problem({ report, tone = 'bad', children }: { report: Pick<ErrorReport, 'message' | 'fix' | 'where' | 'code'>; tone?: 'bad' | 'warn'; children?: ReactNode }) {
+export function Problem({
+  report,
+  tone = 'bad',
+  children,
+}: {
+  report: Pick<ErrorReport, 'message' | 'fix' | 'where' | 'code'>
+  tone?: 'bad' | 'warn'
+  children?: ReactNode
+}) {
   const command = /(?:^|: )((?:dploy|systemctl|git|ssh) .+)$/.exec(report.fix)?.[1]
   return (
     <div className={`problem ${tone === 'warn' ? 'warn' : ''}`} role={tone === 'bad' ? 'alert' : undefined}>

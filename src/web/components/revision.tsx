@@ -7,7 +7,9 @@ export function RevisionLine({ revision, who = true }: { revision: Revision | nu
   return (
     <span className="revision">
       <code title={revision.commit ?? undefined}>{revision.commit?.slice(0, 7) ?? 'files'}</code>
-      <span className="cut" title={revision.subject}>{first || 'uploaded from a directory'}</span>
+      <span className="cut" title={revision.subject}>
+        {first || 'uploaded from a directory'}
+      </span>
       {who && revision.author ? <span className="who">{revision.author}</span> : null}
     </span>
   )

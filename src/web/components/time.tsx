@@ -39,7 +39,10 @@ function clockOf(every: number): Clock {
 }
 
 const steps: readonly [limit: number, size: number, unit: string][] = [
-  [60_000, 1_000, 's'], [3_600_000, 60_000, 'min'], [86_400_000, 3_600_000, 'h'], [Infinity, 86_400_000, 'd'],
+  [60_000, 1_000, 's'],
+  [3_600_000, 60_000, 'min'],
+  [86_400_000, 3_600_000, 'h'],
+  [Infinity, 86_400_000, 'd'],
 ]
 
 /** `2 h ago`. */

@@ -12,12 +12,17 @@ export const keptText = 200_000
 
 /** The answers after one more event. Bytes that are no text are counted, not shown. */
 export function withEvent(answers: ReadonlyMap<string, Answer>, event: ExecEvent): Map<string, Answer> {
-  if (event.kind === 'started') return new Map(event.servers.map((server) => [server, { server, text: '', outcome: null }]))
+  if (event.kind === 'started')
+    return new Map(event.servers.map((server) => [server, { server, text: '', outcome: null }]))
   const next = new Map(answers)
   const name = event.kind === 'ended' ? event.outcome.server : event.server
   const before = next.get(name) ?? { server: name, text: '', outcome: null }
   if (event.kind === 'ended') next.set(name, { ...before, outcome: event.outcome })
-  else next.set(name, { ...before, text: (before.text + ('text' in event ? event.text : '[bytes that are no text]')).slice(-keptText) })
+  else
+    next.set(name, {
+      ...before,
+      text: (before.text + ('text' in event ? event.text : '[bytes that are no text]')).slice(-keptText),
+    })
   return next
 }
 
@@ -43,5 +48,7 @@ export function fold(answers: Iterable<Answer>): Group[] {
     if (group) group.servers.push(server)
     else groups.set(key, { servers: [server], text, outcome })
   }
-  return [...groups.values()].sort((a, b) => Number(a.outcome === null) - Number(b.outcome === null) || b.servers.length - a.servers.length)
+  return [...groups.values()].sort(
+    (a, b) => Number(a.outcome === null) - Number(b.outcome === null) || b.servers.length - a.servers.length,
+  )
 }

@@ -13,7 +13,8 @@ interface Tagged {
 export function chosenServers(all: readonly Tagged[], { tags, servers }: Choice): string[] {
   if (tags.length + servers.length === 0) return all.map(({ name }) => name)
   const wanted = Map.groupBy(tags, (tag) => tag.slice(0, tag.indexOf('=')))
-  const fits = (server: Tagged) => tags.length > 0 && [...wanted].every(([name, values]) => values.includes(`${name}=${server.tags[name]}`))
+  const fits = (server: Tagged) =>
+    tags.length > 0 && [...wanted].every(([name, values]) => values.includes(`${name}=${server.tags[name]}`))
   return all.filter((server) => servers.includes(server.name) || fits(server)).map(({ name }) => name)
 }
 
@@ -23,5 +24,7 @@ export function optionsOf(all: readonly Tagged[], choice: Choice): string {
   if (tags.length + servers.length === 0) return ''
   const names = new Set(tags.map((tag) => tag.slice(0, tag.indexOf('='))))
   if (servers.length === 0 && names.size === tags.length) return tags.map((tag) => ` --tag ${tag}`).join('')
-  return chosenServers(all, choice).map((name) => ` --on ${name}`).join('')
+  return chosenServers(all, choice)
+    .map((name) => ` --on ${name}`)
+    .join('')
 }

@@ -6,32 +6,119 @@ import { Problem } from '../components/problem.tsx'
 import { Ago } from '../components/time.tsx'
 
 /** Chooses what is deployed: the environment's branch, another branch or tag, or a commit found by its message. */
-export function RevisionChoice({ application, environment, value, running, onChange }: { application: string; environment: string; value: string; running: string | null; onChange: (revision: string) => void }) {
+export function RevisionChoice({
+  application,
+  environment,
+  value,
+  running,
+  onChange,
+}: {
+  application: string
+  environment: string
+  value: string
+  running: string | null
+  onChange: (revision: string) => void
+}) {
   const [search, setSearch] = useState('')
   const wanted = useDeferredValue(search.trim())
   const { data, error } = useQuery(queries.revisions(application, environment, wanted))
   if (error && !data) return <Problem report={error as never} />
-  const matching = <T extends { name: string }>(names: readonly T[]) => names.filter(({ name }) => name.toLowerCase().includes(wanted.toLowerCase()))
+  const matching = <T extends { name: string }>(names: readonly T[]) =>
+    names.filter(({ name }) => name.toLowerCase().includes(wanted.toLowerCase()))
   const commits = data?.commits ?? []
   const branches = matching(data?.branches ?? []).slice(0, wanted === '' ? 4 : 12)
   const tags = matching(data?.tags ?? []).slice(0, wanted === '' ? 4 : 12)
-  const typed = /^[0-9a-f]{4,40}$/i.test(wanted) && !commits.some(({ commit }) => commit?.startsWith(wanted.toLowerCase()))
+  const typed =
+    /^[0-9a-f]{4,40}$/i.test(wanted) && !commits.some(({ commit }) => commit?.startsWith(wanted.toLowerCase()))
   return (
     <div className="stack">
-      <input className="input deploy-revision" type="search" data-search aria-label="Search branches, tags and commits" placeholder="Search branches, tags and commits" value={search} onChange={(event) => setSearch(event.target.value)} />
+      <input
+        className="input deploy-revision"
+        type="search"
+        data-search
+        aria-label="Search branches, tags and commits"
+        placeholder="Search branches, tags and commits"
+        value={search}
+        onChange={(event) => setSearch(event.target.value)}
+      />
       <div className="choices" role="radiogroup" aria-label="Revision">
-        {wanted === '' ? <Choice value="" chosen={value} onChange={onChange} title={data?.branch ?? 'default branch'} kind="branch" revision={commits[0] ?? null} running={running} /> : null}
-        {typed ? <Choice value={wanted} chosen={value} onChange={onChange} title={wanted} kind="commit" revision={null} running={running} /> : null}
-        {branches.filter(({ name }) => wanted !== '' || name !== data?.branch).map(({ name, revision }) => <Choice key={`b ${name}`} value={name} chosen={value} onChange={onChange} title={name} kind="branch" revision={revision} running={running} />)}
-        {tags.map(({ name, revision }) => <Choice key={`t ${name}`} value={name} chosen={value} onChange={onChange} title={name} kind="tag" revision={revision} running={running} />)}
-        {commits.slice(0, 12).map((revision) => <Choice key={revision.commit} value={revision.commit!} chosen={value} onChange={onChange} title={revision.commit!.slice(0, 7)} kind="commit" revision={revision} running={running} />)}
-        {data && wanted !== '' && commits.length + branches.length + tags.length === 0 && !typed ? <p className="muted choice">Nothing has "{wanted}" in its name or message.</p> : null}
+        {wanted === '' ? (
+          <Choice
+            value=""
+            chosen={value}
+            onChange={onChange}
+            title={data?.branch ?? 'default branch'}
+            kind="branch"
+            revision={commits[0] ?? null}
+            running={running}
+          />
+        ) : null}
+        {typed ? (
+          <Choice
+            value={wanted}
+            chosen={value}
+            onChange={onChange}
+            title={wanted}
+            kind="commit"
+            revision={null}
+            running={running}
+          />
+        ) : null}
+        {branches
+          .filter(({ name }) => wanted !== '' || name !== data?.branch)
+          .map(({ name, revision }) => (
+            <Choice
+              key={`b ${name}`}
+              value={name}
+              chosen={value}
+              onChange={onChange}
+              title={name}
+              kind="branch"
+              revision={revision}
+              running={running}
+            />
+          ))}
+        {tags.map(({ name, revision }) => (
+          <Choice
+            key={`t ${name}`}
+            value={name}
+            chosen={value}
+            onChange={onChange}
+            title={name}
+            kind="tag"
+            revision={revision}
+            running={running}
+          />
+        ))}
+        {commits.slice(0, 12).map((revision) => (
+          <Choice
+            key={revision.commit}
+            value={revision.commit!}
+            chosen={value}
+            onChange={onChange}
+            title={revision.commit!.slice(0, 7)}
+            kind="commit"
+            revision={revision}
+            running={running}
+          />
+        ))}
+        {data && wanted !== '' && commits.length + branches.length + tags.length === 0 && !typed ? (
+          <p className="muted choice">Nothing has "{wanted}" in its name or message.</p>
+        ) : null}
       </div>
     </div>
   )
 }
 
-function Choice(props: { value: string; chosen: string; title: string; kind: 'branch' | 'tag' | 'commit'; revision: Revision | null; running: string | null; onChange: (revision: string) => void }) {
+function Choice(props: {
+  value: string
+  chosen: string
+  title: string
+  kind: 'branch' | 'tag' | 'commit'
+  revision: Revision | null
+  running: string | null
+  onChange: (revision: string) => void
+}) {
   const { value, title, kind, revision } = props
   return (
     <label className="choice">
@@ -40,7 +127,11 @@ function Choice(props: { value: string; chosen: string; title: string; kind: 'br
       {kind === 'commit' ? null : <span className="tag">{kind}</span>}
       <span className="cut grow">{revision?.subject}</span>
       {revision?.commit && revision.commit === props.running ? <span className="tag">runs now</span> : null}
-      {revision ? <span className="muted choice-when">{revision.author}, <Ago at={revision.time} /></span> : null}
+      {revision ? (
+        <span className="muted choice-when">
+          {revision.author}, <Ago at={revision.time} />
+        </span>
+      ) : null}
     </label>
   )
 }

@@ -32,7 +32,16 @@ export default function DeploymentPage() {
 }
 
 function NoSuch() {
-  return <Empty title="There is no such deployment" action={<Link className="button" to="/deployments">All deployments</Link>} />
+  return (
+    <Empty
+      title="There is no such deployment"
+      action={
+        <Link className="button" to="/deployments">
+          All deployments
+        </Link>
+      }
+    />
+  )
 }
 
 function Page({ number }: { number: number }) {
@@ -42,17 +51,28 @@ function Page({ number }: { number: number }) {
   const { data: deployment, error } = useQuery(queries.deployment(number))
   const { data: environments } = useQuery(queries.environments())
   // Until the plan says which they are, their rows are kept free.
-  const servers = environments?.find((one) => one.application === deployment?.application && one.environment === deployment.environment)?.servers.length ?? 0
+  const servers =
+    environments?.find(
+      (one) => one.application === deployment?.application && one.environment === deployment.environment,
+    )?.servers.length ?? 0
   const [picked, setPicked] = useState<string | null>(null)
   const cursor = useMemo(() => new Cursor(), [])
   const patient = useAfter(300)
   const state = live.state ?? deployment?.state ?? null
-  useTitle(deployment ? `${state ?? ''} · ${deployment.application} → ${deployment.environment} · deployment ${number}` : `Deployment ${number}`)
+  useTitle(
+    deployment
+      ? `${state ?? ''} · ${deployment.application} → ${deployment.environment} · deployment ${number}`
+      : `Deployment ${number}`,
+  )
 
   // The revision, the release and who may be rolled back to are learned on the way.
-  useEffect(() => void queryClient.invalidateQueries({ queryKey: ['deployment', number] }), [state, queryClient, number])
+  useEffect(
+    () => void queryClient.invalidateQueries({ queryKey: ['deployment', number] }),
+    [state, queryClient, number],
+  )
 
-  if (error && !deployment) return (error as { code?: string }).code === 'not_found' ? <NoSuch /> : <Problem report={error as never} />
+  if (error && !deployment)
+    return (error as { code?: string }).code === 'not_found' ? <NoSuch /> : <Problem report={error as never} />
   if (!deployment || state === null) return patient ? <Skeleton lines={4} tall /> : null
   return (
     <>
@@ -78,15 +98,24 @@ function Head({ deployment, live, state }: { deployment: DeploymentSummary; live
         <h1 className="row wrap">
           <span>Deployment {number}</span>
           <span className="muted">·</span>
-          <span>{application} → {environment}</span>
+          <span>
+            {application} → {environment}
+          </span>
           {kind ? <span className="tag">{kind}</span> : null}
         </h1>
         <div className="row wrap">
           <DeploymentStateBadge state={state} />
           {live.began === null ? null : <Elapsed begin={live.began} end={live.ended} />}
-          {deployment.release === null ? null : <span className="muted number">release {deployment.from === null ? '' : `${deployment.from} → `}{deployment.release}</span>}
+          {deployment.release === null ? null : (
+            <span className="muted number">
+              release {deployment.from === null ? '' : `${deployment.from} → `}
+              {deployment.release}
+            </span>
+          )}
           <span className="muted">by {deployment.requestedBy}</span>
-          <span className="muted"><Ago at={deployment.createdAt} /></span>
+          <span className="muted">
+            <Ago at={deployment.createdAt} />
+          </span>
           <CommandLine command={`dploy deployments ${number}`} />
         </div>
         <RevisionLine revision={deployment.revision} />
@@ -101,16 +130,24 @@ function Actions({ deployment, state, waits }: { deployment: DeploymentSummary; 
   const navigate = useNavigate()
   const queryClient = useQueryClient()
   const cancel = useMutation({ mutationFn: () => client().call('cancel', { params: { number } }), onError: sayProblem })
-  const settled = { onError: sayProblem, onSettled: () => queryClient.invalidateQueries({ queryKey: ['deployment', number] }) }
+  const settled = {
+    onError: sayProblem,
+    onSettled: () => queryClient.invalidateQueries({ queryKey: ['deployment', number] }),
+  }
   const pause = useMutation({ mutationFn: () => client().call('pause', { params: { number }, body: {} }), ...settled })
-  const unpause = useMutation({ mutationFn: () => client().call('promote', { params: { number }, body: {} }), ...settled })
+  const unpause = useMutation({
+    mutationFn: () => client().call('promote', { params: { number }, body: {} }),
+    ...settled,
+  })
   const rollback = useMutation({
-    mutationFn: () => client().call('rollback', { params: { application, environment }, body: from === null ? {} : { release: from } }),
+    mutationFn: () =>
+      client().call('rollback', { params: { application, environment }, body: from === null ? {} : { release: from } }),
     onSuccess: (started) => void navigate(`/deployments/${started.number}`),
     onError: sayProblem,
   })
   const { data: environments } = useQuery(queries.environments())
-  const wanted = environments?.find((one) => one.application === application && one.environment === environment)?.wanted?.release
+  const wanted = environments?.find((one) => one.application === application && one.environment === environment)?.wanted
+    ?.release
   const may = useMay('deploy', { application, environment })
   if (!may) return null
   if (!isOver(state)) {
@@ -120,29 +157,83 @@ function Actions({ deployment, state, waits }: { deployment: DeploymentSummary; 
     return (
       <div className="actions">
         {pauses ? (
-          <button type="button" className="button" title={`${deployment.pausedBy} let it stop before its next batch`} disabled={unpause.isPending} onClick={() => unpause.mutate()}>Take the pause back</button>
+          <button
+            type="button"
+            className="button"
+            title={`${deployment.pausedBy} let it stop before its next batch`}
+            disabled={unpause.isPending}
+            onClick={() => unpause.mutate()}
+          >
+            Take the pause back
+          </button>
         ) : !['waiting_for_approval', 'baking'].includes(state) && !waits ? (
-          <button type="button" className="button" title="Let it stop before its next batch" disabled={pause.isPending} onClick={() => pause.mutate()}>Pause</button>
+          <button
+            type="button"
+            className="button"
+            title="Let it stop before its next batch"
+            disabled={pause.isPending}
+            onClick={() => pause.mutate()}
+          >
+            Pause
+          </button>
         ) : null}
         <Confirm
-          trigger={<button type="button" className="button" data-rollback={switched || undefined} disabled={cancel.isPending || cancel.isSuccess}>{cancel.isPending || cancel.isSuccess ? 'Stopping…' : switched ? 'Roll back' : 'Cancel'}</button>}
+          trigger={
+            <button
+              type="button"
+              className="button"
+              data-rollback={switched || undefined}
+              disabled={cancel.isPending || cancel.isSuccess}
+            >
+              {cancel.isPending || cancel.isSuccess ? 'Stopping…' : switched ? 'Roll back' : 'Cancel'}
+            </button>
+          }
           title={switched ? `Roll ${environment} back?` : `Cancel deployment ${number}?`}
-          action={switched ? 'Roll back' : 'Cancel the deployment'} danger command={`dploy abort ${number}`} onConfirm={() => cancel.mutate()}
+          action={switched ? 'Roll back' : 'Cancel the deployment'}
+          danger
+          command={`dploy abort ${number}`}
+          onConfirm={() => cancel.mutate()}
         >
-          {switched ? <p>It stops here. Servers that run release {deployment.release} go back to {from === null ? 'nothing: there was no release before' : `release ${from}`}.</p> : <p>It stops here. No server has been switched; every one goes on as it is.</p>}
+          {switched ? (
+            <p>
+              It stops here. Servers that run release {deployment.release} go back to{' '}
+              {from === null ? 'nothing: there was no release before' : `release ${from}`}.
+            </p>
+          ) : (
+            <p>It stops here. No server has been switched; every one goes on as it is.</p>
+          )}
         </Confirm>
       </div>
     )
   }
-  const again = <Link className="button" to={`/environments/${encodeURIComponent(application)}/${encodeURIComponent(environment)}/deploy`}>Deploy…</Link>
-  if (state !== 'succeeded' || from === null || from === deployment.release || wanted !== deployment.release) return <div className="actions">{again}</div>
+  const again = (
+    <Link
+      className="button"
+      to={`/environments/${encodeURIComponent(application)}/${encodeURIComponent(environment)}/deploy`}
+    >
+      Deploy…
+    </Link>
+  )
+  if (state !== 'succeeded' || from === null || from === deployment.release || wanted !== deployment.release)
+    return <div className="actions">{again}</div>
   return (
     <div className="actions">
       <Confirm
-        trigger={<button type="button" className="button" data-rollback disabled={rollback.isPending}>Roll back to release {from}</button>}
-        title={`Roll ${environment} back to release ${from}?`} action={`Activate release ${from}`} danger command={`dploy rollback ${environment} --release ${from}`} onConfirm={() => rollback.mutate()}
+        trigger={
+          <button type="button" className="button" data-rollback disabled={rollback.isPending}>
+            Roll back to release {from}
+          </button>
+        }
+        title={`Roll ${environment} back to release ${from}?`}
+        action={`Activate release ${from}`}
+        danger
+        command={`dploy rollback ${environment} --release ${from}`}
+        onConfirm={() => rollback.mutate()}
       >
-        <p>{application} → {environment} runs release {deployment.release} now. Its servers go back to release {from}, batch by batch, without building or moving a file that is kept.</p>
+        <p>
+          {application} → {environment} runs release {deployment.release} now. Its servers go back to release {from},
+          batch by batch, without building or moving a file that is kept.
+        </p>
       </Confirm>
       {again}
     </div>
@@ -150,7 +241,15 @@ function Actions({ deployment, state, waits }: { deployment: DeploymentSummary; 
 }
 
 /** What went wrong, on which server, and the next step. */
-function Failure({ live, deployment, onServer }: { live: LiveDeployment; deployment: DeploymentSummary; onServer: (name: string) => void }) {
+function Failure({
+  live,
+  deployment,
+  onServer,
+}: {
+  live: LiveDeployment
+  deployment: DeploymentSummary
+  onServer: (name: string) => void
+}) {
   const failed = live.servers.order.filter((server) => server.failure !== null)
   const may = useMay('deploy', deployment)
   const place = `/environments/${encodeURIComponent(deployment.application)}/${encodeURIComponent(deployment.environment)}/deploy`
@@ -159,7 +258,11 @@ function Failure({ live, deployment, onServer }: { live: LiveDeployment; deploym
       <Problem report={live.failure!}>
         {isOver(live.state ?? '') ? (
           <>
-            {may ? <Link className="button small" to={place}>Deploy again…</Link> : null}
+            {may ? (
+              <Link className="button small" to={place}>
+                Deploy again…
+              </Link>
+            ) : null}
             <CommandLine command={`dploy explain ${deployment.number}`} label="Why, on the command line" />
           </>
         ) : null}
@@ -169,8 +272,20 @@ function Failure({ live, deployment, onServer }: { live: LiveDeployment; deploym
           {failed.slice(0, 10).map((server) => (
             <li key={server.name}>
               <Problem report={{ ...server.failure!, where: server.name }}>
-                <CommandLine command={`dploy logs ${deployment.environment} --on ${server.name}`} label={`What ${server.name} printed, on the command line`} />
-                <button type="button" className="button small" onClick={() => (onServer(server.name), document.querySelector('.log')?.scrollIntoView({ block: 'nearest' }))}>Log of {server.name}</button>
+                <CommandLine
+                  command={`dploy logs ${deployment.environment} --on ${server.name}`}
+                  label={`What ${server.name} printed, on the command line`}
+                />
+                <button
+                  type="button"
+                  className="button small"
+                  onClick={() => (
+                    onServer(server.name),
+                    document.querySelector('.log')?.scrollIntoView({ block: 'nearest' })
+                  )}
+                >
+                  Log of {server.name}
+                </button>
               </Problem>
             </li>
           ))}

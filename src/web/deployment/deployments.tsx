@@ -19,7 +19,13 @@ const page = 100
 export default function Deployments() {
   useTitle('Deployments')
   const { data, error } = useQuery(queries.deployments({ limit: page }))
-  const list = useGrowing('all', data, page, async (before) => (await client().call('deploymentSummaries', { query: { limit: page, cursor: String(before) } })).deployments)
+  const list = useGrowing(
+    'all',
+    data,
+    page,
+    async (before) =>
+      (await client().call('deploymentSummaries', { query: { limit: page, cursor: String(before) } })).deployments,
+  )
   const patient = useAfter(300)
   return (
     <>
@@ -29,31 +35,92 @@ export default function Deployments() {
       </div>
       {error && !data ? <Problem report={error as never} /> : null}
       {!data && !error ? patient && <Skeleton lines={6} /> : null}
-      {data?.length === 0 ? <Empty title="Nothing has been deployed yet" action={<Link className="button primary" to="/">Choose an environment</Link>}><p>Each deployment gets a page of its own here: what each server did, what users noticed, and its log.</p></Empty> : null}
-      {data && data.length > 0 ? <><div className="card"><DeploymentTable deployments={list.all} /></div><Older list={list} /></> : null}
+      {data?.length === 0 ? (
+        <Empty
+          title="Nothing has been deployed yet"
+          action={
+            <Link className="button primary" to="/">
+              Choose an environment
+            </Link>
+          }
+        >
+          <p>Each deployment gets a page of its own here: what each server did, what users noticed, and its log.</p>
+        </Empty>
+      ) : null}
+      {data && data.length > 0 ? (
+        <>
+          <div className="card">
+            <DeploymentTable deployments={list.all} />
+          </div>
+          <Older list={list} />
+        </>
+      ) : null}
     </>
   )
 }
 
-export function DeploymentTable({ deployments, place = true }: { deployments: readonly DeploymentSummary[]; place?: boolean }) {
+export function DeploymentTable({
+  deployments,
+  place = true,
+}: {
+  deployments: readonly DeploymentSummary[]
+  place?: boolean
+}) {
   return (
     <div className="table-box">
       <table className="table">
         <thead>
-          <tr><th>Deployment</th><th>State</th>{place ? <th>Where</th> : null}<th>Release</th><th>Revision</th><th>Took</th><th>Noticed</th><th>By</th><th>When</th></tr>
+          <tr>
+            <th>Deployment</th>
+            <th>State</th>
+            {place ? <th>Where</th> : null}
+            <th>Release</th>
+            <th>Revision</th>
+            <th>Took</th>
+            <th>Noticed</th>
+            <th>By</th>
+            <th>When</th>
+          </tr>
         </thead>
         <tbody>
           {deployments.map((one) => (
             <tr key={one.id}>
-              <td className="nowrap"><Link to={`/deployments/${one.number}`}>{one.number}</Link>{one.kind === 'deploy' ? null : <> <span className="tag">{one.kind}</span></>}</td>
-              <td><DeploymentStateBadge state={one.state} /></td>
-              {place ? <td className="nowrap">{one.application} → {one.environment}</td> : null}
-              <td className="number nowrap">{one.from === null ? '' : `${one.from} → `}{one.release ?? '–'}</td>
-              <td className="revision-cell"><RevisionLine revision={one.revision} who={false} /></td>
-              <td className="nowrap">{one.startedAt === null ? '–' : <Elapsed begin={one.startedAt} end={one.finishedAt} />}</td>
-              <td className="number nowrap">{one.receipt && one.receipt.source !== 'none' ? `${one.receipt.failed + one.receipt.stalled} of ${one.receipt.seen.toLocaleString('en')}` : '–'}</td>
+              <td className="nowrap">
+                <Link to={`/deployments/${one.number}`}>{one.number}</Link>
+                {one.kind === 'deploy' ? null : (
+                  <>
+                    {' '}
+                    <span className="tag">{one.kind}</span>
+                  </>
+                )}
+              </td>
+              <td>
+                <DeploymentStateBadge state={one.state} />
+              </td>
+              {place ? (
+                <td className="nowrap">
+                  {one.application} → {one.environment}
+                </td>
+              ) : null}
+              <td className="number nowrap">
+                {one.from === null ? '' : `${one.from} → `}
+                {one.release ?? '–'}
+              </td>
+              <td className="revision-cell">
+                <RevisionLine revision={one.revision} who={false} />
+              </td>
+              <td className="nowrap">
+                {one.startedAt === null ? '–' : <Elapsed begin={one.startedAt} end={one.finishedAt} />}
+              </td>
+              <td className="number nowrap">
+                {one.receipt && one.receipt.source !== 'none'
+                  ? `${one.receipt.failed + one.receipt.stalled} of ${one.receipt.seen.toLocaleString('en')}`
+                  : '–'}
+              </td>
               <td className="nowrap">{one.requestedBy}</td>
-              <td><Ago at={one.createdAt} /></td>
+              <td>
+                <Ago at={one.createdAt} />
+              </td>
             </tr>
           ))}
         </tbody>

@@ -19,7 +19,13 @@ export interface TrafficPoint {
   slowestMs: number
 }
 
-const segmentOf: Partial<Record<StepState, Segment['group']>> = { staging: 'stage', draining: 'drain', activating: 'switch', registering: 'register', reverting: 'switch' }
+const segmentOf: Partial<Record<StepState, Segment['group']>> = {
+  staging: 'stage',
+  draining: 'drain',
+  activating: 'switch',
+  registering: 'register',
+  reverting: 'switch',
+}
 
 /** More points than this are not kept: neighbours become one. */
 const mostPoints = 4_000
@@ -71,7 +77,11 @@ export class LiveDeployment {
     while (!signal.aborted && !this.complete) {
       try {
         let began = performance.now()
-        for await (const event of client().stream('deploymentEvents', { params: { number: this.number }, query: { after: this.#last } }, { signal })) {
+        for await (const event of client().stream(
+          'deploymentEvents',
+          { params: { number: this.number }, query: { after: this.#last } },
+          { signal },
+        )) {
           measureLag(event, asked)
           this.take(event)
           if (performance.now() - began < slice) continue
@@ -117,12 +127,17 @@ export class LiveDeployment {
         this.#say(event, 'note', data.text)
         break
       case 'output':
-        for (const text of data.text.replace(/\n$/, '').split('\n')) this.#say(event, 'output', text, 'plain', data.source)
+        for (const text of data.text.replace(/\n$/, '').split('\n'))
+          this.#say(event, 'output', text, 'plain', data.source)
         break
       case 'waiting':
         this.waiting = data.waiting
         this.#change('head')
-        this.#say(event, 'note', data.waiting === null ? `goes on: ${data.by}` : `waits for a person: ${data.waiting.text}`)
+        this.#say(
+          event,
+          'note',
+          data.waiting === null ? `goes on: ${data.by}` : `waits for a person: ${data.waiting.text}`,
+        )
         break
       case 'traffic':
         this.#traffic(event.at - this.began, data)
@@ -151,7 +166,12 @@ export class LiveDeployment {
       }
     }
     const { text, tone } = deploymentTone(data.state)
-    this.#say(event, 'step', `The deployment is ${text}${data.failure ? `: ${data.failure.message}` : ''}`, tone === 'bad' || data.failure ? 'bad' : tone === 'good' ? 'good' : 'plain')
+    this.#say(
+      event,
+      'step',
+      `The deployment is ${text}${data.failure ? `: ${data.failure.message}` : ''}`,
+      tone === 'bad' || data.failure ? 'bad' : tone === 'good' ? 'good' : 'plain',
+    )
   }
 
   #plan(plan: Plan): void {
@@ -164,7 +184,11 @@ export class LiveDeployment {
     this.#change('head', 'servers', 'log')
   }
 
-  #step(server: LiveServer, at: number, data: { state: StepState; batch: number | null; failure: ErrorReport | null }): void {
+  #step(
+    server: LiveServer,
+    at: number,
+    data: { state: StepState; batch: number | null; failure: ErrorReport | null },
+  ): void {
     server.endSegment(at)
     // What failed and then went back has still failed.
     server.failure = data.state === 'switched' ? null : (data.failure ?? server.failure)
@@ -192,8 +216,12 @@ export class LiveDeployment {
     const every = at - this.#countedAt
     if (every > 0 && counts.seen > before.seen) {
       this.traffic.push({
-        at: this.#countedAt, every, seen: counts.seen - before.seen,
-        failed: Math.max(0, counts.failed - before.failed), stalled: Math.max(0, counts.stalled - before.stalled), slowestMs: counts.slowestMs,
+        at: this.#countedAt,
+        every,
+        seen: counts.seen - before.seen,
+        failed: Math.max(0, counts.failed - before.failed),
+        stalled: Math.max(0, counts.stalled - before.stalled),
+        slowestMs: counts.slowestMs,
       })
       if (this.traffic.length > mostPoints) this.traffic = inPairs(this.traffic)
     }
@@ -210,21 +238,36 @@ export class LiveDeployment {
     for (const { name, spans } of receipt.servers) {
       const server = this.servers.named(name)
       if (!server || spans.length === 0) continue
-      server.segments = innermost(spans).map((span) => ({ group: groupOf(span.name), name: span.name, start: span.start, end: span.end }))
+      server.segments = innermost(spans).map((span) => ({
+        group: groupOf(span.name),
+        name: span.name,
+        start: span.start,
+        end: span.end,
+      }))
       this.servers.changed(server)
     }
     this.#change('head', 'servers', 'traffic')
     const { timeline, seen, failed, stalled, slowestMs } = receipt.traffic
     if (timeline.points.length > 0) {
       const end = receipt.finishedAt - receipt.startedAt
-      this.traffic = timeline.points.map((point) => ({ ...point, every: Math.max(1, Math.min(timeline.every, end - point.at)) }))
+      this.traffic = timeline.points.map((point) => ({
+        ...point,
+        every: Math.max(1, Math.min(timeline.every, end - point.at)),
+      }))
       this.counts = { seen, failed, stalled, slowestMs: slowestMs ?? 0 }
     }
   }
 
-  #say(event: DeploymentEvent, kind: 'step' | 'note' | 'output', text: string, tone: 'plain' | 'bad' | 'good' = 'plain', source: string | null = null): void {
+  #say(
+    event: DeploymentEvent,
+    kind: 'step' | 'note' | 'output',
+    text: string,
+    tone: 'plain' | 'bad' | 'good' = 'plain',
+    source: string | null = null,
+  ): void {
     // What a failed service printed last comes as one text of several lines; a row of the log holds one.
-    for (const line of text.split('\n')) this.log.add({ seq: event.seq, at: event.at, server: event.server, kind, source, text: line, tone })
+    for (const line of text.split('\n'))
+      this.log.add({ seq: event.seq, at: event.at, server: event.server, kind, source, text: line, tone })
     this.#change('log')
   }
 
@@ -256,7 +299,16 @@ function inPairs(points: readonly TrafficPoint[]): TrafficPoint[] {
     if (index % 2 === 1) return []
     const next = points[index + 1]
     if (!next) return [point]
-    return [{ at: point.at, every: next.at + next.every - point.at, seen: point.seen + next.seen, failed: point.failed + next.failed, stalled: point.stalled + next.stalled, slowestMs: Math.max(point.slowestMs, next.slowestMs) }]
+    return [
+      {
+        at: point.at,
+        every: next.at + next.every - point.at,
+        seen: point.seen + next.seen,
+        failed: point.failed + next.failed,
+        stalled: point.stalled + next.stalled,
+        slowestMs: Math.max(point.slowestMs, next.slowestMs),
+      },
+    ]
   })
 }
 

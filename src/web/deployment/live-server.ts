@@ -94,7 +94,14 @@ export class LiveBatch extends Watched {
   }
 }
 
-const settledStates: ReadonlySet<StepState> = new Set<StepState>(['switched', 'unchanged', 'failed', 'quarantined', 'unreachable', 'reverted'])
+const settledStates: ReadonlySet<StepState> = new Set<StepState>([
+  'switched',
+  'unchanged',
+  'failed',
+  'quarantined',
+  'unreachable',
+  'reverted',
+])
 
 /** All servers of a deployment: by name, in order, in batches, and how many stand where, counted as they move. */
 export class LiveServers {
@@ -112,7 +119,9 @@ export class LiveServers {
   }
 
   add(servers: readonly { name: string; batch: number | null; state: StepState }[]): void {
-    const fresh = servers.filter(({ name }) => !this.#byName.has(name)).map(({ name, batch, state }) => new LiveServer(name, batch, state))
+    const fresh = servers
+      .filter(({ name }) => !this.#byName.has(name))
+      .map(({ name, batch, state }) => new LiveServer(name, batch, state))
     if (fresh.length === 0) return
     this.order = [...this.order, ...fresh]
     for (const server of fresh) {

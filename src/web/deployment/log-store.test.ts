@@ -2,7 +2,16 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { LogStore, type LogFilter, type LogLine } from './log-store.ts'
 
-const line = (seq: number, more: Partial<LogLine> = {}): LogLine => ({ seq, at: seq, server: null, kind: 'output', source: null, text: `line ${seq}`, tone: 'plain', ...more })
+const line = (seq: number, more: Partial<LogLine> = {}): LogLine => ({
+  seq,
+  at: seq,
+  server: null,
+  kind: 'output',
+  source: null,
+  text: `line ${seq}`,
+  tone: 'plain',
+  ...more,
+})
 const all: LogFilter = { server: null, kind: null, source: null, text: '' }
 
 test('lines are shown of one server, one kind, one command, or that have a text; and new ones join them', () => {

@@ -54,7 +54,8 @@ export class LogStore {
 
   #drop(): void {
     let count = 0
-    for (; count < this.lines.length - 1 && (count < atOnce || this.#characters > mostText * 0.9); count++) this.#characters -= this.lines[count]!.text.length
+    for (; count < this.lines.length - 1 && (count < atOnce || this.#characters > mostText * 0.9); count++)
+      this.#characters -= this.lines[count]!.text.length
     this.lines.splice(0, count)
     this.dropped += count
     this.#shown = []
@@ -63,7 +64,11 @@ export class LogStore {
 
   /** The lines that the filter lets through. */
   shown(filter: LogFilter): readonly LogLine[] {
-    const same = filter.server === this.#filter.server && filter.kind === this.#filter.kind && filter.source === this.#filter.source && filter.text === this.#filter.text
+    const same =
+      filter.server === this.#filter.server &&
+      filter.kind === this.#filter.kind &&
+      filter.source === this.#filter.source &&
+      filter.text === this.#filter.text
     if (filter.server === null && filter.kind === null && filter.source === null && filter.text === '') {
       this.#filter = filter
       this.#shown = this.lines
@@ -81,7 +86,12 @@ export class LogStore {
       if (filter.server !== null && line.server !== filter.server) continue
       if (filter.kind !== null && line.kind !== filter.kind) continue
       if (filter.source !== null && line.source !== filter.source) continue
-      if (needle !== '' && !plainText(line.text).toLowerCase().includes(needle) && !(line.server ?? '').toLowerCase().includes(needle)) continue
+      if (
+        needle !== '' &&
+        !plainText(line.text).toLowerCase().includes(needle) &&
+        !(line.server ?? '').toLowerCase().includes(needle)
+      )
+        continue
       this.#shown.push(line)
     }
     return this.#shown

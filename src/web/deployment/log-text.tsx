@@ -43,7 +43,9 @@ function styled(before: string, codes: string): string {
 
 export function LogText({ text, search }: { text: string; search: string }): ReactNode {
   return piecesOf(text).map(({ text: piece, className }, index) => (
-    <span key={index} className={className || undefined}>{search === '' ? piece : marked(piece, search)}</span>
+    <span key={index} className={className || undefined}>
+      {search === '' ? piece : marked(piece, search)}
+    </span>
   ))
 }
 
@@ -53,7 +55,12 @@ function marked(text: string, search: string): ReactNode {
   const parts: ReactNode[] = []
   let from = 0
   for (let at = lower.indexOf(needle); at >= 0; at = lower.indexOf(needle, from)) {
-    parts.push(<Fragment key={at}>{text.slice(from, at)}<mark>{text.slice(at, at + needle.length)}</mark></Fragment>)
+    parts.push(
+      <Fragment key={at}>
+        {text.slice(from, at)}
+        <mark>{text.slice(at, at + needle.length)}</mark>
+      </Fragment>,
+    )
     from = at + needle.length
   }
   parts.push(text.slice(from))

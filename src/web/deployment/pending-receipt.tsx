@@ -12,12 +12,25 @@ export function PendingReceipt({ live }: { live: LiveDeployment }) {
       </header>
       <div className="body stack wide">
         <dl className="facts">
-          <div><dt>takes</dt><dd className="number">{live.began === null ? '–' : <Elapsed begin={live.began} end={live.ended} />}</dd></div>
-          <div><dt>requests seen</dt><dd className="number">{counts ? counts.seen.toLocaleString('en') : '–'}</dd></div>
-          <div><dt>noticed</dt><dd className={`number ${counts ? (counts.failed + counts.stalled > 0 ? 'bad' : 'good') : ''}`}>{counts ? counts.failed + counts.stalled : '–'}</dd></div>
+          <div>
+            <dt>takes</dt>
+            <dd className="number">{live.began === null ? '–' : <Elapsed begin={live.began} end={live.ended} />}</dd>
+          </div>
+          <div>
+            <dt>requests seen</dt>
+            <dd className="number">{counts ? counts.seen.toLocaleString('en') : '–'}</dd>
+          </div>
+          <div>
+            <dt>noticed</dt>
+            <dd className={`number ${counts ? (counts.failed + counts.stalled > 0 ? 'bad' : 'good') : ''}`}>
+              {counts ? counts.failed + counts.stalled : '–'}
+            </dd>
+          </div>
         </dl>
         <div className="stack">
-          <h3 className="muted">Critical path <span>known when it has ended</span></h3>
+          <h3 className="muted">
+            Critical path <span>known when it has ended</span>
+          </h3>
           <div className="path" aria-hidden="true" />
         </div>
       </div>

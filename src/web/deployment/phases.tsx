@@ -24,13 +24,28 @@ export function Phases({ live }: { live: LiveDeployment }) {
         const index = live.phases.findLastIndex((phase) => phase.state === state)
         const begin = live.phases[index]?.at ?? null
         const end = live.phases[index + 1]?.at ?? live.ended
-        const status = begin === null ? 'next' : end !== null ? (live.failure && index === live.phases.length - 2 && live.state !== 'succeeded' ? 'bad' : 'done') : 'now'
+        const status =
+          begin === null
+            ? 'next'
+            : end !== null
+              ? live.failure && index === live.phases.length - 2 && live.state !== 'succeeded'
+                ? 'bad'
+                : 'done'
+              : 'now'
         return (
           <li key={state} className={`phase ${status}`} aria-current={status === 'now' ? 'step' : undefined}>
-            <span className="phase-sign">{status === 'done' ? <Icon name="check" size={14} /> : status === 'bad' ? <Icon name="close" size={14} /> : null}</span>
+            <span className="phase-sign">
+              {status === 'done' ? (
+                <Icon name="check" size={14} />
+              ) : status === 'bad' ? (
+                <Icon name="close" size={14} />
+              ) : null}
+            </span>
             <span>{title}</span>
             {count && status !== 'next' ? <span className="number muted">{count}</span> : null}
-            <span className="phase-time number">{begin === null ? null : end === null ? <Elapsed begin={begin} end={null} /> : duration(end - begin)}</span>
+            <span className="phase-time number">
+              {begin === null ? null : end === null ? <Elapsed begin={begin} end={null} /> : duration(end - begin)}
+            </span>
             <span className="hidden">{{ next: 'to come', now: 'going on', done: 'done', bad: 'failed' }[status]}</span>
           </li>
         )
@@ -55,7 +70,8 @@ function phasesOf(live: LiveDeployment): Phase[] {
     { state: 'activating', title: 'activate', ...counted(switched, plan, servers) },
     { state: 'baking', title: 'bake' },
   ]
-  if (live.phases.some(({ state }) => state === 'rolling_back')) phases.push({ state: 'rolling_back', title: 'roll back', ...counted(reverted, plan, servers) })
+  if (live.phases.some(({ state }) => state === 'rolling_back'))
+    phases.push({ state: 'rolling_back', title: 'roll back', ...counted(reverted, plan, servers) })
   return phases
 }
 

@@ -21,17 +21,40 @@ export function ReceiptCard({ receipt }: { receipt: Receipt }) {
         <h2 id="receipt-title">Receipt</h2>
         <span className="muted grow cut">what this deployment measured</span>
         <CommandLine command={`dploy explain ${receipt.number}`} />
-        <CopyButton text={`${location.origin}/deployments/${receipt.number}#receipt`} label="Copy a link to this receipt"><span>Share<span className="hidden"> this receipt</span></span></CopyButton>
+        <CopyButton
+          text={`${location.origin}/deployments/${receipt.number}#receipt`}
+          label="Copy a link to this receipt"
+        >
+          <span>
+            Share<span className="hidden"> this receipt</span>
+          </span>
+        </CopyButton>
       </header>
       <div className="body stack wide">
         <dl className="facts">
           <Fact title="took" value={duration(receipt.finishedAt - receipt.startedAt)} />
-          <Fact title="floor" value={duration(receipt.floor.ms)} hint="The fastest that it could have been: transfer, unpack, switch, boot and health check of the slowest server of each batch" />
-          <Fact title="waited on purpose" value={duration(receipt.waiting.ms)} hint="Requests in flight, bake time and your own commands" />
+          <Fact
+            title="floor"
+            value={duration(receipt.floor.ms)}
+            hint="The fastest that it could have been: transfer, unpack, switch, boot and health check of the slowest server of each batch"
+          />
+          <Fact
+            title="waited on purpose"
+            value={duration(receipt.waiting.ms)}
+            hint="Requests in flight, bake time and your own commands"
+          />
           <Fact title="overhead" value={duration(receipt.overheadMs)} hint="What dploy itself cost" />
           <Fact title="moved" value={bytes(receipt.bytes)} hint={`${receipt.objects} files`} />
-          <Fact title="requests seen" value={traffic.source === 'none' ? 'not measured' : traffic.seen.toLocaleString('en')} />
-          <Fact title="noticed" value={traffic.source === 'none' ? 'not measured' : String(noticed)} tone={traffic.source === 'none' ? '' : noticed === 0 ? 'good' : 'bad'} hint="Failed or stalled" />
+          <Fact
+            title="requests seen"
+            value={traffic.source === 'none' ? 'not measured' : traffic.seen.toLocaleString('en')}
+          />
+          <Fact
+            title="noticed"
+            value={traffic.source === 'none' ? 'not measured' : String(noticed)}
+            tone={traffic.source === 'none' ? '' : noticed === 0 ? 'good' : 'bad'}
+            hint="Failed or stalled"
+          />
         </dl>
         {receipt.causes.length > 0 ? <Causes causes={receipt.causes} /> : null}
         <CriticalPath pieces={receipt.criticalPath} total={receipt.finishedAt - receipt.startedAt} />
@@ -54,41 +77,71 @@ function CriticalPath({ pieces, total }: { pieces: readonly CriticalPiece[]; tot
   const longest = pieces.toSorted((a, b) => b.ms - a.ms).slice(0, 5)
   return (
     <div className="stack">
-      <h3>Critical path <span className="muted">what it could not end without</span></h3>
+      <h3>
+        Critical path <span className="muted">what it could not end without</span>
+      </h3>
       <div className="path" aria-hidden="true">
         {pieces.map((piece, index) => (
-          <span key={index} className={`do-${piece.name === 'bake' ? 'command' : groupOf(piece.name)}`} style={{ width: `${(piece.ms / total) * 100}%` }} title={`${piece.server ?? 'control plane'}: ${piece.name} ${duration(piece.ms)}`} />
+          <span
+            key={index}
+            className={`do-${piece.name === 'bake' ? 'command' : groupOf(piece.name)}`}
+            style={{ width: `${(piece.ms / total) * 100}%` }}
+            title={`${piece.server ?? 'control plane'}: ${piece.name} ${duration(piece.ms)}`}
+          />
         ))}
       </div>
       <ul className="path-list">
         {longest.map((piece, index) => (
-          <li key={index}><span className="number">{duration(piece.ms)}</span> {piece.name.replaceAll('_', ' ')} <span className="muted">{piece.server ?? 'control plane'}</span></li>
+          <li key={index}>
+            <span className="number">{duration(piece.ms)}</span> {piece.name.replaceAll('_', ' ')}{' '}
+            <span className="muted">{piece.server ?? 'control plane'}</span>
+          </li>
         ))}
       </ul>
     </div>
   )
 }
 
-const places = { 'dploy.yml': 'In dploy.yml', balancer: 'In the balancer’s configuration', application: 'In the application' } as const
+const places = {
+  'dploy.yml': 'In dploy.yml',
+  balancer: 'In the balancer’s configuration',
+  application: 'In the application',
+} as const
 
 /** Why users noticed, or what took long: what says so, and what to change. */
 function Causes({ causes }: { causes: readonly Cause[] }) {
   return (
     <div className="stack">
-      <h3>{causes.some((cause) => causeTable[cause.id].of === 'noticed') ? 'Why it was noticed' : 'What made it slow'}</h3>
+      <h3>
+        {causes.some((cause) => causeTable[cause.id].of === 'noticed') ? 'Why it was noticed' : 'What made it slow'}
+      </h3>
       <ol className="stack causes">
         {causes.map((cause, index) => (
           <li key={index} id={`cause-${cause.id}`} className="cause stack">
             <div className="row wrap">
               <strong>{causeTable[cause.id].title}</strong>
-              {causeFigures(cause).map((figure) => <span key={figure} className="tag">{figure}</span>)}
+              {causeFigures(cause).map((figure) => (
+                <span key={figure} className="tag">
+                  {figure}
+                </span>
+              ))}
             </div>
             <p>{causeTable[cause.id].meaning}</p>
-            <ul className="muted evidence">{cause.evidence.map((one) => <li key={one}>{one}</li>)}</ul>
-            <p><strong>What to do: </strong>{cause.suggestion.text}.</p>
+            <ul className="muted evidence">
+              {cause.evidence.map((one) => (
+                <li key={one}>{one}</li>
+              ))}
+            </ul>
+            <p>
+              <strong>What to do: </strong>
+              {cause.suggestion.text}.
+            </p>
             {cause.suggestion.lines.length > 0 ? (
               <div className="snippet" role="group" aria-label={places[cause.suggestion.where]}>
-                <header className="row"><span className="muted grow">{places[cause.suggestion.where]}</span><CopyButton text={`${cause.suggestion.lines.join('\n')}\n`} label="Copy the lines" /></header>
+                <header className="row">
+                  <span className="muted grow">{places[cause.suggestion.where]}</span>
+                  <CopyButton text={`${cause.suggestion.lines.join('\n')}\n`} label="Copy the lines" />
+                </header>
                 <pre tabIndex={0}>{cause.suggestion.lines.join('\n')}</pre>
               </div>
             ) : null}
@@ -110,22 +163,41 @@ function Noticed({ receipt }: { receipt: Receipt }) {
       <h3>Noticed requests</h3>
       <div className="table-box noticed" role="region" aria-label="Noticed requests" tabIndex={0}>
         <table className="table">
-          <thead><tr><th>at</th><th>what</th><th>took</th><th>where</th><th>while</th><th>because</th></tr></thead>
+          <thead>
+            <tr>
+              <th>at</th>
+              <th>what</th>
+              <th>took</th>
+              <th>where</th>
+              <th>while</th>
+              <th>because</th>
+            </tr>
+          </thead>
           <tbody>
             {noticed.slice(0, noticedRows).map((request, index) => (
               <tr key={index}>
                 <td className="number nowrap">{duration(request.at)}</td>
-                <td>{request.method} {request.what}{request.status === null ? '' : ` with ${request.status}`}{request.error ? `: ${request.error}` : ''}</td>
+                <td>
+                  {request.method} {request.what}
+                  {request.status === null ? '' : ` with ${request.status}`}
+                  {request.error ? `: ${request.error}` : ''}
+                </td>
                 <td className="number nowrap">{duration(request.ms)}</td>
                 <td className="nowrap">{request.server ?? '–'}</td>
                 <td>{duringText(request)}</td>
-                <td><CauseName id={request.cause} told={told} /></td>
+                <td>
+                  <CauseName id={request.cause} told={told} />
+                </td>
               </tr>
             ))}
           </tbody>
         </table>
       </div>
-      {failed + stalled > Math.min(noticed.length, noticedRows) ? <p className="muted">The first {Math.min(noticed.length, noticedRows)} of {(failed + stalled).toLocaleString('en')}.</p> : null}
+      {failed + stalled > Math.min(noticed.length, noticedRows) ? (
+        <p className="muted">
+          The first {Math.min(noticed.length, noticedRows)} of {(failed + stalled).toLocaleString('en')}.
+        </p>
+      ) : null}
     </div>
   )
 }
@@ -134,11 +206,22 @@ function Noticed({ receipt }: { receipt: Receipt }) {
 function CauseName({ id, told }: { id: CauseId | null; told: ReadonlySet<CauseId> }) {
   if (id === null) return <span className="muted">not judged</span>
   const { title, meaning } = causeTable[id]
-  return told.has(id) ? <a href={`#cause-${id}`} title={meaning}>{title}</a> : <span title={meaning}>{title}</span>
+  return told.has(id) ? (
+    <a href={`#cause-${id}`} title={meaning}>
+      {title}
+    </a>
+  ) : (
+    <span title={meaning}>{title}</span>
+  )
 }
 
 function duringText({ during }: Pick<NoticedRequest, 'during'>): string {
-  return during.slice(0, 2).map((one) => `${one.name.replaceAll('_', ' ')}${one.servers.length > 0 ? ` on ${one.servers.join(', ')}` : ''}`).join('; ') || 'nothing of dploy ran'
+  return (
+    during
+      .slice(0, 2)
+      .map((one) => `${one.name.replaceAll('_', ' ')}${one.servers.length > 0 ? ` on ${one.servers.join(', ')}` : ''}`)
+      .join('; ') || 'nothing of dploy ran'
+  )
 }
 
 export function bytes(count: number): string {

@@ -10,7 +10,10 @@ export function axisEnd(elapsed: number, over: boolean): number {
   return size * rounds.find((round) => size * round >= wanted)!
 }
 
-const tickSizes = [50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 30_000, 60_000, 120_000, 300_000, 600_000, 1_800_000, 3_600_000]
+const tickSizes = [
+  50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 30_000, 60_000, 120_000, 300_000, 600_000, 1_800_000,
+  3_600_000,
+]
 
 export function ticksOf(end: number, most: number): number[] {
   const size = tickSizes.find((one) => end / one <= most) ?? 3_600_000

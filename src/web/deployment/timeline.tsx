@@ -13,10 +13,29 @@ import { useWatched } from './use-live.ts'
 /** Up to so many servers are rows; more are cells. */
 const rowsUpTo = 40
 const rowHeight = 28
-const legend = [['stage', 'stage'], ['command', 'hooks'], ['drain', 'drain'], ['switch', 'switch'], ['boot', 'boot'], ['register', 'register']] as const
+const legend = [
+  ['stage', 'stage'],
+  ['command', 'hooks'],
+  ['drain', 'drain'],
+  ['switch', 'switch'],
+  ['boot', 'boot'],
+  ['register', 'register'],
+] as const
 
 /** Traffic above what each server did, on one axis with one cursor. */
-export function Timeline({ live, expected, picked, onPick, cursor }: { live: LiveDeployment; /** How many servers there will be, as long as no plan names them. */ expected: number; picked: string | null; onPick: (name: string | null) => void; cursor: Cursor }) {
+export function Timeline({
+  live,
+  expected,
+  picked,
+  onPick,
+  cursor,
+}: {
+  live: LiveDeployment
+  /** How many servers there will be, as long as no plan names them. */ expected: number
+  picked: string | null
+  onPick: (name: string | null) => void
+  cursor: Cursor
+}) {
   useWatched(live.parts.head)
   const version = useWatched(live.parts.traffic)
   const { order, batches } = live.servers
@@ -65,21 +84,55 @@ export function Timeline({ live, expected, picked, onPick, cursor }: { live: Liv
           <>
             <StateFilter live={live} state={state} onState={setState} />
             <div className="segments" role="group" aria-label="How servers are shown">
-              {(['cells', 'rows'] as const).map((one) => <button key={one} type="button" aria-pressed={shown === one} onClick={() => setView(one)}>{one === 'cells' ? 'Cells' : 'Rows'}</button>)}
+              {(['cells', 'rows'] as const).map((one) => (
+                <button key={one} type="button" aria-pressed={shown === one} onClick={() => setView(one)}>
+                  {one === 'cells' ? 'Cells' : 'Rows'}
+                </button>
+              ))}
             </div>
           </>
         ) : null}
       </header>
       <div ref={box} className="axis" onPointerMove={point} onPointerLeave={() => cursor.set(null)}>
-        <div ref={line} className="cursor-line" hidden><span ref={reading} className="cursor-reading number" /></div>
-        {live.traffic.length > 0 ? <TrafficChart points={live.traffic} exact={live.receipt !== null} end={end} version={version} gutter={gutter} right={right} /> : <p className={`no-traffic muted ${over ? '' : 'waits'}`}>{over ? 'No traffic was measured. With probe: in dploy.yml, dploy asks while it deploys.' : 'No request measured yet.'}</p>}
-        {order.length === 0 && !over && expected <= rowsUpTo ? <div className="server-rows" aria-hidden="true">{Array.from({ length: expected }, (_, index) => <div key={index} className="server-row" />)}</div> : shown === 'rows' ? <FilteredRows live={live} state={state} began={began} end={end} picked={picked} onPick={pick} /> : null}
+        <div ref={line} className="cursor-line" hidden>
+          <span ref={reading} className="cursor-reading number" />
+        </div>
+        {live.traffic.length > 0 ? (
+          <TrafficChart
+            points={live.traffic}
+            exact={live.receipt !== null}
+            end={end}
+            version={version}
+            gutter={gutter}
+            right={right}
+          />
+        ) : (
+          <p className={`no-traffic muted ${over ? '' : 'waits'}`}>
+            {over
+              ? 'No traffic was measured. With probe: in dploy.yml, dploy asks while it deploys.'
+              : 'No request measured yet.'}
+          </p>
+        )}
+        {order.length === 0 && !over && expected <= rowsUpTo ? (
+          <div className="server-rows" aria-hidden="true">
+            {Array.from({ length: expected }, (_, index) => (
+              <div key={index} className="server-row" />
+            ))}
+          </div>
+        ) : shown === 'rows' ? (
+          <FilteredRows live={live} state={state} began={began} end={end} picked={picked} onPick={pick} />
+        ) : null}
         {shown === 'rows' || live.traffic.length > 0 ? <Ticks end={end} narrow={narrow} /> : null}
       </div>
       {shown === 'cells' ? <ServerCells batches={batches} state={state} picked={picked} onPick={pick} /> : null}
       {shown === 'rows' && (order.length > 0 || !over) ? (
         <footer className="legend" aria-hidden="true">
-          {legend.map(([group, title]) => <span key={group}><i className={`do-${group}`} />{title}</span>)}
+          {legend.map(([group, title]) => (
+            <span key={group}>
+              <i className={`do-${group}`} />
+              {title}
+            </span>
+          ))}
         </footer>
       ) : null}
     </section>
@@ -95,42 +148,124 @@ function TrafficWords({ live }: { live: LiveDeployment }) {
       <span className={counts.failed > 0 ? 'is-bad' : ''}>{counts.failed} failed</span>
       <span className={counts.stalled > 0 ? 'is-warn' : ''}>{counts.stalled} stalled</span>
       <span>slowest {duration(counts.slowestMs)}</span>
-      {live.receipt?.traffic.p99 == null ? null : <span title="99 of 100 answers came within this time">p99 {duration(live.receipt.traffic.p99)}</span>}
+      {live.receipt?.traffic.p99 == null ? null : (
+        <span title="99 of 100 answers came within this time">p99 {duration(live.receipt.traffic.p99)}</span>
+      )}
     </span>
   )
 }
 
 /** How many stand where, to choose of. */
-function StateFilter({ live, state, onState }: { live: LiveDeployment; state: StepState | null; onState: (state: StepState | null) => void }) {
+function StateFilter({
+  live,
+  state,
+  onState,
+}: {
+  live: LiveDeployment
+  state: StepState | null
+  onState: (state: StepState | null) => void
+}) {
   useWatched(live.parts.servers)
   const { order, states } = live.servers
   return (
-    <select className="input small state-filter" aria-label="Which servers" value={state ?? ''} onChange={(event) => onState((event.target.value || null) as StepState | null)}>
+    <select
+      className="input small state-filter"
+      aria-label="Which servers"
+      value={state ?? ''}
+      onChange={(event) => onState((event.target.value || null) as StepState | null)}
+    >
       <option value="">All {order.length} servers</option>
-      {[...new Set([...states.keys(), ...(state === null ? [] : [state])])].map((one) => <option key={one} value={one}>{one}</option>)}
+      {[...new Set([...states.keys(), ...(state === null ? [] : [state])])].map((one) => (
+        <option key={one} value={one}>
+          {one}
+        </option>
+      ))}
     </select>
   )
 }
 
-function FilteredRows({ live, state, ...rest }: { live: LiveDeployment; state: StepState | null; began: number; end: number; picked: string | null; onPick: (name: string) => void }) {
+function FilteredRows({
+  live,
+  state,
+  ...rest
+}: {
+  live: LiveDeployment
+  state: StepState | null
+  began: number
+  end: number
+  picked: string | null
+  onPick: (name: string) => void
+}) {
   const version = useWatched(live.parts.servers)
   const { order } = live.servers
-  const servers = useMemo(() => (state === null ? order : order.filter((server) => server.state === state)), [order, state, state === null ? 0 : version])
+  const servers = useMemo(
+    () => (state === null ? order : order.filter((server) => server.state === state)),
+    [order, state, state === null ? 0 : version],
+  )
   return <Rows servers={servers} {...rest} />
 }
 
-const Rows = memo(function Rows({ servers, began, end, picked, onPick }: { servers: readonly LiveServer[]; began: number; end: number; picked: string | null; onPick: (name: string) => void }) {
+const Rows = memo(function Rows({
+  servers,
+  began,
+  end,
+  picked,
+  onPick,
+}: {
+  servers: readonly LiveServer[]
+  began: number
+  end: number
+  picked: string | null
+  onPick: (name: string) => void
+}) {
   const box = useRef<HTMLDivElement>(null)
-  const list = useVirtualizer({ count: servers.length, getScrollElement: () => box.current, estimateSize: () => rowHeight, overscan: 6, enabled: servers.length > rowsUpTo })
+  const list = useVirtualizer({
+    count: servers.length,
+    getScrollElement: () => box.current,
+    estimateSize: () => rowHeight,
+    overscan: 6,
+    enabled: servers.length > rowsUpTo,
+  })
   const row = (index: number) => {
     const server = servers[index]!
-    return <ServerRow key={server.name} server={server} began={began} end={end} picked={picked === server.name} onPick={onPick} first={server.batch !== servers[index - 1]?.batch} />
+    return (
+      <ServerRow
+        key={server.name}
+        server={server}
+        began={began}
+        end={end}
+        picked={picked === server.name}
+        onPick={onPick}
+        first={server.batch !== servers[index - 1]?.batch}
+      />
+    )
   }
-  if (servers.length <= rowsUpTo) return <div className="server-rows" role="table" aria-label="Servers">{servers.map((_, index) => row(index))}</div>
+  if (servers.length <= rowsUpTo)
+    return (
+      <div className="server-rows" role="table" aria-label="Servers">
+        {servers.map((_, index) => row(index))}
+      </div>
+    )
   return (
-    <div ref={box} className="server-rows scrolls" role="table" aria-label="Servers" aria-rowcount={servers.length} tabIndex={0}>
+    <div
+      ref={box}
+      className="server-rows scrolls"
+      role="table"
+      aria-label="Servers"
+      aria-rowcount={servers.length}
+      tabIndex={0}
+    >
       <div className="log-space" role="rowgroup" style={{ height: list.getTotalSize() }}>
-        {list.getVirtualItems().map(({ index, start }) => <div key={servers[index]!.name} className="placed" role="presentation" style={{ transform: `translateY(${start}px)` }}>{row(index)}</div>)}
+        {list.getVirtualItems().map(({ index, start }) => (
+          <div
+            key={servers[index]!.name}
+            className="placed"
+            role="presentation"
+            style={{ transform: `translateY(${start}px)` }}
+          >
+            {row(index)}
+          </div>
+        ))}
       </div>
     </div>
   )
@@ -140,7 +275,15 @@ function Ticks({ end, narrow }: { end: number; narrow: boolean }) {
   return (
     <div className="ticks number" aria-hidden="true">
       {/* Where the screen ends soon after the axis, the last one's words stand before its line. */}
-      {ticksOf(end, narrow ? 4 : 9).map((at) => <span key={at} className={narrow && at / end > 0.84 ? 'before' : undefined} style={{ left: `${(at / end) * 100}%` }}>{tickText(at)}</span>)}
+      {ticksOf(end, narrow ? 4 : 9).map((at) => (
+        <span
+          key={at}
+          className={narrow && at / end > 0.84 ? 'before' : undefined}
+          style={{ left: `${(at / end) * 100}%` }}
+        >
+          {tickText(at)}
+        </span>
+      ))}
     </div>
   )
 }

@@ -10,7 +10,21 @@ const height = 96
 const scaleWidth = 48
 
 /** Requests a second over the deployment's time axis; failed and stalled ones as bars from the ground; the slowest answer as a line of its own scale. */
-export function TrafficChart({ points, exact, end, version, gutter, right }: { points: readonly TrafficPoint[]; exact: boolean; end: number; version: number; gutter: number; right: number }) {
+export function TrafficChart({
+  points,
+  exact,
+  end,
+  version,
+  gutter,
+  right,
+}: {
+  points: readonly TrafficPoint[]
+  exact: boolean
+  end: number
+  version: number
+  gutter: number
+  right: number
+}) {
   const box = useRef<HTMLDivElement>(null)
   const plot = useRef<uPlot | null>(null)
   const range = useRef(end)
@@ -29,25 +43,70 @@ export function TrafficChart({ points, exact, end, version, gutter, right }: { p
         padding: [8, right >= scaleWidth ? right - scaleWidth : right, 8, 0],
         cursor: { show: false },
         legend: { show: false },
-        scales: { x: { time: false, range: () => [0, range.current] }, y: { range: (_, __, most) => [0, Math.max(10, most * 1.15)] }, ms: { range: (_, __, most) => [0, Math.max(20, most * 1.15)] } },
+        scales: {
+          x: { time: false, range: () => [0, range.current] },
+          y: { range: (_, __, most) => [0, Math.max(10, most * 1.15)] },
+          ms: { range: (_, __, most) => [0, Math.max(20, most * 1.15)] },
+        },
         axes: [
           { show: false },
-          { size: gutter, gap: 6, stroke: color('--muted'), font: `11px ${style.fontFamily}`, grid: { stroke: color('--line'), width: 1 }, ticks: { show: false }, values: (_, values) => values.map((value) => `${value}/s`), space: 30 },
-          ...(right >= scaleWidth ? [{ scale: 'ms', side: 1 as const, size: scaleWidth, gap: 6, stroke: color('--muted'), font: `11px ${style.fontFamily}`, grid: { show: false }, ticks: { show: false }, values: (_: uPlot, values: number[]) => values.map((value) => `${value} ms`), space: 30 }] : []),
+          {
+            size: gutter,
+            gap: 6,
+            stroke: color('--muted'),
+            font: `11px ${style.fontFamily}`,
+            grid: { stroke: color('--line'), width: 1 },
+            ticks: { show: false },
+            values: (_, values) => values.map((value) => `${value}/s`),
+            space: 30,
+          },
+          ...(right >= scaleWidth
+            ? [
+                {
+                  scale: 'ms',
+                  side: 1 as const,
+                  size: scaleWidth,
+                  gap: 6,
+                  stroke: color('--muted'),
+                  font: `11px ${style.fontFamily}`,
+                  grid: { show: false },
+                  ticks: { show: false },
+                  values: (_: uPlot, values: number[]) => values.map((value) => `${value} ms`),
+                  space: 30,
+                },
+              ]
+            : []),
         ],
         series: [
           {},
-          { label: 'requests', stroke: color('--accent'), width: 1.5, fill: color('--accent-soft'), points: { show: false }, paths: uPlot.paths.stepped!({ align: 1 }) },
+          {
+            label: 'requests',
+            stroke: color('--accent'),
+            width: 1.5,
+            fill: color('--accent-soft'),
+            points: { show: false },
+            paths: uPlot.paths.stepped!({ align: 1 }),
+          },
           { label: 'stalled', stroke: color('--warn'), fill: color('--warn'), paths: bars, points: { show: false } },
           { label: 'failed', stroke: color('--bad'), fill: color('--bad'), paths: bars, points: { show: false } },
-          { label: 'slowest', scale: 'ms', stroke: color('--muted'), width: 1, dash: [3, 3], points: { show: false }, paths: uPlot.paths.stepped!({ align: 1 }) },
+          {
+            label: 'slowest',
+            scale: 'ms',
+            stroke: color('--muted'),
+            width: 1,
+            dash: [3, 3],
+            points: { show: false },
+            paths: uPlot.paths.stepped!({ align: 1 }),
+          },
         ],
       },
       dataOf([], true),
       element,
     )
     plot.current = made
-    const observer = new ResizeObserver(() => element.clientWidth > 0 && made.setSize({ width: element.clientWidth, height }))
+    const observer = new ResizeObserver(
+      () => element.clientWidth > 0 && made.setSize({ width: element.clientWidth, height }),
+    )
     observer.observe(element)
     return () => {
       observer.disconnect()
@@ -56,7 +115,10 @@ export function TrafficChart({ points, exact, end, version, gutter, right }: { p
     }
   }, [dark, gutter, right])
 
-  useEffect(() => plot.current?.setData(dataOf(points, exact)), [points, exact, points.length, end, version, dark, gutter, right])
+  useEffect(
+    () => plot.current?.setData(dataOf(points, exact)),
+    [points, exact, points.length, end, version, dark, gutter, right],
+  )
 
   return <div ref={box} className="traffic-chart" aria-hidden="true" />
 }

@@ -20,16 +20,43 @@ export default function DeploymentsOf() {
   const { application = '', environment = '' } = useParams()
   useTitle(`Deployments · ${application} → ${environment}`)
   const { data, error } = useQuery(queries.deployments({ application, environment, limit: page }))
-  const list = useGrowing(`${application}/${environment}`, data, page, async (before) => (await client().call('deploymentSummaries', { query: { application, environment, limit: page, cursor: String(before) } })).deployments)
+  const list = useGrowing(
+    `${application}/${environment}`,
+    data,
+    page,
+    async (before) =>
+      (
+        await client().call('deploymentSummaries', {
+          query: { application, environment, limit: page, cursor: String(before) },
+        })
+      ).deployments,
+  )
   const patient = useAfter(300)
   const may = useMay('deploy', { application, environment })
   if (error && !data) return <Problem report={error as never} />
   if (!data) return patient ? <Skeleton lines={5} /> : null
-  if (data.length === 0) return <Empty title="Nothing has been deployed here yet" action={!may ? null : <Link className="button primary" to={`${placeOf({ application, environment })}/deploy`}>Deploy…</Link>} />
+  if (data.length === 0)
+    return (
+      <Empty
+        title="Nothing has been deployed here yet"
+        action={
+          !may ? null : (
+            <Link className="button primary" to={`${placeOf({ application, environment })}/deploy`}>
+              Deploy…
+            </Link>
+          )
+        }
+      />
+    )
   return (
     <div className="stack wide">
-      <div className="filters"><span className="grow" /><CommandLine command={`dploy deployments ${environment}`} /></div>
-      <div className="card"><DeploymentTable deployments={list.all} place={false} /></div>
+      <div className="filters">
+        <span className="grow" />
+        <CommandLine command={`dploy deployments ${environment}`} />
+      </div>
+      <div className="card">
+        <DeploymentTable deployments={list.all} place={false} />
+      </div>
       <Older list={list} />
     </div>
   )

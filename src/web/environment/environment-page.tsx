@@ -11,7 +11,14 @@ import { placeOf } from '../overview/place.ts'
 import { otherPlaces, promotionTo } from '../overview/promote.tsx'
 import './environment.css'
 
-const tabs = [['servers', 'Servers'], ['releases', 'Releases'], ['deployments', 'Deployments'], ['logs', 'Logs'], ['console', 'Console'], ['settings', 'Settings']] as const
+const tabs = [
+  ['servers', 'Servers'],
+  ['releases', 'Releases'],
+  ['deployments', 'Deployments'],
+  ['logs', 'Logs'],
+  ['console', 'Console'],
+  ['settings', 'Settings'],
+] as const
 
 /** Where something runs: its servers, releases, deployments and what it prints. */
 export default function EnvironmentPage() {
@@ -22,26 +29,65 @@ export default function EnvironmentPage() {
   const may = useMay('deploy', { application, environment })
   const administers = useMay('administer', { application, environment })
   const who = useWho()
-  const others = summary ? otherPlaces(summary, data ?? []).filter((one) => mayAt(who?.rights ?? [], 'deploy', one)) : []
-  if (data && !summary) return <Empty page title={`There is no ${application} → ${environment}`} action={<Link className="button" to="/">Overview</Link>} />
+  const others = summary
+    ? otherPlaces(summary, data ?? []).filter((one) => mayAt(who?.rights ?? [], 'deploy', one))
+    : []
+  if (data && !summary)
+    return (
+      <Empty
+        page
+        title={`There is no ${application} → ${environment}`}
+        action={
+          <Link className="button" to="/">
+            Overview
+          </Link>
+        }
+      />
+    )
   return (
     <>
       <div className="page-head">
         <div className="grow stack">
-          <h1>{application} → {environment}</h1>
+          <h1>
+            {application} → {environment}
+          </h1>
           <div className="row wrap">
-            {summary?.lock ? <Link to={`/deployments/${summary.lock.number}`}><DeploymentStateBadge state={summary.lock.state} /> deployment {summary.lock.number}</Link> : null}
-            {summary?.wanted ? <span className="muted">release {summary.wanted.release} since <Ago at={summary.wanted.since} /></span> : summary ? <State tone="idle">nothing deployed yet</State> : null}
+            {summary?.lock ? (
+              <Link to={`/deployments/${summary.lock.number}`}>
+                <DeploymentStateBadge state={summary.lock.state} /> deployment {summary.lock.number}
+              </Link>
+            ) : null}
+            {summary?.wanted ? (
+              <span className="muted">
+                release {summary.wanted.release} since <Ago at={summary.wanted.since} />
+              </span>
+            ) : summary ? (
+              <State tone="idle">nothing deployed yet</State>
+            ) : null}
           </div>
           {summary?.wanted ? <RevisionLine revision={summary.wanted.revision} /> : null}
         </div>
         <div className="actions">
-          {others.map((one) => <Link key={one.environment} className="button" to={promotionTo(one, summary!)}>Promote to {one.environment}…</Link>)}
-          {may ? <Link className="button primary" data-deploy to={`${place}/deploy`}>Deploy…</Link> : null}
+          {others.map((one) => (
+            <Link key={one.environment} className="button" to={promotionTo(one, summary!)}>
+              Promote to {one.environment}…
+            </Link>
+          ))}
+          {may ? (
+            <Link className="button primary" data-deploy to={`${place}/deploy`}>
+              Deploy…
+            </Link>
+          ) : null}
         </div>
       </div>
       <nav className="tabs" aria-label={`${application} → ${environment}`}>
-        {tabs.filter(([path]) => path !== 'console' || administers).map(([path, title]) => <NavLink key={path} to={`${place}/${path}`}>{title}</NavLink>)}
+        {tabs
+          .filter(([path]) => path !== 'console' || administers)
+          .map(([path, title]) => (
+            <NavLink key={path} to={`${place}/${path}`}>
+              {title}
+            </NavLink>
+          ))}
       </nav>
       <Outlet />
     </>

@@ -23,13 +23,28 @@ export default function Logs() {
   const [search, setSearch] = useSearchParams()
   const server = search.get('server') ?? ''
   const { data: environments } = useQuery(queries.environments())
-  const names = environments?.find((one) => one.application === application && one.environment === environment)?.servers ?? []
+  const names =
+    environments?.find((one) => one.application === application && one.environment === environment)?.servers ?? []
   return (
     <section className="card log" aria-label="What the application prints">
-      <Lines key={`${application} ${environment} ${server}`} application={application} environment={environment} server={server}>
-        <select className="input small" aria-label="Which server" value={server} onChange={(event) => setSearch(event.target.value === '' ? {} : { server: event.target.value }, { replace: true })}>
+      <Lines
+        key={`${application} ${environment} ${server}`}
+        application={application}
+        environment={environment}
+        server={server}
+      >
+        <select
+          className="input small"
+          aria-label="Which server"
+          value={server}
+          onChange={(event) =>
+            setSearch(event.target.value === '' ? {} : { server: event.target.value }, { replace: true })
+          }
+        >
           <option value="">All servers</option>
-          {names.map((name) => <option key={name}>{name}</option>)}
+          {names.map((name) => (
+            <option key={name}>{name}</option>
+          ))}
         </select>
       </Lines>
     </section>
@@ -37,7 +52,17 @@ export default function Logs() {
 }
 
 /** The lines of all servers, or of one; what is given stands among its tools. */
-export function Lines({ application, environment, server, children }: { application: string; environment: string; server: string; children: React.ReactNode }) {
+export function Lines({
+  application,
+  environment,
+  server,
+  children,
+}: {
+  application: string
+  environment: string
+  server: string
+  children: React.ReactNode
+}) {
   const [store] = useState(() => new LogStore())
   const [version, setVersion] = useState(0)
   const [problem, setProblem] = useState<DployError | null>(null)
@@ -46,7 +71,12 @@ export function Lines({ application, environment, server, children }: { applicat
   const wanted = useDeferredValue(text)
   const lines = store.shown({ server: null, kind: null, source: null, text: wanted })
   const box = useRef<HTMLDivElement>(null)
-  const list = useVirtualizer({ count: lines.length, getScrollElement: () => box.current, estimateSize: () => lineHeight, overscan: 12 })
+  const list = useVirtualizer({
+    count: lines.length,
+    getScrollElement: () => box.current,
+    estimateSize: () => lineHeight,
+    overscan: 12,
+  })
 
   useEffect(() => {
     const stop = new AbortController()
@@ -54,12 +84,28 @@ export function Lines({ application, environment, server, children }: { applicat
     const read = async () => {
       let seq = 0
       const query = { lines: 500, follow: 'true' as const, ...(server === '' ? {} : { server }) }
-      for await (const line of client().stream('logs', { params: { application, environment }, query }, { signal: stop.signal })) {
-        store.add({ seq: seq++, at: line.at ?? Date.now(), server: line.server, kind: 'output', source: null, text: line.text, tone: 'plain' })
+      for await (const line of client().stream(
+        'logs',
+        { params: { application, environment }, query },
+        { signal: stop.signal },
+      )) {
+        store.add({
+          seq: seq++,
+          at: line.at ?? Date.now(),
+          server: line.server,
+          kind: 'output',
+          source: null,
+          text: line.text,
+          tone: 'plain',
+        })
         frame ||= requestAnimationFrame(() => ((frame = 0), setVersion((before) => before + 1)))
       }
     }
-    read().catch((error: unknown) => !stop.signal.aborted && setProblem(error instanceof DployError ? error : new DployError('internal', String(error))))
+    read().catch(
+      (error: unknown) =>
+        !stop.signal.aborted &&
+        setProblem(error instanceof DployError ? error : new DployError('internal', String(error))),
+    )
     return () => (stop.abort(), cancelAnimationFrame(frame))
   }, [application, environment, server, store])
   useEffect(() => {
@@ -69,18 +115,48 @@ export function Lines({ application, environment, server, children }: { applicat
   return (
     <>
       <header>
-        <span className="muted number">{lines.length.toLocaleString('en')} {lines.length === 1 ? 'line' : 'lines'}</span>
+        <span className="muted number">
+          {lines.length.toLocaleString('en')} {lines.length === 1 ? 'line' : 'lines'}
+        </span>
         <span className="grow" />
         <div className="log-tools">
           {children}
-          <input className="input small" type="search" data-search aria-label="Search the log" placeholder="Search" value={text} onChange={(event) => setText(event.target.value)} />
-          <button type="button" className="button small" aria-pressed={follow} onClick={() => setFollow(!follow)}><Icon name="follow" size={14} />{follow ? 'Following' : 'Follow'}</button>
+          <input
+            className="input small"
+            type="search"
+            data-search
+            aria-label="Search the log"
+            placeholder="Search"
+            value={text}
+            onChange={(event) => setText(event.target.value)}
+          />
+          <button type="button" className="button small" aria-pressed={follow} onClick={() => setFollow(!follow)}>
+            <Icon name="follow" size={14} />
+            {follow ? 'Following' : 'Follow'}
+          </button>
           <CommandLine command={`dploy logs ${environment} --follow${server === '' ? '' : ` --on ${server}`}`} />
         </div>
       </header>
-      {problem ? <div className="body"><Problem report={problem} /></div> : null}
-      <div ref={box} className="log-lines tall" tabIndex={0} role="log" aria-live="off" aria-label="Lines of the log" onWheel={(event) => event.deltaY < 0 && setFollow(false)} onKeyDown={(event) => ['ArrowUp', 'PageUp', 'Home'].includes(event.key) && setFollow(false)}>
-        {lines.length === 0 ? <p className="muted log-nothing">{wanted === '' ? 'Nothing printed yet. New lines come by themselves.' : `No line has "${wanted}".`}</p> : null}
+      {problem ? (
+        <div className="body">
+          <Problem report={problem} />
+        </div>
+      ) : null}
+      <div
+        ref={box}
+        className="log-lines tall"
+        tabIndex={0}
+        role="log"
+        aria-live="off"
+        aria-label="Lines of the log"
+        onWheel={(event) => event.deltaY < 0 && setFollow(false)}
+        onKeyDown={(event) => ['ArrowUp', 'PageUp', 'Home'].includes(event.key) && setFollow(false)}
+      >
+        {lines.length === 0 ? (
+          <p className="muted log-nothing">
+            {wanted === '' ? 'Nothing printed yet. New lines come by themselves.' : `No line has "${wanted}".`}
+          </p>
+        ) : null}
         <div className="log-space" style={{ height: list.getTotalSize() }}>
           {list.getVirtualItems().map(({ index, start, key }) => {
             const line = lines[index]!
@@ -88,7 +164,9 @@ export function Lines({ application, environment, server, children }: { applicat
               <div key={key} className="log-line" style={{ transform: `translateY(${start}px)` }}>
                 <span className="log-time">{clockTime(line.at)}</span>
                 <span className="log-server cut">{line.server}</span>
-                <span className="log-text"><LogText text={line.text} search={wanted} /></span>
+                <span className="log-text">
+                  <LogText text={line.text} search={wanted} />
+                </span>
               </div>
             )
           })}

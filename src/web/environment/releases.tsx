@@ -30,33 +30,108 @@ export default function Releases() {
   const { data, error } = useQuery(queries.releases(application, environment))
   const { data: readiness } = useQuery(serverQueries.readiness({ application, environment }))
   const [picked, setPicked] = useState<number[]>([])
-  const list = useGrowing(`${application}/${environment}`, data, page, async (before) => (await client().call('releases', { params: { application, environment }, query: { limit: page, cursor: String(before) } })).releases)
+  const list = useGrowing(
+    `${application}/${environment}`,
+    data,
+    page,
+    async (before) =>
+      (
+        await client().call('releases', {
+          params: { application, environment },
+          query: { limit: page, cursor: String(before) },
+        })
+      ).releases,
+  )
   const patient = useAfter(300)
   const may = useMay('deploy', { application, environment })
   if (error && !data) return <Problem report={error as never} />
   if (!data) return patient ? <Skeleton lines={5} /> : null
-  if (data.length === 0) return <Empty title="No release yet" action={!may ? null : <Link className="button primary" to={`${placeOf({ application, environment })}/deploy`}>Deploy the first…</Link>}><p>Each deployment makes a release: files, service definition and variables of that moment. Any that is kept can be activated again.</p></Empty>
-  const toggle = (number: number) => setPicked((before) => (before.includes(number) ? before.filter((one) => one !== number) : [...before.slice(-1), number]))
+  if (data.length === 0)
+    return (
+      <Empty
+        title="No release yet"
+        action={
+          !may ? null : (
+            <Link className="button primary" to={`${placeOf({ application, environment })}/deploy`}>
+              Deploy the first…
+            </Link>
+          )
+        }
+      >
+        <p>
+          Each deployment makes a release: files, service definition and variables of that moment. Any that is kept can
+          be activated again.
+        </p>
+      </Empty>
+    )
+  const toggle = (number: number) =>
+    setPicked((before) =>
+      before.includes(number) ? before.filter((one) => one !== number) : [...before.slice(-1), number],
+    )
   const [from, to] = picked.toSorted((a, b) => a - b)
   return (
     <div className="stack wide">
       <div className="filters">
-        <p className="muted grow">Choose two to see what differs.{readiness && readiness.answering < readiness.servers ? ` ${readiness.servers - readiness.answering} of ${readiness.servers} servers do not answer: ${readiness.silent.slice(0, 5).join(', ')}${readiness.servers - readiness.answering > 5 ? ', …' : ''}.` : ''}</p>
+        <p className="muted grow">
+          Choose two to see what differs.
+          {readiness && readiness.answering < readiness.servers
+            ? ` ${readiness.servers - readiness.answering} of ${readiness.servers} servers do not answer: ${readiness.silent.slice(0, 5).join(', ')}${readiness.servers - readiness.answering > 5 ? ', …' : ''}.`
+            : ''}
+        </p>
         <CommandLine command={`dploy releases ${environment}`} />
       </div>
       <div className="card table-box">
         <table className="table">
-          <thead><tr><th><span className="hidden">Compare</span></th><th>Release</th><th>Revision</th><th>Made</th><th>State</th><th>Ready</th><th><span className="hidden">Actions</span></th></tr></thead>
+          <thead>
+            <tr>
+              <th>
+                <span className="hidden">Compare</span>
+              </th>
+              <th>Release</th>
+              <th>Revision</th>
+              <th>Made</th>
+              <th>State</th>
+              <th>Ready</th>
+              <th>
+                <span className="hidden">Actions</span>
+              </th>
+            </tr>
+          </thead>
           <tbody>
             {list.all.map((release) => (
               <tr key={release.number}>
-                <td><input type="checkbox" aria-label={`Compare release ${release.number}`} checked={picked.includes(release.number)} onChange={() => toggle(release.number)} /></td>
+                <td>
+                  <input
+                    type="checkbox"
+                    aria-label={`Compare release ${release.number}`}
+                    checked={picked.includes(release.number)}
+                    onChange={() => toggle(release.number)}
+                  />
+                </td>
                 <td className="number">{release.number}</td>
-                <td className="revision-cell"><RevisionLine revision={release.revision} /></td>
-                <td><Ago at={release.createdAt} /></td>
+                <td className="revision-cell">
+                  <RevisionLine revision={release.revision} />
+                </td>
+                <td>
+                  <Ago at={release.createdAt} />
+                </td>
                 <td>{release.wanted ? <State tone="good">runs now</State> : null}</td>
-                <td><Ready readiness={readinessOf(readiness, release.number)} answering={readiness?.answering ?? 0} /></td>
-                <td><span className="actions">{release.wanted || !may ? null : <Activate release={release} readiness={readinessOf(readiness, release.number)} application={application} environment={environment} current={data.find((one) => one.wanted)?.number ?? null} />}</span></td>
+                <td>
+                  <Ready readiness={readinessOf(readiness, release.number)} answering={readiness?.answering ?? 0} />
+                </td>
+                <td>
+                  <span className="actions">
+                    {release.wanted || !may ? null : (
+                      <Activate
+                        release={release}
+                        readiness={readinessOf(readiness, release.number)}
+                        application={application}
+                        environment={environment}
+                        current={data.find((one) => one.wanted)?.number ?? null}
+                      />
+                    )}
+                  </span>
+                </td>
               </tr>
             ))}
           </tbody>
@@ -65,9 +140,15 @@ export default function Releases() {
       <Older list={list} />
       {picked.length > 0 ? (
         <div className="compare-bar">
-          <span className="grow">{to === undefined ? `Release ${from} is chosen; choose another.` : `Releases ${from} and ${to}`}</span>
-          <button type="button" className="button quiet" onClick={() => setPicked([])}>Clear</button>
-          {to === undefined ? null : <Compare application={application} environment={environment} from={from!} to={to} />}
+          <span className="grow">
+            {to === undefined ? `Release ${from} is chosen; choose another.` : `Releases ${from} and ${to}`}
+          </span>
+          <button type="button" className="button quiet" onClick={() => setPicked([])}>
+            Clear
+          </button>
+          {to === undefined ? null : (
+            <Compare application={application} environment={environment} from={from!} to={to} />
+          )}
         </div>
       ) : null}
     </div>
@@ -80,26 +161,63 @@ function Ready({ readiness, answering }: { readiness: ReleaseReadiness | null; a
   const { ready, lackingServers } = readiness
   return (
     <span className="row wrap">
-      <State tone={lackingServers === 0 ? 'good' : 'idle'}>{lackingServers === 0 ? `on ${ready === 1 ? 'its server' : `all ${ready} servers`}` : `on ${ready} of ${answering}`}</State>
-      {lackingServers === 0 ? null : <span className="muted" title={readiness.lacking.map(({ server }) => server).join(', ')}>{lackText(readiness)}</span>}
+      <State tone={lackingServers === 0 ? 'good' : 'idle'}>
+        {lackingServers === 0
+          ? `on ${ready === 1 ? 'its server' : `all ${ready} servers`}`
+          : `on ${ready} of ${answering}`}
+      </State>
+      {lackingServers === 0 ? null : (
+        <span className="muted" title={readiness.lacking.map(({ server }) => server).join(', ')}>
+          {lackText(readiness)}
+        </span>
+      )}
     </span>
   )
 }
 
-function Activate({ release, readiness, application, environment, current }: { release: ReleaseSummary; readiness: ReleaseReadiness | null; application: string; environment: string; current: number | null }) {
+function Activate({
+  release,
+  readiness,
+  application,
+  environment,
+  current,
+}: {
+  release: ReleaseSummary
+  readiness: ReleaseReadiness | null
+  application: string
+  environment: string
+  current: number | null
+}) {
   const navigate = useNavigate()
   const rollback = useMutation({
-    mutationFn: () => client().call('rollback', { params: { application, environment }, body: { release: release.number } }),
+    mutationFn: () =>
+      client().call('rollback', { params: { application, environment }, body: { release: release.number } }),
     onSuccess: (started) => void navigate(`/deployments/${started.number}`),
     onError: sayProblem,
   })
   const back = current === null || release.number < current
   return (
     <Confirm
-      trigger={<button type="button" className="button small" disabled={rollback.isPending} aria-label={`${back ? 'Roll back to' : 'Activate'} release ${release.number}`}>{back ? 'Roll back' : 'Activate'}</button>}
-      title={`${back ? 'Roll' : 'Switch'} ${environment} ${back ? 'back ' : ''}to release ${release.number}?`} action={`Activate release ${release.number}`} danger command={`dploy rollback ${environment} --release ${release.number}`} onConfirm={() => rollback.mutate()}
+      trigger={
+        <button
+          type="button"
+          className="button small"
+          disabled={rollback.isPending}
+          aria-label={`${back ? 'Roll back to' : 'Activate'} release ${release.number}`}
+        >
+          {back ? 'Roll back' : 'Activate'}
+        </button>
+      }
+      title={`${back ? 'Roll' : 'Switch'} ${environment} ${back ? 'back ' : ''}to release ${release.number}?`}
+      action={`Activate release ${release.number}`}
+      danger
+      command={`dploy rollback ${environment} --release ${release.number}`}
+      onConfirm={() => rollback.mutate()}
     >
-      <p>{application} → {environment} runs {current === null ? 'nothing' : `release ${current}`} now. {sendText(readiness, release.number)}</p>
+      <p>
+        {application} → {environment} runs {current === null ? 'nothing' : `release ${current}`} now.{' '}
+        {sendText(readiness, release.number)}
+      </p>
       <RevisionLine revision={release.revision} />
     </Confirm>
   )

@@ -40,11 +40,21 @@ export default function Servers() {
   const may = useMay('deploy', where)
   const shells = useMay('administer', where)
   const all = useMemo(() => rowsOf(data?.servers ?? [], health, vitals), [data, health, vitals])
-  const groups = useMemo(() => groupsOf(all.filter((server) => matches(server, search) && (only === null || stateOf(server).text === only)), tag), [all, search, only, tag])
+  const groups = useMemo(
+    () =>
+      groupsOf(
+        all.filter((server) => matches(server, search) && (only === null || stateOf(server).text === only)),
+        tag,
+      ),
+    [all, search, only, tag],
+  )
   const open = useCallback((server: string) => setAddress({ server }, { replace: true }), [setAddress])
   const wanted = data?.wanted?.release ?? null
   const short = all.length > rowsUpTo
-  const place = useMemo<ServerPlace>(() => ({ wanted, may, shells, short, onOpen: open }), [wanted, may, shells, short, open])
+  const place = useMemo<ServerPlace>(
+    () => ({ wanted, may, shells, short, onOpen: open }),
+    [wanted, may, shells, short, open],
+  )
   const columns = useMemo(() => columnsOf(place), [place])
   if (error && !data) return <Problem report={error as never} />
   if (!data) return patient ? <Skeleton lines={5} /> : null
@@ -57,18 +67,43 @@ export default function Servers() {
   return (
     <div className="stack wide">
       {data.balancerProblem ? <Problem report={data.balancerProblem} tone="warn" /> : null}
-      {drifted > 0 && !data.lock ? <Problem tone="warn" report={{ code: 'deployment.conflict', message: `${drifted} of ${data.servers.length} servers do not run release ${data.wanted?.release}`, fix: `They converge by themselves when their agents connect; at once with: dploy deploy ${environment}` }} /> : null}
+      {drifted > 0 && !data.lock ? (
+        <Problem
+          tone="warn"
+          report={{
+            code: 'deployment.conflict',
+            message: `${drifted} of ${data.servers.length} servers do not run release ${data.wanted?.release}`,
+            fix: `They converge by themselves when their agents connect; at once with: dploy deploy ${environment}`,
+          }}
+        />
+      ) : null}
       <div className="filters">
-        <input className="input" type="search" data-search aria-label="Search servers" placeholder="Name or tag" value={search} onChange={(event) => setSearch(event.target.value)} />
+        <input
+          className="input"
+          type="search"
+          data-search
+          aria-label="Search servers"
+          placeholder="Name or tag"
+          value={search}
+          onChange={(event) => setSearch(event.target.value)}
+        />
         {tags.length === 0 ? null : (
           <select className="input" aria-label="Group by" value={tag} onChange={(event) => setTag(event.target.value)}>
             <option value="">Not grouped</option>
-            {tags.map((name) => <option key={name} value={name}>By {name}</option>)}
+            {tags.map((name) => (
+              <option key={name} value={name}>
+                By {name}
+              </option>
+            ))}
           </select>
         )}
         <div className="segments" role="group" aria-label="Shown as">
-          <button type="button" aria-pressed={!cells} onClick={() => setView('rows')}>Rows</button>
-          <button type="button" aria-pressed={cells} onClick={() => setView('cells')}>Cells</button>
+          <button type="button" aria-pressed={!cells} onClick={() => setView('rows')}>
+            Rows
+          </button>
+          <button type="button" aria-pressed={cells} onClick={() => setView('cells')}>
+            Cells
+          </button>
         </div>
         <span className="grow" />
         <CommandLine command={`dploy status ${environment}`} />
@@ -76,17 +111,63 @@ export default function Servers() {
       </div>
       {data.servers.length === 0 ? null : (
         <div className="state-chips" role="group" aria-label="Which state">
-          <button type="button" className="button small" aria-pressed={only === null} onClick={() => setOnly(null)}>All <span className="number">{all.length}</span></button>
-          {states.map(({ tone, text, count }) => <button key={text} type="button" className="button small" aria-pressed={only === text} onClick={() => setOnly(only === text ? null : text)}><State tone={tone}>{text}</State> <span className="number">{count}</span></button>)}
+          <button type="button" className="button small" aria-pressed={only === null} onClick={() => setOnly(null)}>
+            All <span className="number">{all.length}</span>
+          </button>
+          {states.map(({ tone, text, count }) => (
+            <button
+              key={text}
+              type="button"
+              className="button small"
+              aria-pressed={only === text}
+              onClick={() => setOnly(only === text ? null : text)}
+            >
+              <State tone={tone}>{text}</State> <span className="number">{count}</span>
+            </button>
+          ))}
         </div>
       )}
-      {data.servers.length === 0 ? <Empty title="No servers yet"><p>Name them in dploy.yml under environments.{environment}.servers, then add each with the line that “Add a server” shows.</p></Empty> : shown === 0 ? <Empty title="No server is like that"><p>Another search, or all states.</p></Empty> : cells ? <ServerGrid groups={groups} onOpen={open} /> : groups.map(({ title, servers }) => (
-        <section key={title} aria-label={title === '' ? undefined : `Servers with ${title}`}>
-          {title === '' ? null : <h3 className="group-head">{title} <span className="muted number">{servers.length}</span></h3>}
-          <div className="card"><DataTable columns={columns} rows={servers} label={title === '' ? 'Servers' : `Servers with ${title}`} rowKey={(server) => server.name} /></div>
-        </section>
-      ))}
-      {opened ? <ServerDrawer key={opened.name} server={opened} where={where} place={place} onClose={() => setAddress({}, { replace: true })} /> : null}
+      {data.servers.length === 0 ? (
+        <Empty title="No servers yet">
+          <p>
+            Name them in dploy.yml under environments.{environment}.servers, then add each with the line that “Add a
+            server” shows.
+          </p>
+        </Empty>
+      ) : shown === 0 ? (
+        <Empty title="No server is like that">
+          <p>Another search, or all states.</p>
+        </Empty>
+      ) : cells ? (
+        <ServerGrid groups={groups} onOpen={open} />
+      ) : (
+        groups.map(({ title, servers }) => (
+          <section key={title} aria-label={title === '' ? undefined : `Servers with ${title}`}>
+            {title === '' ? null : (
+              <h3 className="group-head">
+                {title} <span className="muted number">{servers.length}</span>
+              </h3>
+            )}
+            <div className="card">
+              <DataTable
+                columns={columns}
+                rows={servers}
+                label={title === '' ? 'Servers' : `Servers with ${title}`}
+                rowKey={(server) => server.name}
+              />
+            </div>
+          </section>
+        ))
+      )}
+      {opened ? (
+        <ServerDrawer
+          key={opened.name}
+          server={opened}
+          where={where}
+          place={place}
+          onClose={() => setAddress({}, { replace: true })}
+        />
+      ) : null}
     </div>
   )
 }

@@ -33,14 +33,25 @@ export default function EnvironmentSettings() {
       <Balancer application={application} environment={environment} settings={settings} />
       {settings ? (
         <section className="card" aria-label="Strategy">
-          <header className="wraps"><h2 className="grow">Strategy and time limits</h2><CommandLine command={`dploy settings ${environment}`} /></header>
-          <SettingList settings={of('strategy', 'timeouts', 'branch', 'on_push', 'protected', 'badge')} label="What is in force of the strategy" />
+          <header className="wraps">
+            <h2 className="grow">Strategy and time limits</h2>
+            <CommandLine command={`dploy settings ${environment}`} />
+          </header>
+          <SettingList
+            settings={of('strategy', 'timeouts', 'branch', 'on_push', 'protected', 'badge')}
+            label="What is in force of the strategy"
+          />
         </section>
       ) : null}
       {settings ? (
         <section className="card" aria-label="Build and service">
-          <header><h2 className="grow">Build, release and service</h2></header>
-          <SettingList settings={of('source', 'build', 'release', 'service', 'hooks', 'release_command')} label="What is in force of build and service" />
+          <header>
+            <h2 className="grow">Build, release and service</h2>
+          </header>
+          <SettingList
+            settings={of('source', 'build', 'release', 'service', 'hooks', 'release_command')}
+            label="What is in force of build and service"
+          />
         </section>
       ) : null}
       <Notifications application={application} environment={environment} />

@@ -6,7 +6,11 @@ const least = { none: 1, some: 3 }
 const fewest = 4
 
 /** How high the bars of the last days are, the oldest first; `bad` is the lower part of `all`. Pure. */
-export function barsOf(days: readonly { day: number; all: number; bad: number }[], today: number, height: number): { all: number; bad: number }[] {
+export function barsOf(
+  days: readonly { day: number; all: number; bad: number }[],
+  today: number,
+  height: number,
+): { all: number; bad: number }[] {
   const most = Math.max(fewest, ...days.map(({ all }) => all))
   const known = new Map(days.map((one) => [one.day, one]))
   return Array.from({ length: shownDays }, (_, index) => {

@@ -17,7 +17,9 @@ export function Days({ application, environment }: { application: string; enviro
       {bars.map((bar, index) => (
         <g key={index}>
           <rect className="day" x={index * 6} width="4" rx="1" y={height - bar.all} height={bar.all} />
-          {bar.bad > 0 ? <rect className="day bad" x={index * 6} width="4" rx="1" y={height - bar.bad} height={bar.bad} /> : null}
+          {bar.bad > 0 ? (
+            <rect className="day bad" x={index * 6} width="4" rx="1" y={height - bar.bad} height={bar.bad} />
+          ) : null}
         </g>
       ))}
     </svg>

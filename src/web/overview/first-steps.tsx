@@ -16,8 +16,22 @@ const firstDays = 90
 export function FirstSteps() {
   const who = useWho()
   const rights = who?.rights ?? []
-  if (who && rights.length === 0) return <Empty page title="There is nothing here for you yet"><p>Ask an administrator to say what you may do, under Settings, People:</p><CommandLine command={`dploy person role ${who.email ?? 'ADDRESS'} deployer`} label="What an administrator types" /></Empty>
-  if (!rights.some(({ right }) => right !== 'read')) return <Empty page title="Nothing is deployed from here yet"><p>This page goes on by itself once somebody who may deploy has told of the first application.</p></Empty>
+  if (who && rights.length === 0)
+    return (
+      <Empty page title="There is nothing here for you yet">
+        <p>Ask an administrator to say what you may do, under Settings, People:</p>
+        <CommandLine
+          command={`dploy person role ${who.email ?? 'ADDRESS'} deployer`}
+          label="What an administrator types"
+        />
+      </Empty>
+    )
+  if (!rights.some(({ right }) => right !== 'read'))
+    return (
+      <Empty page title="Nothing is deployed from here yet">
+        <p>This page goes on by itself once somebody who may deploy has told of the first application.</p>
+      </Empty>
+    )
   return (
     <section className="first-steps">
       <h1>Nothing is deployed from here yet</h1>
@@ -42,7 +56,9 @@ export function FirstSteps() {
           <AddServers />
         </li>
       </ol>
-      <p className="muted">Only looking? On any machine, this starts servers, a balancer and an application to play with:</p>
+      <p className="muted">
+        Only looking? On any machine, this starts servers, a balancer and an application to play with:
+      </p>
       <CommandLine command="dploy demo" label="Start a demo" />
     </section>
   )
@@ -53,15 +69,38 @@ function Connect() {
   const who = useWho()
   const everything = mayAt(who?.rights ?? [], 'administer', null)
   const make = useMutation({
-    mutationFn: () => client().call('createToken', { body: { note: `Command line of ${who!.name}`.slice(0, 100), right: everything ? 'administer' : 'deploy', places: mayAt(who!.rights, 'deploy', null) ? null : who!.rights.flatMap(({ right, place }) => (right === 'read' || place === null ? [] : [place])), days: firstDays } }),
+    mutationFn: () =>
+      client().call('createToken', {
+        body: {
+          note: `Command line of ${who!.name}`.slice(0, 100),
+          right: everything ? 'administer' : 'deploy',
+          places: mayAt(who!.rights, 'deploy', null)
+            ? null
+            : who!.rights.flatMap(({ right, place }) => (right === 'read' || place === null ? [] : [place])),
+          days: firstDays,
+        },
+      }),
     onError: sayProblem,
   })
-  if (make.data) return <Once title="In your shell; the token in it is not shown again" value={`export DPLOY_URL=${location.origin} DPLOY_TOKEN=${make.data.token}`}><p className="muted">Valid for {firstDays} days. End it, or make another, under Settings, API tokens.</p></Once>
+  if (make.data)
+    return (
+      <Once
+        title="In your shell; the token in it is not shown again"
+        value={`export DPLOY_URL=${location.origin} DPLOY_TOKEN=${make.data.token}`}
+      >
+        <p className="muted">Valid for {firstDays} days. End it, or make another, under Settings, API tokens.</p>
+      </Once>
+    )
   return (
     <>
-      <p className="muted">It needs an API token, which may do what you may. {who?.kind === 'token' ? 'The one that you signed in with will do as well.' : null}</p>
+      <p className="muted">
+        It needs an API token, which may do what you may.{' '}
+        {who?.kind === 'token' ? 'The one that you signed in with will do as well.' : null}
+      </p>
       <div className="row wrap">
-        <button type="button" className="button primary" disabled={make.isPending} onClick={() => make.mutate()}>{make.isPending ? 'Making it…' : 'Make an API token'}</button>
+        <button type="button" className="button primary" disabled={make.isPending} onClick={() => make.mutate()}>
+          {make.isPending ? 'Making it…' : 'Make an API token'}
+        </button>
       </div>
     </>
   )
@@ -71,16 +110,38 @@ function Connect() {
 function AddServers() {
   const administers = mayAt(useWho()?.rights ?? [], 'administer', null)
   const [name, setName] = useState('web1')
-  const make = useMutation({ mutationFn: () => client().call('createJoinToken', { body: { note: 'first steps', uses: 20, minutes: 60 } }), onError: sayProblem })
+  const make = useMutation({
+    mutationFn: () => client().call('createJoinToken', { body: { note: 'first steps', uses: 20, minutes: 60 } }),
+    onError: sayProblem,
+  })
   const line = `curl -fsSL ${location.origin}/install.sh | sudo sh -s -- --token ${make.data?.token ?? 'TOKEN'} --name ${name || 'NAME'}`
-  if (!administers) return <><p className="muted">An administrator makes a token for them; on each server named in dploy.yml:</p><CommandLine command={line} label="On each server" /></>
+  if (!administers)
+    return (
+      <>
+        <p className="muted">An administrator makes a token for them; on each server named in dploy.yml:</p>
+        <CommandLine command={line} label="On each server" />
+      </>
+    )
   return (
     <>
-      <p className="muted">On each server named in dploy.yml, under its name. {make.data ? 'The token lets up to 20 servers join within an hour.' : null}</p>
+      <p className="muted">
+        On each server named in dploy.yml, under its name.{' '}
+        {make.data ? 'The token lets up to 20 servers join within an hour.' : null}
+      </p>
       <div className="row wrap">
         <label htmlFor="first-server">Name</label>
-        <input id="first-server" className="input small mono branch-name" value={name} pattern="[A-Za-z0-9][A-Za-z0-9._\-]{0,62}" onChange={(event) => setName(event.target.value.replaceAll(/[^A-Za-z0-9._-]/g, ''))} />
-        {make.data ? null : <button type="button" className="button" disabled={make.isPending} onClick={() => make.mutate()}>Make a join token</button>}
+        <input
+          id="first-server"
+          className="input small mono branch-name"
+          value={name}
+          pattern="[A-Za-z0-9][A-Za-z0-9._\-]{0,62}"
+          onChange={(event) => setName(event.target.value.replaceAll(/[^A-Za-z0-9._-]/g, ''))}
+        />
+        {make.data ? null : (
+          <button type="button" className="button" disabled={make.isPending} onClick={() => make.mutate()}>
+            Make a join token
+          </button>
+        )}
       </div>
       <CommandLine command={line} label="On each server" />
     </>

@@ -43,7 +43,20 @@ export function Overview() {
             <h2 className="grow">{application}</h2>
           </header>
           {environments.map((environment) => (
-            <Environment key={environment.environment} summary={environment} all={environments} running={(deployments ?? []).find((one) => one.application === application && one.environment === environment.environment && !isOver(one.state) && one.number === environment.lock?.number) ?? null} />
+            <Environment
+              key={environment.environment}
+              summary={environment}
+              all={environments}
+              running={
+                (deployments ?? []).find(
+                  (one) =>
+                    one.application === application &&
+                    one.environment === environment.environment &&
+                    !isOver(one.state) &&
+                    one.number === environment.lock?.number,
+                ) ?? null
+              }
+            />
           ))}
         </section>
       ))}
@@ -51,24 +64,48 @@ export function Overview() {
   )
 }
 
-function Environment({ summary, all, running }: { summary: EnvironmentSummary; all: readonly EnvironmentSummary[]; running: DeploymentSummary | null }) {
+function Environment({
+  summary,
+  all,
+  running,
+}: {
+  summary: EnvironmentSummary
+  all: readonly EnvironmentSummary[]
+  running: DeploymentSummary | null
+}) {
   const { application, environment, wanted, branch } = summary
   const place = placeOf(summary)
   const may = useMay('deploy', summary)
   return (
     <div className="environment">
       <div className="environment-name">
-        <h3><Link to={`${place}/servers`}>{environment}</Link></h3>
-        <span className="muted number">{summary.servers.length} {summary.servers.length === 1 ? 'server' : 'servers'}</span>
+        <h3>
+          <Link to={`${place}/servers`}>{environment}</Link>
+        </h3>
+        <span className="muted number">
+          {summary.servers.length} {summary.servers.length === 1 ? 'server' : 'servers'}
+        </span>
       </div>
       <div className="grow stack environment-facts">
         <div className="row">
-          {wanted === null ? <span className="muted">Nothing has been deployed here yet.</span> : <RevisionLine revision={wanted.revision} />}
-          {branch === null ? null : <span className="tag" title="The branch that it follows">{branch}</span>}
+          {wanted === null ? (
+            <span className="muted">Nothing has been deployed here yet.</span>
+          ) : (
+            <RevisionLine revision={wanted.revision} />
+          )}
+          {branch === null ? null : (
+            <span className="tag" title="The branch that it follows">
+              {branch}
+            </span>
+          )}
         </div>
         <div className="row wrap facts-line">
           {running ? <Running deployment={running} /> : <Health summary={summary} />}
-          {wanted === null ? null : <span className="muted">release {wanted.release} since <Ago at={wanted.since} /></span>}
+          {wanted === null ? null : (
+            <span className="muted">
+              release {wanted.release} since <Ago at={wanted.since} />
+            </span>
+          )}
           <Ahead summary={summary} all={all} />
           {summary.ended && !running ? <Last deployment={summary.ended} /> : null}
         </div>
@@ -77,7 +114,20 @@ function Environment({ summary, all, running }: { summary: EnvironmentSummary; a
       <Days application={application} environment={environment} />
       <div className="row environment-actions">
         <Promote summary={summary} all={all} />
-        {running ? <Link className="button" to={`/deployments/${running.number}`}>Watch</Link> : may ? <Link className="button primary" data-deploy to={`${place}/deploy`} aria-label={`Deploy ${summary.application} to ${environment}`}>Deploy…</Link> : null}
+        {running ? (
+          <Link className="button" to={`/deployments/${running.number}`}>
+            Watch
+          </Link>
+        ) : may ? (
+          <Link
+            className="button primary"
+            data-deploy
+            to={`${place}/deploy`}
+            aria-label={`Deploy ${summary.application} to ${environment}`}
+          >
+            Deploy…
+          </Link>
+        ) : null}
       </div>
     </div>
   )
@@ -91,16 +141,46 @@ function Health({ summary }: { summary: EnvironmentSummary }) {
   const absent = data.servers.filter((server) => !server.connected).length
   const astray = data.servers.filter((server) => server.connected && server.drifted)
   const drifted = astray.length
-  const sick = data.servers.filter((server) => server.connected && (server.problem !== null || server.service?.state === 'failed' || server.service?.state === 'stopped')).length
+  const sick = data.servers.filter(
+    (server) =>
+      server.connected &&
+      (server.problem !== null || server.service?.state === 'failed' || server.service?.state === 'stopped'),
+  ).length
   const place = placeOf(summary)
   if (count === 0) return <State tone="warn">no servers</State>
-  if (absent === count) return <Link to={`${place}/servers`}><State tone="bad">no server connected</State></Link>
+  if (absent === count)
+    return (
+      <Link to={`${place}/servers`}>
+        <State tone="bad">no server connected</State>
+      </Link>
+    )
   if (absent + drifted + sick > 0) {
-    const parts = [absent > 0 ? `${absent} not connected` : '', sick > 0 ? `${sick} not well` : '', drifted > 0 ? `${drifted} drifted` : ''].filter(Boolean)
-    return <><Link to={`${place}/servers`}><State tone={sick + absent > 0 ? 'bad' : 'warn'}>{parts.join(', ')}</State></Link>{drifted > 0 ? <> <Converge summary={summary} drifted={astray} /></> : null}</>
+    const parts = [
+      absent > 0 ? `${absent} not connected` : '',
+      sick > 0 ? `${sick} not well` : '',
+      drifted > 0 ? `${drifted} drifted` : '',
+    ].filter(Boolean)
+    return (
+      <>
+        <Link to={`${place}/servers`}>
+          <State tone={sick + absent > 0 ? 'bad' : 'warn'}>{parts.join(', ')}</State>
+        </Link>
+        {drifted > 0 ? (
+          <>
+            {' '}
+            <Converge summary={summary} drifted={astray} />
+          </>
+        ) : null}
+      </>
+    )
   }
-  if (data.wanted === null) return <State tone="good">{count === 1 ? 'server connected' : `${count} servers connected`}</State>
-  return <State tone="good">healthy on {count} of {count}</State>
+  if (data.wanted === null)
+    return <State tone="good">{count === 1 ? 'server connected' : `${count} servers connected`}</State>
+  return (
+    <State tone="good">
+      healthy on {count} of {count}
+    </State>
+  )
 }
 
 function Running({ deployment }: { deployment: DeploymentSummary }) {
@@ -108,9 +188,20 @@ function Running({ deployment }: { deployment: DeploymentSummary }) {
   return (
     <>
       <DeploymentStateBadge state={deployment.state} />
-      {progress ? <span className="number">batch {progress.batch + 1} of {progress.batches}</span> : null}
+      {progress ? (
+        <span className="number">
+          batch {progress.batch + 1} of {progress.batches}
+        </span>
+      ) : null}
       {deployment.startedAt === null ? null : <Elapsed begin={deployment.startedAt} end={null} />}
-      {progress ? <progress className="progress" max={progress.servers} value={progress.done} aria-label={`${progress.done} of ${progress.servers} servers`} /> : null}
+      {progress ? (
+        <progress
+          className="progress"
+          max={progress.servers}
+          value={progress.done}
+          aria-label={`${progress.done} of ${progress.servers} servers`}
+        />
+      ) : null}
       <span className="muted">by {deployment.requestedBy}</span>
     </>
   )
@@ -118,13 +209,25 @@ function Running({ deployment }: { deployment: DeploymentSummary }) {
 
 function Last({ deployment }: { deployment: NonNullable<EnvironmentSummary['ended']> }) {
   const { receipt } = deployment
-  const took = deployment.startedAt !== null && deployment.finishedAt !== null ? duration(deployment.finishedAt - deployment.startedAt) : null
+  const took =
+    deployment.startedAt !== null && deployment.finishedAt !== null
+      ? duration(deployment.finishedAt - deployment.startedAt)
+      : null
   return (
     <span className="row wrap">
       <span className="muted">last:</span>
-      <Link to={`/deployments/${deployment.number}`}><DeploymentStateBadge state={deployment.state} /></Link>
+      <Link to={`/deployments/${deployment.number}`}>
+        <DeploymentStateBadge state={deployment.state} />
+      </Link>
       <span className="muted number">
-        {[took, receipt && receipt.source !== 'none' ? `${receipt.failed + receipt.stalled} of ${receipt.seen.toLocaleString('en')} noticed` : null].filter(Boolean).join(', ')}
+        {[
+          took,
+          receipt && receipt.source !== 'none'
+            ? `${receipt.failed + receipt.stalled} of ${receipt.seen.toLocaleString('en')} noticed`
+            : null,
+        ]
+          .filter(Boolean)
+          .join(', ')}
       </span>
     </span>
   )

@@ -10,7 +10,12 @@ import { placeOf } from './place.ts'
 export function otherPlaces(summary: EnvironmentSummary, all: readonly EnvironmentSummary[]): EnvironmentSummary[] {
   const { wanted } = summary
   if (wanted === null) return []
-  return all.filter((one) => one.application === summary.application && one.environment !== summary.environment && (one.wanted === null || !isSame(one.wanted, wanted)))
+  return all.filter(
+    (one) =>
+      one.application === summary.application &&
+      one.environment !== summary.environment &&
+      (one.wanted === null || !isSame(one.wanted, wanted)),
+  )
 }
 
 /** One commit is one artifact; what was uploaded is compared by nothing that is known here. */
@@ -27,12 +32,19 @@ export function promotionTo(target: EnvironmentSummary, from: EnvironmentSummary
 export function Ahead({ summary, all }: { summary: EnvironmentSummary; all: readonly EnvironmentSummary[] }) {
   const others = otherPlaces(summary, all).filter((one) => one.wanted?.revision.commit != null)
   // The one that is named so, or the only one there is.
-  const of = others.find(({ environment }) => environment.startsWith('prod')) ?? (others.length === 1 ? others[0] : undefined)
+  const of =
+    others.find(({ environment }) => environment.startsWith('prod')) ?? (others.length === 1 ? others[0] : undefined)
   const [own, its] = [summary.wanted?.revision.commit ?? null, of?.wanted?.revision.commit ?? null]
-  const { data } = useQuery({ ...queries.ahead(summary.application, summary.environment, of?.environment ?? '', `${own} ${its}`), enabled: own !== null && its !== null })
+  const { data } = useQuery({
+    ...queries.ahead(summary.application, summary.environment, of?.environment ?? '', `${own} ${its}`),
+    enabled: own !== null && its !== null,
+  })
   if (!of || !data || data.ahead === null || data.behind === null) return null
   const count = (commits: number) => `${commits >= 50 ? '50 or more' : commits} ${commits === 1 ? 'commit' : 'commits'}`
-  const parts = [data.ahead > 0 ? `${count(data.ahead)} ahead of ${of.environment}` : '', data.behind > 0 ? `${count(data.behind)} behind${data.ahead > 0 ? '' : ` ${of.environment}`}` : ''].filter(Boolean)
+  const parts = [
+    data.ahead > 0 ? `${count(data.ahead)} ahead of ${of.environment}` : '',
+    data.behind > 0 ? `${count(data.behind)} behind${data.ahead > 0 ? '' : ` ${of.environment}`}` : '',
+  ].filter(Boolean)
   return <span className="muted">{parts.join(', ')}</span>
 }
 
@@ -42,5 +54,13 @@ export function Promote({ summary, all }: { summary: EnvironmentSummary; all: re
   const targets = otherPlaces(summary, all).filter((one) => mayAt(who?.rights ?? [], 'deploy', one))
   if (targets.length !== 1) return null
   const [target] = targets
-  return <Link className="button" to={promotionTo(target!, summary)} aria-label={`Promote ${summary.application} from ${summary.environment} to ${target!.environment}`}>Promote…</Link>
+  return (
+    <Link
+      className="button"
+      to={promotionTo(target!, summary)}
+      aria-label={`Promote ${summary.application} from ${summary.environment} to ${target!.environment}`}
+    >
+      Promote…
+    </Link>
+  )
 }

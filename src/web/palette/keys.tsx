@@ -15,7 +15,10 @@ export function Keys() {
         event.preventDefault()
         return setOpen('palette')
       }
-      const typing = event.target instanceof HTMLElement && event.target.closest('input, textarea, select, [contenteditable], [role="dialog"], [role="alertdialog"]') !== null
+      const typing =
+        event.target instanceof HTMLElement &&
+        event.target.closest('input, textarea, select, [contenteditable], [role="dialog"], [role="alertdialog"]') !==
+          null
       if (typing || event.ctrlKey || event.metaKey || event.altKey) return
       if (event.key === '?') return setOpen('help')
       const wanted = { d: '[data-deploy]', r: '[data-rollback]', '/': '[data-search]' }[event.key]
@@ -31,9 +34,15 @@ export function Keys() {
   const close = () => setOpen(null)
   return (
     <>
-      <button type="button" className="find" aria-label="Go to… Ctrl K" onClick={() => setOpen('palette')}><Icon name="search" size={14} /><span>Go to…</span><kbd>Ctrl K</kbd></button>
+      <button type="button" className="find" aria-label="Go to… Ctrl K" onClick={() => setOpen('palette')}>
+        <Icon name="search" size={14} />
+        <span>Go to…</span>
+        <kbd>Ctrl K</kbd>
+      </button>
       <Fault at={open ?? ''} above>
-        <Suspense>{open === 'palette' ? <Palette onClose={close} /> : open === 'help' ? <KeysHelp onClose={close} /> : null}</Suspense>
+        <Suspense>
+          {open === 'palette' ? <Palette onClose={close} /> : open === 'help' ? <KeysHelp onClose={close} /> : null}
+        </Suspense>
       </Fault>
     </>
   )

@@ -27,16 +27,38 @@ export default function Palette({ onClose }: { onClose: () => void }) {
     ...(data ?? []).flatMap((one) => {
       const name = `${one.application} → ${one.environment}`
       const may = mayAt(rights, 'deploy', one)
-      const pages = ['servers', 'releases', 'deployments', 'logs', ...(mayAt(rights, 'administer', one) ? ['console'] : []), 'settings']
-      return [...(may ? [{ label: `Deploy ${name}`, to: `${placeOf(one)}/deploy` }] : []), ...pages.map((page) => ({ label: `${name}: ${page}`, to: `${placeOf(one)}/${page}` }))]
+      const pages = [
+        'servers',
+        'releases',
+        'deployments',
+        'logs',
+        ...(mayAt(rights, 'administer', one) ? ['console'] : []),
+        'settings',
+      ]
+      return [
+        ...(may ? [{ label: `Deploy ${name}`, to: `${placeOf(one)}/deploy` }] : []),
+        ...pages.map((page) => ({ label: `${name}: ${page}`, to: `${placeOf(one)}/${page}` })),
+      ]
     }),
-    ...(deployments ?? []).map((one) => ({ label: `Deployment ${one.number}: ${one.application} → ${one.environment}${one.revision?.subject ? `, ${one.revision.subject}` : ''}`, to: `/deployments/${one.number}` })),
-    ...(data ?? []).filter((one) => mayAt(rights, 'administer', one)).flatMap((one) => one.servers.map((server) => ({ label: `Terminal on ${server}: ${one.application} → ${one.environment}`, to: `${placeOf(one)}/terminal/${encodeURIComponent(server)}` }))),
+    ...(deployments ?? []).map((one) => ({
+      label: `Deployment ${one.number}: ${one.application} → ${one.environment}${one.revision?.subject ? `, ${one.revision.subject}` : ''}`,
+      to: `/deployments/${one.number}`,
+    })),
+    ...(data ?? [])
+      .filter((one) => mayAt(rights, 'administer', one))
+      .flatMap((one) =>
+        one.servers.map((server) => ({
+          label: `Terminal on ${server}: ${one.application} → ${one.environment}`,
+          to: `${placeOf(one)}/terminal/${encodeURIComponent(server)}`,
+        })),
+      ),
     { label: 'Overview', to: '/' },
     { label: 'All deployments', to: '/deployments' },
     { label: 'Settings: you', to: '/settings/account' },
     { label: 'Settings: API tokens', to: '/settings/tokens' },
-    ...(mayAt(rights, 'administer', null) ? ['people', 'webhooks', 'audit'].map((page) => ({ label: `Settings: ${page}`, to: `/settings/${page}` })) : []),
+    ...(mayAt(rights, 'administer', null)
+      ? ['people', 'webhooks', 'audit'].map((page) => ({ label: `Settings: ${page}`, to: `/settings/${page}` }))
+      : []),
   ]
   const go = (command: Command) => {
     onClose()
@@ -47,11 +69,30 @@ export default function Palette({ onClose }: { onClose: () => void }) {
       <Dialog.Portal>
         <Dialog.Backdrop className="backdrop" />
         <Dialog.Popup className="dialog palette" aria-label="Go to">
-          <Autocomplete.Root open inline items={commands} limit={mostShown} autoHighlight="always" keepHighlight itemToStringValue={(command) => command.label}>
+          <Autocomplete.Root
+            open
+            inline
+            items={commands}
+            limit={mostShown}
+            autoHighlight="always"
+            keepHighlight
+            itemToStringValue={(command) => command.label}
+          >
             <Autocomplete.Input className="input" placeholder="Where to?" aria-label="Where to?" />
-            <Autocomplete.Empty><p className="muted palette-none">Nothing is called that.</p></Autocomplete.Empty>
+            <Autocomplete.Empty>
+              <p className="muted palette-none">Nothing is called that.</p>
+            </Autocomplete.Empty>
             <Autocomplete.List className="palette-list">
-              {(command: Command) => <Autocomplete.Item key={`${command.to} ${command.label}`} value={command} className="menu-item" onClick={() => go(command)}>{command.label}</Autocomplete.Item>}
+              {(command: Command) => (
+                <Autocomplete.Item
+                  key={`${command.to} ${command.label}`}
+                  value={command}
+                  className="menu-item"
+                  onClick={() => go(command)}
+                >
+                  {command.label}
+                </Autocomplete.Item>
+              )}
             </Autocomplete.List>
           </Autocomplete.Root>
         </Dialog.Popup>

@@ -8,8 +8,16 @@ export interface ServerRow extends ServerStatus {
   vitals: ServerVitals | null
 }
 
-export function rowsOf(servers: readonly ServerStatus[], health: ReadonlyMap<string, ServerHealth> | undefined, vitals: ReadonlyMap<string, ServerVitals> | undefined): ServerRow[] {
-  return servers.map((server) => ({ ...server, health: health?.get(server.name) ?? null, vitals: vitals?.get(server.name) ?? null }))
+export function rowsOf(
+  servers: readonly ServerStatus[],
+  health: ReadonlyMap<string, ServerHealth> | undefined,
+  vitals: ReadonlyMap<string, ServerVitals> | undefined,
+): ServerRow[] {
+  return servers.map((server) => ({
+    ...server,
+    health: health?.get(server.name) ?? null,
+    vitals: vitals?.get(server.name) ?? null,
+  }))
 }
 
 /** Where a server stands, in one word or two. */
@@ -21,7 +29,8 @@ export function stateOf(server: ServerStatus & { health?: ServerHealth | null })
   if (server.health?.healthy === false) return { tone: 'bad', text: 'not healthy' }
   if (server.drifted) return { tone: 'warn', text: 'drifted' }
   if (server.idle && server.traffic?.admission !== 'ready') return { tone: 'idle', text: 'idle' }
-  if (server.traffic && server.traffic.admission !== 'ready') return { tone: 'warn', text: server.traffic.admission === 'draining' ? 'draining' : 'out of traffic' }
+  if (server.traffic && server.traffic.admission !== 'ready')
+    return { tone: 'warn', text: server.traffic.admission === 'draining' ? 'draining' : 'out of traffic' }
   if (server.traffic && !server.traffic.up) return { tone: 'bad', text: 'down for the balancer' }
   return server.release === null ? { tone: 'idle', text: 'nothing deployed' } : { tone: 'good', text: 'serves' }
 }
@@ -36,7 +45,11 @@ export function healthText({ health, service }: ServerRow): string | null {
 /** By name or tag. */
 export function matches(server: ServerStatus, search: string): boolean {
   const needle = search.trim().toLowerCase()
-  return needle === '' || server.name.toLowerCase().includes(needle) || Object.entries(server.tags).some(([name, value]) => `${name}=${value}`.toLowerCase().includes(needle))
+  return (
+    needle === '' ||
+    server.name.toLowerCase().includes(needle) ||
+    Object.entries(server.tags).some(([name, value]) => `${name}=${value}`.toLowerCase().includes(needle))
+  )
 }
 
 /** The states that there are, each with how many servers are in it, those that need somebody first. */
@@ -68,7 +81,12 @@ export function groupsOf(servers: readonly ServerRow[], tag: string): ServerGrou
   const sorted = servers.toSorted((a, b) => collator.compare(a.name, b.name))
   if (tag === '') return [{ title: '', servers: sorted }]
   const groups = Map.groupBy(sorted, ({ tags }) => tags[tag])
-  return [...groups].sort(([a], [b]) => (a === undefined ? 1 : b === undefined ? -1 : collator.compare(a, b))).map(([value, members]) => ({ title: value === undefined ? `without ${tag}` : `${tag}=${value}`, servers: members }))
+  return [...groups]
+    .sort(([a], [b]) => (a === undefined ? 1 : b === undefined ? -1 : collator.compare(a, b)))
+    .map(([value, members]) => ({
+      title: value === undefined ? `without ${tag}` : `${tag}=${value}`,
+      servers: members,
+    }))
 }
 
 const collator = new Intl.Collator('en', { numeric: true })

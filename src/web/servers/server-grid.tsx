@@ -20,12 +20,30 @@ export function ServerGrid({ groups, onOpen }: { groups: readonly ServerGroup[];
   return (
     <div ref={box} className="stack wide" onKeyDown={move}>
       {groups.map(({ title, servers }) => (
-        <section key={title} className="card server-tiles" aria-label={title === '' ? 'Servers' : `Servers with ${title}`}>
-          {title === '' ? null : <h3>{title} <span className="muted number">{servers.length}</span></h3>}
+        <section
+          key={title}
+          className="card server-tiles"
+          aria-label={title === '' ? 'Servers' : `Servers with ${title}`}
+        >
+          {title === '' ? null : (
+            <h3>
+              {title} <span className="muted number">{servers.length}</span>
+            </h3>
+          )}
           <div className={count > named ? 'tile-list small' : 'tile-list'}>
             {servers.map((server) => {
               const { tone, text } = stateOf(server)
-              return <Tile key={server.name} name={server.name} tone={tone} text={text} small={count > named} stop={server.name === stop} onOpen={onOpen} />
+              return (
+                <Tile
+                  key={server.name}
+                  name={server.name}
+                  tone={tone}
+                  text={text}
+                  small={count > named}
+                  stop={server.name === stop}
+                  onOpen={onOpen}
+                />
+              )
             })}
           </div>
         </section>
@@ -34,6 +52,31 @@ export function ServerGrid({ groups, onOpen }: { groups: readonly ServerGroup[];
   )
 }
 
-const Tile = memo(function Tile({ name, tone, text, small, stop, onOpen }: { name: string; tone: string; text: string; small: boolean; stop: boolean; onOpen: (name: string) => void }) {
-  return <button type="button" className={`server-tile is-${tone}`} aria-label={`${name}: ${text}`} title={`${name}: ${text}`} tabIndex={stop ? 0 : -1} onClick={() => onOpen(name)}>{small ? null : <span className="cut">{name}</span>}</button>
+const Tile = memo(function Tile({
+  name,
+  tone,
+  text,
+  small,
+  stop,
+  onOpen,
+}: {
+  name: string
+  tone: string
+  text: string
+  small: boolean
+  stop: boolean
+  onOpen: (name: string) => void
+}) {
+  return (
+    <button
+      type="button"
+      className={`server-tile is-${tone}`}
+      aria-label={`${name}: ${text}`}
+      title={`${name}: ${text}`}
+      tabIndex={stop ? 0 : -1}
+      onClick={() => onOpen(name)}
+    >
+      {small ? null : <span className="cut">{name}</span>}
+    </button>
+  )
 })

@@ -15,9 +15,22 @@ export function Sparkline({ at, parts }: { at: readonly number[]; parts: readonl
     const element = box.current!
     const made = new uPlot(
       {
-        width, height, padding: [2, 0, 2, 0], cursor: { show: false }, legend: { show: false }, axes: [{ show: false }, { show: false }],
+        width,
+        height,
+        padding: [2, 0, 2, 0],
+        cursor: { show: false },
+        legend: { show: false },
+        axes: [{ show: false }, { show: false }],
         scales: { x: { time: false }, y: { range: () => [0, 1] } },
-        series: [{}, { stroke: colorOf(element, '--accent'), fill: colorOf(element, '--accent-soft'), width: 1.25, points: { show: false } }],
+        series: [
+          {},
+          {
+            stroke: colorOf(element, '--accent'),
+            fill: colorOf(element, '--accent-soft'),
+            width: 1.25,
+            points: { show: false },
+          },
+        ],
       },
       [[], []],
       element,

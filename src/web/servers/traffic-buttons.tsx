@@ -14,12 +14,23 @@ export function TrafficButtons({ server }: { server: ServerStatus }) {
   if (server.traffic === null) return null
   return server.traffic.admission === 'ready' ? (
     <Confirm
-      trigger={<button type="button" className="button small" disabled={drain.isPending}>{drain.isPending ? 'Draining…' : 'Drain'}</button>}
-      title={`Take ${server.name} out of traffic?`} action={`Drain ${server.name}`} onConfirm={() => drain.mutate()}
+      trigger={
+        <button type="button" className="button small" disabled={drain.isPending}>
+          {drain.isPending ? 'Draining…' : 'Drain'}
+        </button>
+      }
+      title={`Take ${server.name} out of traffic?`}
+      action={`Drain ${server.name}`}
+      onConfirm={() => drain.mutate()}
     >
-      <p>It answers what is in flight ({server.traffic.inFlight} now), then gets nothing new, in any environment, until it is made ready again. Deployments leave it out too.</p>
+      <p>
+        It answers what is in flight ({server.traffic.inFlight} now), then gets nothing new, in any environment, until
+        it is made ready again. Deployments leave it out too.
+      </p>
     </Confirm>
   ) : (
-    <button type="button" className="button small" disabled={ready.isPending} onClick={() => ready.mutate()}>{ready.isPending ? 'Putting back…' : 'Make ready'}</button>
+    <button type="button" className="button small" disabled={ready.isPending} onClick={() => ready.mutate()}>
+      {ready.isPending ? 'Putting back…' : 'Make ready'}
+    </button>
   )
 }

@@ -22,39 +22,108 @@ export default function Audit() {
   const { data, error, hasNextPage, fetchNextPage, isFetchingNextPage } = useInfiniteQuery({
     queryKey: ['audit', query],
     initialPageParam: undefined as number | undefined,
-    queryFn: ({ pageParam, signal }) => client().call('audit', { query: { ...query, ...(pageParam === undefined ? {} : { cursor: pageParam }) } }, { signal }),
+    queryFn: ({ pageParam, signal }) =>
+      client().call(
+        'audit',
+        { query: { ...query, ...(pageParam === undefined ? {} : { cursor: pageParam }) } },
+        { signal },
+      ),
     getNextPageParam: (page) => page.next ?? undefined,
   })
   const entries = data?.pages.flatMap((page) => page.entries) ?? []
   return (
     <div className="stack wide">
       <div className="filters">
-        <input className="input" type="search" data-search aria-label="Who" placeholder="Who" value={who} onChange={(event) => setWho(event.target.value)} />
-        <input className="input" type="search" aria-label="What" placeholder="What: deploy, setSecret, …" value={action} onChange={(event) => setAction(event.target.value)} />
+        <input
+          className="input"
+          type="search"
+          data-search
+          aria-label="Who"
+          placeholder="Who"
+          value={who}
+          onChange={(event) => setWho(event.target.value)}
+        />
+        <input
+          className="input"
+          type="search"
+          aria-label="What"
+          placeholder="What: deploy, setSecret, …"
+          value={action}
+          onChange={(event) => setAction(event.target.value)}
+        />
         <span className="grow" />
-        <button type="button" className="button" onClick={() => void download(query).catch(sayProblem)}>Download CSV</button>
+        <button type="button" className="button" onClick={() => void download(query).catch(sayProblem)}>
+          Download CSV
+        </button>
         <CommandLine command="dploy audit" />
       </div>
-      {error && !data ? <Problem report={error as never} /> : !data ? <Skeleton lines={5} /> : entries.length === 0 ? <Empty title="Nothing is like that"><p>Another name, or none.</p></Empty> : (
+      {error && !data ? (
+        <Problem report={error as never} />
+      ) : !data ? (
+        <Skeleton lines={5} />
+      ) : entries.length === 0 ? (
+        <Empty title="Nothing is like that">
+          <p>Another name, or none.</p>
+        </Empty>
+      ) : (
         <div className="card table-box" role="region" aria-label="Entries" tabIndex={0}>
           <table className="table">
-            <thead><tr><th>When</th><th>Who</th><th>What</th><th>Where</th><th>Came of it</th><th>Before and after</th></tr></thead>
+            <thead>
+              <tr>
+                <th>When</th>
+                <th>Who</th>
+                <th>What</th>
+                <th>Where</th>
+                <th>Came of it</th>
+                <th>Before and after</th>
+              </tr>
+            </thead>
             <tbody>
               {entries.map((one) => (
                 <tr key={one.seq}>
-                  <td><Ago at={one.at} /></td>
-                  <td><span className="stack"><span>{one.who || one.kind}</span><span className="muted">{one.address || 'this machine'}</span></span></td>
+                  <td>
+                    <Ago at={one.at} />
+                  </td>
+                  <td>
+                    <span className="stack">
+                      <span>{one.who || one.kind}</span>
+                      <span className="muted">{one.address || 'this machine'}</span>
+                    </span>
+                  </td>
                   <td className="mono">{one.action}</td>
-                  <td><span className="stack">{one.application ? <span className="nowrap">{one.application} → {one.environment}</span> : null}{one.subject ? <span className="muted">{one.subject}</span> : null}</span></td>
-                  <td><State tone={tones[one.outcome]}>{one.outcome}</State>{one.problem ? <span className="muted"> {one.problem}</span> : null}</td>
-                  <td className="mono audit-change">{[one.before, one.after].filter((value) => value !== null && value !== undefined).map((value) => JSON.stringify(value).slice(0, 300)).join(' → ')}</td>
+                  <td>
+                    <span className="stack">
+                      {one.application ? (
+                        <span className="nowrap">
+                          {one.application} → {one.environment}
+                        </span>
+                      ) : null}
+                      {one.subject ? <span className="muted">{one.subject}</span> : null}
+                    </span>
+                  </td>
+                  <td>
+                    <State tone={tones[one.outcome]}>{one.outcome}</State>
+                    {one.problem ? <span className="muted"> {one.problem}</span> : null}
+                  </td>
+                  <td className="mono audit-change">
+                    {[one.before, one.after]
+                      .filter((value) => value !== null && value !== undefined)
+                      .map((value) => JSON.stringify(value).slice(0, 300))
+                      .join(' → ')}
+                  </td>
                 </tr>
               ))}
             </tbody>
           </table>
         </div>
       )}
-      {hasNextPage ? <div className="row"><button type="button" className="button" disabled={isFetchingNextPage} onClick={() => void fetchNextPage()}>Older</button></div> : null}
+      {hasNextPage ? (
+        <div className="row">
+          <button type="button" className="button" disabled={isFetchingNextPage} onClick={() => void fetchNextPage()}>
+            Older
+          </button>
+        </div>
+      ) : null}
     </div>
   )
 }

@@ -29,7 +29,13 @@ export class Fault extends Component<Props, State> {
   }
 
   override componentDidCatch(): void {
-    if (this.props.above) toasts.add({ title: `This cannot be shown: ${this.state.error!.message}`, description: 'Load the page again', type: 'error', timeout: 12_000 })
+    if (this.props.above)
+      toasts.add({
+        title: `This cannot be shown: ${this.state.error!.message}`,
+        description: 'Load the page again',
+        type: 'error',
+        timeout: 12_000,
+      })
   }
 
   override render(): ReactNode {
@@ -37,8 +43,17 @@ export class Fault extends Component<Props, State> {
     if (error === null) return this.props.children
     if (this.props.above) return null
     return (
-      <Problem report={{ code: 'internal', message: `This page cannot be shown: ${error.message}`, where: undefined, fix: 'Load it again. If that does not help, the browser’s console says more' }}>
-        <button type="button" className="button small" onClick={() => location.reload()}>Load it again</button>
+      <Problem
+        report={{
+          code: 'internal',
+          message: `This page cannot be shown: ${error.message}`,
+          where: undefined,
+          fix: 'Load it again. If that does not help, the browser’s console says more',
+        }}
+      >
+        <button type="button" className="button small" onClick={() => location.reload()}>
+          Load it again
+        </button>
       </Problem>
     )
   }

@@ -13,7 +13,8 @@ export function part<P>(load: () => Promise<{ default: ComponentType<P> }>) {
   return lazy(() =>
     load().catch(async (cause: unknown) => {
       const last = Number(sessionStorage.getItem(key))
-      if (Date.now() - last < apart || !(await answers())) throw new Error('A part of this page could not be loaded', { cause })
+      if (Date.now() - last < apart || !(await answers()))
+        throw new Error('A part of this page could not be loaded', { cause })
       sessionStorage.setItem(key, String(Date.now()))
       location.reload()
       return new Promise<never>(() => {})
@@ -22,5 +23,8 @@ export function part<P>(load: () => Promise<{ default: ComponentType<P> }>) {
 }
 
 function answers(): Promise<boolean> {
-  return fetch('/', { cache: 'no-store', headers: { accept: 'text/html' } }).then(({ ok }) => ok, () => false)
+  return fetch('/', { cache: 'no-store', headers: { accept: 'text/html' } }).then(
+    ({ ok }) => ok,
+    () => false,
+  )
 }

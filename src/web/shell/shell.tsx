@@ -27,7 +27,9 @@ export function Shell() {
   const lostSince = useSyncExternalStore(connection.subscribe, () => connection.lostSince)
   return (
     <div className={lostSince === null ? '' : 'is-lost'}>
-      <a className="button skip" href="#content">Skip to the page</a>
+      <a className="button skip" href="#content">
+        Skip to the page
+      </a>
       <header className="top">
         <Link to="/" className="brand">
           <img src="/icon.svg" width="20" height="20" alt="" />
@@ -35,14 +37,20 @@ export function Shell() {
         </Link>
         <nav aria-label="Pages">
           {places.map(({ to, text }) => (
-            <NavLink key={to} to={to} end={to === '/'}>{text}</NavLink>
+            <NavLink key={to} to={to} end={to === '/'}>
+              {text}
+            </NavLink>
           ))}
         </nav>
         <div className="tools">
-          <span role="status">{lostSince === null ? <State tone="good">live</State> : <State tone="warn">not connected</State>}</span>
+          <span role="status">
+            {lostSince === null ? <State tone="good">live</State> : <State tone="warn">not connected</State>}
+          </span>
           <Keys />
           <ThemeMenu />
-          <button type="button" className="button quiet" onClick={() => session.signOut()}>Sign out</button>
+          <button type="button" className="button quiet" onClick={() => session.signOut()}>
+            Sign out
+          </button>
         </div>
       </header>
       {lostSince === null ? null : <Lost since={lostSince} />}

@@ -10,8 +10,12 @@ const [within, times, pause] = [30_000, 4, 500]
 addEventListener(
   'error',
   ({ target }) => {
-    if (!(target instanceof HTMLScriptElement || (target instanceof HTMLLinkElement && target.rel === 'stylesheet'))) return
-    const lately = (sessionStorage.getItem(key) ?? '').split(' ').map(Number).filter((at) => at > Date.now() - within)
+    if (!(target instanceof HTMLScriptElement || (target instanceof HTMLLinkElement && target.rel === 'stylesheet')))
+      return
+    const lately = (sessionStorage.getItem(key) ?? '')
+      .split(' ')
+      .map(Number)
+      .filter((at) => at > Date.now() - within)
     if (lately.length >= times) return sayIt()
     sessionStorage.setItem(key, [...lately, Date.now()].join(' '))
     setTimeout(() => location.reload(), pause)

@@ -37,5 +37,7 @@ export function useTheme(): Theme {
 
 /** Whether the page is dark now, whoever decided it. For what draws with colours of its own. */
 export function useDark(): boolean {
-  return useSyncExternalStore(subscribe, () => (theme() === 'system' ? matchMedia('(prefers-color-scheme: dark)').matches : theme() === 'dark'))
+  return useSyncExternalStore(subscribe, () =>
+    theme() === 'system' ? matchMedia('(prefers-color-scheme: dark)').matches : theme() === 'dark',
+  )
 }

@@ -15,7 +15,9 @@ export function OneUseLink() {
     event.preventDefault()
     setBusy(true)
     try {
-      const found = first ? await client(null).call('setUp', { body: { token, ...fields } }) : await client(null).call('acceptInvitation', { body: { token, password: fields.password } })
+      const found = first
+        ? await client(null).call('setUp', { body: { token, ...fields } })
+        : await client(null).call('acceptInvitation', { body: { token, password: fields.password } })
       history.replaceState(null, '', '/')
       session.signedIn(found, null)
     } catch (error) {
@@ -23,10 +25,22 @@ export function OneUseLink() {
       setBusy(false)
     }
   }
-  const field = (name: keyof typeof fields, label: string, more: { type: string; autoComplete: string; minLength?: number }) => (
+  const field = (
+    name: keyof typeof fields,
+    label: string,
+    more: { type: string; autoComplete: string; minLength?: number },
+  ) => (
     <div className="field">
       <label htmlFor={name}>{label}</label>
-      <input id={name} className="input" required value={fields[name]} onChange={(event) => setFields({ ...fields, [name]: event.target.value })} aria-describedby="link-problem" {...more} />
+      <input
+        id={name}
+        className="input"
+        required
+        value={fields[name]}
+        onChange={(event) => setFields({ ...fields, [name]: event.target.value })}
+        aria-describedby="link-problem"
+        {...more}
+      />
     </div>
   )
   return (
@@ -38,8 +52,12 @@ export function OneUseLink() {
         {first && field('email', 'E-mail address', { type: 'email', autoComplete: 'username' })}
         {field('password', 'Password', { type: 'password', autoComplete: 'new-password', minLength: 12 })}
         <p className="muted">12 characters or more. Several words are easier to remember than signs.</p>
-        <p id="link-problem" role="alert" className="sign-in-problem">{problem}</p>
-        <button type="submit" className="button primary" disabled={busy || token === ''}>{busy ? 'One moment…' : first ? 'Begin' : 'Sign in'}</button>
+        <p id="link-problem" role="alert" className="sign-in-problem">
+          {problem}
+        </p>
+        <button type="submit" className="button primary" disabled={busy || token === ''}>
+          {busy ? 'One moment…' : first ? 'Begin' : 'Sign in'}
+        </button>
       </form>
     </main>
   )

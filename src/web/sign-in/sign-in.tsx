@@ -18,7 +18,11 @@ export function SignIn() {
       if (byToken) session.signedIn(await client(token.trim()).call('session'), token.trim())
       else session.signedIn(await client().call('signIn', { body: { email: email.trim(), password } }), null)
     } catch (error) {
-      setProblem(isSignedOut(error) ? 'This token is not valid. Copy it whole, as it was printed.' : `${asProblem(error).message}. ${asProblem(error).fix}.`)
+      setProblem(
+        isSignedOut(error)
+          ? 'This token is not valid. Copy it whole, as it was printed.'
+          : `${asProblem(error).message}. ${asProblem(error).fix}.`,
+      )
       setBusy(false)
     }
   }
@@ -30,24 +34,64 @@ export function SignIn() {
         {byToken ? (
           <div className="field">
             <label htmlFor="token">API token</label>
-            <input id="token" className="input mono" type="password" autoComplete="off" required autoFocus value={token} onChange={(event) => setToken(event.target.value)} aria-invalid={problem !== ''} aria-describedby="sign-in-problem" />
+            <input
+              id="token"
+              className="input mono"
+              type="password"
+              autoComplete="off"
+              required
+              autoFocus
+              value={token}
+              onChange={(event) => setToken(event.target.value)}
+              aria-invalid={problem !== ''}
+              aria-describedby="sign-in-problem"
+            />
           </div>
         ) : (
           <>
             <div className="field">
               <label htmlFor="email">E-mail address</label>
-              <input id="email" className="input" type="email" autoComplete="username" required autoFocus value={email} onChange={(event) => setEmail(event.target.value)} aria-invalid={problem !== ''} aria-describedby="sign-in-problem" />
+              <input
+                id="email"
+                className="input"
+                type="email"
+                autoComplete="username"
+                required
+                autoFocus
+                value={email}
+                onChange={(event) => setEmail(event.target.value)}
+                aria-invalid={problem !== ''}
+                aria-describedby="sign-in-problem"
+              />
             </div>
             <div className="field">
               <label htmlFor="password">Password</label>
-              <input id="password" className="input" type="password" autoComplete="current-password" required value={password} onChange={(event) => setPassword(event.target.value)} aria-invalid={problem !== ''} aria-describedby="sign-in-problem" />
+              <input
+                id="password"
+                className="input"
+                type="password"
+                autoComplete="current-password"
+                required
+                value={password}
+                onChange={(event) => setPassword(event.target.value)}
+                aria-invalid={problem !== ''}
+                aria-describedby="sign-in-problem"
+              />
             </div>
           </>
         )}
-        <p id="sign-in-problem" role="alert" className="sign-in-problem">{problem}</p>
-        <button type="submit" className="button primary" disabled={busy}>{busy ? 'Signing in…' : 'Sign in'}</button>
-        <button type="button" className="button quiet" onClick={() => (setByToken(!byToken), setProblem(''))}>{byToken ? 'Use address and password' : 'Use an API token'}</button>
-        <p className="muted">Nobody has signed in here yet? Open the link that <code>dploy serve</code> prints.</p>
+        <p id="sign-in-problem" role="alert" className="sign-in-problem">
+          {problem}
+        </p>
+        <button type="submit" className="button primary" disabled={busy}>
+          {busy ? 'Signing in…' : 'Sign in'}
+        </button>
+        <button type="button" className="button quiet" onClick={() => (setByToken(!byToken), setProblem(''))}>
+          {byToken ? 'Use address and password' : 'Use an API token'}
+        </button>
+        <p className="muted">
+          Nobody has signed in here yet? Open the link that <code>dploy serve</code> prints.
+        </p>
       </form>
     </main>
   )

@@ -31,7 +31,9 @@ export class Screen implements Disposable {
 
   /** Cells are measured once, so the font has to be there first. */
   static async open(options: ScreenOptions): Promise<Screen> {
-    await Promise.all(['', 'bold '].map((weight) => document.fonts.load(`${weight}${fontSize}px ${font}`))).catch(() => {})
+    await Promise.all(['', 'bold '].map((weight) => document.fonts.load(`${weight}${fontSize}px ${font}`))).catch(
+      () => {},
+    )
     return new Screen(options)
   }
 
@@ -39,10 +41,17 @@ export class Screen implements Disposable {
     this.#options = options
     const { box, label, describedBy, screenReader } = options
     this.#terminal = new Terminal({
-      fontFamily: `${font}, ui-monospace, monospace`, fontSize, fontWeightBold: 700, lineHeight: 1.2, scrollback, cursorBlink: false,
+      fontFamily: `${font}, ui-monospace, monospace`,
+      fontSize,
+      fontWeightBold: 700,
+      lineHeight: 1.2,
+      scrollback,
+      cursorBlink: false,
       // What programs colour stays readable in both themes (WCAG 1.4.3).
       minimumContrastRatio: 4.5,
-      macOptionIsMeta: true, screenReaderMode: screenReader, theme: themeOf(box),
+      macOptionIsMeta: true,
+      screenReaderMode: screenReader,
+      theme: themeOf(box),
     })
     this.#terminal.loadAddon(this.#fit)
     this.#terminal.open(box)
@@ -108,7 +117,8 @@ export class Screen implements Disposable {
     if (this.#terminal.options.disableStdin) return false
     if (event.type !== 'keydown' || !event.ctrlKey || !event.shiftKey) return true
     if (event.code === 'KeyX') this.#options.onLeave()
-    else if (event.code === 'KeyC' && this.#terminal.hasSelection()) void navigator.clipboard?.writeText(this.#terminal.getSelection())
+    else if (event.code === 'KeyC' && this.#terminal.hasSelection())
+      void navigator.clipboard?.writeText(this.#terminal.getSelection())
     else return true
     event.preventDefault()
     return false
@@ -117,11 +127,41 @@ export class Screen implements Disposable {
 
 function themeOf(box: HTMLElement): ITheme {
   const color = (name: `--${string}`) => colorOf(box, name)
-  const [red, green, yellow, blue, magenta, cyan, text, muted] = [color('--bad'), color('--good'), color('--warn'), color('--accent'), color('--do-switch'), color('--do-register'), color('--text'), color('--muted')]
+  const [red, green, yellow, blue, magenta, cyan, text, muted] = [
+    color('--bad'),
+    color('--good'),
+    color('--warn'),
+    color('--accent'),
+    color('--do-switch'),
+    color('--do-register'),
+    color('--text'),
+    color('--muted'),
+  ]
   return {
-    background: color('--sunken'), foreground: text, cursor: blue, cursorAccent: color('--sunken'), selectionBackground: color('--selection'), selectionForeground: text,
-    black: text, red, green, yellow, blue, magenta, cyan, white: muted,
-    brightBlack: muted, brightRed: red, brightGreen: green, brightYellow: yellow, brightBlue: blue, brightMagenta: magenta, brightCyan: cyan, brightWhite: text,
-    scrollbarSliderBackground: color('--idle-soft'), scrollbarSliderHoverBackground: color('--line-strong'), scrollbarSliderActiveBackground: color('--line-strong'),
+    background: color('--sunken'),
+    foreground: text,
+    cursor: blue,
+    cursorAccent: color('--sunken'),
+    selectionBackground: color('--selection'),
+    selectionForeground: text,
+    black: text,
+    red,
+    green,
+    yellow,
+    blue,
+    magenta,
+    cyan,
+    white: muted,
+    brightBlack: muted,
+    brightRed: red,
+    brightGreen: green,
+    brightYellow: yellow,
+    brightBlue: blue,
+    brightMagenta: magenta,
+    brightCyan: cyan,
+    brightWhite: text,
+    scrollbarSliderBackground: color('--idle-soft'),
+    scrollbarSliderHoverBackground: color('--line-strong'),
+    scrollbarSliderActiveBackground: color('--line-strong'),
   }
 }

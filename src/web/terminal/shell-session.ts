@@ -58,18 +58,29 @@ export class ShellSession {
     let waiting = 0
     let drawn: Promise<void> = Promise.resolve()
     try {
-      for await (const event of client.stream('shell', { params: place, body: { ...size, kind: 'xterm-256color', sudo } }, { signal: this.#stop.signal })) {
+      for await (const event of client.stream(
+        'shell',
+        { params: place, body: { ...size, kind: 'xterm-256color', sudo } },
+        { signal: this.#stop.signal },
+      )) {
         if (event.kind === 'started') this.#begin(event.run, size)
         if (event.kind === 'ended') outcome = event.outcome
         if (event.kind !== 'output') continue
-        const data = 'text' in event ? event.text : Uint8Array.from(atob(event.base64), (character) => character.charCodeAt(0))
+        const data =
+          'text' in event ? event.text : Uint8Array.from(atob(event.base64), (character) => character.charCodeAt(0))
         waiting += data.length
         drawn = show(data).then(() => void (waiting -= data.length))
         // Read no faster than it is drawn: then the program on the server waits, and no memory grows.
         if (waiting > unseen) await drawn
       }
       await drawn
-      this.#tell(outcome === null ? { kind: 'lost' } : outcome.problem ? { kind: 'failed', problem: outcome.problem } : { kind: 'ended', outcome })
+      this.#tell(
+        outcome === null
+          ? { kind: 'lost' }
+          : outcome.problem
+            ? { kind: 'failed', problem: outcome.problem }
+            : { kind: 'ended', outcome },
+      )
     } catch (error) {
       this.#tell(stateAfter(error))
     }

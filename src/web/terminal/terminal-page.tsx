@@ -23,8 +23,27 @@ export default function TerminalPage() {
   useTitle(`Terminal · ${server}`)
   const may = useMay('administer', { application, environment })
   const [sudo, setSudo] = useState(false)
-  if (!may) return <Empty title="Terminals are for administrators" action={<Link className="button" to={`${placeOf({ application, environment })}/servers`}>Servers</Link>}><p>Whoever has a shell on a server can do everything there.</p></Empty>
-  return <Shell key={`${application} ${environment} ${server} ${sudo}`} place={{ application, environment, server }} sudo={sudo} onSudo={setSudo} />
+  if (!may)
+    return (
+      <Empty
+        title="Terminals are for administrators"
+        action={
+          <Link className="button" to={`${placeOf({ application, environment })}/servers`}>
+            Servers
+          </Link>
+        }
+      >
+        <p>Whoever has a shell on a server can do everything there.</p>
+      </Empty>
+    )
+  return (
+    <Shell
+      key={`${application} ${environment} ${server} ${sudo}`}
+      place={{ application, environment, server }}
+      sudo={sudo}
+      onSudo={setSudo}
+    />
+  )
 }
 
 interface ShellProps {
@@ -51,14 +70,26 @@ function Shell({ place, sudo, onSudo }: ShellProps) {
   const begin = (shown: Screen) => {
     session.current?.end()
     shown.takesKeys = true
-    session.current = new ShellSession({ client: client(), place, sudo, size: shown.size, show: (data) => shown.show(data), onState: (next) => (setState(next), (shown.takesKeys = next.kind === 'opening' || next.kind === 'open')) })
+    session.current = new ShellSession({
+      client: client(),
+      place,
+      sudo,
+      size: shown.size,
+      show: (data) => shown.show(data),
+      onState: (next) => (setState(next), (shown.takesKeys = next.kind === 'opening' || next.kind === 'open')),
+    })
     shown.focus()
   }
   useEffect(() => {
     let gone = false
     const opening = Screen.open({
-      box: box.current!, label: `Terminal on ${server}`, describedBy: hint, screenReader: reader,
-      onTyped: (bytes) => session.current?.type(bytes), onResize: (size) => session.current?.resize(size), onLeave: () => leave.current?.focus(),
+      box: box.current!,
+      label: `Terminal on ${server}`,
+      describedBy: hint,
+      screenReader: reader,
+      onTyped: (bytes) => session.current?.type(bytes),
+      onResize: (size) => session.current?.resize(size),
+      onLeave: () => leave.current?.focus(),
     })
     void opening.then((made) => {
       if (gone) return made[Symbol.dispose]()
@@ -105,32 +136,108 @@ function Shell({ place, sudo, onSudo }: ShellProps) {
     <section ref={card} className="card terminal" aria-label={`Terminal on ${server}`}>
       <header>
         <h2>{server}</h2>
-        <span role="status"><State tone={tone}>{text}</State></span>
+        <span role="status">
+          <State tone={tone}>{text}</State>
+        </span>
         <span className="grow" />
         <div className="terminal-tools">
-          <label className="check"><input type="checkbox" checked={sudo} onChange={(event) => onSudo(event.target.checked)} /> as root</label>
-          <button type="button" className="button small" aria-pressed={reader} title="Read what it shows aloud" onClick={() => setReader(!reader)}>Screen reader</button>
-          <button type="button" className="button small" onClick={() => void enlarge(card.current!, large).then(() => screen.current?.focus())}>{large ? 'Smaller' : 'Full screen'}</button>
-          {over ? <button ref={leave} type="button" className="button small primary" onClick={again}>Open again</button> : <button ref={leave} type="button" className="button small danger" onClick={end}>End</button>}
-          {large ? null : <CommandLine command={`dploy shell ${server} --environment ${environment}${sudo ? ' --sudo' : ''}`} />}
+          <label className="check">
+            <input type="checkbox" checked={sudo} onChange={(event) => onSudo(event.target.checked)} /> as root
+          </label>
+          <button
+            type="button"
+            className="button small"
+            aria-pressed={reader}
+            title="Read what it shows aloud"
+            onClick={() => setReader(!reader)}
+          >
+            Screen reader
+          </button>
+          <button
+            type="button"
+            className="button small"
+            onClick={() => void enlarge(card.current!, large).then(() => screen.current?.focus())}
+          >
+            {large ? 'Smaller' : 'Full screen'}
+          </button>
+          {over ? (
+            <button ref={leave} type="button" className="button small primary" onClick={again}>
+              Open again
+            </button>
+          ) : (
+            <button ref={leave} type="button" className="button small danger" onClick={end}>
+              End
+            </button>
+          )}
+          {large ? null : (
+            <CommandLine command={`dploy shell ${server} --environment ${environment}${sudo ? ' --sudo' : ''}`} />
+          )}
         </div>
       </header>
-      {state.kind === 'failed' ? <div className="body"><Problem report={state.problem} /></div> : null}
-      {state.kind === 'lost' ? <div className="body"><Problem report={{ code: 'connection.closed', message: 'The connection to the shell is lost. It ends on the server, with what ran in it', where: server, fix: 'Open it again; what must outlive a lost connection runs in tmux, screen or systemd-run' }} /></div> : null}
+      {state.kind === 'failed' ? (
+        <div className="body">
+          <Problem report={state.problem} />
+        </div>
+      ) : null}
+      {state.kind === 'lost' ? (
+        <div className="body">
+          <Problem
+            report={{
+              code: 'connection.closed',
+              message: 'The connection to the shell is lost. It ends on the server, with what ran in it',
+              where: server,
+              fix: 'Open it again; what must outlive a lost connection runs in tmux, screen or systemd-run',
+            }}
+          />
+        </div>
+      ) : null}
       <div ref={box} className="terminal-box" />
-      <div className="terminal-keys">{([['Ctrl C', '\u0003'], ['Tab', '\t'], ['Esc', '\u001b'], ['↑', '\u001b[A']] as const).map(([name, sent]) => <button key={name} type="button" className="button small" disabled={over} onClick={() => screen.current?.press(sent)}>{name}</button>)}</div>
-      <p id={hint} className="terminal-hint muted"><kbd>Ctrl Shift X</kbd> leaves the terminal, <kbd>Ctrl Shift C</kbd> copies, <kbd>Ctrl Shift V</kbd> pastes. Leaving the page ends the shell. It stands in the audit log, what is typed does not.</p>
+      <div className="terminal-keys">
+        {(
+          [
+            ['Ctrl C', '\u0003'],
+            ['Tab', '\t'],
+            ['Esc', '\u001b'],
+            ['↑', '\u001b[A'],
+          ] as const
+        ).map(([name, sent]) => (
+          <button
+            key={name}
+            type="button"
+            className="button small"
+            disabled={over}
+            onClick={() => screen.current?.press(sent)}
+          >
+            {name}
+          </button>
+        ))}
+      </div>
+      <p id={hint} className="terminal-hint muted">
+        <kbd>Ctrl Shift X</kbd> leaves the terminal, <kbd>Ctrl Shift C</kbd> copies, <kbd>Ctrl Shift V</kbd> pastes.
+        Leaving the page ends the shell. It stands in the audit log, what is typed does not.
+      </p>
     </section>
   )
 }
 
 function wordsOf(state: ShellState, lost: boolean): { tone: Tone; text: string } {
   switch (state.kind) {
-    case 'opening': return { tone: 'busy', text: 'opening…' }
-    case 'open': return lost ? { tone: 'warn', text: 'not connected' } : { tone: 'good', text: 'open' }
-    case 'ended': return { tone: 'idle', text: state.outcome.code === null && state.outcome.signal === null ? 'ended' : `ended: ${outcomeText(state.outcome)}` }
-    case 'lost': return { tone: 'bad', text: 'connection lost' }
-    case 'failed': return { tone: 'bad', text: 'not opened' }
+    case 'opening':
+      return { tone: 'busy', text: 'opening…' }
+    case 'open':
+      return lost ? { tone: 'warn', text: 'not connected' } : { tone: 'good', text: 'open' }
+    case 'ended':
+      return {
+        tone: 'idle',
+        text:
+          state.outcome.code === null && state.outcome.signal === null
+            ? 'ended'
+            : `ended: ${outcomeText(state.outcome)}`,
+      }
+    case 'lost':
+      return { tone: 'bad', text: 'connection lost' }
+    case 'failed':
+      return { tone: 'bad', text: 'not opened' }
   }
 }
 

@@ -7,7 +7,15 @@ import type { Check } from '../facts.ts'
 export const balancer: Check = ({ balancerProblem, asks, environment }) => {
   if (!balancerProblem) return []
   const { code, message, where } = balancerProblem
-  return [{ server: null, severity: 'error', code, message: where === undefined || message.includes(where) ? message : `${where}: ${message}`, next: next(asks.balancer, environment, balancerProblem) }]
+  return [
+    {
+      server: null,
+      severity: 'error',
+      code,
+      message: where === undefined || message.includes(where) ? message : `${where}: ${message}`,
+      next: next(asks.balancer, environment, balancerProblem),
+    },
+  ]
 }
 
 /** What shows a person the same that dploy saw. */
@@ -23,7 +31,13 @@ function next(config: BalancerConfig, environment: string, { code, where }: Erro
     case 'caddy': {
       const { socket, host, port } = placeOf(config.address, where)
       if (code === 'balancer.unreachable') return reaches({ socket, host, port })
-      return typed(['curl', '-sS', ...(socket === null ? [`http://${host}:${port}/config/`] : ['--unix-socket', socket, 'http://localhost/config/'])])
+      return typed([
+        'curl',
+        '-sS',
+        ...(socket === null
+          ? [`http://${host}:${port}/config/`]
+          : ['--unix-socket', socket, 'http://localhost/config/']),
+      ])
     }
     case 'aws':
       return 'aws sts get-caller-identity'
@@ -38,13 +52,20 @@ function next(config: BalancerConfig, environment: string, { code, where }: Erro
 
 /** Whether anything is there, and who may use it, with nothing that would have to be installed first. */
 function reaches({ socket, host, port }: ReturnType<typeof placeOf>): string {
-  return socket === null ? typed(['bash', '-c', `exec 3<>/dev/tcp/${host}/${port} && echo open`]) : typed(['ls', '-l', socket])
+  return socket === null
+    ? typed(['bash', '-c', `exec 3<>/dev/tcp/${host}/${port} && echo open`])
+    : typed(['ls', '-l', socket])
 }
 
 /** Of several, the one that the problem is with. */
-function placeOf(address: string | readonly string[], where: string | undefined): { socket: string | null; host: string; port: string } {
+function placeOf(
+  address: string | readonly string[],
+  where: string | undefined,
+): { socket: string | null; host: string; port: string } {
   const all = [address].flat()
   const one = all.find((each) => each === where) ?? all[0]!
   const tcp = /^tcp:(.+):(\d+)$/.exec(one)
-  return tcp ? { socket: null, host: tcp[1]!, port: tcp[2]! } : { socket: one.replace(/^unix:/, ''), host: '', port: '' }
+  return tcp
+    ? { socket: null, host: tcp[1]!, port: tcp[2]! }
+    : { socket: one.replace(/^unix:/, ''), host: '', port: '' }
 }

@@ -11,5 +11,12 @@ export const clock = perServer((server, facts) => {
   if (skew === null || Math.abs(skew) < noticeable) return []
   const message = `Its clock is ${formatDuration(Math.abs(skew))} ${skew > 0 ? 'ahead of' : 'behind'} the control plane's${skew > harmful ? ', so that it refuses commands as expired' : ''}`
   // Not through the agent, which may refuse it.
-  return [{ severity: Math.abs(skew) >= harmful ? 'error' : 'warning', code: 'server.clock_skew', message, next: bySsh(facts, server, ['sudo', 'timedatectl', 'set-ntp', 'true']) }]
+  return [
+    {
+      severity: Math.abs(skew) >= harmful ? 'error' : 'warning',
+      code: 'server.clock_skew',
+      message,
+      next: bySsh(facts, server, ['sudo', 'timedatectl', 'set-ntp', 'true']),
+    },
+  ]
 })

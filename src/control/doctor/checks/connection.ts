@@ -6,13 +6,60 @@ import { allowSudo, bySsh, perServer, type EnvironmentFacts, type ServerFacts } 
 
 /** Whether the server's agent is there and answers. */
 export const connection = perServer((server, facts) => {
-  if (server.lockedAt !== null) return [{ severity: 'error', code: 'agent.key_cloned', message: `Two machines hold its key since ${formatDuration(Math.max(0, facts.now - server.lockedAt))}; both are refused until somebody decides which it is`, next: `dploy server rotate-key ${server.name}` }]
-  if (server.connected) return server.problem && !tooFar(server.clockSkew) ? [{ severity: 'error', code: server.problem.code, message: server.problem.message, next: server.problem.code === 'protocol.mismatch' ? `dploy server add ${server.name}` : bySsh(facts, server, ['journalctl', '-u', 'dploy-agent', '-n', '50']) }] : []
+  if (server.lockedAt !== null)
+    return [
+      {
+        severity: 'error',
+        code: 'agent.key_cloned',
+        message: `Two machines hold its key since ${formatDuration(Math.max(0, facts.now - server.lockedAt))}; both are refused until somebody decides which it is`,
+        next: `dploy server rotate-key ${server.name}`,
+      },
+    ]
+  if (server.connected)
+    return server.problem && !tooFar(server.clockSkew)
+      ? [
+          {
+            severity: 'error',
+            code: server.problem.code,
+            message: server.problem.message,
+            next:
+              server.problem.code === 'protocol.mismatch'
+                ? `dploy server add ${server.name}`
+                : bySsh(facts, server, ['journalctl', '-u', 'dploy-agent', '-n', '50']),
+          },
+        ]
+      : []
   // What ssh said, in plain words, where it was to reach the server.
-  if (server.problem && server.problem.code !== 'server.unreachable') return [{ severity: 'error', code: server.problem.code, message: server.problem.message, next: nextOf(facts, server, server.problem) }]
-  if (!server.joined) return [{ severity: 'error', code: 'server.unreachable', message: 'No agent has joined under this name', next: `dploy server add ${server.name}` }]
-  const seen = server.lastSeenAt === null ? 'it was never connected' : `it was last connected ${formatDuration(Math.max(0, facts.now - server.lastSeenAt))} ago`
-  return [{ severity: 'error', code: 'server.unreachable', message: `Its agent is not connected; ${seen}`, next: bySsh(facts, server, ['systemctl', 'status', 'dploy-agent']) }]
+  if (server.problem && server.problem.code !== 'server.unreachable')
+    return [
+      {
+        severity: 'error',
+        code: server.problem.code,
+        message: server.problem.message,
+        next: nextOf(facts, server, server.problem),
+      },
+    ]
+  if (!server.joined)
+    return [
+      {
+        severity: 'error',
+        code: 'server.unreachable',
+        message: 'No agent has joined under this name',
+        next: `dploy server add ${server.name}`,
+      },
+    ]
+  const seen =
+    server.lastSeenAt === null
+      ? 'it was never connected'
+      : `it was last connected ${formatDuration(Math.max(0, facts.now - server.lastSeenAt))} ago`
+  return [
+    {
+      severity: 'error',
+      code: 'server.unreachable',
+      message: `Its agent is not connected; ${seen}`,
+      next: bySsh(facts, server, ['systemctl', 'status', 'dploy-agent']),
+    },
+  ]
 })
 
 /** The command that an advice ends with, as `Then: ssh web1`; else the one that shows what is wrong. */
@@ -21,7 +68,12 @@ function nextOf(facts: EnvironmentFacts, server: ServerFacts, { code, fix, messa
   if (command !== undefined) return command
   switch (code) {
     case 'ssh.name_unknown':
-      return typed([...(facts.controlPlatform.startsWith('darwin') ? ['dscacheutil', '-q', 'host', '-a', 'name'] : ['getent', 'hosts']), /^The name (\S+) does not resolve/.exec(message)?.[1] ?? hostOf(server)])
+      return typed([
+        ...(facts.controlPlatform.startsWith('darwin')
+          ? ['dscacheutil', '-q', 'host', '-a', 'name']
+          : ['getent', 'hosts']),
+        /^The name (\S+) does not resolve/.exec(message)?.[1] ?? hostOf(server),
+      ])
     case 'ssh.permission_denied':
       return 'ssh-add -l'
     case 'server.wrong_architecture':

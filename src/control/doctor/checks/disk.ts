@@ -23,12 +23,27 @@ export const disk = perServer((server, facts) => {
     const next = onServer(facts, server, ['du', '-xhd1', one.path])
     const findings: Omit<Finding, 'server'>[] = []
     if (one.freeBytes < needBytes) {
-      findings.push({ severity: 'error', code: 'server.disk_full', message: `The disk of ${one.path} has ${formatBytes(one.freeBytes)} left; a deployment needs ${formatBytes(needBytes)}`, next })
+      findings.push({
+        severity: 'error',
+        code: 'server.disk_full',
+        message: `The disk of ${one.path} has ${formatBytes(one.freeBytes)} left; a deployment needs ${formatBytes(needBytes)}`,
+        next,
+      })
     } else if (one.freeBytes < one.totalBytes * little) {
-      findings.push({ severity: 'warning', code: 'server.disk_full', message: `The disk of ${one.path} has ${formatBytes(one.freeBytes)} of ${formatBytes(one.totalBytes)} left`, next })
+      findings.push({
+        severity: 'warning',
+        code: 'server.disk_full',
+        message: `The disk of ${one.path} has ${formatBytes(one.freeBytes)} of ${formatBytes(one.totalBytes)} left`,
+        next,
+      })
     }
     if (one.totalInodes > 0 && one.freeInodes < needInodes) {
-      findings.push({ severity: 'error', code: 'server.inodes_full', message: `The disk of ${one.path} has room for ${one.freeInodes} more files; a deployment needs ${Math.ceil(needInodes)}`, next: onServer(facts, server, ['du', '--inodes', '-xd1', one.path]) })
+      findings.push({
+        severity: 'error',
+        code: 'server.inodes_full',
+        message: `The disk of ${one.path} has room for ${one.freeInodes} more files; a deployment needs ${Math.ceil(needInodes)}`,
+        next: onServer(facts, server, ['du', '--inodes', '-xd1', one.path]),
+      })
     }
     return findings
   })

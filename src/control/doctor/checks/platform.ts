@@ -9,12 +9,27 @@ export const platform = perServer((server, facts) => {
   if (!diagnosis) return []
   const findings: Omit<Finding, 'server'>[] = []
   if (!known.has(diagnosis.platform)) {
-    findings.push({ severity: 'error', code: 'server.wrong_architecture', message: `It is ${diagnosis.platform}; the runtime is for ${[...known].join(' and ')}`, next: onServer(facts, server, ['uname', '-a']) })
+    findings.push({
+      severity: 'error',
+      code: 'server.wrong_architecture',
+      message: `It is ${diagnosis.platform}; the runtime is for ${[...known].join(' and ')}`,
+      next: onServer(facts, server, ['uname', '-a']),
+    })
   } else if (facts.asks.builds && diagnosis.platform !== facts.controlPlatform) {
-    findings.push({ severity: 'warning', code: 'server.wrong_architecture', message: `It is ${diagnosis.platform}, and builds are made on ${facts.controlPlatform}: compiled files will not run there`, next: onServer(facts, server, ['uname', '-m']) })
+    findings.push({
+      severity: 'warning',
+      code: 'server.wrong_architecture',
+      message: `It is ${diagnosis.platform}, and builds are made on ${facts.controlPlatform}: compiled files will not run there`,
+      next: onServer(facts, server, ['uname', '-m']),
+    })
   }
   if (diagnosis.glibc !== null && isOlder(diagnosis.glibc, leastGlibc)) {
-    findings.push({ severity: 'error', code: 'server.libc_too_old', message: `Its C library is glibc ${diagnosis.glibc}; the runtime needs ${leastGlibc.join('.')}`, next: onServer(facts, server, ['cat', '/etc/os-release']) })
+    findings.push({
+      severity: 'error',
+      code: 'server.libc_too_old',
+      message: `Its C library is glibc ${diagnosis.glibc}; the runtime needs ${leastGlibc.join('.')}`,
+      next: onServer(facts, server, ['cat', '/etc/os-release']),
+    })
   }
   return findings
 })

@@ -12,5 +12,12 @@ export const privileges = perServer((server, facts) => {
     ...(directory.problem === 'EACCES' ? [`${directory.path} is not theirs to write`] : []),
   ]
   if (needs.length === 0) return []
-  return [{ severity: 'error', code: 'server.no_sudo', message: `The agent runs as ${user.name}, who may not use sudo without a password, and ${needs.join(', and ')}`, next: allowSudo(facts, server, user.name) }]
+  return [
+    {
+      severity: 'error',
+      code: 'server.no_sudo',
+      message: `The agent runs as ${user.name}, who may not use sudo without a password, and ${needs.join(', and ')}`,
+      next: allowSudo(facts, server, user.name),
+    },
+  ]
 })

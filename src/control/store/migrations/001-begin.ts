@@ -3,7 +3,6 @@ import { sql, type Kysely, type Migration } from 'kysely'
 /** Ids and JSON are text, times bigint, so that PostgreSQL can hold the same; only the key of events is written differently there. */
 export const begin: Migration = {
   async up(db: Kysely<unknown>): Promise<void> {
-
     for (const statement of [
       sql`create table applications (id text primary key, name text not null unique, created_at bigint not null)`,
       sql`create table environments (

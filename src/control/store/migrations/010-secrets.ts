@@ -6,6 +6,8 @@ export const secrets: Migration = {
     await sql`create table secrets (
       id text primary key, environment_id text not null references environments(id), name text not null, sealed text not null,
       set_by text not null, created_at bigint not null, replaced_at bigint)`.execute(db)
-    await sql`create unique index secrets_current on secrets (environment_id, name) where replaced_at is null`.execute(db)
+    await sql`create unique index secrets_current on secrets (environment_id, name) where replaced_at is null`.execute(
+      db,
+    )
   },
 }

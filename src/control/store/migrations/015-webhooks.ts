@@ -20,12 +20,16 @@ export const webhooks: Migration = {
     await sql`create unique index notify_targets_key on notify_targets (environment_id, key)`.execute(db)
     await sql`create table outbox (
       id text primary key, target_id text not null references notify_targets(id), about text not null, moment text not null, payload text not null,
-      state text not null, attempts integer not null, next_at bigint not null, problem text, created_at bigint not null, ended_at bigint)`.execute(db)
+      state text not null, attempts integer not null, next_at bigint not null, problem text, created_at bigint not null, ended_at bigint)`.execute(
+      db,
+    )
     await sql`create unique index outbox_once on outbox (target_id, about, moment)`.execute(db)
     await sql`create index outbox_due on outbox (state, next_at)`.execute(db)
     await sql`create table notify_cursor (id integer primary key, seq bigint not null)`.execute(db)
     // Nobody is told now of what happened before.
     await sql`insert into notify_cursor (id, seq) select 1, coalesce(max(seq), 0) from events`.execute(db)
-    await sql`create table gone_servers (server_id text primary key references servers(id), since bigint not null)`.execute(db)
+    await sql`create table gone_servers (server_id text primary key references servers(id), since bigint not null)`.execute(
+      db,
+    )
   },
 }

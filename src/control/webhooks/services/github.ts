@@ -11,7 +11,14 @@ export const pushSchema = z.object({
   after: z.string().regex(/^[0-9a-f]{40,64}$/),
   before: z.string().optional(),
   deleted: z.boolean().optional(),
-  repository: z.object({ full_name: name, clone_url: name.optional(), ssh_url: name.optional(), git_url: name.optional(), html_url: name.optional(), default_branch: name.optional() }),
+  repository: z.object({
+    full_name: name,
+    clone_url: name.optional(),
+    ssh_url: name.optional(),
+    git_url: name.optional(),
+    html_url: name.optional(),
+    default_branch: name.optional(),
+  }),
   pusher: z.object({ name: name.optional(), login: name.optional(), username: name.optional() }).nullish(),
 })
 
@@ -19,10 +26,16 @@ export const pushSchema = z.object({
 export const github: Service = {
   title: 'GitHub',
   newSecret: () => randomBytes(32).toString('hex'),
-  isSigned: (secret, headers, body) => sameText(headers['x-hub-signature-256'] ?? '', `sha256=${hmacHex(secret, body)}`),
+  isSigned: (secret, headers, body) =>
+    sameText(headers['x-hub-signature-256'] ?? '', `sha256=${hmacHex(secret, body)}`),
   deliveryOf: (headers) => headers['x-github-delivery'] ?? null,
   eventOf: (headers) => headers['x-github-event'] ?? '',
-  read: (event, payload) => (event === 'ping' ? { nothing: 'a ping: the webhook works' } : event === 'push' ? pushOf(payload) : { nothing: `the event ${event} is no push` }),
+  read: (event, payload) =>
+    event === 'ping'
+      ? { nothing: 'a ping: the webhook works' }
+      : event === 'push'
+        ? pushOf(payload)
+        : { nothing: `the event ${event} is no push` },
 }
 
 /** A push as GitHub, Gitea and Forgejo word it. */
@@ -34,7 +47,14 @@ export function pushOf(payload: unknown): Message {
   if (before === after) return { nothing: `nothing new came to the branch ${branch}` }
   return {
     push: {
-      repository: { urls: [repository.clone_url, repository.ssh_url, repository.git_url, repository.html_url].filter((url) => url !== undefined), path: null, name: repository.full_name, defaultBranch: repository.default_branch ?? null },
+      repository: {
+        urls: [repository.clone_url, repository.ssh_url, repository.git_url, repository.html_url].filter(
+          (url) => url !== undefined,
+        ),
+        path: null,
+        name: repository.full_name,
+        defaultBranch: repository.default_branch ?? null,
+      },
       branches: [{ name: branch, commit: after }],
       by: pusher?.login ?? pusher?.username ?? pusher?.name ?? 'somebody',
     },

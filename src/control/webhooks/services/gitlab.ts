@@ -12,7 +12,13 @@ const pushSchema = z.object({
   after: z.string().regex(/^[0-9a-f]{40,64}$/),
   user_username: name.optional(),
   user_name: name.optional(),
-  project: z.object({ path_with_namespace: name, git_http_url: name.optional(), git_ssh_url: name.optional(), web_url: name.optional(), default_branch: name.nullish() }),
+  project: z.object({
+    path_with_namespace: name,
+    git_http_url: name.optional(),
+    git_ssh_url: name.optional(),
+    web_url: name.optional(),
+    default_branch: name.nullish(),
+  }),
 })
 
 /** How far the time of a signed message may be from now: what was overheard is of no use later. Milliseconds. */
@@ -31,9 +37,15 @@ export const gitlab: Service = {
     const seconds = headers['webhook-timestamp'] ?? ''
     if (!/^\d{1,12}$/.test(seconds) || Math.abs(now - Number(seconds) * 1_000) > tolerance) return false
     const right = standardSignature(secret, headers['webhook-id'] ?? '', seconds, body)
-    return signatures.split(' ').slice(0, 20).filter((one) => sameText(one, right)).length > 0
+    return (
+      signatures
+        .split(' ')
+        .slice(0, 20)
+        .filter((one) => sameText(one, right)).length > 0
+    )
   },
-  deliveryOf: (headers) => headers['webhook-id'] ?? headers['idempotency-key'] ?? headers['x-gitlab-event-uuid'] ?? null,
+  deliveryOf: (headers) =>
+    headers['webhook-id'] ?? headers['idempotency-key'] ?? headers['x-gitlab-event-uuid'] ?? null,
   eventOf: (headers) => headers['x-gitlab-event'] ?? '',
   read(event, payload) {
     // A webhook of the whole instance says "System Hook" for all events, and names them in the body.
@@ -46,7 +58,12 @@ export const gitlab: Service = {
     if (before === after) return { nothing: `nothing new came to the branch ${branch}` }
     return {
       push: {
-        repository: { urls: [project.git_http_url, project.git_ssh_url, project.web_url].filter((url) => url !== undefined), path: null, name: project.path_with_namespace, defaultBranch: project.default_branch ?? null },
+        repository: {
+          urls: [project.git_http_url, project.git_ssh_url, project.web_url].filter((url) => url !== undefined),
+          path: null,
+          name: project.path_with_namespace,
+          defaultBranch: project.default_branch ?? null,
+        },
         branches: [{ name: branch, commit: after }],
         by: user_username ?? user_name ?? 'somebody',
       },
