@@ -184,9 +184,7 @@ export class World implements AsyncDisposable {
   }
 
   /** Another person's clone of the repository, with a control plane of its own; a function that runs `dploy` there. */
-  async clone(
-    name: string,
-  ): Promise<{
+  async clone(name: string): Promise<{
     directory: string
     start: (...args: string[]) => ReturnType<World['startIn']>
     pull: () => Promise<void>

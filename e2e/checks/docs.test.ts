@@ -4,7 +4,7 @@ import { accessSync, constants, existsSync, globSync, readFileSync } from 'node:
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
-import { readConfig } from '../../src/protocol/config-text.ts'
+import { readConfig } from '../../src/protocol/config/text.ts'
 
 const run = promisify(execFile)
 const top = join(import.meta.dirname, '../..')

@@ -20,11 +20,11 @@ test('no command line is put together for a shell', () => {
   }
 })
 
-test('a file of src has at most 400 lines', () => {
+test('a file of src has at most 500 lines', () => {
   for (const file of globSync('src/**/*.{ts,tsx}', { cwd: top })) {
     if (file.endsWith('.test.ts')) continue
     const lines = readFileSync(join(top, file), 'utf8').split('\n').length
-    assert.ok(lines <= 401, `${file} has ${lines} lines: split it by its nouns`)
+    assert.ok(lines <= 501, `${file} has ${lines} lines: split it by its nouns`)
   }
 })
 

@@ -1,4 +1,4 @@
-import type { BalancerConfig } from '../protocol/config.ts'
+import type { BalancerConfig } from '../protocol/config/config.ts'
 import type { Suggestion } from '../protocol/receipt.ts'
 
 /** What a balancer knows of one server. */

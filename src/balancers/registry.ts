@@ -1,4 +1,4 @@
-import type { BalancerConfig } from '../protocol/config.ts'
+import type { BalancerConfig } from '../protocol/config/config.ts'
 import { awsDriver } from './aws/aws.ts'
 import { builtinDriver } from './builtin/driver.ts'
 import { caddyDriver } from './caddy/caddy.ts'

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { Artifacts } from '../control/artifacts/artifacts.ts'
 import { startControlPlane, type ControlPlane, type ControlPlaneOptions } from '../control/control-plane.ts'
-import type { BuildConfig } from '../protocol/config.ts'
+import type { BuildConfig } from '../protocol/config/config.ts'
 import type { Digest, Manifest } from '../protocol/manifest.ts'
 
 /** The only place where the CLI starts a control plane; what it says to it goes through the same client as to any other. */

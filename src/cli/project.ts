@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import { readConfig } from '../protocol/config-text.ts'
-import type { Config } from '../protocol/config.ts'
+import { readConfig } from '../protocol/config/text.ts'
+import type { Config } from '../protocol/config/config.ts'
 import { DployError } from '../protocol/errors.ts'
 
 /** The dploy.yml that a command works with. */

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import type { Client } from '../client/client.ts'
-import type { BuildConfig } from '../protocol/config.ts'
+import type { BuildConfig } from '../protocol/config/config.ts'
 import { encodeEntries } from '../protocol/manifest.ts'
 import { dataDirectory } from './connect.ts'
 

@@ -1,7 +1,7 @@
 import { linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DployError } from '../protocol/errors.ts'
-import { holderOfThisProcess, isDeadHolder } from './deploy/holder.ts'
+import { holderOfThisProcess, isDeadHolder } from './deploy/lock/holder.ts'
 
 /**
  * Makes this process the only one that serves from a data directory. A file with the owner's name, made by link(2),

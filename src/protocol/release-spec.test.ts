@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { readConfig } from './config-text.ts'
+import { readConfig } from './config/text.ts'
 import { handoverOf, type ServiceSpec } from './release-spec.ts'
 
 const service = (text: string) =>

@@ -1,6 +1,6 @@
 import type { ElasticLoadBalancingClient } from '@aws-sdk/client-elastic-load-balancing'
 import type { ElasticLoadBalancingV2Client } from '@aws-sdk/client-elastic-load-balancing-v2'
-import type { BalancerConfig } from '../../protocol/config.ts'
+import type { BalancerConfig } from '../../protocol/config/config.ts'
 import { failureOf, isExpired } from './failure.ts'
 import { retries } from './retries.ts'
 

@@ -1,4 +1,4 @@
-import type { BalancerConfig } from '../../protocol/config.ts'
+import type { BalancerConfig } from '../../protocol/config/config.ts'
 import { formatDuration } from '../../protocol/duration.ts'
 import { DployError } from '../../protocol/errors.ts'
 import type {

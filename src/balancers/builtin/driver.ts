@@ -1,5 +1,5 @@
 import type * as z from 'zod'
-import type { BalancerConfig } from '../../protocol/config.ts'
+import type { BalancerConfig } from '../../protocol/config/config.ts'
 import { formatDuration } from '../../protocol/duration.ts'
 import { DployError } from '../../protocol/errors.ts'
 import type {

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import type { BalancerConfig } from '../../protocol/config.ts'
+import type { BalancerConfig } from '../../protocol/config/config.ts'
 import { DployError } from '../../protocol/errors.ts'
 import { answers } from '../answers.ts'
 import { Changes } from '../changes.ts'

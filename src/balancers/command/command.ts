@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import type { BalancerConfig } from '../../protocol/config.ts'
+import type { BalancerConfig } from '../../protocol/config/config.ts'
 import { formatDuration } from '../../protocol/duration.ts'
 import { DployError, type ErrorCode } from '../../protocol/errors.ts'
 import type { Balancer, BalancerDriver, DrainOptions, RegisterOptions, ServerTraffic } from '../contract.ts'

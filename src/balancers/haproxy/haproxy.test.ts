@@ -5,7 +5,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
-import type { BalancerConfig } from '../../protocol/config.ts'
+import type { BalancerConfig } from '../../protocol/config/config.ts'
 import { Backend } from '../contract-backend.ts'
 import {
   balancerContract,

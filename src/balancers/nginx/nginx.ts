@@ -1,4 +1,4 @@
-import type { BalancerConfig } from '../../protocol/config.ts'
+import type { BalancerConfig } from '../../protocol/config/config.ts'
 import { answers } from '../answers.ts'
 import type { Balancer, BalancerDriver, DrainOptions, RegisterOptions, ServerTraffic } from '../contract.ts'
 import { KeptOut } from '../kept-out.ts'

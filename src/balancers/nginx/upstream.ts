@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { access, constants, open, readFile, realpath, rename, stat, unlink } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import type { BalancerConfig } from '../../protocol/config.ts'
+import type { BalancerConfig } from '../../protocol/config/config.ts'
 import { DployError } from '../../protocol/errors.ts'
 import { markDown, readUpstreams, type UpstreamEntry } from './upstream-file.ts'
 

@@ -1,4 +1,4 @@
-import type { Config } from '../../protocol/config.ts'
+import type { Config } from '../../protocol/config/config.ts'
 import { DployError } from '../../protocol/errors.ts'
 
 /** Where a file is: here, or under a path on servers of an environment. */

@@ -1,5 +1,5 @@
 import { stringify } from 'yaml'
-import type { BalancerConfig, Config, ConfigInput } from '../../protocol/config.ts'
+import type { BalancerConfig, Config, ConfigInput } from '../../protocol/config/config.ts'
 import { DployError } from '../../protocol/errors.ts'
 
 /**

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
-import { readConfig } from '../../protocol/config-text.ts'
+import { readConfig } from '../../protocol/config/text.ts'
 import { DployError } from '../../protocol/errors.ts'
 import { initConfig } from './init.ts'
 

@@ -5,7 +5,7 @@ import { pipeline } from 'node:stream/promises'
 import { setImmediate } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { createZstdDecompress, zstdCompressSync } from 'node:zlib'
-import type { BuildConfig, Config } from '../../protocol/config.ts'
+import type { BuildConfig, Config } from '../../protocol/config/config.ts'
 import { DployError, type ErrorReport } from '../../protocol/errors.ts'
 import {
   applyDelta,
@@ -18,7 +18,7 @@ import {
 } from '../../protocol/manifest.ts'
 import { PackReader } from '../../protocol/pack.ts'
 import type { Revision } from '../../protocol/release-spec.ts'
-import type { ArtifactSource } from '../deploy/run.ts'
+import type { ArtifactSource } from '../deploy/run/run.ts'
 import { GitMirror } from '../sources/git-mirror.ts'
 import { filesBetween, namesOf, type Files, type Named } from '../sources/history.ts'
 import { linkTargets } from '../sources/link-targets.ts'

@@ -4,7 +4,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { readConfig } from '../../protocol/config-text.ts'
+import { readConfig } from '../../protocol/config/text.ts'
 import { Artifacts } from './artifacts.ts'
 
 test('an artifact made of the changes since the last one is the same as one made of the whole tree', async (context) => {

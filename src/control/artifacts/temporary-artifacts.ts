@@ -1,6 +1,6 @@
 import { join } from 'node:path'
-import { readConfig } from '../../protocol/config-text.ts'
-import type { Config } from '../../protocol/config.ts'
+import { readConfig } from '../../protocol/config/text.ts'
+import type { Config } from '../../protocol/config/config.ts'
 import type { Entry } from '../../protocol/manifest.ts'
 import { TemporaryRepository } from '../sources/temporary-repository.ts'
 import { Artifacts, type Built } from './artifacts.ts'

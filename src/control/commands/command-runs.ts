@@ -1,4 +1,4 @@
-import { releaseDirectory } from '../../protocol/config.ts'
+import { releaseDirectory } from '../../protocol/config/config.ts'
 import { commandText } from '../../protocol/command-line.ts'
 import type { CommandOutcome, ExecEvent } from '../../protocol/api/commands.ts'
 import type { PersonCommand, TerminalSize } from '../../protocol/command-messages.ts'

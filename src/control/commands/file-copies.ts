@@ -1,4 +1,4 @@
-import { releaseDirectory } from '../../protocol/config.ts'
+import { releaseDirectory } from '../../protocol/config/config.ts'
 import type { AgentParams } from '../../protocol/agent-messages.ts'
 import type { CommandOutcome, CopyEvent } from '../../protocol/api/commands.ts'
 import { DployError, reportOf } from '../../protocol/errors.ts'

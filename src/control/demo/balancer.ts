@@ -1,6 +1,6 @@
 import { BuiltinBalancer } from '../../balancers/builtin/balancer.ts'
 import { haproxyBinary, startHaproxy } from '../../balancers/haproxy/fixture.ts'
-import type { BalancerConfig } from '../../protocol/config.ts'
+import type { BalancerConfig } from '../../protocol/config/config.ts'
 
 export interface DemoBalancer extends AsyncDisposable {
   url: string

@@ -1,4 +1,4 @@
-import type { BalancerConfig } from '../../protocol/config.ts'
+import type { BalancerConfig } from '../../protocol/config/config.ts'
 import type { Diagnosis } from '../../protocol/diagnosis.ts'
 import type { ErrorCode, ErrorReport } from '../../protocol/errors.ts'
 import type { FindingReport } from '../../protocol/api/doctor.ts'

@@ -1,5 +1,5 @@
 import { readdirSync } from 'node:fs'
-import { isFinal } from '../deploy/states.ts'
+import { isFinal } from '../deploy/run/states.ts'
 import type { DeploymentState } from '../../protocol/deployment.ts'
 import type { ApiContext } from '../api/context.ts'
 import { Exposition, Histogram } from './exposition.ts'

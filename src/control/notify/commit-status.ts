@@ -1,4 +1,4 @@
-import type { Moment } from '../../protocol/config-notify.ts'
+import type { Moment } from '../../protocol/config/notify.ts'
 import { placeOf } from '../webhooks/repository.ts'
 import { headline } from './notification.ts'
 import { Undelivered, type Sender } from './sender.ts'

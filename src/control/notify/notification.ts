@@ -1,4 +1,4 @@
-import type { Moment } from '../../protocol/config-notify.ts'
+import type { Moment } from '../../protocol/config/notify.ts'
 import type { DeploymentKind } from '../../protocol/deployment.ts'
 
 /** What is told, as it was when it happened. `test`: a person tries whether it arrives. */

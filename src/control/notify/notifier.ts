@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import type { NotifyEntry, NotifyKind, Moment } from '../../protocol/config-notify.ts'
+import type { NotifyEntry, NotifyKind, Moment } from '../../protocol/config/notify.ts'
 import type { DeploymentState } from '../../protocol/deployment.ts'
 import { DployError, reportOf } from '../../protocol/errors.ts'
 import { newId } from '../../protocol/ids.ts'

@@ -1,4 +1,4 @@
-import type { NotifyEntry, NotifyKind } from '../../protocol/config-notify.ts'
+import type { NotifyEntry, NotifyKind } from '../../protocol/config/notify.ts'
 import type { Notification } from './notification.ts'
 
 /** One notification on its way. */

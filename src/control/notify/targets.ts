@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { NotifyEntry } from '../../protocol/config-notify.ts'
+import type { NotifyEntry } from '../../protocol/config/notify.ts'
 import type { Environment } from '../store/applications.ts'
 import { statusMoments } from './commit-status.ts'
 import type { Notification } from './notification.ts'

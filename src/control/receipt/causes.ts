@@ -1,5 +1,5 @@
 import type { Balancer } from '../../balancers/contract.ts'
-import type { BalancerConfig } from '../../protocol/config.ts'
+import type { BalancerConfig } from '../../protocol/config/config.ts'
 import { causeTable, type CauseId } from '../../protocol/causes.ts'
 import { formatDuration } from '../../protocol/duration.ts'
 import type { Cause, CriticalPiece, NoticedRequest, ReceiptServer } from '../../protocol/receipt.ts'

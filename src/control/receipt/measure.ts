@@ -1,6 +1,6 @@
 import type { TrafficCounters } from '../../balancers/contract.ts'
-import type { Run } from '../deploy/run.ts'
-import type { Measure } from '../deploy/runner.ts'
+import type { Run } from '../deploy/run/run.ts'
+import type { Measure } from '../deploy/run/runner.ts'
 import type { DeploymentFacts } from './causes.ts'
 import { LoggedTrouble } from './logged.ts'
 import { phasesOf } from './phases.ts'

@@ -1,5 +1,5 @@
 import type { Kysely } from 'kysely'
-import type { Config } from '../../protocol/config.ts'
+import type { Config } from '../../protocol/config/config.ts'
 import { DployError } from '../../protocol/errors.ts'
 import { newId } from '../../protocol/ids.ts'
 import type { Tables } from './schema.ts'

@@ -1,5 +1,5 @@
 import type { Kysely, Transaction } from 'kysely'
-import type { Config } from '../../protocol/config.ts'
+import type { Config } from '../../protocol/config/config.ts'
 import type {
   Deployment,
   DeploymentKind,
@@ -14,7 +14,7 @@ import { newId } from '../../protocol/ids.ts'
 import type { Receipt } from '../../protocol/receipt.ts'
 import type { Revision } from '../../protocol/release-spec.ts'
 import type { Span } from '../../protocol/agent-messages.ts'
-import { checkTransition, isFinal, runningStates } from '../deploy/states.ts'
+import { checkTransition, isFinal, runningStates } from '../deploy/run/states.ts'
 import { approvalOf, type NewApproval } from './approvals.ts'
 import { waitingOf } from './gates.ts'
 import type { EventLog } from './events.ts'

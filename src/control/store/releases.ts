@@ -3,7 +3,7 @@ import { DployError } from '../../protocol/errors.ts'
 import { newId } from '../../protocol/ids.ts'
 import type { Digest } from '../../protocol/manifest.ts'
 import type { ReleaseSpec } from '../../protocol/release-spec.ts'
-import { runningStates } from '../deploy/states.ts'
+import { runningStates } from '../deploy/run/states.ts'
 import type { DeploymentRequest } from './deployments.ts'
 import type { Tables } from './schema.ts'
 

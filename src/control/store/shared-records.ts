@@ -1,7 +1,7 @@
 import type { Kysely, Transaction } from 'kysely'
 import type { ReleaseSpec, Revision } from '../../protocol/release-spec.ts'
 import type { SharedDeployment, SharedRecord } from '../../protocol/shared-record.ts'
-import { isFinal } from '../deploy/states.ts'
+import { isFinal } from '../deploy/run/states.ts'
 import type { DeploymentState } from '../../protocol/deployment.ts'
 import type { Tables } from './schema.ts'
 

@@ -2,7 +2,7 @@ import type { CompiledQuery, Kysely, Selectable, Transaction } from 'kysely'
 import type { Span } from '../../protocol/agent-messages.ts'
 import type { StepState } from '../../protocol/deployment.ts'
 import { DployError, type ErrorReport } from '../../protocol/errors.ts'
-import { stepTransitions } from '../deploy/states.ts'
+import { stepTransitions } from '../deploy/run/states.ts'
 import type { Tables } from './schema.ts'
 
 export interface StepChange {

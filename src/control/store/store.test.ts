@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { readConfig } from '../../protocol/config-text.ts'
+import { readConfig } from '../../protocol/config/text.ts'
 import type { DeploymentEvent } from '../../protocol/deployment.ts'
 import { lockTtl } from './locks.ts'
 import { SecretBox } from '../secrets/secret-box.ts'

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Migrator } from 'kysely'
-import { readConfig } from '../../protocol/config-text.ts'
+import { readConfig } from '../../protocol/config/text.ts'
 import type { Plan } from '../../protocol/deployment.ts'
 import type { Receipt } from '../../protocol/receipt.ts'
 import { SecretBox } from '../secrets/secret-box.ts'

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { readConfig } from '../../protocol/config-text.ts'
+import { readConfig } from '../../protocol/config/text.ts'
 import type { Environment } from '../store/applications.ts'
 import { isSource, placeOf } from './repository.ts'
 import { judge } from './rules.ts'

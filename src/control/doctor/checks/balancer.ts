@@ -1,4 +1,4 @@
-import type { BalancerConfig } from '../../../protocol/config.ts'
+import type { BalancerConfig } from '../../../protocol/config/config.ts'
 import type { ErrorReport } from '../../../protocol/errors.ts'
 import { typed } from '../../../protocol/typed.ts'
 import type { Check } from '../facts.ts'

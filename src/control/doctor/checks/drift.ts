@@ -1,4 +1,4 @@
-import { driftOf } from '../../deploy/drift.ts'
+import { driftOf } from '../../deploy/plan/drift.ts'
 import { perServer } from '../facts.ts'
 
 /** Whether the server runs what its environment wants. */
