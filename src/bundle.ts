@@ -1,4 +1,4 @@
-import { mkdir, stat } from 'node:fs/promises'
+import { mkdir, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
@@ -9,6 +9,18 @@ import { version } from './protocol/product-version.ts'
 export async function bundleAgent(directory: string): Promise<{ path: string; bytes: number }> {
   const path = join(directory, 'agent.mjs')
   await mkdir(directory, { recursive: true })
+  // Made beside and renamed: others read it, or make it, at the same time.
+  const part = `${path}.part.${process.pid}`
+  try {
+    await makeFile(part)
+    await rename(part, path)
+  } finally {
+    await rm(part, { force: true })
+  }
+  return { path, bytes: (await stat(path)).size }
+}
+
+async function makeFile(path: string): Promise<void> {
   await build({
     entryPoints: [fileURLToPath(new URL('./agent/main.ts', import.meta.url))],
     outfile: path,
@@ -22,7 +34,6 @@ export async function bundleAgent(directory: string): Promise<{ path: string; by
     define: { 'process.env.DPLOY_VERSION': JSON.stringify(version()) },
     logLevel: 'error',
   })
-  return { path, bytes: (await stat(path)).size }
 }
 
 if (import.meta.main) {

@@ -8,13 +8,18 @@ import { promisify } from 'node:util'
 const run = promisify(execFile)
 const top = fileURLToPath(new URL('../..', import.meta.url))
 
+/** While it is made: all who need it wait for the same. */
+let making: Promise<unknown> | null = null
+
 /** The agent as one file, with its SHA-256: the one that DPLOY_AGENT names, else made anew, in a checkout, when the sources are newer. */
 export async function agentBundle(): Promise<{ path: string; content: Buffer; sha256: string }> {
   const given = process.env.DPLOY_AGENT
   const path = given || join(top, 'dist/agent.mjs')
   const made = statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0
-  if (!given && sources().some((file) => statSync(join(top, file)).mtimeMs > made))
-    await run(process.execPath, [join(top, 'src/bundle.ts')])
+  if (!given && sources().some((file) => statSync(join(top, file)).mtimeMs > made)) {
+    making ??= run(process.execPath, [join(top, 'src/bundle.ts')]).finally(() => (making = null))
+    await making
+  }
   const content = readFileSync(path)
   return { path, content, sha256: createHash('sha256').update(content).digest('hex') }
 }

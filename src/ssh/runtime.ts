@@ -1,12 +1,13 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { createReadStream, createWriteStream, existsSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { Readable, Transform, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { fileURLToPath } from 'node:url'
 import { createGunzip, createGzip } from 'node:zlib'
 import { DployError } from '../protocol/errors.ts'
+import { MadeOnce } from './made-once.ts'
 import { TarMember } from './tar-member.ts'
 
 export type Architecture = 'x64' | 'arm64'
@@ -44,20 +45,31 @@ export async function compressedRuntime(
   const { sha256 } = runtimes[arch]
   const directory = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'dploy')
   const path = join(directory, `node-${sha256.slice(0, 32)}.gz`)
-  if (!existsSync(path)) {
-    mkdirSync(directory, { recursive: true, mode: 0o700 })
-    const installed = fileURLToPath(new URL(`../../node_modules/node-linux-${arch}/bin/node`, import.meta.url))
-    const found = [installed, process.execPath].find((file) => existsSync(file) && statSync(file).isFile())
-    const part = `${path}.${process.pid}`
-    try {
-      const here = found !== undefined && (await compress(createReadStream(found), part, options.signal)) === sha256
-      if (!here) await download(arch, part, options)
-      renameSync(part, path)
-    } finally {
-      rmSync(part, { force: true })
-    }
-  }
+  // Several servers may need it at the same time.
+  if (!existsSync(path)) await making.of(path, options.signal, (signal) => make(arch, path, { ...options, signal }))
   return { path, bytes: statSync(path).size }
+}
+
+const making = new MadeOnce<void>()
+
+async function make(
+  arch: Architecture,
+  path: string,
+  options: { template: string; signal: AbortSignal },
+): Promise<void> {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  const installed = fileURLToPath(new URL(`../../node_modules/node-linux-${arch}/bin/node`, import.meta.url))
+  const found = [installed, process.execPath].find((file) => existsSync(file) && statSync(file).isFile())
+  // Another process may make it at the same time, also one of this id in another container over the same cache.
+  const part = `${path}.${process.pid}-${randomBytes(4).toString('hex')}`
+  try {
+    const here =
+      found !== undefined && (await compress(createReadStream(found), part, options.signal)) === runtimes[arch].sha256
+    if (!here) await download(arch, part, options)
+    renameSync(part, path)
+  } finally {
+    rmSync(part, { force: true })
+  }
 }
 
 async function download(
