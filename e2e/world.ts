@@ -17,7 +17,6 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { Fleet, type Server } from './fleet/fleet.ts'
-import { cacheDirectory } from './fleet/root.ts'
 
 const run = promisify(execFile)
 const top = fileURLToPath(new URL('..', import.meta.url))
@@ -177,7 +176,7 @@ export class World implements AsyncDisposable {
     const ssh = {
       DPLOY_SSH_CONFIG: this.fleet.sshConfig,
       XDG_RUNTIME_DIR: this.directory,
-      XDG_CACHE_HOME: cacheDirectory(),
+      XDG_CACHE_HOME: process.env['XDG_CACHE_HOME'] ?? join(this.directory, 'cache'),
       DPLOY_RUNTIME_URL: 'none',
     }
     return { ...process.env, DPLOY_URL: '', ...(this.#options.ssh ? ssh : {}) }

@@ -1,14 +1,15 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { globSync, readFileSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
-import { relative } from 'node:path'
+import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { availableParallelism, tmpdir } from 'node:os'
+import { join, relative } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { run } from 'node:test'
 import { spec, type TestEvent } from 'node:test/reporters'
 import { inspect } from 'node:util'
 import { unavailable } from '../fleet/fleet.ts'
 import { baseRoot } from '../fleet/root.ts'
+import { changedFiles, testsThatReach } from './changed.ts'
 
 /** All of it has to be over by then. Milliseconds. */
 const bound = 40 * 60_000
@@ -49,7 +50,14 @@ const count: Count = { passed: 0, failed: [], skipped: [] }
 const times: { file: string; ms: number }[] = []
 /** In the process for the files with a fleet, which are named after this. */
 const isApart = process.argv[2] === '--apart'
-const words = process.argv.slice(isApart ? 3 : 2)
+/** Only what needs neither fleet nor browser: bin/check. */
+const isCheck = process.argv[2] === '--check'
+/** Only the tests that reach a changed file: bin/test --changed [COMMIT]. */
+const isChanged = process.argv[2] === '--changed'
+const words = isCheck || isChanged ? [] : process.argv.slice(isApart ? 3 : 2)
+/** Empty at the beginning, as on a new machine: what a cache hides, a newcomer meets. npm keeps its own. */
+const caches = isApart ? null : mkdtempSync(join(tmpdir(), 'dploy-caches-'))
+if (caches !== null) process.env['XDG_CACHE_HOME'] = caches
 const began = performance.now()
 const abort = new AbortController()
 const timer = setTimeout(() => {
@@ -65,23 +73,26 @@ else await main()
 finish()
 
 /**
- * Type check, lint and unit tests; then whole systems, those with a fleet beside the others; last what measures, one file at a time.
- * Fleets have a network namespace: a browser gives up what it is loading whenever an address of the machine comes or goes.
+ * The checks that need no test, and unit tests; then whole systems, those with a fleet beside the others; last what measures,
+ * one file at a time. Fleets have a network namespace: a browser gives up what it is loading whenever an address of the
+ * machine comes or goes.
  */
 async function main(): Promise<void> {
-  if (words.length === 0) {
-    await program('type check', 'node_modules/.bin/tsc', ['--noEmit'])
-    await program('lint', 'node_modules/.bin/oxlint', ['--quiet'])
-  }
-  const files = globSync('{src,e2e,bench}/**/*.test.ts')
-    .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
-    .sort()
+  const all = globSync('{src,e2e,bench}/**/*.test.ts').sort()
+  const files = isChanged
+    ? testsThatReach(changedFiles(process.cwd(), process.argv[3]), all, process.cwd())
+    : all.filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
   const isWhole = (file: string) => file.startsWith('e2e/') && !file.startsWith('e2e/checks/')
   const cores = Math.max(2, availableParallelism())
-  await tests(
-    files.filter((file) => !isWhole(file)),
-    cores,
-  )
+  const units = files.filter((file) => !isWhole(file))
+  if (isChanged)
+    process.stdout.write(
+      `${files.length} of ${all.length} test files reach what changed. Whole systems start dploy as a program: bin/test runs them.\n`,
+    )
+  // Some units wait for processes and timers: one more than there are cores keeps these busy.
+  if (words.length === 0) await Promise.all([programs(), tests(units, isCheck ? cores + 1 : cores)])
+  else await tests(units, cores)
+  if (isCheck) return
   const whole = files.filter(isWhole)
   const apart = unavailable() === null ? whole.filter((file) => needs(file) === 'fleet') : []
   if (apart.length > 0) {
@@ -103,6 +114,15 @@ async function main(): Promise<void> {
     whole.filter((file) => needs(file) === 'machine'),
     1,
   )
+}
+
+/** What is checked without a test: layout, types and lint. */
+async function programs(): Promise<void> {
+  await program('format (mend it with: npm run format)', 'node_modules/.bin/prettier', [
+    ...['--check', '--cache', '--log-level', 'warn', '.'],
+  ])
+  await program('types', 'node_modules/.bin/tsc', ['--noEmit'])
+  await program('lint', 'node_modules/.bin/oxlint', ['--quiet'])
 }
 
 /** Runs files in a process with a network of its own, one at a time; with `more` two. */
@@ -247,6 +267,7 @@ function why({ cause, message }: Error): string {
 
 function finish(): never {
   clearTimeout(timer)
+  if (caches !== null) rmSync(caches, { recursive: true, force: true })
   times.sort((a, b) => b.ms - a.ms)
   if (times.length > 3)
     process.stdout.write(
