@@ -35,7 +35,9 @@ export function streamCarrier(incoming: Readable, outgoing: Writable): Carrier {
     onClose: () => {},
     async send(head, body) {
       const bytes = encodeFrame(head, body)
+      // Whoever comes while others are woken comes after them; and of those who are woken, each waits again when the one before has filled it.
       await full?.promise
+      while (full !== null && ended === null) await full.promise
       if (ended !== null) throw new DployError('connection.closed', `The connection ended: ${ended}`)
       if (!outgoing.write(bytes)) full ??= Promise.withResolvers()
     },

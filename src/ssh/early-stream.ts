@@ -25,10 +25,11 @@ export class EarlyStream extends Writable {
     // It was over before there was anything to write to.
     if (this.writableFinished) return this.#finish(target)
     const go = () => {
-      this.#pending?.()
-      this.#pending = null
+      if (this.#target === target) this.#goOn()
     }
     target.on('drain', go).on('close', go)
+    // What waited for the target before is among what this one was given.
+    this.#goOn()
   }
 
   /** What is written from now on is only kept until `settle`: the target is given something else meanwhile. */
@@ -47,6 +48,13 @@ export class EarlyStream extends Writable {
     this.#kept?.push(chunk)
     if (this.#target === null || this.#held || this.#target.destroyed || this.#target.write(chunk)) done()
     else this.#pending = done
+  }
+
+  /** Takes what waits before it calls it: that may write the next chunk at once, which then waits itself. */
+  #goOn(): void {
+    const pending = this.#pending
+    this.#pending = null
+    pending?.()
   }
 
   override _final(done: (error?: Error | null) => void): void {
