@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
-import { memoryOf, Team } from './team.ts'
+import { ended, memoryOf, Team } from './team.ts'
 
 const MB = 1024 * 1024
 
@@ -22,6 +23,9 @@ describe(
     })
     after(async () => team?.[Symbol.asyncDispose]())
 
+    const until = async (met: () => boolean, what: string) => {
+      for (const deadline = Date.now() + 20_000; !met(); await delay(5)) assert.ok(Date.now() < deadline, what)
+    }
     const leftovers = (directory: string) => readdirSync(directory).filter((name) => name.includes('.dploy-'))
 
     test('brings a file to all servers, with its bytes and mode, and no memory grows', async () => {
@@ -49,6 +53,34 @@ describe(
         team.names.map((name) => readFileSync(join(team.directory, 'all', name, 'name'), 'utf8')),
         team.names,
       )
+    })
+
+    test('files of every size around the buffers come whole, there and back', async () => {
+      const KB = 1024
+      const sizes = [1, ...[64, 256, 512, 1024].flatMap((kb) => [kb * KB - 1, kb * KB, kb * KB + 1])]
+      const files = sizes.map((size) => [`size-${size}`, randomBytes(size)] as const)
+      for (const [name, bytes] of files) writeFileSync(join(team.directory, name), bytes)
+      for (const [name, bytes] of files) {
+        const file = { name, size: bytes.length, mode: 0o600, digest: digest(bytes) }
+        const { outcomes } = await team.client.copyTo(
+          {
+            params: { application: 'shop', environment: 'production' },
+            query: { server: ['web1'], path: '/tmp/', ...file },
+          },
+          (async function* () {
+            yield bytes
+          })(),
+        )
+        assert.equal(outcomes[0]!.problem, null)
+        assert.equal(digest(readFileSync(join(team.root('web1'), 'tmp', name))), digest(bytes))
+        const hash = createHash('sha256')
+        for await (const event of team.client.stream('copyFrom', {
+          params: { application: 'shop', environment: 'production' },
+          query: { server: ['web1'], path: `/tmp/${name}` },
+        }))
+          if (event.kind === 'data') hash.update(Buffer.from(event.base64, 'base64'))
+        assert.equal(hash.digest('hex'), digest(bytes))
+      }
     })
 
     test('an empty file is a file too', async () => {
@@ -80,6 +112,40 @@ describe(
           assert.ok(Date.now() < deadline, 'something is left')
         assert.equal(readFileSync(join(team.root('web1'), 'tmp/kept'), 'utf8'), 'as it was')
       }
+    })
+
+    test('a copy whose agent is killed in the middle is told, and the agent that comes back removes what is left', async () => {
+      const tmp = join(team.root('web2'), 'tmp')
+      const child = team.start('copy', 'huge', 'web2:/tmp/lost')
+      const outcome = ended(child)
+      await until(() => leftovers(tmp).length > 0, 'it begins')
+      await team.restartAgent(1, async () => {
+        const { code, stderr } = await outcome
+        assert.notEqual(code, 0)
+        assert.match(stderr, /web2/)
+        assert.equal(leftovers(tmp).length, 1, 'kill -9 leaves a part')
+      })
+      await until(() => leftovers(tmp).length === 0, 'it is removed')
+      assert.ok(!readdirSync(tmp).includes('lost'))
+      await team.untilConnected(30_000)
+    })
+
+    test('a copy from a server that is killed here leaves nothing here', async () => {
+      writeFileSync(join(team.root('web1'), 'tmp/huge'), Buffer.alloc(400 * MB))
+      const child = team.start('copy', 'web1:/tmp/huge', 'from-web1')
+      const exit = new Promise((resolve) => child.once('exit', resolve))
+      await until(() => leftovers(team.directory).length > 0, 'it begins')
+      child.kill('SIGKILL')
+      await exit
+      await until(() => leftovers(team.directory).length === 0, 'it is removed')
+      assert.ok(!readdirSync(team.directory).includes('from-web1'))
+    })
+
+    test('a named pipe is not waited for', async () => {
+      assert.equal(spawnSync('mkfifo', [join(team.root('web1'), 'tmp/pipe')]).status, 0)
+      const { code, stderr } = await team.dploy('copy', 'web1:/tmp/pipe', 'pipe')
+      assert.equal(code, 1)
+      assert.match(stderr, /no regular file/)
     })
 
     test('what does not arrive as it was announced is thrown away', async () => {

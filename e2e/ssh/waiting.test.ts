@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -83,6 +84,35 @@ describe(
       assert.equal(result.state, 'succeeded', JSON.stringify(result.failure))
       for (const answer of await world.answers()) assert.match(answer, /^three /)
       assert.deepEqual(await allAgents(), before)
+    })
+
+    test('take and give files of every size, and keep nothing of one whose laptop is killed', async () => {
+      const file = join(world.repository, 'file')
+      for (const [size, environment] of [
+        [262_145, {}],
+        [20_000_001, {}],
+        [2_000_000, { DPLOY_SSH_WAIT: '0' }],
+      ] as const) {
+        const bytes = randomBytes(size)
+        writeFileSync(file, bytes)
+        const there = await ended(start(['copy', 'file', 'production:/tmp/file'], environment))
+        assert.equal(there.code, 0, there.stderr)
+        const back = await ended(start(['copy', 'web2:/tmp/file', 'back'], environment))
+        assert.equal(back.code, 0, back.stderr)
+        assert.ok(readFileSync(join(world.repository, 'back')).equals(bytes))
+      }
+      truncateSync(file, 600_000_000)
+      const running = start(['copy', 'file', 'web1:/tmp/part'])
+      const parts = async () => (await world.servers[0]!.exec('sh', ['-c', 'ls -A /tmp | grep part'])).stdout.toString()
+      const until = async (met: () => Promise<boolean>) => {
+        for (const deadline = Date.now() + 30_000; !(await met()); await delay(20))
+          assert.ok(Date.now() < deadline, await parts())
+      }
+      await until(async () => /dploy-/.test(await parts()))
+      running.kill('SIGKILL')
+      await until(async () => (await parts()) === '')
+      for (const name of ['file', 'back']) rmSync(join(world.repository, name))
+      assert.equal(await names(), both)
     })
 
     test('end with the command that speaks to them, when it is killed', async () => {

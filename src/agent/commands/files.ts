@@ -1,22 +1,15 @@
 import { createHash, randomUUID } from 'node:crypto'
-import {
-  closeSync,
-  fchmodSync,
-  fstatSync,
-  fsyncSync,
-  openSync,
-  readSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from 'node:fs'
+import { constants, closeSync, fsyncSync, openSync, renameSync, rmSync, statSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { DployError } from '../../protocol/errors.ts'
+import type { Arrivals } from './arrivals.ts'
 import type { Session } from './session.ts'
 
 /** How much is read at a time. Bytes. */
 const piece = 64 * 1024
+/** After so many bytes the disk is waited for, so that who sends them sees its pace, and the end does not wait for all of them. */
+const flushedAfter = 32 * 1024 * 1024
 
 export interface ReceiveOptions {
   root: string
@@ -28,6 +21,7 @@ export interface ReceiveOptions {
   digest: string
   session: Session
   signal: AbortSignal
+  arrivals: Arrivals
 }
 
 /**
@@ -39,42 +33,62 @@ export async function receiveFile(options: ReceiveOptions): Promise<{ path: stri
   signal.throwIfAborted()
   const path = targetOf(options)
   const temporary = join(dirname(path), `.${basename(path).slice(0, 100)}.dploy-${randomUUID()}`)
-  const file = writing(path, () => openSync(temporary, 'wx', 0o600))
+  using _note = writing(path, () => options.arrivals.note(temporary))
+  // What comes before the file is open waits for it, as every piece waits for the one before.
+  const opened = written(path, () => open(temporary, 'wx', 0o600))
+  opened.catch(() => {})
   try {
     const hash = createHash('sha256')
     const whole = Promise.withResolvers<void>()
     whole.promise.catch(() => {})
     let bytes = 0
+    let unflushed = 0
+    let last: Promise<unknown> = opened
     const abort = () => whole.reject(signal.reason)
     signal.addEventListener('abort', abort, { once: true })
-    session.onInput = async (chunk) => {
-      try {
-        writing(path, () => {
-          for (let done = 0; done < chunk.length;) done += writeSync(file, chunk, done)
-        })
-        hash.update(chunk)
-        bytes += chunk.length
-        if (bytes > options.size) throw changed(path)
-      } catch (error) {
-        whole.reject(error)
-        throw error
+    session.onInput = (chunk) => {
+      const at = bytes
+      bytes += chunk.length
+      if (bytes > options.size) {
+        whole.reject(changed(path))
+        return Promise.reject(changed(path))
       }
+      hash.update(chunk)
+      const writing = last.then(async () => {
+        signal.throwIfAborted()
+        const file = await opened
+        await written(path, async () => {
+          for (let done = 0; done < chunk.length;)
+            done += (await file.write(chunk, done, chunk.length - done, at + done)).bytesWritten
+          unflushed += chunk.length
+          if (unflushed < flushedAfter) return
+          unflushed = 0
+          await file.datasync()
+        })
+      })
+      last = writing
+      writing.catch((error: unknown) => whole.reject(error))
+      return writing
     }
-    session.onEnd = () => whole.resolve()
+    session.onEnd = () => void last.then(() => whole.resolve(), whole.reject)
+    opened.catch((error: unknown) => whole.reject(error))
     await whole.promise.finally(() => signal.removeEventListener('abort', abort))
     if (bytes !== options.size || hash.digest('hex') !== digest) throw changed(path)
-    writing(path, () => {
-      fchmodSync(file, options.mode)
-      fsyncSync(file)
+    const file = await opened
+    await written(path, async () => {
+      await file.chmod(options.mode)
+      await file.sync()
       renameSync(temporary, path)
       syncDirectory(dirname(path))
     })
     return { path }
   } catch (error) {
+    // It may be about to be opened.
+    await opened.catch(() => {})
     rmSync(temporary, { force: true })
     throw error
   } finally {
-    closeSync(file)
+    await opened.then((file) => file.close()).catch(() => {})
   }
 }
 
@@ -90,9 +104,10 @@ export interface SendOptions {
 export async function sendFile(options: SendOptions): Promise<{ size: number; mode: number; digest: string }> {
   const { session, signal, emit } = options
   const path = inside(options.root, options.path)
-  const file = reading(path, () => openSync(path, 'r'))
+  // Without O_NONBLOCK a named pipe is waited for until somebody writes to it.
+  const file = await read(path, () => open(path, constants.O_RDONLY | constants.O_NONBLOCK))
   try {
-    const stat = fstatSync(file)
+    const stat = await read(path, () => file.stat())
     if (!stat.isFile())
       throw new DployError(
         'file.unreadable',
@@ -103,7 +118,7 @@ export async function sendFile(options: SendOptions): Promise<{ size: number; mo
     let size = 0
     for (;;) {
       const buffer = Buffer.allocUnsafe(piece)
-      const length = reading(path, () => readSync(file, buffer, 0, piece, size))
+      const { bytesRead: length } = await read(path, () => file.read(buffer, 0, piece, size))
       if (length === 0) break
       const bytes = buffer.subarray(0, length)
       hash.update(bytes)
@@ -114,7 +129,7 @@ export async function sendFile(options: SendOptions): Promise<{ size: number; mo
     }
     return { size, mode: stat.mode & 0o777, digest: hash.digest('hex') }
   } finally {
-    closeSync(file)
+    await file.close()
   }
 }
 
@@ -147,19 +162,27 @@ function writing<T>(path: string, work: () => T): T {
   try {
     return work()
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    if (code === 'ENOSPC' || code === 'EDQUOT')
-      throw new DployError('server.disk_full', `There is no room for ${path}`, { cause: error })
-    throw new DployError('file.unwritable', `${path} cannot be written: ${message}`, { cause: error })
+    throw unwritten(path, error)
   }
 }
 
-function reading<T>(path: string, work: () => T): T {
-  try {
-    return work()
-  } catch (error) {
-    throw new DployError('file.unreadable', `${path} cannot be read: ${(error as Error).message}`, { cause: error })
-  }
+async function written<T>(path: string, work: () => Promise<T>): Promise<T> {
+  return work().catch((error: unknown) => Promise.reject(unwritten(path, error)))
+}
+
+function unwritten(path: string, error: unknown): DployError {
+  const { code, message } = error as NodeJS.ErrnoException
+  if (code === 'ENOSPC' || code === 'EDQUOT')
+    return new DployError('server.disk_full', `There is no room for ${path}`, { cause: error })
+  return new DployError('file.unwritable', `${path} cannot be written: ${message}`, { cause: error })
+}
+
+async function read<T>(path: string, work: () => Promise<T>): Promise<T> {
+  return work().catch((error: unknown) =>
+    Promise.reject(
+      new DployError('file.unreadable', `${path} cannot be read: ${(error as Error).message}`, { cause: error }),
+    ),
+  )
 }
 
 function syncDirectory(path: string): void {

@@ -3,6 +3,7 @@ import type { AgentParams, AgentResult } from '../../protocol/agent-messages.ts'
 import type { CallContext } from '../../protocol/peer.ts'
 import { diagnose } from '../diagnose/diagnose.ts'
 import { observeService, type KeptServices } from '../kept-services.ts'
+import { Arrivals } from './arrivals.ts'
 import { commandEnvironment, currentRelease } from './current-release.ts'
 import { runExec } from './exec.ts'
 import { receiveFile, sendFile } from './files.ts'
@@ -21,9 +22,12 @@ export class PersonCommands {
   readonly #options: PersonCommandsOptions
   readonly #sessions = new Sessions()
   readonly #running = new Set<Promise<unknown>>()
+  readonly #arrivals: Arrivals
 
   constructor(options: PersonCommandsOptions) {
     this.#options = options
+    this.#arrivals = new Arrivals(options.stateDirectory)
+    this.#arrivals.sweep()
   }
 
   /** Whether something runs that a person started. */
@@ -57,7 +61,13 @@ export class PersonCommands {
   receiveFile(params: AgentParams<'receive_file'>, call: CallContext): Promise<AgentResult<'receive_file'>> {
     return this.#run(async () => {
       using session = this.#sessions.open(params.session, 0)
-      return await receiveFile({ ...params, root: this.#options.root, session, signal: call.signal })
+      return await receiveFile({
+        ...params,
+        root: this.#options.root,
+        session,
+        signal: call.signal,
+        arrivals: this.#arrivals,
+      })
     })
   }
 

@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process'
 import { createHash, randomUUID } from 'node:crypto'
 import {
   closeSync,
@@ -12,16 +13,22 @@ import {
   writeSync,
   type Stats,
 } from 'node:fs'
+import type { Socket } from 'node:net'
 import { basename, dirname, join, resolve } from 'node:path'
 import { Command } from 'commander'
 import type { CommandOutcome } from '../../protocol/api/commands.ts'
+import { formatDuration } from '../../protocol/duration.ts'
 import { DployError } from '../../protocol/errors.ts'
+import { stalledAfter, StallWatch } from '../../protocol/stall-watch.ts'
 import { exitCodeOf } from '../exec/exit-code.ts'
 import { complain, makeOutput, type Output } from '../output.ts'
 import { readProject } from '../project.ts'
 import { openSession, requester, type Session } from '../session.ts'
 import { readPlace, type Place } from './addresses.ts'
 import { Progress } from './progress.ts'
+
+/** The control plane says which server does not move; when it does not move itself, that is said here. Milliseconds. */
+const toldAfter = stalledAfter + 15_000
 
 type There = Extract<Place, { kind: 'there' }>
 
@@ -86,9 +93,19 @@ async function copyTo(
   const stat = fileHere(path)
   const hash = createHash('sha256')
   for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer)
+  const still = new AbortController()
+  let sent = 0
+  using watch = new StallWatch({
+    limit: toldAfter,
+    // From then on the servers write it to their disks.
+    waits: () => sent < stat.size,
+    onStall: () => still.abort(standsStill(path)),
+  })
   const content = async function* () {
     for await (const chunk of createReadStream(path)) {
       yield chunk as Buffer
+      watch.moved()
+      sent += (chunk as Buffer).length
       progress.add((chunk as Buffer).length)
     }
   }
@@ -105,7 +122,11 @@ async function copyTo(
     digest: hash.digest('hex'),
     requestedBy: requester(),
   }
-  return (await session.client.copyTo({ params: session.params, query }, content(), { signal })).outcomes
+  return (
+    await session.client.copyTo({ params: session.params, query }, content(), {
+      signal: AbortSignal.any([signal, still.signal]),
+    })
+  ).outcomes
 }
 
 async function copyFrom(
@@ -131,13 +152,16 @@ async function copyFrom(
     ]),
   )
   const outcomes: CommandOutcome[] = []
+  const still = new AbortController()
+  using watch = new StallWatch({ limit: toldAfter, onStall: () => still.abort(standsStill(from.path)) })
   try {
     const announced = new Set<string>()
     for await (const event of session.client.stream(
       'copyFrom',
       { params: session.params, query: { server: from.servers, path: from.path, requestedBy: requester() } },
-      { signal },
+      { signal: AbortSignal.any([signal, still.signal]) },
     )) {
+      watch.moved()
       if (event.kind === 'data') {
         if (!announced.has(event.server))
           progress.begin(
@@ -166,6 +190,7 @@ class Arriving implements Disposable {
   readonly #temporary: string
   readonly #hash = createHash('sha256')
   #file: number | null = null
+  #tether: Disposable | null = null
   #done = false
 
   constructor(path: string) {
@@ -193,6 +218,7 @@ class Arriving implements Disposable {
     if (this.#file !== null) return this.#file
     try {
       mkdirSync(dirname(this.#path), { recursive: true })
+      this.#tether = tether(this.#temporary)
       return (this.#file = openSync(this.#temporary, 'wx', 0o600))
     } catch (error) {
       throw new DployError('file.unwritable', `${this.#path} cannot be written: ${(error as Error).message}`, {
@@ -205,7 +231,29 @@ class Arriving implements Disposable {
     if (this.#file !== null) closeSync(this.#file)
     this.#file = null
     if (!this.#done) rmSync(this.#temporary, { force: true })
+    this.#tether?.[Symbol.dispose]()
   }
+}
+
+/** Removes a file when this process dies, however it does. */
+function tether(path: string): Disposable {
+  const child = spawn('sh', ['-c', 'read -r end; rm -f -- "$1"', 'sh', path], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+    detached: true,
+    cwd: '/',
+  })
+  child.on('error', () => {})
+  child.stdin.on('error', () => {})
+  child.unref()
+  ;(child.stdin as Socket).unref()
+  return { [Symbol.dispose]: () => void child.kill('SIGKILL') }
+}
+
+function standsStill(path: string): DployError {
+  return new DployError(
+    'file.stalled',
+    `The copy of ${path} has not moved for ${formatDuration(toldAfter)}: the control plane does not answer`,
+  )
 }
 
 function fileHere(path: string): Stats {

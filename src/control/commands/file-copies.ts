@@ -1,7 +1,9 @@
 import { releaseDirectory } from '../../protocol/config/config.ts'
 import type { AgentParams } from '../../protocol/agent-messages.ts'
 import type { CommandOutcome, CopyEvent } from '../../protocol/api/commands.ts'
+import { formatDuration } from '../../protocol/duration.ts'
 import { DployError, reportOf } from '../../protocol/errors.ts'
+import { stalledAfter, StallWatch } from '../../protocol/stall-watch.ts'
 import type { AgentLink } from '../gateway/agent-link.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import type { Environment, EnvironmentServer } from '../store/applications.ts'
@@ -12,6 +14,8 @@ import { ServerSession } from './server-session.ts'
 
 /** Of a file that comes from a server, what may wait here for its reader. Bytes. */
 const window = 512 * 1024
+/** What a server may take longer for when it has everything: to write it to its disk. */
+const patience = 4
 
 interface Copy {
   environment: Environment
@@ -30,11 +34,14 @@ export interface CopyTo extends Copy, Pick<AgentParams<'receive_file'>, 'name' |
 /** Brings files to servers and back, and keeps the record of it. */
 export class FileCopies {
   readonly #store: Store
-  readonly #gateway: Gateway
+  readonly #gateway: Pick<Gateway, 'link' | 'problem'>
+  readonly #limit: number
 
-  constructor(store: Store, gateway: Gateway) {
+  /** `limit`: how long a copy may stand still. Milliseconds. */
+  constructor(store: Store, gateway: Pick<Gateway, 'link' | 'problem'>, limit: number = stalledAfter) {
     this.#store = store
     this.#gateway = gateway
+    this.#limit = limit
   }
 
   /** Gives every server the content as it comes, at the pace of the slowest; one that fails is left out from there on. */
@@ -44,8 +51,10 @@ export class FileCopies {
     const stop = new AbortController()
     const signal = AbortSignal.any([copy.signal, stop.signal])
     const began = performance.now()
+    using watches = new DisposableStack()
     const targets = servers.map((server) => {
       const link = this.#gateway.link(server.id)
+      const stalled = new AbortController()
       const session =
         link &&
         new ServerSession({
@@ -53,10 +62,26 @@ export class FileCopies {
           method: 'receive_file',
           params: { ...placeOf(copy), path, name, size, mode, digest },
           window,
-          signal,
+          signal: AbortSignal.any([signal, stalled.signal]),
           onOutput: () => {},
         })
-      return { server, session, failed: false }
+      if (session) {
+        const give = (limit: number, waits: () => boolean) => {
+          const watch = new StallWatch({
+            limit,
+            waits,
+            onStall: () =>
+              stalled.abort(standsStill(`${server.name} took nothing more of ${path}`, limit, server.name)),
+          })
+          watches.use(watch)
+          return watch
+        }
+        const watch = give(this.#limit, () => session.waits)
+        session.onMoved = () => watch.moved()
+        const giveLast = () => void give(this.#limit * patience, () => true)
+        return { server, session, failed: false, giveLast }
+      }
+      return { server, session, failed: false, giveLast: () => {} }
     })
     const all = async (work: (session: ServerSession<'receive_file'>) => Promise<void>) => {
       await Promise.all(
@@ -70,7 +95,8 @@ export class FileCopies {
       )
     }
     try {
-      for await (const bytes of content) await all((session) => session.input(bytes))
+      for await (const bytes of this.#unlessStill(content, name)) await all((session) => session.input(bytes))
+      for (const { giveLast } of targets) giveLast()
       await all((session) => session.input(new Uint8Array(0), true))
     } catch (error) {
       stop.abort(error)
@@ -96,11 +122,17 @@ export class FileCopies {
     const outlet = new Outlet<CopyEvent>()
     outlet.put({ kind: 'started', run, servers: servers.map((server) => server.name) })
     const began = performance.now()
+    const held = { pieces: 0 }
+    using reading = new StallWatch({
+      limit: this.#limit,
+      waits: () => held.pieces > 0,
+      onStall: () => gone.abort(standsStill(`Who asked for ${copy.path} read nothing more of it`, this.#limit)),
+    })
     const done = Promise.all(
       servers.map(async (server) => {
         const link = this.#gateway.link(server.id)
         const { outcome, value } = await outcomeOf(server, began, () =>
-          link ? this.#fetch(copy, server, link, outlet, signal) : this.#unreachable(server),
+          link ? this.#fetch(copy, server, link, outlet, signal, held, reading) : this.#unreachable(server),
         )
         outlet.put({ kind: 'ended', outcome, file: value ?? null })
         return outcome
@@ -111,9 +143,36 @@ export class FileCopies {
     })
     try {
       yield* outlet.read(signal)
+      if (gone.signal.aborted) throw gone.signal.reason
     } finally {
       gone.abort(new DployError('deployment.cancelled', 'Who asked for it went away'))
       await done
+    }
+  }
+
+  /** What comes, as long as it comes. Throws `file.stalled`. */
+  async *#unlessStill(content: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<Uint8Array> {
+    const iterator = content[Symbol.asyncIterator]()
+    const still = Promise.withResolvers<never>()
+    still.promise.catch(() => {})
+    let awaited = false
+    using watch = new StallWatch({
+      limit: this.#limit,
+      waits: () => awaited,
+      onStall: () => still.reject(standsStill(`Nothing more of ${name} came from who sends it`, this.#limit)),
+    })
+    try {
+      for (;;) {
+        awaited = true
+        watch.moved()
+        const next = await Promise.race([iterator.next(), still.promise])
+        awaited = false
+        if (next.done) return
+        yield next.value
+      }
+    } finally {
+      // It is not waited for: what does not come does not end either.
+      void iterator.return?.()?.then(undefined, () => {})
     }
   }
 
@@ -137,18 +196,44 @@ export class FileCopies {
     }
   }
 
-  #fetch(copy: Copy, server: EnvironmentServer, link: AgentLink, outlet: Outlet<CopyEvent>, signal: AbortSignal) {
-    const onOutput = ({ size }: { size: number }, bytes: Uint8Array, taken: () => void) =>
-      outlet.put({ kind: 'data', server: server.name, size, base64: Buffer.from(bytes).toString('base64') }, taken)
-    return new ServerSession({
+  async #fetch(
+    copy: Copy,
+    server: EnvironmentServer,
+    link: AgentLink,
+    outlet: Outlet<CopyEvent>,
+    signal: AbortSignal,
+    held: { pieces: number },
+    reading: StallWatch,
+  ) {
+    const stalled = new AbortController()
+    using sending = new StallWatch({
+      limit: this.#limit,
+      waits: () => held.pieces === 0,
+      onStall: () =>
+        stalled.abort(standsStill(`${server.name} sent nothing more of ${copy.path}`, this.#limit, server.name)),
+    })
+    const onOutput = ({ size }: { size: number }, bytes: Uint8Array, taken: () => void) => {
+      sending.moved()
+      held.pieces++
+      outlet.put({ kind: 'data', server: server.name, size, base64: Buffer.from(bytes).toString('base64') }, () => {
+        held.pieces--
+        reading.moved()
+        taken()
+      })
+    }
+    return await new ServerSession({
       link,
       method: 'send_file',
       params: { ...placeOf(copy), path: copy.path },
       window,
-      signal,
+      signal: AbortSignal.any([signal, stalled.signal]),
       onOutput,
     }).result
   }
+}
+
+function standsStill(what: string, limit: number, where?: string): DployError {
+  return new DployError('file.stalled', `${what} for ${formatDuration(limit)}; the copy was ended`, { where })
 }
 
 function placeOf({ environment }: Copy) {

@@ -34,6 +34,7 @@ export class ServerSession<M extends SessionMethod = SessionMethod> {
   #sequence = 0
   #owed = 0
   #sending = 0
+  #onMoved: () => void = () => {}
   #failure: unknown = null
   #room: (() => void)[] = []
 
@@ -58,6 +59,16 @@ export class ServerSession<M extends SessionMethod = SessionMethod> {
     this.result.catch(() => {})
   }
 
+  /** Whether something that was put in has not been taken yet. */
+  get waits(): boolean {
+    return this.#sending > 0
+  }
+
+  /** Called whenever something that was put in was taken. */
+  set onMoved(listener: () => void) {
+    this.#onMoved = listener
+  }
+
   /** Ends it as Ctrl-C does. */
   async interrupt(): Promise<void> {
     await this.#send({ interrupt: true })
@@ -71,6 +82,7 @@ export class ServerSession<M extends SessionMethod = SessionMethod> {
       .catch((error: unknown) => (this.#failure = error))
       .finally(() => {
         this.#sending -= bytes.length
+        this.#onMoved()
         for (const resume of this.#room.splice(0)) resume()
       })
     if (end) await sent

@@ -34,6 +34,11 @@ export const serversErrors = {
     title: 'A file is not the one that was announced',
     fix: 'It changed while it was copied: copy it again',
   },
+  'file.stalled': {
+    status: 504,
+    title: 'A copy does not move any more',
+    fix: 'Look at the server and at the network between: dploy doctor; then copy it again. Nothing of it was left',
+  },
   'server.disk_full': {
     status: 507,
     title: 'The disk of a server is full',
