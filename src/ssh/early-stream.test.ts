@@ -62,7 +62,10 @@ test('many frames that are sent at once go through a pipe with a name, whatever 
     const sent = [1, 2, 3, 4, 5].flatMap(() => sizes).map((size) => carrier.send({}, Buffer.alloc(size, 7)))
     await Promise.race([Promise.all([...sent, all.promise]), all.promise])
     clearTimeout(limit)
-    assert.deepEqual(back, [1, 2, 3, 4, 5].flatMap(() => sizes))
+    assert.deepEqual(
+      back,
+      [1, 2, 3, 4, 5].flatMap(() => sizes),
+    )
   } finally {
     const exit = once(started, 'exit')
     streams.close()
