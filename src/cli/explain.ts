@@ -2,6 +2,7 @@ import { Command } from 'commander'
 import { causeLines } from '../protocol/causes-text.ts'
 import { DployError } from '../protocol/errors.ts'
 import { receiptLines } from '../protocol/receipt-text.ts'
+import { verdictOf } from '../protocol/verdict.ts'
 import { makeOutput } from './output.ts'
 import { openSession } from './session.ts'
 
@@ -43,8 +44,8 @@ export function explainCommand(): Command {
       if (causes.length === 0)
         output.line(
           receipt.traffic.source === 'none'
-            ? 'Nobody looked whether requests failed. In dploy.yml, name an address that users ask: probe'
-            : 'Nobody noticed, and no step took long for a reason that dploy knows. Nothing to change.',
+            ? 'Not measured. In dploy.yml, name an address that users ask: probe'
+            : `${(receipt.verdict ?? verdictOf(receipt)).sentence}. No step took long for a reason that dploy knows.`,
         )
       for (const line of causes) output.line(line)
     })

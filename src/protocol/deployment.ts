@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { errorReportSchema } from './peer.ts'
 import { spanSchema } from './agent-messages.ts'
-import { receiptSchema } from './receipt.ts'
+import { receiptSchema, verdictSchema } from './receipt.ts'
 import { revisionSchema } from './release-spec.ts'
 
 /** Where a deployment stands. The transitions between these are in control/deploy/states.ts. */
@@ -189,6 +189,8 @@ export const deploymentSummarySchema = deploymentSchema.omit({ plan: true, steps
       seen: z.number(),
       failed: z.number(),
       stalled: z.number(),
+      /** Left out in receipts from before there was one. */
+      verdict: verdictSchema.optional(),
     })
     .nullable(),
 })

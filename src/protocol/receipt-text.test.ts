@@ -8,11 +8,11 @@ import { receiptLines } from './receipt-text.ts'
 import { receiptSchema, type Receipt, type ReceiptServer, type Traffic } from './receipt.ts'
 
 suite('a receipt in a terminal', () => {
-  test('tells what it took and that nobody noticed', () => {
+  test('tells what it took and that no user noticed', () => {
     const text = receiptLines(receipt({}), { width: 80, color: false })
     assert.deepEqual(text.slice(0, 3), [
       '✓ Deployment 128 succeeded in 2.1 s · release 41 → 42',
-      '  nobody noticed · 4,212 requests seen',
+      '  No user noticed: 4,212 requests at the balancer, 4,212 by the probe',
       '',
     ])
     assert.match(text.join('\n'), /^ {2}time {6}1\.4 s floor \+ 400 ms waiting \+ 300 ms overhead$/m)
@@ -40,7 +40,10 @@ suite('a receipt in a terminal', () => {
 
   test('names every noticed request with its cause and what ran then', () => {
     const text = receiptLines(receipt({ traffic: troubled }), { width: 100, color: false }).join('\n')
-    assert.match(text, /^ {2}2 noticed · 1 failed · 1 stalled · 4,212 requests seen$/m)
+    assert.match(
+      text,
+      /^ {2}1 of 4,212 requests failed at the balancer; the balancer tried 3 requests again; 1 failed and 1\n {2}stalled of 4,212 requests by the probe$/m,
+    )
     assert.match(text, /^ {2}at 1\.20 s {2}failed {3}connection refused {4}web1: boot$/m)
     assert.match(
       text,
@@ -112,7 +115,10 @@ suite('a receipt in a terminal', () => {
       p50: null,
       p99: null,
     }
-    assert.match(receiptLines(receipt({ traffic: none }), { width: 100, color: false })[1]!, /nobody looked/)
+    assert.match(
+      receiptLines(receipt({ traffic: none }), { width: 100, color: false })[1]!,
+      /Not measured: there is no probe, and the/,
+    )
     assert.match(
       receiptLines(receipt({ traffic: { ...none, unserved: 40 } }), { width: 100, color: false }).join('\n'),
       /40 sent before anything answered/,
@@ -189,6 +195,7 @@ const calm: Traffic = {
     redispatches: 0,
     restarted: false,
   },
+  users: null,
   timeline: { every: 250, points: [{ at: 0, seen: 5, failed: 0, stalled: 0, slowestMs: 31.4 }] },
 }
 

@@ -5,6 +5,7 @@ import { formatBytes } from './bytes.ts'
 import { formatDuration } from './duration.ts'
 import type { During, NoticedRequest, Receipt, ReceiptServer, ServerOutcome } from './receipt.ts'
 import { cell, columns, columnWidths, fit, flow } from './terminal.ts'
+import { verdictOf, type Verdict } from './verdict.ts'
 import { waterfall, waterfallLegend } from './waterfall.ts'
 
 export interface ReceiptTextOptions {
@@ -73,33 +74,19 @@ function headline({ receipt, paint, width }: Page): string[] {
   )
 }
 
+const verdictColors = {
+  unnoticed: 'green',
+  usual: 'yellow',
+  first: 'dim',
+  unmeasured: 'dim',
+  noticed: 'red',
+  worse: 'red',
+} as const satisfies Record<Verdict['kind'], string>
+
 function verdict({ receipt, paint, width }: Page): string[] {
-  const { traffic } = receipt
-  if (traffic.source === 'none')
-    return flow(
-      [
-        paint(
-          'dim',
-          traffic.unserved > 0
-            ? 'nothing was answered, so that nobody could notice'
-            : 'nobody looked whether requests failed: no probe, and no balancer that counts',
-        ),
-      ],
-      '',
-      width,
-    )
-  const count = traffic.failed + traffic.stalled
-  const seen = `${number(traffic.seen)} ${traffic.seen === 1 ? 'request' : 'requests'} seen`
-  if (count === 0) return flow([paint('green', '  nobody noticed'), seen], ' · ', width)
-  return flow(
-    [
-      paint('red', `  ${number(count)} noticed`),
-      `${number(traffic.failed)} failed`,
-      `${number(traffic.stalled)} stalled`,
-      seen,
-    ],
-    ' · ',
-    width,
+  const { kind, sentence } = receipt.verdict ?? verdictOf(receipt)
+  return flow(sentence.split(' '), ' ', width - indent).map(
+    (line) => ' '.repeat(indent) + paint(verdictColors[kind], line),
   )
 }
 
@@ -238,6 +225,12 @@ function requests(page: Page): string[] {
       again === 0 ? '0 tried again' : page.paint('yellow', `${number(again)} tried again`),
     ]
     lines.push(...section(page, 'balancer', counts.restarted ? [...parts, 'at least: it was restarted'] : parts))
+  }
+  const { users } = traffic
+  if (users && users.new.requests > 0) {
+    const of = ({ requests, failed }: { requests: number; failed: number }) =>
+      `${number(requests)} (${number(failed)} errors)`
+    lines.push(...section(page, 'releases', [`old ${of(users.old)}`, `new ${of(users.new)}`]))
   }
   return lines
 }

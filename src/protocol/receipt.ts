@@ -146,6 +146,38 @@ const balancerCountsSchema = z.object({
 })
 export type BalancerCounts = z.infer<typeof balancerCountsSchema>
 
+/** Requests of users, the probe's own among them, and how many failed: an answer of 500 to 599, or none. */
+const countedSchema = z.object({ requests: z.number(), failed: z.number() })
+export type Counted = z.infer<typeof countedSchema>
+
+/**
+ * What the balancer counted by server, and so by release: what each server ran in that moment. Read four times a second
+ * and at each switch.
+ */
+const usersSchema = z.object({
+  /** Answered by the release that served before; by the one that is deployed; by servers in the middle of a switch. */
+  old: countedSchema,
+  new: countedSchema,
+  switching: countedSchema,
+  /** At these servers since the balancer started, until the deployment began: the application's usual share of errors. */
+  before: countedSchema,
+  /** Why the new release counts as worse than the one before; null: nothing says so. */
+  worse: z.string().nullable(),
+  timeline: z.object({
+    every: z.number(),
+    points: z.array(
+      z.object({
+        at: z.number(),
+        old: z.number(),
+        oldFailed: z.number(),
+        new: z.number(),
+        newFailed: z.number(),
+      }),
+    ),
+  }),
+})
+export type UserTraffic = z.infer<typeof usersSchema>
+
 /**
  * What users noticed. *Noticed* means failed or stalled.
  *
@@ -176,6 +208,8 @@ const trafficSchema = z.object({
   /** In order of time; the first 200 at most. */
   noticed: z.array(noticedSchema),
   balancer: balancerCountsSchema.nullable(),
+  /** Null where the balancer does not count by server, and in receipts from before it was read. */
+  users: usersSchema.nullable().default(null),
   /** The same over time, for the time axis: each point covers `every` ms from `at`; empty points are left out. */
   timeline: z.object({
     every: z.number(),
@@ -223,6 +257,12 @@ export type Cut = z.infer<typeof cutSchema>
 /** The share of servers in traffic, 0 to 1: at the worst moment, and on average over the deployment. */
 const capacitySchema = z.object({ least: z.number(), mean: z.number() })
 
+/** What the deployment says of its users in a sentence; made by protocol/verdict.ts of all that was measured. */
+export const verdictSchema = z.object({
+  kind: z.enum(['unnoticed', 'noticed', 'worse', 'usual', 'first', 'unmeasured']),
+  sentence: z.string(),
+})
+
 export const receiptSchema = z.object({
   deployment: z.string(),
   number: z.number(),
@@ -255,5 +295,7 @@ export const receiptSchema = z.object({
   capacity: capacitySchema.nullable().default(null),
   /** What was cut; where a release is kept warm, what is cut at its end comes later, into the deployment's log. */
   cut: z.array(cutSchema).default([]),
+  /** Null in receipts from before there was one: protocol/verdict.ts makes it of them too. */
+  verdict: verdictSchema.nullable().default(null),
 })
 export type Receipt = z.infer<typeof receiptSchema>

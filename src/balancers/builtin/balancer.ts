@@ -8,7 +8,7 @@ import {
 } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import * as z from 'zod'
-import type { ServerTraffic, TrafficCounters } from '../contract.ts'
+import type { ServerCounters, ServerTraffic, TrafficCounters } from '../contract.ts'
 
 /** Between two health checks of a server. Milliseconds. */
 const checkEvery = 250
@@ -26,6 +26,8 @@ export const controlAnswerSchema = z.object({
       up: z.boolean(),
       inFlight: z.number(),
       check: z.string().nullable(),
+      /** Requests that it answered or was asked, and those of them that failed. */
+      counted: z.object({ requests: z.number(), failed: z.number() }),
     }),
   ),
   counters: z.object({
@@ -40,6 +42,7 @@ export const controlAnswerSchema = z.object({
 
 interface Member extends ServerTraffic {
   port: number
+  counted: ServerCounters
 }
 
 export interface BuiltinBalancerOptions {
@@ -80,6 +83,7 @@ export class BuiltinBalancer implements AsyncDisposable {
       up: false,
       inFlight: 0,
       check: null,
+      counted: { requests: 0, failed: 0 },
     }))
     this.#healthPath = options.healthPath
     this.#proxy = createServer({ keepAliveTimeout: 60_000 }, (request, response) =>
@@ -145,7 +149,11 @@ export class BuiltinBalancer implements AsyncDisposable {
     let connected = false
     outgoing.on('socket', (socket) => socket.once('connect', () => ((connected = true), request.pipe(outgoing))))
     outgoing.on('response', (incoming) => {
-      if (incoming.statusCode! >= 500) this.#counters.serverErrors++
+      member.counted.requests++
+      if (incoming.statusCode! >= 500) {
+        this.#counters.serverErrors++
+        member.counted.failed++
+      }
       const headers = { ...incoming.headers }
       delete headers.connection
       response.writeHead(incoming.statusCode!, headers)
@@ -156,16 +164,21 @@ export class BuiltinBalancer implements AsyncDisposable {
       done()
       if (response.headersSent) {
         this.#counters.responseErrors++
+        member.counted.failed++
         response.destroy()
       } else if (!connected) {
         // Nothing of the request was sent, so another server may have it.
         member.up = false
         this.#counters.connectionErrors++
+        member.counted.requests++
+        member.counted.failed++
         this.#counters.redispatches++
         this.#forward(request, response, candidates)
       } else {
         this.#counters.responseErrors++
         this.#counters.serverErrors++
+        member.counted.requests++
+        member.counted.failed++
         response.writeHead(502, { 'content-type': 'text/plain' }).end('502: the server closed the connection\n')
       }
     })
@@ -180,6 +193,7 @@ export class BuiltinBalancer implements AsyncDisposable {
     const member = this.#candidates()[0]
     if (!member) return void client.end('HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\r\n')
     this.#counters.requests++
+    member.counted.requests++
     member.inFlight++
     const server = connect(member.port, '127.0.0.1', () => {
       const headers = request.rawHeaders

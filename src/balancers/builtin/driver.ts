@@ -7,6 +7,7 @@ import type {
   BalancerDriver,
   DrainOptions,
   RegisterOptions,
+  ServerCounters,
   ServerTraffic,
   TrafficCounters,
 } from '../contract.ts'
@@ -79,6 +80,11 @@ class Builtin implements Balancer {
 
   async counters(signal: AbortSignal): Promise<TrafficCounters> {
     return (await this.#ask(null, signal)).counters
+  }
+
+  async serverCounters(servers: readonly string[], signal: AbortSignal): Promise<Map<string, ServerCounters>> {
+    const { servers: all } = await this.#ask(null, signal)
+    return new Map(all.flatMap(({ server, counted }) => (servers.includes(server) ? [[server, counted] as const] : [])))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}

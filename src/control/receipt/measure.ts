@@ -6,6 +6,7 @@ import { LoggedTrouble } from './logged.ts'
 import { phasesOf } from './phases.ts'
 import { startProber } from './prober.ts'
 import { makeReceipt } from './receipt.ts'
+import { UserTraffic } from './user-traffic.ts'
 
 /** How long the balancer has to tell its counters. Milliseconds. */
 const countersTimeout = 2_000
@@ -28,10 +29,21 @@ export const measure: Measure = {
       : null
     const logged = probe ? new LoggedTrouble(probe) : null
     const following = logged === null ? null : await follow(run, logged)
+    const users = UserTraffic.start(
+      run.balancer,
+      run.servers.map(({ name }) => name),
+      () => run.startedAt,
+    )
+    run.users = users
     const before = await counters(run)
     return {
       async finish() {
-        const samples = prober ? await prober.stop() : []
+        // At the same moment, so that they agree; the probe ends meanwhile.
+        const [counted, after, samples] = await Promise.all([
+          users?.finish() ?? null,
+          counters(run),
+          prober?.stop() ?? [],
+        ])
         await following?.[Symbol.asyncDispose]()
         const failure = prober?.failure()
         if (failure) run.note(null, `the probe ended early: ${failure.message}`)
@@ -55,12 +67,14 @@ export const measure: Measure = {
           servers: deployment.steps.map((step) => ({ ...step, roundTripMs: run.roundTrips.get(step.server) })),
           samples,
           logged: logged?.requests ?? [],
-          counters: { before, after: await counters(run) },
+          counters: { before, after },
+          users: counted,
           facts: factsOf(run),
         })
         await run.store.deployments.saveReceipt(run.id, receipt, Date.now())
       },
       async [Symbol.asyncDispose]() {
+        await users?.[Symbol.asyncDispose]()
         await prober?.[Symbol.asyncDispose]()
         await following?.[Symbol.asyncDispose]()
       },

@@ -199,6 +199,7 @@ suite('what users noticed', () => {
         p99: 5,
         noticed: [],
         balancer: null,
+        users: null,
         timeline: null,
       },
     )

@@ -1,7 +1,8 @@
 import type { LoggedRequest, TrafficCounters } from '../../balancers/contract.ts'
 import type { Span } from '../../protocol/agent-messages.ts'
 import type { Step, StepState } from '../../protocol/deployment.ts'
-import type { Cut, PhaseName, Receipt, ServerOutcome } from '../../protocol/receipt.ts'
+import type { Cut, PhaseName, Receipt, ServerOutcome, UserTraffic } from '../../protocol/receipt.ts'
+import { verdictOf } from '../../protocol/verdict.ts'
 import { capacityOf } from './capacity.ts'
 import { causesOf, type DeploymentFacts } from './causes.ts'
 import { criticalPath } from './critical-path.ts'
@@ -35,6 +36,8 @@ export interface ReceiptInput {
   samples: readonly Sample[]
   /** Null where the balancer does not count, or could not be asked. */
   counters: { before: TrafficCounters | null; after: TrafficCounters | null }
+  /** What the balancer counted by release; left out: it does not count by server. */
+  users?: UserTraffic | null
   /** What the balancer's log tells of requests of the probe; left out: there is none. */
   logged?: readonly LoggedRequest[]
   /** Left out: no causes are looked for. */
@@ -63,6 +66,7 @@ export function makeReceipt(input: ReceiptInput): Receipt {
   const traffic = trafficOf({
     samples: input.samples.toSorted((a, b) => a.at - b.at),
     counters: input.counters,
+    users: input.users ?? null,
     logged: input.logged ?? [],
     startedAt: deployment.startedAt,
     total,
@@ -87,6 +91,7 @@ export function makeReceipt(input: ReceiptInput): Receipt {
             failedAt: failedAt(input.counters),
           },
         })
+  const cut = input.facts === undefined ? [] : cutsOf(input.facts)
   return {
     deployment: deployment.id,
     number: deployment.number,
@@ -131,7 +136,8 @@ export function makeReceipt(input: ReceiptInput): Receipt {
             total,
             input.facts,
           ),
-    cut: input.facts === undefined ? [] : cutsOf(input.facts),
+    cut,
+    verdict: verdictOf({ from: deployment.from, cut, traffic }),
   }
 }
 

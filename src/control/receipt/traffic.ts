@@ -6,6 +6,7 @@ import {
   type During,
   type NoticedRequest,
   type Traffic,
+  type UserTraffic,
 } from '../../protocol/receipt.ts'
 import { loggedOf, saidByLog } from './logged.ts'
 import { enoughAnswers, quantile, served, usualOf, verdictOf, type Sample, type Usual } from './sample.ts'
@@ -18,6 +19,7 @@ export interface TrafficInput {
   /** In order of time; those from before the start only tell what is usual. */
   samples: readonly Sample[]
   counters: { before: TrafficCounters | null; after: TrafficCounters | null }
+  users: UserTraffic | null
   /** What the balancer's log tells of requests of the probe. */
   logged: readonly LoggedRequest[]
   /** Epoch milliseconds. */
@@ -40,7 +42,7 @@ export function trafficOf(input: TrafficInput): Traffic {
   const known = input.first ? served(sent) : sent
   const seen = known.filter((sample) => sample.at >= 0 && sample.at <= input.total)
   const unserved = sent.length - known.length
-  if (seen.length === 0) return withoutProbe(balancer, unserved)
+  if (seen.length === 0) return { ...withoutProbe(balancer, unserved), users: input.users }
   const usual = usualBefore(known, input.touched)
   const judged = seen.map((sample) => ({ sample, verdict: verdictOf(sample, usual) }))
   const answers = seen.filter((sample) => sample.status !== null).map((sample) => sample.ms)
@@ -72,6 +74,7 @@ export function trafficOf(input: TrafficInput): Traffic {
       }
     }),
     balancer,
+    users: input.users,
     timeline: timeline(judged, input.total),
   }
 }
@@ -83,7 +86,7 @@ function serverOf(servedBy: string | undefined, servers: TrafficInput['servers']
   return servers.find(({ name }) => words.includes(name))?.name ?? null
 }
 
-function withoutProbe(balancer: BalancerCounts | null, unserved: number): Traffic {
+function withoutProbe(balancer: BalancerCounts | null, unserved: number): Omit<Traffic, 'users'> {
   return {
     source: balancer === null ? 'none' : 'balancer',
     seen: balancer?.requests ?? 0,

@@ -367,9 +367,10 @@ export class Deployments {
 
   async saveReceipt(id: string, receipt: Receipt, now: number): Promise<void> {
     const { source, seen, failed, stalled } = receipt.traffic
+    const verdict = receipt.verdict ?? undefined
     const row = {
       receipt: JSON.stringify(receipt),
-      traffic: JSON.stringify({ source, seen, failed, stalled } satisfies DeploymentSummary['receipt']),
+      traffic: JSON.stringify({ source, seen, failed, stalled, verdict } satisfies DeploymentSummary['receipt']),
     }
     await this.#db
       .insertInto('receipts')

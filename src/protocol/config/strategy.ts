@@ -49,6 +49,12 @@ export const strategy = z
       description:
         'Kind canary: what Prometheus says of the servers with the new release and of the others, beside what the balancer counts.',
     }),
+    guard: z
+      .enum(['on', 'warn', 'off'])
+      .default('on')
+      .describe(
+        "What happens when users get clearly more errors from the new release than from the one before, by the balancer's counters: roll back, only say so, or nothing. It needs a balancer that counts by server.",
+      ),
     batch: batch
       .default('25%')
       .describe(

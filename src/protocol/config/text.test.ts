@@ -18,6 +18,7 @@ test('fills in what is left out, in milliseconds', () => {
     canary: '10%',
     judge: 120_000,
     inconclusive: 'continue',
+    guard: 'on',
     batch: '25%',
     min_healthy: 0,
     order: [],

@@ -64,6 +64,11 @@ export const deploymentsErrors = {
     fix: 'Run: dploy deployments',
   },
   'deployment.cancelled': { status: 409, title: 'The deployment was cancelled', fix: 'Deploy again when ready' },
+  'guard.worse': {
+    status: 409,
+    title: 'Users get more errors from the new release',
+    fix: 'Look at its errors: dploy logs. To deploy it all the same, set strategy.guard: warn',
+  },
   'canary.failed': {
     status: 502,
     title: 'The new release answers worse than the old one',

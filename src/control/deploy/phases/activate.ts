@@ -9,6 +9,7 @@ import { activateGroup, enterTraffic, holdIdle } from '../strategies/blue-green.
 import { judgeCanary, restoreTraffic, splitTraffic } from '../strategies/canary.ts'
 import type { Failures } from '../run/failures.ts'
 import { passGate } from '../strategies/gate.ts'
+import { guardUsers } from '../strategies/guard.ts'
 import { localOf } from './stage.ts'
 import type { Run } from '../run/run.ts'
 import { spare, tooFewLeft } from '../plan/spare.ts'
@@ -18,6 +19,9 @@ import type { Watch } from './watch.ts'
 export async function activate(run: Run, failures: Failures, watch: Watch): Promise<void> {
   const states = new Map((await run.store.deployments.steps(run.id)).map((step) => [step.server, step.state]))
   const planned = run.row.plan!
+  // Told before any is switched; after a restart of the control plane, those that were switched before it.
+  for (const name of planned.unchanged) void run.users?.serves(name, 'new')
+  for (const [name, state] of states) if (state === 'switched') void run.users?.serves(name, 'new')
   await drainUnreachable(run, planned.unreachable)
   if (planned.groups) return activateGroup(run, planned.groups, failures, watch)
   // Once groups took turns here; switched in another way, all serve.
@@ -48,7 +52,10 @@ export async function activate(run: Run, failures: Failures, watch: Watch): Prom
       const signal = AbortSignal.any([run.signal, failures.signal])
       // Once more: by now another control plane may hold it, after a reload of the balancer.
       await splitTraffic(run, batch, run.signal)
+      // The canary's own judge concludes sooner, and names the canary.
+      if (run.users) run.users.onWorse = null
       const doubt = await run.timed('bake', () => judgeCanary(run, batch, planned.canary!, signal))
+      guardUsers(run, failures)
       abortIfNeeded(run, failures)
       if (doubt !== null)
         await run.timed('wait', () => passGate(run, 1, { reason: 'inconclusive', text: doubt }, signal))
@@ -120,6 +127,7 @@ export async function activateServer(
       run.note(server, `${inFlight} requests still in flight after ${formatDuration(timeouts.drain)}; they are cut`)
   }
   await run.step(server, states.activating)
+  void run.users?.serves(server.name, 'switching')
   const began = run.elapsed()
   const local = { ...localOf(server), secrets: await run.secretsOf(release) }
   const result = await timed('activate', () =>
@@ -139,6 +147,7 @@ export async function activateServer(
   const { port } = result
   if (port !== undefined && run.balancer.readdress)
     await timed('readdress', () => run.balancer.readdress!(server.name, port, signal))
+  void run.users?.serves(server.name, release.id === run.release?.id ? 'new' : 'old')
   // Warm, it is in traffic all along, unless it was taken out because its release died.
   if (registers && drains && (!warm || states.registering === 'reverting')) {
     if ((await run.store.servers.find(server.id))?.keptOut) {

@@ -14,6 +14,7 @@ const desired = (changes: Partial<Desired> = {}): Desired => ({
   strategy: {
     kind: 'rolling',
     canary: '10%',
+    guard: 'on',
     judge: 60_000,
     inconclusive: 'continue',
     batch: '25%',

@@ -20,6 +20,11 @@ export class Failures {
     return [...this.#servers.keys()]
   }
 
+  /** Ends the deployment for what is no single server's failure. */
+  stop(error: DployError): void {
+    if (!this.#tooMany.signal.aborted) this.#tooMany.abort(error)
+  }
+
   has(server: string): boolean {
     return this.#servers.has(server)
   }

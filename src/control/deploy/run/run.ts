@@ -20,6 +20,7 @@ import type { Release } from '../../store/releases.ts'
 import type { Store } from '../../store/store.ts'
 import { Redactor } from '../../secrets/redactor.ts'
 import type { AgentLink } from '../../gateway/agent-link.ts'
+import type { UserTraffic } from '../../receipt/user-traffic.ts'
 import type { Ahead } from '../plan/ahead.ts'
 import type { SharedLock, SharedLocks } from '../lock/shared-lock.ts'
 
@@ -105,6 +106,8 @@ export class Run {
   readonly cut = new Map<string, number | null>()
   /** How the release before ended where another took over beside it, by server. Relative to the start. */
   readonly retired = new Map<string, Retired>()
+  /** Counts what users are answered, by release; null: the balancer does not count by server, or nobody measures. */
+  users: UserTraffic | null = null
   /** How often a command of an id failed: an agent answers what failed as it did, so that the next attempt needs an id of its own. */
   readonly #failures = new Map<string, number>()
   state: DeploymentState

@@ -13,6 +13,7 @@ import { Run, type RunnerOptions } from './run.ts'
 import type { SharedLock } from '../lock/shared-lock.ts'
 import { stage } from '../phases/stage.ts'
 import { isCommitted, isFinal } from './states.ts'
+import { guardUsers } from '../strategies/guard.ts'
 import { retireBooted } from '../phases/warm.ts'
 import { Watch } from '../phases/watch.ts'
 
@@ -74,6 +75,7 @@ export async function runDeployment(
   await using run = await openRun(id, options, lease, { shared, ahead }, control.signal)
   await using measuring = await measure.start(run)
   const failures = new Failures(run.environment.strategy.max_failures)
+  guardUsers(run, failures)
   const dying = new Map<string, PromiseWithResolvers<void>>(
     run.servers.map((server) => [server.name, Promise.withResolvers<void>()]),
   )
