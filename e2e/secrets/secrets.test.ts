@@ -72,6 +72,18 @@ describe('secrets on two servers', { skip: missing === null ? false : missing, t
     assert.match(again.stderr, /secret\.unknown/)
   })
 
+  test('servers go to and from the releases that they keep also when the secret is gone here', async () => {
+    const { result, events } = await world.dploy('rollback', 'production', '--release', '2')
+    assert.equal(result.state, 'succeeded', JSON.stringify(result.failure))
+    assert.deepEqual(await inService(), [second, second])
+    await world.configure({ extra: { secrets: [], hooks: {} } })
+    await world.commit({ 'version.txt': 'four unhealthy\n' }, 'Never healthy')
+    const back = await world.dploy('deploy', 'production')
+    assert.equal(back.result.state, 'rolled_back', JSON.stringify(back.result.failure))
+    assert.deepEqual(await inService(), [second, second])
+    assert.ok(!JSON.stringify([events, back.events, back.result]).includes('second-value'))
+  })
+
   test('no value stands in clear in what the control plane keeps, in a release, or in an argument', async () => {
     for (const file of filesBelow(join(world.repository, '.dploy'))) {
       const bytes = readFileSync(file)

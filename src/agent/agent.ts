@@ -35,6 +35,8 @@ import { Machine } from './machine/machine.ts'
 import { reportMachine } from './machine/reporter.ts'
 import { KeptServices, observeService, type Kept } from './kept-services.ts'
 import { isQuiet } from './is-quiet.ts'
+import { KeptEnvironments } from './kept-environments.ts'
+import { silent } from './silent.ts'
 import { onlyCancelled } from './only-cancelled.ts'
 import type { ManagerOptions } from './services/registry.ts'
 import { isChanging, replayOf } from './replay.ts'
@@ -64,6 +66,7 @@ export interface AgentOptions {
   log(text: string): void
 }
 
+type Local = AgentParams<'activate'>['local']
 interface Place {
   application: string
   environment: string
@@ -83,6 +86,7 @@ export class Agent {
   readonly #instance = randomUUID()
   readonly #directories = new Map<string, ApplicationDirectory>()
   readonly #services: KeptServices
+  readonly #environments: KeptEnvironments
   readonly #machine = new Machine()
   /** The last change that was begun, per application's environment. */
   readonly #turns = new Map<string, Promise<unknown>>()
@@ -94,6 +98,7 @@ export class Agent {
   constructor(options: AgentOptions) {
     this.#options = options
     this.#identity = options.identity
+    this.#environments = new KeptEnvironments(options.stateDirectory)
     this.#services = new KeptServices({
       ...options,
       directoryOf: (path) => this.#directory(path).path,
@@ -239,7 +244,8 @@ export class Agent {
     // What changes something goes on when the control plane is gone: the next one asks what came of it.
     const signal = changing ? AbortSignal.any([onlyCancelled(context.signal), this.#stop.signal]) : context.signal
     const call: Call = { ...context, signal, peer, step: (event) => void context.emit(event).catch(() => {}) }
-    const handle = this.#methods[method] as (params: unknown, call: Call) => Promise<unknown>
+    const handler = this.#methods[method] as (params: unknown, call: Call) => Promise<unknown>
+    const handle = silent(handler, this.#environments.unsaid(parsed.data))
     if (changing) return this.#once(command, () => handle(parsed.data, call))
     const claim = () => {
       if (replayOf(method, parsed.data) === 'refused' && !journal.claim(command.id, method))
@@ -306,20 +312,21 @@ export class Agent {
         fetchObjects: (wanted, sink, signal) => fetchObjects(call.peer, release.id, wanted, sink, signal),
         fetchManifest: (artifact, signal) => fetchManifest(call.peer, release.id, artifact, signal),
       })
+      this.#environments.keep(release, local.secrets ?? {})
       if (!staged.already && release.hooks.after_stage) {
         const start = staged.spans.at(-1)?.end ?? 0
         const began = performance.now()
-        await runHook(this.#context(release, local, call), 'after_stage')
+        await runHook(this.#whole(release, local, call), 'after_stage')
         staged.spans.push({ name: 'after_stage', start, end: start + performance.now() - began })
       }
       return staged
     },
 
-    release_command: ({ release, local }, call) => runReleaseCommand(this.#context(release, local, call)),
+    release_command: ({ release, local }, call) => runReleaseCommand(this.#whole(release, local, call)),
 
     boot: async ({ release, local, balancerSwitches }, call) => {
       this.#checkStaged(release)
-      return bootRelease({ ...this.#context(release, local, call), balancerSwitches })
+      return bootRelease({ ...this.#whole(release, local, call), balancerSwitches })
     },
 
     retire: async ({ release, ...place }) => {
@@ -329,7 +336,7 @@ export class Agent {
 
     activate: async ({ release, local, balancerSwitches = false }, call) => {
       this.#checkStaged(release)
-      const result = await activateRelease({ ...this.#context(release, local, call), balancerSwitches })
+      const result = await activateRelease({ ...this.#whole(release, local, call), balancerSwitches })
       const { ports } = this.#context(release, local, call)
       return { ...result, ...(handoverOf(release.service) === 'port' && ports[0] !== undefined && { port: ports[0] }) }
     },
@@ -342,6 +349,10 @@ export class Agent {
       if (!(await isQuiet(place, this.#options))) return { removedReleases: [], removedObjects: 0, freedBytes: 0 }
       const directory = this.#directory(place.directory)
       const collected = directory.collect(keep, protect)
+      this.#environments.prune(
+        place,
+        directory.numbers().map((number) => directory.spec(number)!.id),
+      )
       directory.prepareSpare()
       return collected
     },
@@ -400,7 +411,12 @@ export class Agent {
         .numbers()
         .map((number) => directory.spec(number)!)
         .filter((spec) => !isForeign(spec, place))
-        .map(({ number, id, artifact }) => ({ number, id, artifact })),
+        .map((spec) => ({
+          number: spec.number,
+          id: spec.id,
+          artifact: spec.artifact,
+          lacks: this.#environments.missing(spec),
+        })),
       service: kept ? await observeService(kept) : { state: 'none', release: null, since: null, pids: [], restarts: 0 },
       freeBytes: directory.freeBytes(),
       machine: this.#machine.read([directory.path]),
@@ -420,15 +436,19 @@ export class Agent {
     return directory
   }
 
-  #context(
-    spec: ReleaseSpec,
-    local: { port?: number | undefined; secrets?: Record<string, string> | undefined },
-    call: Call,
-  ): ReleaseContext {
+  /** For what starts something. Throws `secret.missing`. */
+  #whole(...[spec, local, call]: [ReleaseSpec, Local, Call]): ReleaseContext {
+    this.#environments.check(spec, local.secrets ?? {}, this.#who().name)
+    return this.#context(spec, local, call)
+  }
+
+  #context(spec: ReleaseSpec, local: Local, call: Call): ReleaseContext {
     const identity = this.#who()
     const directory = this.#directory(spec.directory)
     const port = local.port ?? spec.service?.port
     const { manager, handover } = this.#services.of(spec, spec.service?.manager ?? 'auto')
+    const secrets = { ...this.#environments.values(spec), ...local.secrets }
+    this.#environments.keep(spec, secrets)
     const own = handoverOf(spec.service) === 'restart' ? null : (handover?.portsOf(spec.number) ?? null)
     return {
       directory,
@@ -447,7 +467,7 @@ export class Agent {
         DPLOY_RELEASE: String(spec.number),
         DPLOY_REVISION: spec.revision.commit ?? '',
         ...spec.variables,
-        ...local.secrets,
+        ...secrets,
       },
       ports:
         own ??

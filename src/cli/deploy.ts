@@ -10,6 +10,7 @@ interface Options {
   directory?: string
   promote?: string
   wait: boolean
+  wayBack: boolean
   plan: boolean
   json: boolean
   plain: boolean
@@ -23,6 +24,7 @@ export function deployCommand(): Command {
     .option('--directory <dir>', 'deploy this directory (what CI built) instead of a revision')
     .option('--promote <environment>', 'deploy what another environment of the application runs: the same artifact')
     .option('--wait', 'wait while another deployment holds the lock', false)
+    .option('--no-way-back', 'also where a server could not run its release again')
     .option('--plan', 'show what would be done, change nothing', false)
     .option('--json', 'one JSON object a line', false)
     .option('--plain', 'plain lines, also on a terminal', false)
@@ -55,6 +57,7 @@ export function deployCommand(): Command {
             ...(artifact === undefined ? {} : { artifact }),
             ...(options.promote === undefined ? {} : { promote: { environment: options.promote } }),
             wait: options.wait,
+            ...(!options.wayBack && { noWayBack: true }),
             requestedBy: requester(),
           },
         })

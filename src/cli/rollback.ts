@@ -10,13 +10,14 @@ export function rollbackCommand(): Command {
     .argument('[environment]', 'which one; not needed when dploy.yml has one only')
     .option('--release <number>', 'which release; by default the one before')
     .option('--wait', 'wait while another deployment holds the lock', false)
+    .option('--no-way-back', 'also where a server could not run its release again')
     .option('--json', 'one JSON object a line', false)
     .option('--plain', 'plain lines, also on a terminal', false)
     .addHelpText('after', '\nExamples:\n  $ dploy rollback production\n  $ dploy rollback production --release 41')
     .action(
       async (
         environment: string | undefined,
-        options: { release?: string; wait: boolean; json: boolean; plain: boolean },
+        options: { release?: string; wait: boolean; wayBack: boolean; json: boolean; plain: boolean },
         command: Command,
       ) => {
         const output = makeOutput(options)
@@ -32,7 +33,12 @@ export function rollbackCommand(): Command {
           () =>
             session.client.call('rollback', {
               params: session.params,
-              body: { ...(release === undefined ? {} : { release }), wait: options.wait, requestedBy: requester() },
+              body: {
+                ...(release === undefined ? {} : { release }),
+                wait: options.wait,
+                ...(!options.wayBack && { noWayBack: true }),
+                requestedBy: requester(),
+              },
             }),
           output,
         )

@@ -22,7 +22,7 @@ const place = z.object({
 /** What the same release does differently on this server. */
 const local = z.object({
   port: z.number().optional(),
-  /** Values of the release's secrets, by name, where its commands or processes are started. */
+  /** Values of the release's secrets, by name, where its commands or processes are started. Those that the server keeps may be left out. */
   secrets: z.record(z.string(), z.string()).optional(),
 })
 
@@ -81,7 +81,15 @@ export const agentMethods = {
     result: z.object({
       /** The release that `current` points at. */
       current: z.number().nullable(),
-      releases: z.array(z.object({ number: z.number(), id: z.string(), artifact: digest })),
+      releases: z.array(
+        z.object({
+          number: z.number(),
+          id: z.string(),
+          artifact: digest,
+          /** Secrets whose values the server does not keep, so that they have to be brought. Left out by an agent that keeps none. */
+          lacks: z.array(z.string()).optional(),
+        }),
+      ),
       service: serviceStateSchema,
       freeBytes: z.number(),
       /** Its disk is the one that these releases are on. Left out by an agent that does not know of it. */

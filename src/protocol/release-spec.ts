@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { DployError } from './errors.ts'
 import { digestPattern } from './manifest.ts'
 
 /** What an agent must know of a release to stage, run and remove it: immutable once made. Durations in milliseconds. */
@@ -71,7 +72,7 @@ export const releaseSpecSchema = z.object({
   }),
   release_command: timed.extend({ check_old: z.boolean().default(true) }).nullable(),
   variables: z.record(z.string(), z.string()),
-  /** Ids of the secrets' values, by name. The values come with each command, and are in no release. */
+  /** Ids of the secrets' values, by name. The values come with a command, and the server keeps them beside the release. */
   secrets: z.record(z.string(), z.string()).default({}),
 })
 
@@ -79,3 +80,12 @@ export type Revision = z.infer<typeof revisionSchema>
 export type HealthSpec = z.infer<typeof healthSpecSchema>
 export type ServiceSpec = z.infer<typeof serviceSpecSchema>
 export type ReleaseSpec = z.infer<typeof releaseSpecSchema>
+
+/** Why a release cannot be started on a server: nobody has the values of these secrets any more. */
+export function neitherHereNorThere(release: number, names: readonly string[], server: string): DployError {
+  return new DployError(
+    'secret.missing',
+    `Release ${release} was made with secrets whose values are neither here nor kept on ${server}: ${names.join(', ')}`,
+    { where: server, fix: 'Set them, and deploy the revision again' },
+  )
+}

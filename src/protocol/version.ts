@@ -10,6 +10,7 @@
  *  1  2026-11-24  rotate_key, and a hello signed twice while keys change.
  *  1  2026-11-24  hello tells the version of an agent that upgrades itself; upgrade, asked only of such an agent.
  *  1  2026-11-25  observe tells how the machine is; agents report it, until a control plane says that it does not know what that is.
+ *  1  2026-12-01  agents keep the secrets of their releases, and tell in observe what they lack of them; only an agent that told so is asked without them.
  */
 export const protocolNumber = 1
 

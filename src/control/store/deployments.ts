@@ -33,6 +33,8 @@ export interface DeploymentRequest {
   release: string | null
   /** Names of the servers it is limited to; null: all of the environment. */
   servers: string[] | null
+  /** A person has said that it may pass the commit point although a server could not be switched back. */
+  noWayBack?: boolean
   /** The message of a webhook that asked for it. */
   push?: { delivery: string }
   /** The stored answer of the request that asked for it, where that came with an Idempotency-Key. */

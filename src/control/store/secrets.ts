@@ -48,7 +48,7 @@ export class Secrets {
     })
   }
 
-  /** Forgets a secret with all its values: earlier releases that want it can no longer be activated. Throws `secret.unknown`. */
+  /** Forgets a secret with all its values. Servers keep those of the releases that they keep. Throws `secret.unknown`. */
   async remove(environmentId: string, name: string): Promise<void> {
     const { numDeletedRows } = await this.#db
       .deleteFrom('secrets')
@@ -92,8 +92,8 @@ export class Secrets {
     return Object.fromEntries(names.map((name) => [name, ids.get(name)!]))
   }
 
-  /** The values behind such ids, by name. Throws `secret.missing` when one was removed, and `secret.unreadable`. */
-  async values(ids: Readonly<Record<string, string>>): Promise<Record<string, string>> {
+  /** The values behind such ids, by name, of those that are still here. Throws `secret.unreadable`. */
+  async here(ids: Readonly<Record<string, string>>): Promise<Record<string, string>> {
     const wanted = Object.entries(ids)
     if (wanted.length === 0) return {}
     const rows = await this.#db
@@ -102,13 +102,19 @@ export class Secrets {
       .where('id', 'in', Object.values(ids))
       .execute()
     const sealed = new Map(rows.map((row) => [row.id, row.sealed]))
-    const gone = wanted.filter(([, id]) => !sealed.has(id)).map(([name]) => name)
+    return Object.fromEntries(
+      wanted.flatMap(([name, id]) => (sealed.has(id) ? [[name, this.#box.unseal(sealed.get(id)!, id)]] : [])),
+    )
+  }
+
+  /** All the values behind such ids, by name. Throws `secret.missing` when one was removed, and `secret.unreadable`. */
+  async values(ids: Readonly<Record<string, string>>): Promise<Record<string, string>> {
+    const values = await this.here(ids)
+    const gone = Object.keys(ids).filter((name) => values[name] === undefined)
     if (gone.length > 0)
-      throw new DployError(
-        'secret.missing',
-        `The release was made with secrets that were removed since: ${gone.join(', ')}`,
-        { fix: 'Set them, and deploy the revision again' },
-      )
-    return Object.fromEntries(wanted.map(([name, id]) => [name, this.#box.unseal(sealed.get(id)!, id)]))
+      throw new DployError('secret.missing', `The values of these secrets were removed: ${gone.join(', ')}`, {
+        fix: 'Set them, and deploy the revision again',
+      })
+    return values
   }
 }

@@ -111,6 +111,8 @@ const deployBody = z.strictObject({
   promote: promotion.optional(),
   /** Wait for the lock instead of failing. */
   wait: z.boolean().default(false),
+  /** Deploy although a server could not be switched back: nobody has the secrets of the release that it runs. */
+  noWayBack: z.boolean().optional(),
   requestedBy: z.string().max(200).optional(),
 })
 /** `exact`: as they travel, compressed; else the files' own size, which is more. */
@@ -119,6 +121,8 @@ const rollbackBody = z.strictObject({
   /** Release number; by default the one before. */
   release: z.number().int().positive().optional(),
   wait: z.boolean().default(false),
+  /** Deploy although a server could not be switched back: nobody has the secrets of the release that it runs. */
+  noWayBack: z.boolean().optional(),
   requestedBy: z.string().max(200).optional(),
 })
 

@@ -17,6 +17,11 @@ export const deploymentsErrors = {
     title: 'The release command broke the release that serves',
     fix: 'Undo what it changed, then make it leave the old release working',
   },
+  'release.no_way_back': {
+    status: 409,
+    title: 'The release that runs could not be started again',
+    fix: 'Deploy once from where the release that runs was made, or give up the way back: --no-way-back',
+  },
   'release.unknown': { status: 404, title: 'The release does not exist', fix: 'Run: dploy releases' },
   'release.none_before': {
     status: 409,

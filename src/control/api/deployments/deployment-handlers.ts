@@ -51,6 +51,7 @@ export function deploymentHandlers(
           release: null,
           servers: null,
           ...promoted,
+          ...(call.body.noWayBack && { noWayBack: true }),
           ...keptUnder(call),
         },
         requestedBy: requestedBy(call),
@@ -69,7 +70,14 @@ export function deploymentHandlers(
       const id = await deployer.submit({
         environment,
         kind: 'rollback',
-        request: { revision: null, artifact: null, release: release.id, servers: null, ...keptUnder(call) },
+        request: {
+          revision: null,
+          artifact: null,
+          release: release.id,
+          servers: null,
+          ...(call.body.noWayBack && { noWayBack: true }),
+          ...keptUnder(call),
+        },
         requestedBy: requestedBy(call),
         requester: call.caller.identity,
         wait: call.body.wait,

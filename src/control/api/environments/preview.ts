@@ -6,6 +6,7 @@ import { DployError, reportOf, type ErrorReport } from '../../../protocol/errors
 import { loadNow } from '../../deploy/plan/load.ts'
 import { forPlan, type Observation } from '../../deploy/run/observe.ts'
 import { plan, obstacle, type Desired } from '../../deploy/plan/plan.ts'
+import { lacksOf, noWayBack, stuckServers } from '../../deploy/plan/way-back.ts'
 import type { Environment } from '../../store/applications.ts'
 import type { ApiContext } from '../context.ts'
 import type { promotedFrom } from './promotion.ts'
@@ -103,6 +104,13 @@ export async function preview(
   const value = plan(desired, new Map(servers.map((server) => [server.name, forPlan(observed.get(server.name))])))
   const few = obstacle(desired, value)
   if (few) problems.push(few.toJSON())
+  if (from) {
+    const here = await store.secrets.here(from.spec.secrets ?? {})
+    const notHere = Object.keys(from.spec.secrets ?? {}).filter((name) => here[name] === undefined)
+    const lacks = async (server: string) => lacksOf(observed.get(server) as Observation, from, notHere)
+    const stuck = noWayBack(from, await stuckServers(observed, lacks))
+    if (stuck) problems.push(stuck.toJSON())
+  }
   value.warnings.push(
     ...(balancer.advice?.({
       batches: value.batches.length,

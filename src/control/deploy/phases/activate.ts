@@ -10,7 +10,6 @@ import { judgeCanary, restoreTraffic, splitTraffic } from '../strategies/canary.
 import type { Failures } from '../run/failures.ts'
 import { passGate } from '../strategies/gate.ts'
 import { guardUsers } from '../strategies/guard.ts'
-import { localOf } from './stage.ts'
 import type { Run } from '../run/run.ts'
 import { spare, tooFewLeft } from '../plan/spare.ts'
 import type { Watch } from './watch.ts'
@@ -129,7 +128,7 @@ export async function activateServer(
   await run.step(server, states.activating)
   void run.users?.serves(server.name, 'switching')
   const began = run.elapsed()
-  const local = { ...localOf(server), secrets: await run.secretsOf(release) }
+  const local = await run.localOf(server, release)
   const result = await timed('activate', () =>
     run.command(
       server,

@@ -1,7 +1,6 @@
 import { DployError } from '../../../protocol/errors.ts'
 import type { EnvironmentServer } from '../../store/applications.ts'
 import type { Release } from '../../store/releases.ts'
-import { localOf } from './stage.ts'
 import type { Run } from '../run/run.ts'
 
 /** How long the release that serves has to answer well, before the release command and after it. Milliseconds. */
@@ -46,7 +45,6 @@ async function looks(
   servers: readonly EnvironmentServer[],
   timeout: number,
 ): Promise<{ server: EnvironmentServer; healthy: boolean; detail: string }[]> {
-  const secrets = await run.secretsOf(release)
   const answers = await Promise.all(
     servers.map(async (server) => {
       try {
@@ -54,7 +52,7 @@ async function looks(
         const answer = await run.command(
           server,
           'check_health',
-          { release: release.spec, local: { ...localOf(server), secrets }, timeout },
+          { release: release.spec, local: await run.localOf(server, release), timeout },
           { timeout: timeout + askTimeout, signal: run.signal, id },
         )
         return { server, ...answer }
@@ -77,7 +75,7 @@ async function runReleaseCommand(run: Run, name: string): Promise<void> {
     const { seconds } = await run.command(
       server,
       'release_command',
-      { release: release.spec, local: { ...localOf(server), secrets: await run.secretsOf(release) } },
+      { release: release.spec, local: await run.localOf(server, release) },
       {
         timeout: release.spec.release_command!.timeout + run.environment.timeouts.reach,
         signal: run.signal,

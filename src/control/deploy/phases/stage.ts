@@ -5,6 +5,7 @@ import type { EnvironmentServer } from '../../store/applications.ts'
 import { loadNow } from '../plan/load.ts'
 import { forPlan, observeServers, type Observation } from '../run/observe.ts'
 import { plan, obstacle, type Desired } from '../plan/plan.ts'
+import { noWayBack, stuckServers } from '../plan/way-back.ts'
 import { handoverOf } from '../../../protocol/release-spec.ts'
 import type { Release } from '../../store/releases.ts'
 import type { Run } from '../run/run.ts'
@@ -44,6 +45,7 @@ export async function stage(run: Run): Promise<void> {
   const few = run.row.kind === 'converge' ? null : obstacle(desired, planned)
   if (few) throw few
   checkUnreachable(run, planned, observed)
+  await checkWayBack(run, planned, observed)
   const { drain, register } = run.environment.timeouts
   for (const advice of run.balancer.advice?.({ batches: planned.batches.length, drain, register }) ?? []) {
     planned.warnings.push(advice)
@@ -90,7 +92,7 @@ export async function stageServer(
     'stage',
     {
       release: release.spec,
-      local: { ...localOf(server), secrets: await run.secretsOf(release) },
+      local: await run.localOf(server, release),
       from: held?.artifact ?? null,
     },
     {
@@ -125,9 +127,21 @@ async function deltaFor(run: Run, observation: Observation, from: Digest | null,
   }
 }
 
-/** What the release does differently on this server. */
-export function localOf(server: EnvironmentServer): { port?: number } {
-  return server.port === null ? {} : { port: server.port }
+/** Nothing passes the commit point that could not be switched back, unless a person said that it may. Throws `release.no_way_back`. */
+async function checkWayBack(
+  run: Run,
+  planned: Plan,
+  observed: ReadonlyMap<string, Observation | DployError>,
+): Promise<void> {
+  const { from } = run
+  if (from === null || run.row.kind === 'converge') return
+  const stuck = await stuckServers(observed, (server) => run.lackedBy(server, from))
+  const problem = noWayBack(from, stuck)
+  if (problem === null) return
+  if (run.row.request.noWayBack !== true) throw problem
+  const warning = `${problem.message}. If this deployment fails, these servers are left out of traffic`
+  planned.warnings.push(warning)
+  run.note(null, warning)
 }
 
 function checkUnreachable(

@@ -3,7 +3,6 @@ import { reportOf } from '../../../protocol/errors.ts'
 import type { EnvironmentServer } from '../../store/applications.ts'
 import type { Release } from '../../store/releases.ts'
 import { placeOf } from '../run/observe.ts'
-import { localOf } from './stage.ts'
 import type { Run } from '../run/run.ts'
 
 /** How long servers have to end what they booted for nothing. They end it by themselves later. Milliseconds. */
@@ -18,7 +17,7 @@ export async function bootBeside(
 ): Promise<Span[]> {
   const began = run.elapsed()
   const { timeouts } = run.environment
-  const local = { ...localOf(server), secrets: await run.secretsOf(release) }
+  const local = await run.localOf(server, release)
   const params = { release: release.spec, local, balancerSwitches: run.balancer.readdress !== undefined }
   const { spans } = await run.command(server, 'boot', params, {
     timeout: timeouts.activate,

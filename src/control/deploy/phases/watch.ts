@@ -1,7 +1,6 @@
 import { DployError } from '../../../protocol/errors.ts'
 import type { EnvironmentServer } from '../../store/applications.ts'
 import type { Release } from '../../store/releases.ts'
-import { localOf } from './stage.ts'
 import type { Run } from '../run/run.ts'
 
 /** Longer than any deployment: a watch ends when it is stopped or when the service fails. Milliseconds. */
@@ -49,7 +48,7 @@ export class Watch implements AsyncDisposable {
         'watch',
         {
           release: release.spec,
-          local: { ...localOf(server), secrets: await this.#run.secretsOf(release) },
+          local: await this.#run.localOf(server, release),
           duration: watchDuration,
         },
         { timeout: watchDuration, signal },

@@ -19,6 +19,7 @@ export async function observeServers(run: Run, signal: AbortSignal): Promise<Map
             signal,
             id: `${run.id}:observe:${server.id}:${Date.now()}`,
           }))
+        run.noteKept(server.name, observation)
         seen.set(server.name, observation)
       } catch (error) {
         signal.throwIfAborted()

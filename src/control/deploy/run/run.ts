@@ -9,16 +9,16 @@ import type {
   Span,
 } from '../../../protocol/agent-messages.ts'
 import { formatBytes } from '../../../protocol/bytes.ts'
-import type { Config, EnvironmentConfig } from '../../../protocol/config/config.ts'
+import { releaseDirectory, type Config, type EnvironmentConfig } from '../../../protocol/config/config.ts'
 import type { DeploymentEventData, DeploymentState, StepState } from '../../../protocol/deployment.ts'
 import { DployError, type ErrorReport } from '../../../protocol/errors.ts'
 import type { Digest } from '../../../protocol/manifest.ts'
-import type { ReleaseSpec, Revision } from '../../../protocol/release-spec.ts'
+import { neitherHereNorThere, type ReleaseSpec, type Revision } from '../../../protocol/release-spec.ts'
 import type { EnvironmentServer } from '../../store/applications.ts'
 import type { DeploymentRow } from '../../store/deployments.ts'
 import type { Release } from '../../store/releases.ts'
 import type { Store } from '../../store/store.ts'
-import { Redactor } from '../../secrets/redactor.ts'
+import { Redactor } from '../../../protocol/redactor.ts'
 import type { AgentLink } from '../../gateway/agent-link.ts'
 import type { UserTraffic } from '../../receipt/user-traffic.ts'
 import type { Ahead } from '../plan/ahead.ts'
@@ -110,6 +110,8 @@ export class Run {
   users: UserTraffic | null = null
   /** How often a command of an id failed: an agent answers what failed as it did, so that the next attempt needs an id of its own. */
   readonly #failures = new Map<string, number>()
+  /** By server and release: secrets that it does not keep; null for an agent that keeps none. */
+  readonly #kept = new Map<string, ReadonlyMap<string, readonly string[] | null>>()
   state: DeploymentState
   /** The tag of the servers that serve, where two groups take turns. */
   liveGroup: string | null
@@ -210,11 +212,56 @@ export class Run {
     return found
   }
 
-  /** Values of a release's secrets, by name. Throws `secret.missing`. */
-  async secretsOf(release: Release): Promise<Record<string, string>> {
-    const values = await this.store.secrets.values(release.spec.secrets ?? {})
-    this.redactor.know(Object.values(values))
-    return values
+  /**
+   * What a release does differently on a server, with the values of its secrets that are known here: those that are not, the server
+   * keeps with the release. Throws `secret.missing` where it does not.
+   */
+  async localOf(
+    server: EnvironmentServer,
+    release: Release,
+  ): Promise<{ port?: number; secrets: Record<string, string> }> {
+    const local = server.port === null ? {} : { port: server.port }
+    const { secrets, lacking } = await this.#secretsHere(release)
+    if (lacking.length === 0) return { ...local, secrets }
+    const known = this.#kept.get(server.name) ?? (await this.#askKept(server))
+    const gone = known.get(release.id)?.filter((name) => lacking.includes(name)) ?? lacking
+    if (gone.length > 0) throw neitherHereNorThere(release.number, gone, server.name)
+    return { ...local, secrets }
+  }
+
+  /** Notes what a server keeps of its releases' secrets, as it says. */
+  noteKept(server: string, { releases }: AgentResult<'observe'>): void {
+    this.#kept.set(server, new Map(releases.map(({ id, lacks }) => [id, lacks ?? null])))
+  }
+
+  /** Secrets of a release that nobody could give a server to start it again; empty: it can be started. */
+  async lackedBy(server: string, release: Release): Promise<string[]> {
+    const { lacking } = await this.#secretsHere(release)
+    return (
+      this.#kept
+        .get(server)
+        ?.get(release.id)
+        ?.filter((name) => lacking.includes(name)) ?? lacking
+    )
+  }
+
+  async #secretsHere(release: Release): Promise<{ secrets: Record<string, string>; lacking: string[] }> {
+    const secrets = await this.store.secrets.here(release.spec.secrets ?? {})
+    this.redactor.know(Object.values(secrets))
+    return { secrets, lacking: Object.keys(release.spec.secrets ?? {}).filter((name) => secrets[name] === undefined) }
+  }
+
+  async #askKept(server: EnvironmentServer): Promise<ReadonlyMap<string, readonly string[] | null>> {
+    const { application } = this.row.config
+    const place = {
+      application,
+      environment: this.environmentName,
+      directory: releaseDirectory(this.row.config, this.environmentName),
+    }
+    const { reach } = this.environment.timeouts
+    const options = { timeout: reach, signal: this.lease, id: `${this.id}:kept:${server.id}:${Date.now()}` }
+    this.noteKept(server.name, await this.command(server, 'observe', place, options))
+    return this.#kept.get(server.name)!
   }
 
   /**
