@@ -126,3 +126,24 @@ test('a server that sends nothing more is told to stop; who reads nothing more e
     { code: 'file.stalled', message: /read nothing more/ },
   )
 })
+
+test('what went to the servers is kept nowhere', async () => {
+  const taken: Command = async (method, _params, { signal }) => (method === 'session' ? {} : ended(signal))
+  const before = process.memoryUsage.rss()
+  let most = 0
+  const gone = new AbortController()
+  const outcomes = await copiesWith({ web1: taken, web2: taken }).to({
+    ...copyOf(
+      (async function* () {
+        for (let piece = 0; piece < 4_000; piece++) {
+          yield Buffer.alloc(256 * 1024, piece)
+          if (piece % 100 === 0) most = Math.max(most, process.memoryUsage.rss() - before)
+        }
+        gone.abort(new DployError('deployment.cancelled', 'enough'))
+      })(),
+    ),
+    signal: gone.signal,
+  })
+  assert.equal(outcomes[0]!.problem?.code, 'deployment.cancelled')
+  assert.ok(most < 400 * 1024 * 1024, `${Math.round(most / 1024 / 1024)} MB`)
+})

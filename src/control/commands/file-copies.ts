@@ -86,11 +86,9 @@ export class FileCopies {
     const all = async (work: (session: ServerSession<'receive_file'>) => Promise<void>) => {
       await Promise.all(
         targets.map(async (target) => {
-          if (target.session === null || target.failed) return
+          if (target.session === null || target.failed || target.session.over) return
           // What ended it is its result.
-          await Promise.race([work(target.session), target.session.result.then(() => {})]).catch(
-            () => (target.failed = true),
-          )
+          await work(target.session).catch(() => (target.failed = true))
         }),
       )
     }
@@ -153,20 +151,21 @@ export class FileCopies {
   /** What comes, as long as it comes. Throws `file.stalled`. */
   async *#unlessStill(content: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<Uint8Array> {
     const iterator = content[Symbol.asyncIterator]()
-    const still = Promise.withResolvers<never>()
-    still.promise.catch(() => {})
-    let awaited = false
+    let giveUp: ((error: DployError) => void) | null = null
     using watch = new StallWatch({
       limit: this.#limit,
-      waits: () => awaited,
-      onStall: () => still.reject(standsStill(`Nothing more of ${name} came from who sends it`, this.#limit)),
+      waits: () => giveUp !== null,
+      onStall: () => giveUp?.(standsStill(`Nothing more of ${name} came from who sends it`, this.#limit)),
     })
     try {
       for (;;) {
-        awaited = true
         watch.moved()
-        const next = await Promise.race([iterator.next(), still.promise])
-        awaited = false
+        // A race against one promise for all would keep every piece for as long as that lives.
+        const next = await new Promise<IteratorResult<Uint8Array>>((resolve, reject) => {
+          giveUp = reject
+          iterator.next().then(resolve, reject)
+        })
+        giveUp = null
         if (next.done) return
         yield next.value
       }

@@ -36,6 +36,7 @@ export class ServerSession<M extends SessionMethod = SessionMethod> {
   #sending = 0
   #onMoved: () => void = () => {}
   #failure: unknown = null
+  #over = false
   #room: (() => void)[] = []
 
   constructor(options: ServerSessionOptions<M>) {
@@ -56,12 +57,20 @@ export class ServerSession<M extends SessionMethod = SessionMethod> {
       })
     }
     this.result = link.command(method, whole, { ...this.#place, signal, onEvent })
-    this.result.catch(() => {})
+    this.result.then(
+      () => this.#end(),
+      () => this.#end(),
+    )
   }
 
   /** Whether something that was put in has not been taken yet. */
   get waits(): boolean {
     return this.#sending > 0
+  }
+
+  /** Whether its result is there. */
+  get over(): boolean {
+    return this.#over
   }
 
   /** Called whenever something that was put in was taken. */
@@ -74,24 +83,34 @@ export class ServerSession<M extends SessionMethod = SessionMethod> {
     await this.#send({ interrupt: true })
   }
 
-  /** Puts something in. Resolves when there is room for more; throws if what was put in before was not taken. */
+  /** Puts something in. Resolves when there is room for more, or it is over; throws if what was put in before was not taken. */
   async input(bytes: Uint8Array, end = false): Promise<void> {
     if (this.#failure !== null) throw this.#failure
     this.#sending += bytes.length
-    const sent = this.#send({ end }, bytes)
+    let taken = false
+    void this.#send({ end }, bytes)
       .catch((error: unknown) => (this.#failure = error))
       .finally(() => {
+        taken = true
         this.#sending -= bytes.length
         this.#onMoved()
-        for (const resume of this.#room.splice(0)) resume()
+        this.#wake()
       })
-    if (end) await sent
-    while (this.#sending > inputWindow && this.#failure === null)
+    while ((end ? !taken : this.#sending > inputWindow && this.#failure === null) && !this.#over)
       await new Promise<void>((resolve) => this.#room.push(resolve))
   }
 
   async resize(size: TerminalSize): Promise<void> {
     await this.#send({ size })
+  }
+
+  #end(): void {
+    this.#over = true
+    this.#wake()
+  }
+
+  #wake(): void {
+    for (const resume of this.#room.splice(0)) resume()
   }
 
   #taken(bytes: number): void {
