@@ -5,6 +5,7 @@ import {
   appendFileSync,
   chmodSync,
   existsSync,
+  linkSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
@@ -13,6 +14,7 @@ import {
   readlinkSync,
   rmSync,
   statSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -56,15 +58,22 @@ class Source {
     directory: ApplicationDirectory,
     number: number,
     manifest: Manifest,
-    options: { from?: Manifest | null; shared?: string[]; assets?: string[] } = {},
+    options: {
+      from?: Manifest | null
+      shared?: string[]
+      assets?: string[]
+      writable?: string[]
+      keepOthers?: boolean
+    } = {},
   ): Promise<Staged> {
     const from = options.from ?? null
     return stageRelease({
       directory,
-      spec: spec(number, manifest, options.shared ?? [], options.assets ?? []),
+      spec: { ...spec(number, manifest, options.shared ?? [], options.assets ?? []), writable: options.writable ?? [] },
       from: from?.digest ?? null,
       delta: zstdCompressSync(encodeDelta(diffManifests(from, manifest))),
       signal: AbortSignal.timeout(20_000),
+      keepOthers: options.keepOthers ?? false,
       fetchManifest: async () => manifest,
       fetchObjects: async (wanted, sink) => {
         const reader = new PackReader(sink)
@@ -209,6 +218,102 @@ test('what the application writes into a release does not reach later releases',
   assert.equal(read(2, 'run'), 'tool')
   assert.equal(staged.repaired, 1, 'the executable is copied again from the plain object, which is intact')
   assert.equal(read(1, 'code'), 'good and evil', 'the running release keeps what it has')
+})
+
+test("no two paths of a release are the same file, and empty files are nobody else's", async (context) => {
+  const { directory, source, read } = fixture(context)
+  const files = { 'app.log': '', 'pkg/__init__.py': '', 'a/LICENSE': 'MIT', 'b/LICENSE': 'MIT', run: { x: 'MIT' } }
+  const inodes = (number: number) =>
+    tree(directory.releasePath(number))
+      .map((path) => lstatSync(join(directory.releasePath(number), path)))
+      .filter((stat) => stat.isFile())
+      .map((stat) => stat.ino)
+  const first = source.manifest(files)
+  await source.stage(directory, 1, first)
+  directory.switchTo(1)
+  // A tree of an agent from before, in which they were the same.
+  directory.prepareSpare()
+  const spare = join(directory.path, '.dploy/spare', first.digest)
+  rmSync(join(spare, 'app.log'))
+  linkSync(join(spare, 'pkg/__init__.py'), join(spare, 'app.log'))
+  const second = source.manifest({ ...files, 'c/LICENSE': 'MIT' })
+  await source.stage(directory, 2, second, { from: first })
+  const all = [...inodes(1), ...inodes(2)]
+  assert.equal(new Set(inodes(2)).size, 6)
+  assert.equal(new Set(all).size, all.length, 'they are not those of another release either')
+  appendFileSync(join(directory.releasePath(1), 'app.log'), 'line')
+  for (const path of ['app.log', 'pkg/__init__.py']) assert.equal(read(2, path), '')
+  assert.equal(read(1, 'pkg/__init__.py'), '')
+  assert.equal(statSync(join(directory.releasePath(2), 'run')).mode & 0o777, 0o555)
+})
+
+test('what was written to a release is told and put back before it is started again', async (context) => {
+  const { directory, source, read } = fixture(context)
+  const first = source.manifest({ code: 'good', same: 'same', gone: 'gone', 'tmp/.keep': 'k' })
+  await source.stage(directory, 1, first)
+  directory.switchTo(1)
+  await source.stage(directory, 2, source.manifest({ code: 'better', same: 'same' }), { from: first })
+  directory.switchTo(2)
+  const write = (number: number, path: string, text: string) => {
+    chmodSync(join(directory.releasePath(number), path), 0o644)
+    writeFileSync(join(directory.releasePath(number), path), text)
+  }
+  write(1, 'code', 'evil')
+  // The store's object too, and the earlier release's file: they are one.
+  write(2, 'same', 'evil')
+  rmSync(join(directory.releasePath(1), 'gone'))
+  writeFileSync(join(directory.releasePath(1), 'app.sock'), 'made by the service')
+  assert.equal(read(1, 'same'), 'evil')
+  source.sent.length = 0
+  const staged = await source.stage(directory, 1, first, { keepOthers: true })
+  assert.deepEqual(staged.changed.sort(), ['code', 'gone', 'same'])
+  assert.deepEqual(
+    ['code', 'same', 'gone'].map((path) => read(1, path)),
+    ['good', 'same', 'gone'],
+  )
+  assert.equal(source.sent.length, 2, 'what was intact in the store does not travel')
+  assert.equal(read(1, 'app.sock'), 'made by the service')
+  assert.deepEqual((await source.stage(directory, 1, first)).changed, [])
+})
+
+test('an object that lies about its content is not put back', async (context) => {
+  const { directory, source, read } = fixture(context)
+  const manifest = source.manifest({ code: 'good' })
+  await source.stage(directory, 1, manifest)
+  directory.switchTo(1)
+  const path = join(directory.releasePath(1), 'code')
+  const { atime, mtime } = statSync(path)
+  chmodSync(path, 0o644)
+  writeFileSync(path, 'evil')
+  utimesSync(path, atime, mtime)
+  rmSync(path)
+  assert.deepEqual((await source.stage(directory, 1, manifest)).changed, ['code'])
+  assert.equal(read(1, 'code'), 'good')
+})
+
+test('what a service may write to is its own in each release, and stays as it is there', async (context) => {
+  const { directory, source, read } = fixture(context)
+  const files = { 'bootstrap/cache/.gitignore': '*', 'tmp/pids/.keep': '', 'tmp/tool': { x: 'tool' }, code: 'code' }
+  const writable = ['bootstrap/cache', 'tmp', 'var/run']
+  const first = source.manifest(files)
+  await source.stage(directory, 1, first, { writable })
+  directory.switchTo(1)
+  directory.prepareSpare()
+  const at = (number: number, path: string) => join(directory.releasePath(number), path)
+  for (const path of ['bootstrap/cache/.gitignore', 'tmp/tool']) {
+    assert.equal(statSync(at(1, path)).nlink, 1)
+    appendFileSync(at(1, path), '!')
+  }
+  assert.equal(statSync(at(1, 'tmp/tool')).mode & 0o777, 0o755)
+  assert.ok(statSync(at(1, 'var/run')).isDirectory())
+  writeFileSync(at(1, 'tmp/pids/app.pid'), '1')
+  await source.stage(directory, 2, source.manifest({ ...files, code: 'new' }), { from: first, writable })
+  assert.equal(read(2, 'tmp/tool'), 'tool')
+  assert.equal(existsSync(at(2, 'tmp/pids/app.pid')), false)
+  directory.switchTo(2)
+  const staged = await source.stage(directory, 1, first, { writable })
+  assert.deepEqual(staged.changed, [])
+  assert.deepEqual([read(1, 'tmp/tool'), read(1, 'tmp/pids/app.pid')], ['tool!', '1'])
 })
 
 test('a write that keeps the size is noticed too', async (context) => {
@@ -409,7 +514,7 @@ test('20,000 files: built once, then recycled for the price of the difference', 
   const { directory, source } = fixture(context)
   const files = (change: string) =>
     Object.fromEntries(
-      Array.from({ length: 20_000 }, (_, n) => [`d${n % 500}/f${n}`, n === 77 ? change : `content ${n % 3_000}`]),
+      Array.from({ length: 20_000 }, (_, n) => [`d${n % 500}/f${n}`, n === 77 ? change : `content ${n % 18_500}`]),
     )
   const manifests = ['one', 'two', 'three'].map((change) => source.manifest(files(change)))
   const timed = async (number: number, from: Manifest | null) => {

@@ -24,6 +24,7 @@ import {
   type ReleaseContext,
 } from './activate.ts'
 import { ApplicationDirectory, isForeign } from './application-directory.ts'
+import { makeAsShipped, tellChanged } from './as-shipped.ts'
 import { admitCommand } from './command-gate.ts'
 import { PersonCommands } from './commands/person-commands.ts'
 import { fetchManifest, fetchObjects } from './fetch.ts'
@@ -313,6 +314,7 @@ export class Agent {
         fetchManifest: (artifact, signal) => fetchManifest(call.peer, release.id, artifact, signal),
       })
       this.#environments.keep(release, local.secrets ?? {})
+      tellChanged(release, staged.changed, call.step)
       if (!staged.already && release.hooks.after_stage) {
         const start = staged.spans.at(-1)?.end ?? 0
         const began = performance.now()
@@ -326,6 +328,7 @@ export class Agent {
 
     boot: async ({ release, local, balancerSwitches }, call) => {
       this.#checkStaged(release)
+      await makeAsShipped(this.#directory(release.directory), release, call)
       return bootRelease({ ...this.#whole(release, local, call), balancerSwitches })
     },
 
@@ -336,6 +339,7 @@ export class Agent {
 
     activate: async ({ release, local, balancerSwitches = false }, call) => {
       this.#checkStaged(release)
+      await makeAsShipped(this.#directory(release.directory), release, call)
       const result = await activateRelease({ ...this.#whole(release, local, call), balancerSwitches })
       const { ports } = this.#context(release, local, call)
       return { ...result, ...(handoverOf(release.service) === 'port' && ports[0] !== undefined && { port: ports[0] }) }

@@ -28,14 +28,17 @@ import {
   type Manifest,
 } from '../protocol/manifest.ts'
 import { releaseSpecSchema, type ReleaseSpec } from '../protocol/release-spec.ts'
+import { accountOf } from './commands/as-user.ts'
 import { addFiles, missingAssets } from './assets.ts'
 import { ObjectStore, objectKey } from './object-store.ts'
-import { makeTree, seedShared } from './release-tree.ts'
+import { contentsApart, makeTree, seedShared } from './release-tree.ts'
 import { isLeft, unfinishedName } from './unfinished.ts'
 
 const run = promisify(execFile)
 /** Parsed manifests that are kept: what runs, what came before, what is staged, and the spare tree's. */
 const keepParsed = 4
+/** How long a release that was looked at is believed to be as it was. Milliseconds. */
+const believed = 10_000
 
 /**
  * Where one application's environment lives on a server:
@@ -51,6 +54,8 @@ export class ApplicationDirectory {
   readonly path: string
   readonly store: ObjectStore
   readonly #manifests = new Map<Digest, Manifest>()
+  /** When releases were last looked at, by `performance.now()`. */
+  readonly #looked = new Map<number, number>()
 
   /** Opens, and makes what is missing. `directory` is absolute, taken below `root`. Throws `path.unsafe`. */
   constructor(root: string, directory: string) {
@@ -166,6 +171,8 @@ export class ApplicationDirectory {
       shared: spec.shared,
       sharedDirectory: join(this.path, 'shared'),
       before,
+      writable: spec.writable ?? [],
+      owner: ownerOf(spec),
       also: this.#assetsOfCurrent(spec, manifest),
     }
     makeTree(staging, options)
@@ -175,19 +182,34 @@ export class ApplicationDirectory {
     renameSync(staging, this.releasePath(spec.number))
     this.#giveAssets(spec, manifest)
     await this.#flush(objectsNeedSync)
+    this.#looked.set(spec.number, performance.now())
   }
 
-  /** Checks a release that is here, and mends it from the store. */
-  check(spec: ReleaseSpec, manifest: Manifest): void {
+  /**
+   * Checks a release that is here, and mends it from the store. `changed` gets the paths that were not as shipped;
+   * `keepOthers`: what its service made beside them stays.
+   */
+  check(spec: ReleaseSpec, manifest: Manifest, changed: Set<string>, keepOthers: boolean): void {
     makeTree(this.releasePath(spec.number), {
       store: this.store,
       manifest,
       shared: spec.shared,
       sharedDirectory: join(this.path, 'shared'),
       before: manifest,
+      writable: spec.writable ?? [],
+      owner: ownerOf(spec),
+      standing: true,
+      keepOthers,
+      changed,
       also: this.#assetsOfCurrent(spec, manifest),
     })
     this.#giveAssets(spec, manifest)
+    this.#looked.set(spec.number, performance.now())
+  }
+
+  /** Whether a release was looked at moments ago, and has not served since. */
+  isFresh(number: number): boolean {
+    return performance.now() - (this.#looked.get(number) ?? -Infinity) < believed
   }
 
   /** What the release that serves has below `release.assets`, and this one has not. */
@@ -203,11 +225,16 @@ export class ApplicationDirectory {
   #giveAssets(spec: ReleaseSpec, manifest: Manifest): void {
     const serving = this.#serving()
     if (serving === null || serving.number === spec.number) return
-    const { shared } = this.spec(serving.number)!
+    const { shared, writable = [] } = this.spec(serving.number)!
     const files = missingAssets(serving.manifest, manifest, spec.assets).filter(
-      ({ path }) => !shared.some((one) => path === one || path.startsWith(`${one}/`)),
+      ({ path }) => ![...shared, ...writable].some((one) => path === one || path.startsWith(`${one}/`)),
     )
-    addFiles(this.releasePath(serving.number), files, this.store)
+    addFiles(
+      this.releasePath(serving.number),
+      files,
+      this.store,
+      contentsApart([...serving.manifest.entries, ...files]),
+    )
   }
 
   #serving(): { number: number; manifest: Manifest } | null {
@@ -226,6 +253,7 @@ export class ApplicationDirectory {
     symlinkSync(`releases/${number}`, link)
     renameSync(link, join(this.path, 'current'))
     syncDirectory(this.path)
+    this.#looked.delete(number)
   }
 
   freeBytes(): number {
@@ -267,6 +295,7 @@ export class ApplicationDirectory {
       shared: spec.shared,
       sharedDirectory: join(this.path, 'shared'),
       before: null,
+      writable: spec.writable ?? [],
     })
     this.#keepSpare(scratch, manifest.digest)
   }
@@ -372,6 +401,11 @@ export function below(root: string, directory: string): string {
     throw new DployError('path.unsafe', `The path ${JSON.stringify(directory)} is not below ${base}`)
   }
   return path
+}
+
+/** To whom the service's own paths belong; null: to whom the agent runs as. */
+function ownerOf(spec: ReleaseSpec): { uid: number; gid: number } | null {
+  return spec.service?.user !== undefined && process.getuid?.() === 0 ? accountOf(spec.service.user) : null
 }
 
 function writeAtomically(path: string, text: string, options: { flush: boolean } = { flush: true }): void {

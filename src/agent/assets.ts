@@ -1,5 +1,5 @@
 import { lstatSync, mkdirSync } from 'node:fs'
-import type { FileEntry, Manifest } from '../protocol/manifest.ts'
+import type { Digest, FileEntry, Manifest } from '../protocol/manifest.ts'
 import type { ObjectStore } from './object-store.ts'
 
 /**
@@ -18,13 +18,19 @@ export function missingAssets(own: Manifest, other: Manifest, assets: readonly s
   )
 }
 
-/** Links files into a tree that serves, beside what is there. Where something stands in the way, it stays. Answers how many came. */
-export function addFiles(tree: string, files: readonly FileEntry[], store: ObjectStore): number {
+/** Links files into a tree that serves, beside what is there: `apart` are contents of which each path is a file of its own. Where something stands in the way, it stays. Answers how many came. */
+export function addFiles(
+  tree: string,
+  files: readonly FileEntry[],
+  store: ObjectStore,
+  apart: ReadonlySet<Digest>,
+): number {
   let added = 0
   for (const file of files) {
     if (!parents(file.path).every((parent) => isDirectory(`${tree}/${parent}`))) continue
     if (lstatSync(`${tree}/${file.path}`, { throwIfNoEntry: false })) continue
-    store.link(file, `${tree}/${file.path}`)
+    if (apart.has(file.digest)) store.copy(file, `${tree}/${file.path}`)
+    else store.link(file, `${tree}/${file.path}`)
     added++
   }
   return added

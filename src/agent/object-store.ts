@@ -2,7 +2,9 @@ import { createHash, randomBytes, type Hash } from 'node:crypto'
 import {
   chmodSync,
   closeSync,
+  constants,
   copyFileSync,
+  existsSync,
   fsyncSync,
   futimesSync,
   linkSync,
@@ -10,6 +12,7 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
+  readFileSync,
   renameSync,
   rmSync,
   statSync,
@@ -25,6 +28,9 @@ import { isLeft, unfinishedName } from './unfinished.ts'
 
 /** Up to so many new objects are flushed one by one; more are flushed with the whole file system. */
 const flushSingly = 64
+/** Contents up to so many bytes are kept while a tree is made, and so many of them. */
+const keptSize = 16 * 1024
+const keptContents = 1_000
 
 /**
  * The files of all releases, each once, by digest. Releases are hard links to them, so an application that writes into
@@ -34,6 +40,8 @@ const flushSingly = 64
  */
 export class ObjectStore {
   readonly #directory: string
+  /** Contents that are copied to several paths, while one tree is made. */
+  readonly #contents = new Map<Digest, { content: Buffer; mtimeMs: number }>()
 
   constructor(directory: string) {
     this.#directory = directory
@@ -83,6 +91,56 @@ export class ObjectStore {
       } catch (cause) {
         throw asDployError(cause, entry)
       }
+    }
+  }
+
+  /** Makes `path` a file of its own with the entry's content: no other path is the same inode. Throws as `link` does. `mode`: by default that of what is linked. */
+  copy(entry: FileEntry, path: string, mode = entry.executable ? 0o555 : 0o444): void {
+    if (!this.#contents.has(entry.digest) && this.#state(entry) !== 'intact')
+      throw new DployError('object.missing', `The object of ${JSON.stringify(entry.path)} is not in the store`)
+    const own = this.#path(entry.digest, entry.executable)
+    const source = entry.executable && !existsSync(own) ? this.#path(entry.digest, false) : own
+    try {
+      if (entry.size > keptSize) {
+        // The same blocks where the file system can (btrfs, xfs).
+        copyFileSync(source, path, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
+        chmodSync(path, mode)
+        return setTime(path, entry.digest, statSync(source).mtimeMs)
+      }
+      const { content, mtimeMs } = this.#content(entry, source)
+      const file = openSync(path, 'wx', mode)
+      try {
+        for (let at = 0; at < content.length;) at += writeSync(file, content, at)
+        futimesSync(file, new Date(mtimeMs), markedTime(entry.digest, mtimeMs))
+      } finally {
+        closeSync(file)
+      }
+    } catch (error) {
+      throw asDployError(error, entry)
+    }
+  }
+
+  /** What is copied to many paths is read once. */
+  #content(entry: FileEntry, source: string): { content: Buffer; mtimeMs: number } {
+    const known = this.#contents.get(entry.digest)
+    if (known) return known
+    const content = { content: readFileSync(source), mtimeMs: statSync(source).mtimeMs }
+    if (this.#contents.size >= keptContents) this.#contents.clear()
+    this.#contents.set(entry.digest, content)
+    return content
+  }
+
+  /** A tree is made: what it was made of may change again. */
+  forget(): void {
+    this.#contents.clear()
+  }
+
+  /** Reads the entry's objects, and drops those whose content is not theirs. */
+  verify(entry: FileEntry): void {
+    for (const executable of entry.executable ? [true, false] : [false]) {
+      const path = this.#path(entry.digest, executable)
+      const content = readIfThere(path)
+      if (content !== null && createHash('sha256').update(content).digest('hex') !== entry.digest) unlinkSync(path)
     }
   }
 
@@ -207,6 +265,15 @@ function markedTime(digest: Digest, timeMs: number): number {
 
 function setTime(path: string, digest: Digest, timeMs: number): void {
   utimesSync(path, new Date(timeMs), markedTime(digest, timeMs))
+}
+
+function readIfThere(path: string): Buffer | null {
+  try {
+    return readFileSync(path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
+    throw error
+  }
 }
 
 function asDployError(error: unknown, entry?: FileEntry): unknown {

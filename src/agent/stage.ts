@@ -22,6 +22,8 @@ export interface StageOptions {
   fetchObjects(wanted: ReadonlyMap<Digest, number>, sink: PackSink, signal: AbortSignal): Promise<{ bytes: number }>
   fetchManifest(digest: Digest, signal: AbortSignal): Promise<Manifest>
   signal: AbortSignal
+  /** What stands beside the files of a release that is here stays: its service may run. */
+  keepOthers?: boolean
 }
 
 export interface Staged {
@@ -29,6 +31,8 @@ export interface Staged {
   objects: number
   bytes: number
   repaired: number
+  /** Paths of a release that was here which were not as shipped any more; they are again. */
+  changed: string[]
   spans: Span[]
 }
 
@@ -43,6 +47,7 @@ export async function stageRelease(options: StageOptions): Promise<Staged> {
   const manifest = await manifestOf(options)
   const here = directory.spec(spec.number)?.artifact === spec.artifact && directory.numbers().includes(spec.number)
   const writer = directory.store.writer()
+  const changed = new Set<string>()
   const total = { objects: 0, bytes: 0, repaired: 0 }
   const bring = async (entries: readonly Entry[]) => {
     const { wanted, repaired } = directory.store.missing(entries)
@@ -67,7 +72,7 @@ export async function stageRelease(options: StageOptions): Promise<Staged> {
     signal.throwIfAborted()
     const start = performance.now()
     directory.saveManifest(manifest)
-    if (here) directory.check(spec, manifest)
+    if (here) directory.check(spec, manifest, changed, options.keepOthers ?? false)
     else await directory.place(spec, manifest, writer.flush() === 'needs sync')
     span('unpack', start)
   }
@@ -81,7 +86,7 @@ export async function stageRelease(options: StageOptions): Promise<Staged> {
     await bring(manifest.entries)
     await unpack()
   }
-  return { already: here && total.objects === 0, ...total, spans }
+  return { already: here && total.objects === 0, ...total, changed: [...changed], spans }
 }
 
 async function manifestOf(options: StageOptions): Promise<Manifest> {

@@ -64,6 +64,7 @@ export const releaseSpecSchema = z.object({
   keep: z.number().int(),
   shared: z.array(z.string()),
   assets: z.array(z.string()).default([]),
+  writable: z.array(z.string()).optional(),
   service: serviceSpecSchema.nullable(),
   hooks: z.object({
     after_stage: timed.optional(),

@@ -97,6 +97,15 @@ const cases: { name: string; text: string; errors?: RegExp[]; warnings?: RegExp[
     text: `release: {shared: [log, log/puma, ./log/]}\nenvironments: {p: {servers: [web1]}}`,
     errors: [/^release\.shared\[1\]: "log\/puma" lies in "log"/, /^release\.shared\[2\]: "log" stands twice/],
   },
+  {
+    name: 'writable paths in shared ones',
+    text: `release: {shared: [log], writable: [., tmp, tmp/cache, log/app]}\nenvironments: {p: {servers: [web1]}}`,
+    errors: [
+      /^release\.writable\[0\]: the whole release/,
+      /^release\.writable\[2\]: "tmp\/cache" lies in "tmp"/,
+      /^release\.writable\[3\]: "log\/app" and "log" of release.shared/,
+    ],
+  },
   { name: 'names that only begin alike', text: `release: {shared: [log, logs]}\nenvironments: {p: {servers: [web1]}}` },
   {
     name: 'everything shared',

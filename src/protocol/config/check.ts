@@ -61,7 +61,7 @@ const systemDirectories = new Set([
 ])
 
 function checkRelease(config: Config): ConfigFinding[] {
-  const { shared } = config.release
+  const { shared, writable } = config.release
   const findings: ConfigFinding[] = []
   const own = Object.entries(config.environments).map(([name, environment]): [Path, string | undefined] => [
     ['environments', name, 'directory'],
@@ -79,26 +79,37 @@ function checkRelease(config: Config): ConfigFinding[] {
       ),
     )
   }
-  shared.forEach((path, index) => {
-    if (path === '.')
+  for (const [key, paths, what] of [
+    ['shared', shared, 'outlive a release'],
+    ['writable', writable, 'the service may write to'],
+  ] as const)
+    paths.forEach((path, index) => {
+      if (path === '.')
+        findings.push(
+          error(['release', key, index], `the whole release cannot be ${key}; name the paths in it that ${what}`),
+        )
+      const around = paths.findIndex(
+        (other, at) => at !== index && (path.startsWith(`${other}/`) || (path === other && at < index)),
+      )
+      if (around < 0) return
       findings.push(
         error(
-          ['release', 'shared', index],
-          'the whole release cannot be shared; name the paths in it that outlive a release',
+          ['release', key, index],
+          path === paths[around]
+            ? `"${path}" stands twice`
+            : `"${path}" lies in "${paths[around]}", which is ${key} as a whole`,
         ),
       )
-    const around = shared.findIndex(
-      (other, at) => at !== index && (path.startsWith(`${other}/`) || (path === other && at < index)),
-    )
-    if (around < 0) return
-    findings.push(
-      error(
-        ['release', 'shared', index],
-        path === shared[around]
-          ? `"${path}" stands twice`
-          : `"${path}" lies in "${shared[around]}", which is shared as a whole`,
-      ),
-    )
+    })
+  writable.forEach((path, index) => {
+    const other = shared.find((one) => path === one || path.startsWith(`${one}/`) || one.startsWith(`${path}/`))
+    if (other !== undefined)
+      findings.push(
+        error(
+          ['release', 'writable', index],
+          `"${path}" and "${other}" of release.shared lie in each other: what is shared is writable already`,
+        ),
+      )
   })
   config.build.ship?.forEach((path, index) => {
     const inside = shared.find((one) => path === one || path.startsWith(`${one}/`))

@@ -73,6 +73,14 @@ const release = z.strictObject({
     .array(relativePath)
     .default([])
     .meta({ description: 'Paths that outlive a release: links into shared/.', examples: [['log', 'public/uploads']] }),
+  writable: z
+    .array(relativePath)
+    .default([])
+    .meta({
+      description:
+        'Paths of each release that the service may write to: its own files, of service.user. Everything else in a release is as shipped, and what was written to it all the same is put back before the release is started again.',
+      examples: [['tmp', 'bootstrap/cache']],
+    }),
   assets: z
     .array(relativePath)
     .default([])

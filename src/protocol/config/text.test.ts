@@ -122,7 +122,7 @@ const told: [name: string, text: string, place: string, says: RegExp][] = [
     'a key that is near nothing',
     'release: {zebra: 3}',
     '1:11',
-    /^unknown key "zebra"; the keys here are directory, keep, shared, assets$/,
+    /^unknown key "zebra"; the keys here are directory, keep, shared, writable, assets$/,
   ],
   [
     'an unknown key in one branch of a union',

@@ -23,6 +23,11 @@ export const deploymentsErrors = {
     fix: 'Deploy once from where the release that runs was made, or give up the way back: --no-way-back',
   },
   'release.unknown': { status: 404, title: 'The release does not exist', fix: 'Run: dploy releases' },
+  'release.changed': {
+    status: 409,
+    title: 'A release on a server is not what its commit says any more',
+    fix: 'Deploy its revision again: dploy deploy ENVIRONMENT REVISION',
+  },
   'release.none_before': {
     status: 409,
     title: 'There is no earlier release to roll back to',

@@ -69,6 +69,7 @@ function specOf(
     keep: config.release.keep,
     shared: config.release.shared,
     assets: config.release.assets,
+    writable: config.release.writable,
     service: config.service ?? null,
     hooks: config.hooks,
     release_command: config.release_command ?? null,
