@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { unavailable } from '../fleet/fleet.ts'
 import { startUsers } from '../traffic/users.ts'
-import { World } from '../world.ts'
+import { World, type Outcome } from '../world.ts'
 
 const reason = unavailable()
 
@@ -81,6 +81,32 @@ describe(
       context.diagnostic(
         `${result.seconds} s; users: ${seen.answers.length} requests, ${seen.stalled.length} stalled; ${result.failure!.message}`,
       )
+    })
+
+    test('what was written into a release is told and put back before it serves again', async () => {
+      const evil = async (number: string) =>
+        Promise.all(
+          world.servers.map((server) =>
+            server.mustExec('sh', ['-c', `echo evil > /srv/shop/releases/${number}/version.txt`]),
+          ),
+        )
+      const told = ({ events }: Outcome) =>
+        events.filter(({ data }) => data.kind === 'note' && /had been changed.*version\.txt/.test(data.text ?? ''))
+      const current = await world.servers[0]!.mustExec('readlink', ['/srv/shop/current'])
+      const number = current.trim().replace('releases/', '')
+      await evil(number)
+      await world.commit({ 'version.txt': 'four b unhealthy\n' }, 'Never healthy')
+      const failed = await world.dploy('deploy', 'production')
+      assert.equal(failed.result.state, 'rolled_back')
+      assert.ok(told(failed).length > 0, 'a server that was switched back starts the code of its commit')
+
+      await world.commit({ 'version.txt': 'three b\n' }, 'Three b')
+      assert.equal((await world.dploy('deploy', 'production')).result.state, 'succeeded')
+      await evil(number)
+      const rolled = await world.dploy('rollback', 'production')
+      assert.equal(rolled.result.state, 'succeeded', rolled.result.failure?.message)
+      assert.equal(told(rolled).length, 8)
+      await allRun('two')
     })
 
     test('a revision that ends 2 s after its first healthy answer is rolled back in its bake time, and nobody notices', async (context) => {
