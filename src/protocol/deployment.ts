@@ -43,6 +43,10 @@ export type StepState = z.infer<typeof stepStateSchema>
 export const deploymentKindSchema = z.enum(['deploy', 'rollback', 'converge'])
 export type DeploymentKind = z.infer<typeof deploymentKindSchema>
 
+/** Whether a server answers users, as its balancer says. */
+export const trafficStateSchema = z.enum(['serving', 'down', 'out'])
+export type TrafficState = z.infer<typeof trafficStateSchema>
+
 /** What will be done, as a value: printed by `dploy plan`, shown by the pages, executed by the runner, asserted in tests. */
 export const planSchema = z.object({
   kind: deploymentKindSchema,
@@ -61,6 +65,10 @@ export const planSchema = z.object({
   unchanged: z.array(z.string()),
   /** Servers out of reach that the strategy allows to be left for later. */
   unreachable: z.array(z.string()),
+  /** What the balancer said of each server when the plan was made: `down` gets nothing since its check fails, `out` was taken out. Left out: it was not asked, or cannot tell. */
+  traffic: z.record(z.string(), trafficStateSchema).optional(),
+  /** Servers that somebody else took out of traffic: they get the release, and stay out. */
+  leftOut: z.array(z.string()).optional(),
   /** The new release takes over beside the old one: every server boots it before the commit point, and none is drained. */
   warm: z.boolean().optional(),
   /**

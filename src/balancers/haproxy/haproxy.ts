@@ -411,10 +411,14 @@ function merge(server: string, rows: readonly StatRow[]): ServerTraffic {
         : 'out',
     up: rows.every(isUp),
     inFlight: rows.reduce((sum, row) => sum + number(row.scur) + number(row.qcur), 0),
-    check: first.check_status
-      ? `${first.status} (${first.check_status}${first.check_code ? ` ${first.check_code}` : ''})`
-      : (first.status ?? null),
+    check: checkOf(first),
   }
+}
+
+/** Null where HAProxy does not check the server, or has not yet: then UP says nothing. */
+function checkOf({ status, check_status, check_code }: StatRow): string | null {
+  if (check_status === 'INI' || status === 'no check') return null
+  return check_status ? `${status} (${check_status}${check_code ? ` ${check_code}` : ''})` : (status ?? null)
 }
 
 /** `status` is UP, DOWN, MAINT, DRAIN, NOLB or `no check`, with details behind: `UP 1/2`, `MAINT (via a/b)`. */

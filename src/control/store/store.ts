@@ -17,6 +17,7 @@ import { Releases } from './releases.ts'
 import { Runs } from './runs.ts'
 import { notice } from './noticed.ts'
 import type { Tables } from './schema.ts'
+import { Steps } from './steps.ts'
 import { Summaries } from './summaries.ts'
 import { SharedRecords } from './shared-records.ts'
 import { ServerHistory } from './server-history.ts'
@@ -34,6 +35,7 @@ export interface Store extends AsyncDisposable {
   servers: Servers
   releases: Releases
   deployments: Deployments
+  steps: Steps
   summaries: Summaries
   history: ServerHistory
   events: EventLog
@@ -66,6 +68,7 @@ export async function openStore(database: Kysely<Tables>, box: SecretBox): Promi
     servers: new Servers(database),
     releases: new Releases(database),
     deployments: new Deployments(database, events),
+    steps: new Steps(database),
     summaries: new Summaries(database),
     history: new ServerHistory(database),
     events,

@@ -85,6 +85,12 @@ export const strategy = z
       .default('never')
       .describe('After which of them a person has to let it go on: dploy promote. Groups are those of "order".'),
     pause_limit: durationOr('1h', 'How long it waits for a person before it goes back.', 1_000),
+    downtime: z
+      .enum(['refused', 'allowed'])
+      .default('refused')
+      .describe(
+        'Whether the last server in traffic may leave it. The balancer is asked before each drain. refused: the deployment waits, then stops; allowed: it goes on, and nobody serves meanwhile.',
+      ),
     max_failures: z
       .number()
       .int()

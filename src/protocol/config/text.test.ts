@@ -19,6 +19,7 @@ test('fills in what is left out, in milliseconds', () => {
     judge: 120_000,
     inconclusive: 'continue',
     guard: 'on',
+    downtime: 'refused',
     batch: '25%',
     min_healthy: 0,
     order: [],

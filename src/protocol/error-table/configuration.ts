@@ -69,6 +69,11 @@ export const configurationErrors = {
     title: 'A path leaves the directory it belongs in',
     fix: 'Use a path inside the directory',
   },
+  'environment.last_serving': {
+    status: 409,
+    title: 'The last server in traffic would leave it',
+    fix: 'Bring another server into traffic: dploy doctor. To accept that nobody serves meanwhile: strategy.downtime: allowed',
+  },
   'environment.too_few_healthy': {
     status: 409,
     title: 'Too few servers would stay in traffic',

@@ -3,7 +3,9 @@ import { handoverOf } from '../../../protocol/release-spec.ts'
 import type * as z from 'zod'
 import type { routes } from '../../../protocol/api/contract.ts'
 import { DployError, reportOf, type ErrorReport } from '../../../protocol/errors.ts'
+import type { ServerTraffic } from '../../../balancers/contract.ts'
 import { loadNow } from '../../deploy/plan/load.ts'
+import { askBalancer } from '../../deploy/run/admission.ts'
 import { forPlan, type Observation } from '../../deploy/run/observe.ts'
 import { plan, obstacle, type Desired } from '../../deploy/plan/plan.ts'
 import { lacksOf, noWayBack, stuckServers } from '../../deploy/plan/way-back.ts'
@@ -71,8 +73,14 @@ export async function preview(
     problems.push(reportOf(error))
   }
   await using balancer = context.openBalancer(wanted.balancer)
+  let traffic: ReadonlyMap<string, ServerTraffic> = new Map()
   try {
     await balancer.check(
+      servers.map((server) => server.name),
+      limit,
+    )
+    traffic = await askBalancer(
+      balancer,
       servers.map((server) => server.name),
       limit,
     )
@@ -101,7 +109,10 @@ export async function preview(
     hasService: config.service !== undefined,
     handover: handoverOf(config.service ?? null),
   }
-  const value = plan(desired, new Map(servers.map((server) => [server.name, forPlan(observed.get(server.name))])))
+  const value = plan(
+    desired,
+    new Map(servers.map(({ name }) => [name, forPlan(observed.get(name), traffic.get(name))])),
+  )
   const few = obstacle(desired, value)
   if (few) problems.push(few.toJSON())
   if (from) {

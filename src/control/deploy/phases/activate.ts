@@ -7,6 +7,7 @@ import type { EnvironmentServer } from '../../store/applications.ts'
 import type { Release } from '../../store/releases.ts'
 import { activateGroup, enterTraffic, holdIdle } from '../strategies/blue-green.ts'
 import { judgeCanary, restoreTraffic, splitTraffic } from '../strategies/canary.ts'
+import { mayLeave } from '../run/admission.ts'
 import type { Failures } from '../run/failures.ts'
 import { passGate } from '../strategies/gate.ts'
 import { guardUsers } from '../strategies/guard.ts'
@@ -108,7 +109,9 @@ export async function activateServer(
   const { timeouts } = run.environment
   const { drains } = run.balancer.capabilities
   const warm = run.row.plan?.warm === true
-  if (drains && !warm) {
+  // Who was out by another hand gets nothing, and is left as it was found.
+  const leftOut = run.row.plan?.leftOut?.includes(server.name) === true
+  if (drains && !warm && !leftOut) {
     await run.step(server, states.draining)
     const busy = { start: -1, end: -1 }
     const onProgress = (inFlight: number | null) => {
@@ -149,6 +152,10 @@ export async function activateServer(
   void run.users?.serves(server.name, release.id === run.release?.id ? 'new' : 'old')
   // Warm, it is in traffic all along, unless it was taken out because its release died.
   if (registers && drains && (!warm || states.registering === 'reverting')) {
+    if (leftOut) {
+      run.note(server, `it stays out of traffic, as it was found, until: dploy server ready ${server.name}`)
+      return spans
+    }
     if ((await run.store.servers.find(server.id))?.keptOut) {
       run.note(server, `it stays out of traffic until: dploy server ready ${server.name}`)
       return spans
@@ -162,20 +169,27 @@ export async function activateServer(
 /** Step states in which there is nothing left to do for a server. */
 const over: ReadonlySet<StepState> = new Set<StepState>(['switched', 'unchanged', 'quarantined', 'failed'])
 
-/** All at the same time; fewer, where servers have failed meanwhile and too few would be left in traffic. Throws `environment.too_few_healthy`. */
+/** All at the same time; fewer, where too few would be left in traffic. Throws `environment.too_few_healthy`, `environment.last_serving`. */
 async function switchBatch(
   run: Run,
   servers: readonly EnvironmentServer[],
   failures: Failures,
   watch: Watch,
 ): Promise<void> {
-  for (let start = 0; start < servers.length;) {
+  for (let left = [...servers]; left.length > 0;) {
     const failed = failures.names
     const room = spare(run, failed.length)
     if (room < 1) throw tooFewLeft(run, failed)
-    await Promise.all(servers.slice(start, start + room).map((server) => switchServer(run, server, failures, watch)))
+    const names = left.slice(0, room).map(({ name }) => name)
+    const signal = AbortSignal.any([run.signal, failures.signal])
+    const leaving = await mayLeave(run, names, signal).catch((error: unknown) => {
+      abortIfNeeded(run, failures)
+      throw error
+    })
+    const together = left.filter(({ name }) => leaving.includes(name))
+    await Promise.all(together.map((server) => switchServer(run, server, failures, watch)))
     abortIfNeeded(run, failures)
-    start += room
+    left = left.filter((server) => !together.includes(server))
   }
 }
 

@@ -3,6 +3,7 @@ import type { Plan } from '../../../protocol/deployment.ts'
 import type { Digest } from '../../../protocol/manifest.ts'
 import type { EnvironmentServer } from '../../store/applications.ts'
 import { loadNow } from '../plan/load.ts'
+import { askBalancer, whoStaysOut } from '../run/admission.ts'
 import { forPlan, observeServers, type Observation } from '../run/observe.ts'
 import { plan, obstacle, type Desired } from '../plan/plan.ts'
 import { noWayBack, stuckServers } from '../plan/way-back.ts'
@@ -24,6 +25,9 @@ export async function stage(run: Run): Promise<void> {
     ),
     checkBalancer(run),
   ])
+  const names = run.servers.map(({ name }) => name)
+  const traffic = await askBalancer(run.balancer, names, run.signal)
+  const out = await whoStaysOut(run, traffic)
   const desired: Desired = {
     kind: run.row.kind,
     application: run.row.config.application,
@@ -40,8 +44,10 @@ export async function stage(run: Run): Promise<void> {
     splits: run.balancer.split !== undefined,
     hasService: release.spec.service !== null,
     handover: handoverOf(release.spec.service),
+    leftOut: out.byHand,
+    keptOut: out.kept,
   }
-  const planned = plan(desired, new Map(run.servers.map((server) => [server.name, forPlan(observed.get(server.name))])))
+  const planned = plan(desired, new Map(names.map((name) => [name, forPlan(observed.get(name), traffic.get(name))])))
   const few = run.row.kind === 'converge' ? null : obstacle(desired, planned)
   if (few) throw few
   checkUnreachable(run, planned, observed)
@@ -51,6 +57,11 @@ export async function stage(run: Run): Promise<void> {
     planned.warnings.push(advice)
     run.note(null, advice)
   }
+  for (const name of out.byHand)
+    run.note(
+      run.server(name),
+      `somebody else took it out of traffic: it gets the release and stays out, until: dploy server ready ${name}`,
+    )
   run.row.plan = planned
   await run.store.deployments.setPlan(run.id, run.fence, planned, run.servers, Date.now())
   const results = await Promise.allSettled(

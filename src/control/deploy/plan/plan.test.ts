@@ -15,6 +15,7 @@ const desired = (changes: Partial<Desired> = {}): Desired => ({
     kind: 'rolling',
     canary: '10%',
     guard: 'on',
+    downtime: 'refused',
     judge: 60_000,
     inconclusive: 'continue',
     batch: '25%',
@@ -253,4 +254,65 @@ test('a server that converges is switched and put into traffic, whatever it runs
   const value = plan(desired({ kind: 'converge', servers: ['web1'] }), all(['web1'], running(2)))
   assert.deepEqual(value.batches, [['web1']])
   assert.deepEqual(value.unchanged, [])
+})
+
+const seen = (traffic: ObservedServer['traffic'], current: number | null = 1): ObservedServer => ({
+  ...running(current),
+  traffic,
+})
+
+test('servers that are down or out go first: that costs nobody anything', () => {
+  const value = plan(
+    desired({ servers: names(3), strategy: { ...desired().strategy, batch: 1 } }),
+    new Map([
+      ['web1', seen('serving')],
+      ['web2', seen('down')],
+      ['web3', seen('out')],
+    ]),
+  )
+  assert.deepEqual(value.batches, [['web2'], ['web3'], ['web1']])
+  assert.deepEqual(value.traffic, { web1: 'serving', web2: 'down', web3: 'out' })
+})
+
+test('a canary is judged by what it answers: there, those that serve go first', () => {
+  const strategy = { ...desired().strategy, kind: 'canary' as const, canary: 1, batch: 1 }
+  const value = plan(
+    desired({ servers: names(3), strategy }),
+    new Map([
+      ['web1', seen('down')],
+      ['web2', seen('serving')],
+      ['web3', seen('serving')],
+    ]),
+  )
+  assert.deepEqual(value.batches[0], ['web2'])
+})
+
+test('a first deployment goes batch by batch where the balancer sees that something serves already', () => {
+  const first = desired({ servers: names(3), from: null, release: 1, strategy: { ...desired().strategy, batch: 1 } })
+  assert.equal(plan(first, all(names(3), seen('serving', null))).batches.length, 3)
+  assert.equal(plan(first, all(names(3), seen('down', null))).batches.length, 1, 'nobody to protect')
+  assert.equal(plan(first, all(names(3), seen(null, null))).batches.length, 1, 'a balancer that does not check')
+})
+
+test('the last server in traffic does not leave it, unless somebody wants it so', () => {
+  const two = (changes: Partial<Desired> = {}) => desired({ servers: names(2), leftOut: ['web2'], ...changes })
+  const observed = new Map([
+    ['web1', seen('serving')],
+    ['web2', seen('out')],
+  ])
+  const refused = obstacle(two(), plan(two(), observed))
+  assert.equal(refused?.code, 'environment.last_serving')
+  assert.equal(refused?.message, 'web1 is the last server in traffic: web2 is out of traffic at the balancer')
+  const kept = two({ leftOut: [], keptOut: ['web2'] })
+  assert.equal(obstacle(kept, plan(kept, observed))?.code, 'environment.last_serving')
+  // Who is out by dploy's own doing, or down, may come up with the release.
+  assert.equal(obstacle(two({ leftOut: [] }), plan(two({ leftOut: [] }), observed)), null)
+  for (const strategy of [
+    { ...desired().strategy, downtime: 'allowed' as const },
+    { ...desired().strategy, kind: 'all-at-once' as const },
+    { ...desired().strategy, batch: 2 },
+  ])
+    assert.equal(obstacle(two({ strategy }), plan(two({ strategy }), observed)), null)
+  const one = desired({ servers: names(1) })
+  assert.equal(obstacle(one, plan(one, all(names(1), seen('serving')))), null, 'there is no other')
 })

@@ -1,5 +1,5 @@
 import type { EnvironmentConfig } from '../../../protocol/config/config.ts'
-import type { DeploymentKind, Plan } from '../../../protocol/deployment.ts'
+import type { DeploymentKind, Plan, TrafficState } from '../../../protocol/deployment.ts'
 import { DployError } from '../../../protocol/errors.ts'
 import { groupsObstacle, planGroups } from './plan-groups.ts'
 
@@ -27,6 +27,9 @@ export interface Desired {
   load?: number | null
   /** How the release takes over on a server. */
   handover?: 'restart' | 'socket' | 'port'
+  /** Servers that somebody else took out of traffic, and those of `dploy server drain`. */
+  leftOut?: readonly string[]
+  keptOut?: readonly string[]
 }
 
 /** What was seen on one server; null if it cannot be reached. */
@@ -38,14 +41,16 @@ export interface ObservedServer {
   running: boolean
   /** How another release can take over from what runs there. */
   handover?: 'restart' | 'socket' | 'port'
+  /** What the balancer says of it; null or left out: it was not asked, or cannot tell. */
+  traffic?: TrafficState | null
 }
 
 /**
  * What has to be done to get from what was observed to what is desired. Pure: no I/O, no clock.
  *
  * A server that already runs the release is left alone, unless it converges: then it may run it and be out of traffic.
- * If no server runs anything yet there is nobody to protect, and
- * all switch together. Where the new release takes over warm, nothing is out of traffic meanwhile: no server is drained,
+ * If no server runs anything yet, and the balancer sees none that serves, there is nobody to protect, and all switch together.
+ * Servers that are out of traffic or down go first: that costs nobody anything. Where the new release takes over warm, nothing is out of traffic meanwhile: no server is drained,
  * and a rolling strategy has one batch. An order makes groups, which no batch mixes.
  */
 export function plan(desired: Desired, observed: ReadonlyMap<string, ObservedServer | null>): Plan {
@@ -59,8 +64,15 @@ export function plan(desired: Desired, observed: ReadonlyMap<string, ObservedSer
     return desired.kind !== 'converge' && desired.release !== null && seen.current === desired.release && seen.running
   })
   const groupOf = groups(desired)
-  const toSwitch = reachable.filter((server) => !unchanged.includes(server)).toSorted((a, b) => groupOf(a) - groupOf(b))
-  const nothingRuns = reachable.every((server) => observed.get(server)!.current === null)
+  const serves = (server: string) => (observed.get(server)!.traffic ?? 'serving') === 'serving'
+  const nothingRuns =
+    reachable.every((server) => observed.get(server)!.current === null) &&
+    !reachable.some((server) => observed.get(server)!.traffic === 'serving')
+  // A canary is judged by what it answers: there, those that serve go first.
+  const rank = (server: string) => Number(desired.strategy.kind === 'canary' ? !serves(server) : serves(server))
+  const toSwitch = reachable
+    .filter((server) => !unchanged.includes(server))
+    .toSorted((a, b) => groupOf(a) - groupOf(b) || rank(a) - rank(b))
   const warm =
     !nothingRuns &&
     desired.handover !== undefined &&
@@ -109,6 +121,8 @@ export function plan(desired: Desired, observed: ReadonlyMap<string, ObservedSer
     unchanged,
     unreachable,
     warm,
+    ...seenTraffic(reachable, observed),
+    ...(desired.leftOut === undefined || desired.leftOut.length === 0 ? {} : { leftOut: [...desired.leftOut] }),
     gates: together ? [] : gatesOf(desired, batches, canary, groupOf),
     canary: canary
       ? {
@@ -125,11 +139,24 @@ export function plan(desired: Desired, observed: ReadonlyMap<string, ObservedSer
   }
 }
 
+/** What the balancer said, for who reads the plan. */
+function seenTraffic(
+  servers: readonly string[],
+  observed: ReadonlyMap<string, ObservedServer | null>,
+): Pick<Plan, 'traffic'> {
+  const told = servers.flatMap((server) => {
+    const traffic = observed.get(server)!.traffic
+    return traffic == null ? [] : [[server, traffic] as const]
+  })
+  return told.length === 0 ? {} : { traffic: Object.fromEntries(told) }
+}
+
 /** What of the plan cannot be done here; null: all of it can. */
 export function obstacle(desired: Desired, planned: Plan): DployError | null {
   if (desired.strategy.kind === 'blue-green') return groupsObstacle(desired)
   return (
     tooFewHealthy(desired, planned) ??
+    lastServing(desired, planned) ??
     (planned.canary?.traffic != null && desired.splits !== true
       ? new DployError(
           'balancer.cannot_split',
@@ -156,6 +183,52 @@ function tooFewHealthy(desired: Desired, planned: Plan): DployError | null {
   return new DployError(
     'environment.too_few_healthy',
     `strategy.min_healthy keeps ${least} servers in traffic, and of ${inTraffic} that are here (${unchanged.length} run the release already) one at least has to leave it`,
+  )
+}
+
+/**
+ * Why the last server in traffic would have to leave it; null: it would not. Who is down may come up with the release; who was
+ * taken out by somebody else stays out.
+ */
+function lastServing({ strategy, servers, leftOut = [], keptOut = [] }: Desired, planned: Plan): DployError | null {
+  const { traffic, batches, warm, perServer } = planned
+  if (warm || !perServer.includes('drain') || mayAllLeave({ strategy, servers }, batches)) return null
+  const serving = servers.filter((server) => traffic?.[server] === 'serving')
+  const come = servers.filter((server) => !leftOut.includes(server) && !keptOut.includes(server))
+  const only = serving[0]
+  if (serving.length !== 1 || only === undefined || !batches.flat().includes(only)) return null
+  if (come.some((server) => server !== only && !planned.unreachable.includes(server))) return null
+  return lastServingError(
+    only,
+    servers.filter((server) => server !== only),
+    traffic ?? {},
+  )
+}
+
+/** Whether all servers may leave the traffic at once: there is but one, or somebody wants it so. */
+export function mayAllLeave(
+  { strategy, servers }: Pick<Desired, 'strategy' | 'servers'>,
+  batches: readonly (readonly string[])[],
+): boolean {
+  return (
+    strategy.downtime === 'allowed' ||
+    strategy.kind === 'all-at-once' ||
+    servers.length <= 1 ||
+    batches.some((batch) => batch.length === servers.length)
+  )
+}
+
+/** What a deployment ends with that would take the last server out of traffic. */
+export function lastServingError(
+  only: string,
+  others: readonly string[],
+  traffic: Readonly<Record<string, TrafficState | undefined>>,
+): DployError {
+  const states = others.map((server) => `${server} is ${traffic[server] === 'down' ? 'down' : 'out of traffic'}`)
+  return new DployError(
+    'environment.last_serving',
+    `${only} is the last server in traffic: ${states.join(', ')} at the balancer`,
+    { where: only },
   )
 }
 

@@ -2,6 +2,8 @@ import type { AgentResult } from '../../../protocol/agent-messages.ts'
 import { releaseDirectory } from '../../../protocol/config/config.ts'
 import { DployError } from '../../../protocol/errors.ts'
 import type { ObservedServer } from '../plan/plan.ts'
+import type { ServerTraffic } from '../../../balancers/contract.ts'
+import { trafficState } from './admission.ts'
 import type { Run } from './run.ts'
 
 export type Observation = AgentResult<'observe'>
@@ -45,12 +47,16 @@ export function placeOf(run: Run): { application: string; environment: string; d
 }
 
 /** What the plan needs of an observation. */
-export function forPlan(observation: Observation | DployError | undefined): ObservedServer | null {
+export function forPlan(
+  observation: Observation | DployError | undefined,
+  traffic?: ServerTraffic | undefined,
+): ObservedServer | null {
   if (observation === undefined || observation instanceof DployError) return null
   const { service } = observation
   return {
     current: observation.current,
     releases: observation.releases.map((release) => release.number),
+    traffic: traffic === undefined ? null : trafficState(traffic),
     handover: service.handover ?? 'restart',
     running:
       service.state === 'none' ||
