@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { after, before, describe, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import type { ReleaseSpec } from '../../src/protocol/release-spec.ts'
 import type { SharedRecord } from '../../src/protocol/shared-record.ts'
 import { mustRun } from '../fleet/command.ts'
@@ -11,6 +14,7 @@ import { unavailable, type Server } from '../fleet/fleet.ts'
 import { World } from '../world.ts'
 
 const reason = unavailable()
+const program = fileURLToPath(new URL('../../bin/dploy', import.meta.url))
 
 describe(
   'two laptops that deploy to the same 2 servers',
@@ -62,6 +66,29 @@ describe(
       assert.equal((await running.outcome).result.state, 'succeeded')
       assert.equal((await waiting).result.state, 'succeeded', JSON.stringify((await waiting).result.failure))
       await allRun('two')
+    })
+
+    test('one that looks while the other deploys sees it end as it ended, and both count the same', async () => {
+      await world.commit({ 'version.txt': 'seen\n' }, 'Seen')
+      const running = world.start('deploy', 'production')
+      await running.until((event) => event.data.state === 'activating')
+      const listed = async (directory: string) => {
+        const { stdout } = await promisify(execFile)(program, ['deployments', 'production', '--json'], {
+          cwd: directory,
+          env: world.environment,
+        })
+        return stdout
+          .trim()
+          .split('\n')
+          .map((line) => JSON.parse(line) as { number: number; state: string; kind: string })
+      }
+      await listed(other.directory)
+      const { result } = await running.outcome
+      assert.equal(result.state, 'succeeded', JSON.stringify(result.failure))
+      const [here, there] = [await listed(world.repository), await listed(other.directory)]
+      assert.deepEqual([there[0]?.number, there[0]?.state], [result.deployment, 'succeeded'])
+      const told = ({ number, state, kind }: (typeof here)[number]) => `${number} ${kind} ${state}`
+      assert.deepEqual(there.map(told), here.map(told))
     })
 
     test('of two that begin at the same moment one deploys', async () => {

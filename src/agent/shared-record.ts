@@ -39,9 +39,13 @@ export function holdShared(
       granted,
       lock: journal.lock(application, environment, now),
       epoch: journal.epoch(application, environment),
-      record: known || options.directory.foreign(params) !== null ? null : readRecord(path),
+      record: known || options.directory.foreign(params) !== null ? null : unlessKnown(readRecord(path), params.known),
     }
   })
+}
+
+function unlessKnown(record: SharedRecord | null, known: number | null | undefined): SharedRecord | null {
+  return record?.writtenAt === known ? null : record
 }
 
 function readRecord(path: string): SharedRecord | null {

@@ -31,6 +31,7 @@ function isWell(status: Status): boolean {
   return (
     status.wanted !== null &&
     status.balancerProblem === null &&
+    status.takenOver === null &&
     status.servers.every(
       (server) =>
         server.problem === null &&
@@ -60,6 +61,7 @@ function print(status: Status, output: Output): void {
     output.line(
       `  locked by deployment ${lock.number} (${lock.requestedBy}), ${lock.state}, since ${ago(lock.since, Date.now())}`,
     )
+  if (status.takenOver) output.line(`  ${status.takenOver.text}\n    next: ${status.takenOver.next}`)
   const rows = [['server', 'release', 'service', 'balancer', ''], ...status.servers.map(row)]
   for (const line of table(rows, output.width() - 2)) output.line(`  ${line}`)
   if (status.balancerProblem)

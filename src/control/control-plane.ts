@@ -106,14 +106,19 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       .ahead(options.expected)
       .catch((error: unknown) => log.warn({ err: error }, 'nothing was connected ahead'))
   const holder = holderOfThisProcess()
-  const shared =
-    reach &&
-    new SharedLocks({ store, links: (environment, signal, only) => reach.links(environment, signal, only), holder })
+  const shared = new SharedLocks({
+    store,
+    links: reach
+      ? (environment, signal, only) => reach.links(environment, signal, only)
+      : (environment, _, only) => gateway.linksOf(environment.id, only ?? null),
+    holder,
+    from: reach ? 'laptop' : 'control',
+  })
   const deployer = new Deployer(
     { store, servers: reach ?? gateway, shared, artifacts, openBalancer, log, holder },
     measure,
   )
-  const converger = cleanup.use(new Converger({ store, gateway, deployer, log, stays: !reach }))
+  const converger = cleanup.use(new Converger({ store, gateway, deployer, shared, log, stays: !reach }))
   // Through ssh, what a person did not ask for is not done.
   const upgrader = reach
     ? null

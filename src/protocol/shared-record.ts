@@ -27,6 +27,8 @@ export const sharedRecordSchema = z.object({
   /** Fencing token of the deployment that wrote it. */
   fence: z.number().int().min(0),
   writtenAt: z.number(),
+  /** A control plane wrote it, and not a laptop. */
+  control: z.boolean().optional(),
   /** Id of the release that the environment is to run. */
   wanted: z.string().nullable(),
   /** The tag of the servers that serve, where two groups take turns. */
@@ -65,6 +67,8 @@ export const sharedMethods = {
       give: z.string().nullable(),
       force: z.boolean(),
       record: sharedRecordSchema.nullable(),
+      /** When the record was written that the asker has: it is not told again. */
+      known: z.number().nullable().optional(),
     }),
     result: z.object({
       granted: z.boolean(),

@@ -26,8 +26,8 @@ export interface ApiContext {
   sshConfig: string | null
   store: Store
   gateway: Gateway
-  /** What the servers keep for everybody, where they are reached by ssh and do not dial in by themselves. */
-  shared: SharedLocks | null
+  /** What the servers keep for everybody who deploys to them. */
+  shared: SharedLocks
   deployer: Deployer
   converger: Converger
   commands: CommandRuns

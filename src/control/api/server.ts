@@ -200,7 +200,7 @@ function addRoute(
       const gone = new AbortController()
       reply.raw.on('close', () => gone.abort(new DployError('connection.closed', 'The client went away')))
       const { application, environment } = (request.params ?? {}) as { application?: string; environment?: string }
-      if (context.shared && application !== undefined && environment !== undefined) {
+      if (context.shared.alone && application !== undefined && environment !== undefined) {
         const found = await context.store.applications.environment(application, environment)
         await context.shared.look(found, gone.signal, await askedServers(name, request, found, context.store))
       }

@@ -52,6 +52,7 @@ function facts(changes: {
     controlPlatform: 'linux-x64',
     balancerProblem: null,
     secretsProblem: null,
+    takenOver: null,
     ...changes.environment,
     asks: {
       builds: true,

@@ -9,11 +9,13 @@ import { platform } from './checks/platform.ts'
 import { ports } from './checks/ports.ts'
 import { privileges } from './checks/privileges.ts'
 import { secrets } from './checks/secrets.ts'
+import { takenOver } from './checks/taken-over.ts'
 import type { Check, EnvironmentFacts, Finding } from './facts.ts'
 
 /** In the order in which a person would look: what explains the most comes first. */
 const checks: readonly Check[] = [
   connection,
+  takenOver,
   clock,
   platform,
   privileges,

@@ -12,6 +12,8 @@ export interface EnvironmentFacts {
   now: number
   /** Number of the release that it is meant to run; null before the first deployment. */
   wanted: number | null
+  /** Servers were ahead of what this control plane knew, and nobody has looked since; null: all is known. */
+  takenOver: { text: string; next: string } | null
   /** What dploy.yml asks for. */
   asks: {
     /** Whether something is built, on the machine of the control plane. */

@@ -1,6 +1,7 @@
 import { releaseDirectory } from '../../protocol/config/config.ts'
 import { DployError, reportOf, type ErrorReport } from '../../protocol/errors.ts'
 import type { ApiContext } from '../api/context.ts'
+import { takenOverView } from '../api/environments/status.ts'
 import { isIdle } from '../deploy/strategies/groups.ts'
 import type { Environment, EnvironmentServer } from '../store/applications.ts'
 import { keepAlivePatience } from './checks/keep-alive.ts'
@@ -12,10 +13,11 @@ const askTimeout = 8_000
 /** Asks every server, the balancer and the store. Whatever does not answer is a fact too. Changes nothing. */
 export async function gatherFacts(
   context: ApiContext,
-  environment: Environment,
+  asked: Environment,
   signal: AbortSignal,
 ): Promise<EnvironmentFacts> {
   const { store } = context
+  const environment = await afterLook(context, asked, signal)
   const { config } = environment
   const wanted = config.environments[environment.name]
   if (!wanted) throw new DployError('environment.unknown', `dploy.yml names no environment ${environment.name}`)
@@ -45,6 +47,7 @@ export async function gatherFacts(
     environment: environment.name,
     now: Date.now(),
     wanted: release?.number ?? null,
+    takenOver: environment.takenOver && takenOverView(environment),
     asks: {
       builds: config.build.command !== undefined,
       manager: config.service?.manager ?? null,
@@ -98,6 +101,15 @@ async function serverFacts(
   } catch (error) {
     return { ...base, problem: reportOf(error, server.name) }
   }
+}
+
+/** What a control plane knows once it has asked its servers what they know. */
+async function afterLook(context: ApiContext, environment: Environment, signal: AbortSignal): Promise<Environment> {
+  const { shared, gateway, store } = context
+  if (shared.alone) return environment
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(askTimeout)])
+  await shared.lookOn(environment, await gateway.linksOf(environment.id, null), limit)
+  return store.applications.environmentById(environment.id)
 }
 
 async function problemOf(work: () => Promise<unknown>): Promise<ErrorReport | null> {

@@ -88,6 +88,15 @@ export class Gateway {
     return [...this.#links.values()].filter(({ open }) => open)
   }
 
+  /** The connected agents of an environment's servers, or of those that are named, in the order of dploy.yml. */
+  async linksOf(environmentId: string, only: readonly string[] | null): Promise<AgentLink[]> {
+    const servers = await this.#options.store.applications.servers(environmentId)
+    return servers
+      .filter(({ name }) => only === null || only.includes(name))
+      .flatMap(({ id }) => this.#links.get(id) ?? [])
+      .filter(({ open }) => open)
+  }
+
   /** Why there is no link to a server: what stood in the way, or that its agent does not dial in. */
   problem(server: { id: string; name: string }): DployError {
     return (

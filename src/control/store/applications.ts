@@ -13,6 +13,16 @@ export interface Environment {
   wantedRelease: string | null
   /** The tag of the servers that serve, where two groups take turns; null: all do. */
   liveGroup: string | null
+  /** What servers were found to be ahead by; until a person has looked, nothing converges. */
+  takenOver: TakenOver | null
+}
+
+/** Servers knew more than was known here. */
+export interface TakenOver {
+  /** When that was found. Epoch milliseconds. */
+  since: number
+  /** The deployment that brought what they run; null where they only tell a fencing token. */
+  deployment: { number: number; release: number | null; requestedBy: string; at: number } | null
 }
 
 /** A dploy.yml as it was sent, beside what was read from it. */
@@ -223,6 +233,7 @@ export class Applications {
         'environments.base',
         'environments.wanted_release_id',
         'environments.live_group',
+        'environments.taken_over',
       ])
   }
 }
@@ -239,6 +250,7 @@ function environmentOf(row: {
   base: string | null
   wanted_release_id: string | null
   live_group: string | null
+  taken_over: string | null
 }): Environment {
   return {
     id: row.id,
@@ -248,5 +260,6 @@ function environmentOf(row: {
     base: row.base,
     wantedRelease: row.wanted_release_id,
     liveGroup: row.live_group,
+    takenOver: row.taken_over === null ? null : (JSON.parse(row.taken_over) as TakenOver),
   }
 }

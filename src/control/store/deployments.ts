@@ -100,6 +100,8 @@ export class Deployments {
       releaseId: string | null
       fromReleaseId: string | null
       approval?: NewApproval | undefined
+      /** The number of a deployment that runs elsewhere and is not known here yet. */
+      above?: number
     },
     now: number,
   ): Promise<string> {
@@ -115,7 +117,7 @@ export class Deployments {
         .values({
           id,
           environment_id: input.environmentId,
-          number: Number(last?.number ?? 0) + 1,
+          number: Math.max(Number(last?.number ?? 0), input.above ?? 0) + 1,
           kind: input.kind,
           state: approval ? 'waiting_for_approval' : 'queued',
           request: JSON.stringify(input.request),

@@ -72,6 +72,16 @@ export class Locks {
     await this.#db.deleteFrom('locks').where('environment_id', '=', environmentId).where('fence', '=', fence).execute()
   }
 
+  /** The highest fencing token that was given out, or that servers told of. */
+  async fence(environmentId: string): Promise<number> {
+    const { fence } = await this.#db
+      .selectFrom('environments')
+      .select('fence')
+      .where('id', '=', environmentId)
+      .executeTakeFirstOrThrow()
+    return fence
+  }
+
   /** Who holds the lock; null if nobody does. */
   async holder(environmentId: string): Promise<LockHolder | null> {
     return describe(this.#db, environmentId)

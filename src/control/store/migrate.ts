@@ -14,6 +14,7 @@ import { configText } from './migrations/019-config-text.ts'
 import { summaries } from './migrations/041-summaries.ts'
 import { sightings } from './migrations/042-sightings.ts'
 import { liveGroup } from './migrations/201-live-group.ts'
+import { takenOver } from './migrations/241-taken-over.ts'
 import type { Tables } from './schema.ts'
 
 /** Migrations only grow: a released one is never changed. */
@@ -31,6 +32,7 @@ export const migrations: Record<string, Migration> = {
   '041-summaries': summaries,
   '042-sightings': sightings,
   '201-live-group': liveGroup,
+  '241-taken-over': takenOver,
 }
 
 /** Brings the database to the newest schema. Throws `internal` with the migration's name if one fails. */

@@ -18,6 +18,10 @@ export interface Tables {
     wanted_release_id: string | null
     /** The tag of the servers that serve, where the strategy is blue-green; null: all do. */
     live_group: Generated<string | null>
+    /** JSON of what was taken over from servers that were ahead of what was known here; null once a person has looked. */
+    taken_over: Generated<string | null>
+    /** When the record was written that the servers keep and that is known here. */
+    record_at: Generated<number | null>
     /** Grows with each lock that is given out: the fencing token. */
     fence: number
     created_at: number

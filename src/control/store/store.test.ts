@@ -292,6 +292,12 @@ test('a server that lies in its record ends no deployments, and brings no releas
     variables: {},
     secrets: {},
   }
+  const told = (epoch: number, record: Parameters<typeof store.sharedRecords.take>[1]['record']) => ({
+    epoch,
+    record,
+    running: new Set<string>(),
+    control: false,
+  })
   const lies = {
     ...record,
     fence: Number.MAX_SAFE_INTEGER,
@@ -299,7 +305,7 @@ test('a server that lies in its record ends no deployments, and brings no releas
     deployments: [{ ...record.deployments[0]!, id: 'dep_evil', release: spec.id }],
     releases: [{ createdAt: 1, spec }],
   }
-  await store.sharedRecords.take(environmentId, Number.MAX_SAFE_INTEGER, lies, 2)
+  await store.sharedRecords.take(environmentId, told(Number.MAX_SAFE_INTEGER, lies), 2)
   assert.equal((await store.applications.environmentById(environmentId)).wantedRelease, null)
   const next = await fence(await deployment())
   assert.ok(Number.isSafeInteger(next) && next <= honest + 1_000_001, String(next))
@@ -307,8 +313,7 @@ test('a server that lies in its record ends no deployments, and brings no releas
   // The same of this environment is taken over, as that of any laptop.
   await store.sharedRecords.take(
     environmentId,
-    0,
-    { ...lies, releases: [{ createdAt: 1, spec: { ...spec, application: 'shop' } }] },
+    told(0, { ...lies, writtenAt: 2, releases: [{ createdAt: 1, spec: { ...spec, application: 'shop' } }] }),
     3,
   )
   assert.equal((await store.applications.environmentById(environmentId)).wantedRelease, 'rel_evil')

@@ -34,6 +34,7 @@ const environments: Environment[] = Object.keys(config.environments).map((name) 
   base: '/srv/shop',
   wantedRelease: null,
   liveGroup: null,
+  takenOver: null,
 }))
 const deployed = (...args: Parameters<typeof judge>) =>
   judge(...args).flatMap(({ environment, branch }) => (branch ? [`${environment.name} ${branch.name}`] : []))

@@ -42,6 +42,11 @@ export const environmentSchema = z.object({
   protected: z.boolean().default(false),
   /** The tag of the servers that serve, where two groups take turns (blue-green); null: all do. */
   live: z.string().nullable().default(null),
+  /**
+   * Servers were ahead of what this control plane knew: what they run was taken over, and nothing converges by itself until a person has looked. `next`: the
+   * command that ends this; a deployment that succeeds does too. Null: all is known.
+   */
+  takenOver: z.object({ since: z.number(), text: z.string(), next: z.string() }).nullable().default(null),
   /** Numbers of the latest deployment and its state. */
   last: z.object({ number: z.number(), state: z.string(), finishedAt: z.number().nullable() }).nullable(),
   /** The latest deployment that is over, with what users noticed. */

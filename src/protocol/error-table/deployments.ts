@@ -17,6 +17,11 @@ export const deploymentsErrors = {
     title: 'The release command broke the release that serves',
     fix: 'Undo what it changed, then make it leave the old release working',
   },
+  'environment.taken_over': {
+    status: 409,
+    title: 'The servers were ahead of what this control plane knew',
+    fix: 'Look at it: dploy status. Then run: dploy converge',
+  },
   'release.no_way_back': {
     status: 409,
     title: 'The release that runs could not be started again',

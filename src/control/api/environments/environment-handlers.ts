@@ -48,7 +48,7 @@ export function environmentHandlers(
 
     async unlock(call) {
       const environment = await environmentOf(call.params)
-      const elsewhere = (await context.shared?.force(environment, call.signal)) ?? null
+      const elsewhere = await context.shared.force(environment, call.signal)
       const here = await store.locks.force(environment.id)
       if (here)
         await deployer.unseat(

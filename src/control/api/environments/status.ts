@@ -17,7 +17,7 @@ export async function summaryOf(context: ApiContext, environment: Environment): 
   const { store } = context
   const [servers, held, [last], wanted, awaiting, ended] = await Promise.all([
     store.applications.servers(environment.id),
-    context.shared?.holder(environment.id) ?? store.locks.holder(environment.id),
+    context.shared.holder(environment.id) ?? store.locks.holder(environment.id),
     store.summaries.list({ environmentId: environment.id, limit: 1 }),
     environment.wantedRelease === null ? null : store.releases.get(environment.wantedRelease),
     store.summaries.awaiting(environment.id),
@@ -42,6 +42,7 @@ export async function summaryOf(context: ApiContext, environment: Environment): 
     awaiting,
     branch: own?.branch ?? null,
     protected: own?.protected ?? false,
+    takenOver: environment.takenOver && takenOverView(environment),
     live: liveGroupOf(environment.config.environments[environment.name], environment.liveGroup),
     last: last ? { number: last.number, state: last.state, finishedAt: last.finishedAt } : null,
     ended: ended && {
@@ -51,6 +52,20 @@ export async function summaryOf(context: ApiContext, environment: Environment): 
       finishedAt: ended.finishedAt,
       receipt: ended.receipt,
     },
+  }
+}
+
+/** What servers were ahead by, in words, and the command that ends the state. */
+export function takenOverView(environment: Environment): NonNullable<EnvironmentSummary['takenOver']> {
+  const { since, deployment } = environment.takenOver!
+  const what =
+    deployment === null
+      ? 'The servers know of deployments that are not known here'
+      : `The servers know of ${deployment.release === null ? `deployment ${deployment.number}` : `deployment ${deployment.number} of release ${deployment.release}`} by ${deployment.requestedBy}, which was not known here`
+  return {
+    since,
+    text: `${what}: an older copy of this control plane's data, or somebody deployed without it. What they run is what is wanted now, and nothing converges by itself until a person has looked`,
+    next: `dploy converge ${environment.name}`,
   }
 }
 
@@ -114,7 +129,7 @@ export async function serverStatus(
   }
   if (!link) {
     const stored = await context.store.servers.find(server.id)
-    const never = !context.shared && stored?.publicKey === null
+    const never = !context.shared.alone && stored?.publicKey === null
     const problem = stored?.lockedAt
       ? cloned(server.name)
       : never

@@ -5,6 +5,7 @@ import type { StepState } from '../../../protocol/deployment.ts'
 import { DployError, reportOf } from '../../../protocol/errors.ts'
 import type { Gateway } from '../../gateway/gateway.ts'
 import type { Store } from '../../store/store.ts'
+import type { SharedLocks } from '../lock/shared-lock.ts'
 import type { Deployer } from '../run/deployer.ts'
 import { driftOf } from '../plan/drift.ts'
 import { isIdle } from '../strategies/groups.ts'
@@ -13,6 +14,8 @@ import { isIdle } from '../strategies/groups.ts'
 const gather = 500
 /** A server whose converging failed is left alone this long, or until it connects again. Milliseconds. */
 const patience = 60_000
+/** How long a server that connects has to say what it knows of its environments. Milliseconds. */
+const lookTimeout = 10_000
 /** How long after a deployment servers clean up: who watched it sees its end first, and one that goes back at once does not wait for it. Milliseconds. */
 const rest = 500
 
@@ -24,7 +27,14 @@ const inTheMiddle: ReadonlySet<StepState> = new Set<StepState>(['draining', 'act
  * a deployment), and all connected ones after a deployment.
  */
 export class Converger implements Disposable {
-  readonly #options: { store: Store; gateway: Gateway; deployer: Deployer; log: Logger; stays: boolean }
+  readonly #options: {
+    store: Store
+    gateway: Gateway
+    deployer: Deployer
+    shared: SharedLocks
+    log: Logger
+    stays: boolean
+  }
   readonly #ending = new AbortController()
   readonly #timers = new Map<string, NodeJS.Timeout>()
   readonly #cleaning = new Set<Promise<void>>()
@@ -33,7 +43,14 @@ export class Converger implements Disposable {
   readonly #cut = new Map<string, Set<string>>()
 
   /** `stays`: this process does not end with the command that a person has given. */
-  constructor(options: { store: Store; gateway: Gateway; deployer: Deployer; log: Logger; stays: boolean }) {
+  constructor(options: {
+    store: Store
+    gateway: Gateway
+    deployer: Deployer
+    shared: SharedLocks
+    log: Logger
+    stays: boolean
+  }) {
     this.#options = options
   }
 
@@ -48,6 +65,7 @@ export class Converger implements Disposable {
   /** A person asks for it: looks at all servers now, also at those that it failed at just before. Answers the deployment that brings them; null: all run what they should. Throws `environment.locked`. */
   async now(environmentId: string, requestedBy: string): Promise<string | null> {
     const { store, deployer } = this.#options
+    await store.sharedRecords.looked(environmentId)
     const environment = await store.applications.environmentById(environmentId)
     if (environment.wantedRelease === null) return null
     for (const { id } of await store.applications.servers(environmentId)) this.#failed.delete(id)
@@ -86,8 +104,14 @@ export class Converger implements Disposable {
   }
 
   async #lookAll(serverId: string): Promise<void> {
-    for (const environment of await this.#options.store.applications.environmentsOf(serverId))
-      this.#soon(environment.id)
+    const { store, gateway, shared, log } = this.#options
+    const link = gateway.link(serverId)
+    for (const environment of await store.applications.environmentsOf(serverId)) {
+      // What it knows and is not known here comes first: it may be ahead.
+      const silent = link && (await shared.lookOn(environment, [link], AbortSignal.timeout(lookTimeout)))
+      if (silent?.length === 0) this.#soon(environment.id)
+      else log.warn({ server: serverId }, 'it did not say what it knows, and is left as it is until it connects again')
+    }
   }
 
   #soon(environmentId: string): void {
@@ -105,7 +129,7 @@ export class Converger implements Disposable {
   async #converge(environmentId: string): Promise<void> {
     const { store, deployer, log } = this.#options
     const environment = await store.applications.environmentById(environmentId)
-    if (environment.wantedRelease === null) return
+    if (environment.wantedRelease === null || environment.takenOver !== null) return
     // While a deployment is under way it decides; it asks for a look again at its end.
     if ((await store.deployments.unfinished(environmentId)).length > 0) return
     const wanted = await store.releases.get(environment.wantedRelease)
@@ -183,6 +207,8 @@ export class Converger implements Disposable {
         if (inTheMiddle.has(state)) cut.add(server)
       this.#cut.set(environment.id, cut)
     }
+    // Whoever deployed has looked.
+    if (row.state === 'succeeded' && row.kind !== 'converge') await store.sharedRecords.looked(environment.id)
     this.#soon(environment.id)
     if (row.state !== 'succeeded') return
     if (this.#options.stays) await delay(rest, undefined, { signal: this.#ending.signal }).catch(() => {})

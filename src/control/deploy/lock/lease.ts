@@ -17,16 +17,23 @@ export function waitsFor(patience: Patience, holder: LockHolder | null): boolean
 
 /** The lock of an environment, held: with its heartbeat, and a signal that aborts when it is lost. */
 export class Lease implements AsyncDisposable {
-  readonly fence: number
+  #fence: number
   readonly #locks: Locks
   readonly #environmentId: string
   readonly #lost = new AbortController()
-  readonly #timer: NodeJS.Timeout
+  #timer: NodeJS.Timeout
+  readonly #holder: { deploymentId: string; holder: string }
 
-  private constructor(locks: Locks, environmentId: string, fence: number) {
+  private constructor(
+    locks: Locks,
+    environmentId: string,
+    fence: number,
+    holder: { deploymentId: string; holder: string },
+  ) {
     this.#locks = locks
     this.#environmentId = environmentId
-    this.fence = fence
+    this.#fence = fence
+    this.#holder = holder
     this.#timer = setInterval(() => void this.#beat(), lockHeartbeat)
   }
 
@@ -45,6 +52,7 @@ export class Lease implements AsyncDisposable {
           locks,
           environmentId,
           await locks.acquire(environmentId, deploymentId, holder, Date.now(), isDeadHolder),
+          { deploymentId, holder },
         )
       } catch (error) {
         if (!(error instanceof DployError) || error.code !== 'environment.locked') throw error
@@ -55,6 +63,21 @@ export class Lease implements AsyncDisposable {
     }
   }
 
+  /** The fencing token. */
+  get fence(): number {
+    return this.#fence
+  }
+
+  /** Takes a new token where servers have told of a higher one since. Throws `lock.lost`. */
+  async raise(): Promise<void> {
+    if ((await this.#locks.fence(this.#environmentId)) <= this.#fence) return
+    clearInterval(this.#timer)
+    const { deploymentId, holder } = this.#holder
+    await this.#locks.heartbeat(this.#environmentId, this.#fence, Date.now())
+    this.#fence = await this.#locks.acquire(this.#environmentId, deploymentId, holder, Date.now(), isDeadHolder)
+    this.#timer = setInterval(() => void this.#beat(), lockHeartbeat)
+  }
+
   /** Aborts with `lock.lost` once the lock was taken over or forced open. */
   get signal(): AbortSignal {
     return this.#lost.signal
@@ -62,12 +85,12 @@ export class Lease implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#timer)
-    await this.#locks.release(this.#environmentId, this.fence)
+    await this.#locks.release(this.#environmentId, this.#fence)
   }
 
   async #beat(): Promise<void> {
     try {
-      await this.#locks.heartbeat(this.#environmentId, this.fence, Date.now())
+      await this.#locks.heartbeat(this.#environmentId, this.#fence, Date.now())
     } catch (error) {
       clearInterval(this.#timer)
       this.#lost.abort(error)

@@ -17,18 +17,20 @@ import type { Observation } from '../run/observe.ts'
 import { isCommitted } from '../run/states.ts'
 
 /** How long a lock on servers lives without being prolonged, how often it is, and how often who waits looks. Milliseconds. */
-const lease = 20_000
-const prolongEvery = 5_000
+const times = { laptop: { lease: 20_000, prolongEvery: 5_000 }, control: { lease: 60_000, prolongEvery: 20_000 } }
 const lookEvery = 1_000
 /** How long a server has to answer. Milliseconds. */
 const answerWithin = 10_000
+/** Of more servers than these a control plane tells each of the last few deployments only: all get the record, each time. */
+const manyServers = 100
+const fewDeployments = 5
 
 /** How long what was seen counts as what there is. Milliseconds. */
 const fresh = 3_000
 
 type Held = AgentResult<'hold'>
-/** The releases that each server has in its own record, by server and id. */
-type Known = Map<string, ReadonlyMap<string, ReleaseSpec>>
+/** What each server has in its own record, by its name: releases by id, and whether a control plane wrote it. */
+type Known = Map<string, { releases: ReadonlyMap<string, ReleaseSpec>; control: boolean }>
 interface Seen {
   at: number
   observation: Observation
@@ -40,19 +42,43 @@ export interface SharedLocksOptions {
   /** The open connections to an environment's servers, or to those of them that are named, in the order of dploy.yml. Opens those that are missing. */
   links(environment: Environment, signal: AbortSignal, only?: readonly string[] | null): Promise<AgentLink[]>
   holder: string
+  /** Who deploys from here: a laptop, which is gone in a moment; or a control plane that agents dial, which asks those that are connected. */
+  from: 'laptop' | 'control'
 }
 
 /**
  * The lock and the history that the servers of an environment keep themselves, for control planes that know nothing of
- * each other: every laptop has its own. The lock is taken on the first server that is reached, then on the others, so
+ * each other: every laptop has its own, and a team may have one. The lock is taken on the first server that is reached, then on the others, so
  * that of two who begin at the same moment one wins.
  */
 export class SharedLocks {
   readonly #options: SharedLocksOptions
   readonly #others = new Map<string, LockHolder>()
+  /** Connections on which it was asked what the server keeps for an environment. */
+  readonly #looked = new WeakMap<AgentLink, Set<string>>()
 
   constructor(options: SharedLocksOptions) {
     this.#options = options
+  }
+
+  /** Nobody but the person before this machine deploys from here. */
+  get alone(): boolean {
+    return this.#options.from === 'laptop'
+  }
+
+  /** Asks the connected servers that have not been asked since they connected, and takes over what is not known here. Answers those that did not answer. */
+  async lookAtNew(environment: Environment, signal: AbortSignal): Promise<AgentLink[]> {
+    const links = (await this.#options.links(environment, signal)).filter(
+      (link) => this.#looked.get(link)?.has(environment.id) !== true,
+    )
+    return this.lookOn(environment, links, signal)
+  }
+
+  /** The same of these connections. */
+  async lookOn(environment: Environment, links: readonly AgentLink[], signal: AbortSignal): Promise<AgentLink[]> {
+    if (links.length === 0) return []
+    const answers = await this.#ask(environment, links, nothing, signal, () => true)
+    return links.filter((link) => !answers.has(link))
   }
 
   /** Who else deploys, by what the servers said when they were asked last. */
@@ -93,12 +119,27 @@ export class SharedLocks {
       if (took) {
         const overtaken = row.fence > 0 && took.some(({ epoch }) => epoch > row.fence)
         const lock = new SharedLock({
-          links,
+          links: this.alone
+            ? async () => links
+            : () => this.#options.links(environment, AbortSignal.timeout(answerWithin)),
+          ...times[this.#options.from],
           seen,
           known,
-          ask: (links, params) => this.#ask(environment, links, params, AbortSignal.timeout(answerWithin)),
+          ask: (links, params) =>
+            this.#ask(
+              environment,
+              links,
+              params,
+              AbortSignal.timeout(answerWithin),
+              this.alone ? isClosed : () => true,
+            ),
           mine,
-          make: () => store.sharedRecords.make(environment.id, Date.now()),
+          make: () =>
+            store.sharedRecords.make(environment.id, Date.now(), {
+              control: !this.alone,
+              ...(links.length > manyServers && { most: fewDeployments }),
+            }),
+          byControl: [...known.values()].some(({ control }) => control),
         })
         if (!overtaken) return lock
         await lock.giveUp()
@@ -116,7 +157,13 @@ export class SharedLocks {
   /** Opens the lock by force. Answers who held it. */
   async force(environment: Environment, signal: AbortSignal): Promise<LockHolder | null> {
     const held = this.holder(environment.id)
-    await this.#ask(environment, await this.#options.links(environment, signal), { ...nothing, force: true }, signal)
+    await this.#ask(
+      environment,
+      await this.#options.links(environment, signal),
+      { ...nothing, force: true },
+      signal,
+      this.alone ? isClosed : () => true,
+    )
     this.#others.delete(environment.id)
     return held
   }
@@ -141,14 +188,14 @@ export class SharedLocks {
     for (const link of links) link.looked = null
     const unseen = links.filter((link) => !looked.has(link))
     // The first one decides; the others follow together, and what is asked for with them.
-    for (const some of [links.slice(0, 1), links.slice(1)]) {
+    for (const some of this.alone ? [links.slice(0, 1), links.slice(1)] : [links]) {
       const [answers] = await Promise.all([
         this.#takeOver(environment, some, mine, signal),
-        taken.length > 0 || links.length === 1 ? observeAll(environment, unseen, seen, signal) : null,
+        this.alone && (taken.length > 0 || links.length === 1) ? observeAll(environment, unseen, seen, signal) : null,
       ])
       for (const [link, held] of answers) {
         if (held.granted) taken.push(link)
-        if (held.record) known.set(link.server.name, new Map(held.record.releases.map(({ spec }) => [spec.id, spec])))
+        if (held.record) known.set(link.server.name, knownOf(held.record))
         all.push(held)
         const before = looked.get(link)
         if (before?.epoch === held.epoch && before.writtenAt === (held.record?.writtenAt ?? null))
@@ -176,13 +223,19 @@ export class SharedLocks {
     mine: SharedHolder,
     signal: AbortSignal,
   ): Promise<Map<AgentLink, Held>> {
-    const first = await this.#ask(environment, links, { ...nothing, take: { holder: mine, lease, over: null } }, signal)
+    const first = await this.#ask(
+      environment,
+      links,
+      { ...nothing, take: { holder: mine, lease: times[this.#options.from].lease, over: null } },
+      signal,
+      this.alone ? isClosed : () => true,
+    )
     const dead = [...first].filter(([, { granted, lock }]) => !granted && lock !== null && isDeadHolder(lock.holder))
     for (const [link, { lock }] of dead) {
       const again = await this.#ask(
         environment,
         [link],
-        { ...nothing, take: { holder: mine, lease, over: lock!.deployment } },
+        { ...nothing, take: { holder: mine, lease: times[this.#options.from].lease, over: lock!.deployment } },
         signal,
       )
       for (const [one, held] of again) first.set(one, held)
@@ -200,6 +253,9 @@ export class SharedLocks {
     const { application, name } = environment
     const place = { application, environment: name, directory: releaseDirectory(environment.config, environment.name) }
     const answers = new Map<AgentLink, Held>()
+    // What gives the lock up is sent before anything else is: it waits for nothing.
+    const known =
+      this.alone || params.give !== null ? null : await this.#options.store.sharedRecords.writtenAt(environment.id)
     const limit = AbortSignal.any([signal, AbortSignal.timeout(answerWithin)])
     await Promise.all(
       links.map(async (link) => {
@@ -209,10 +265,16 @@ export class SharedLocks {
             link,
             await link.command(
               'hold',
-              { ...place, ...params, record: params.record?.(link.server.name) ?? null },
+              {
+                ...place,
+                ...params,
+                known: params.whole ? null : known,
+                record: params.record?.(link.server.name) ?? null,
+              },
               { application, environment: name, epoch: 0, signal: limit },
             ),
           )
+          this.#looked.set(link, (this.#looked.get(link) ?? new Set()).add(environment.id))
           link.facts.roundTrip = Math.min(link.facts.roundTrip || Infinity, performance.now() - asked)
         } catch (error) {
           signal.throwIfAborted()
@@ -235,8 +297,12 @@ export class SharedLocks {
     )
     await this.#options.store.sharedRecords.take(
       environment.id,
-      Math.max(0, ...answers.map(({ epoch }) => epoch)),
-      newest,
+      {
+        epoch: answers.reduce((highest, { epoch }) => Math.max(highest, epoch), 0),
+        record: newest,
+        running: new Set(answers.flatMap(({ lock }) => (lock && !isDeadHolder(lock.holder) ? [lock.deployment] : []))),
+        control: !this.alone,
+      },
       Date.now(),
     )
     const other = answers.find(
@@ -254,11 +320,20 @@ export class SharedLocks {
 }
 
 /** `record`: what a server is to keep, by its name. */
-type Ask = Pick<AgentParams<'hold'>, 'take' | 'give' | 'force'> & { record: ((server: string) => SharedRecord) | null }
+type Ask = Pick<AgentParams<'hold'>, 'take' | 'give' | 'force'> & {
+  record: ((server: string) => SharedRecord) | null
+  /** The record is to be told also where it is known here. */
+  whole?: boolean
+}
 interface SharedLockOptions {
   seen: Map<string, Seen>
   known: Known
-  links: readonly AgentLink[]
+  /** Those that it is held on. */
+  links(): Promise<readonly AgentLink[]>
+  lease: number
+  prolongEvery: number
+  /** A control plane deployed here last. */
+  byControl: boolean
   ask(links: readonly AgentLink[], params: Ask): Promise<Map<AgentLink, Held>>
   mine(state: DeploymentState): SharedHolder
   make(): Promise<{ record: SharedRecord; made: ReadonlySet<string> }>
@@ -274,12 +349,17 @@ export class SharedLock implements AsyncDisposable {
 
   constructor(options: SharedLockOptions) {
     this.#options = options
-    this.#timer = setInterval(() => void this.#prolong(null).catch(() => {}), prolongEvery)
+    this.#timer = setInterval(() => void this.#prolong(null).catch(() => {}), options.prolongEvery)
   }
 
   /** Aborts with `lock.lost` once another deployment holds it. */
   get signal(): AbortSignal {
     return this.#lost.signal
+  }
+
+  /** Whether a control plane wrote what the servers kept when the lock was taken. */
+  get byControl(): boolean {
+    return this.#options.byControl
   }
 
   /** What there was on the servers when the lock was taken, by name; each is told once, and only while it is fresh. */
@@ -294,7 +374,22 @@ export class SharedLock implements AsyncDisposable {
    * another one: who is root on one of them would decide what the others run.
    */
   knows(server: string, spec: ReleaseSpec): boolean {
-    return isDeepStrictEqual(this.#options.known.get(server)?.get(spec.id), spec)
+    return isDeepStrictEqual(this.#options.known.get(server)?.releases.get(spec.id), spec)
+  }
+
+  /** The same, asking a server that did not tell because its record is known here. */
+  async knowsNow(server: string, spec: ReleaseSpec): Promise<boolean> {
+    await this.#askKnown((await this.#open()).filter((link) => link.server.name === server))
+    return this.knows(server, spec)
+  }
+
+  /** Asks those that did not tell their record, because it is known here, for what it names. */
+  async #askKnown(links: readonly AgentLink[]): Promise<void> {
+    const { known, ask } = this.#options
+    const silent = links.filter(({ server }) => !known.has(server.name))
+    if (silent.length === 0) return
+    for (const [link, { record }] of await ask(silent, { ...nothing, whole: true }))
+      known.set(link.server.name, record ? knownOf(record) : { releases: new Map(), control: false })
   }
 
   /** Notes where the deployment stands. From the commit point on the servers are told at once which release is wanted. */
@@ -311,7 +406,7 @@ export class SharedLock implements AsyncDisposable {
   async giveUp(): Promise<void> {
     clearInterval(this.#timer)
     this.#over = true
-    await this.#options.ask(this.#open(), { ...nothing, give: this.#options.mine(this.#state).deployment })
+    await this.#options.ask(await this.#open(), { ...nothing, give: this.#options.mine(this.#state).deployment })
   }
 
   /** Writes what came of the deployment and gives up the lock; once. */
@@ -321,18 +416,20 @@ export class SharedLock implements AsyncDisposable {
     this.#over = true
     const record = await this.#record()
     // Sent, and done before anything that comes after it on these connections, their end too.
+    const links = await this.#open()
     void this.#options
-      .ask(this.#open(), { ...nothing, give: this.#options.mine(this.#state).deployment, record })
+      .ask(links, { ...nothing, give: this.#options.mine(this.#state).deployment, record })
       .catch(() => {})
   }
 
-  #open(): AgentLink[] {
-    return this.#options.links.filter((link) => link.open)
+  async #open(): Promise<AgentLink[]> {
+    return (await this.#options.links()).filter((link) => link.open)
   }
 
   /** What each server is to keep: all that was made here, and of what others made what it has already. Nobody's word is passed on to another. */
   async #record(): Promise<(server: string) => SharedRecord> {
     const { record, made } = await this.#options.make()
+    if (record.releases.some(({ spec }) => !made.has(spec.id))) await this.#askKnown(await this.#open())
     return (server) => ({
       ...record,
       releases: record.releases.filter(({ spec }) => made.has(spec.id) || this.knows(server, spec)),
@@ -340,9 +437,9 @@ export class SharedLock implements AsyncDisposable {
   }
 
   async #prolong(record: Ask['record']): Promise<void> {
-    const answers = await this.#options.ask(this.#open(), {
+    const answers = await this.#options.ask(await this.#open(), {
       ...nothing,
-      take: { holder: this.#options.mine(this.#state), lease, over: null },
+      take: { holder: this.#options.mine(this.#state), lease: this.#options.lease, over: null },
       record,
     })
     if ([...answers.values()].some(({ granted }) => !granted)) this.#lost.abort(new DployError('lock.lost'))
@@ -370,6 +467,10 @@ async function observeAll(
       seen.set(link.server.name, { at: performance.now(), observation })
     }),
   )
+}
+
+function knownOf(record: SharedRecord) {
+  return { releases: new Map(record.releases.map(({ spec }) => [spec.id, spec])), control: record.control === true }
 }
 
 /** A server that is gone meanwhile is for the deployment to notice. */

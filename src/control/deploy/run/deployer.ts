@@ -21,6 +21,8 @@ export interface Submission {
 
 /** How long a deployment waits for approval. Milliseconds. */
 const approvalTime = 24 * 3_600_000
+/** How long servers have to answer that connected since the last deployment. Milliseconds. */
+const lookTimeout = 5_000
 
 /** Starts deployments, knows those that run in this process, and goes on with those that a killed one left behind. */
 export class Deployer {
@@ -45,17 +47,25 @@ export class Deployer {
    */
   async submit(submission: Submission): Promise<string> {
     const { environment } = submission
-    const { store } = this.#options
+    const { store, shared } = this.#options
     const servers = await store.applications.servers(environment.id)
     if (servers.length === 0)
       throw new DployError('environment.no_servers', `${environment.application}/${environment.name} has no servers`)
     // Nobody has to know that servers converge just now.
     const patience = submission.wait ? 'always' : submission.kind === 'converge' ? 'never' : 'converging'
     // From a laptop nobody but this person could finish it: it is no reason to refuse.
-    if (this.#options.shared)
+    if (this.#options.shared.alone)
       for (const { recovered, done } of this.#running.values()) if (recovered === environment.id) await done
     const approval = await this.#approvalFor(submission)
     if (!approval) await this.#checkFree(environment, patience)
+    // What servers tell that are new here has its numbers already.
+    if (!shared.alone) {
+      await shared.lookAtNew(environment, AbortSignal.timeout(lookTimeout))
+      Object.assign(environment, await store.applications.environmentById(environment.id), {
+        config: environment.config,
+        base: environment.base,
+      })
+    }
     const id = await store.deployments.create(
       {
         environmentId: environment.id,
@@ -71,6 +81,7 @@ export class Deployer {
         releaseId: submission.request.release,
         fromReleaseId: environment.wantedRelease,
         approval,
+        above: shared.holder(environment.id)?.number ?? 0,
       },
       Date.now(),
     )
@@ -154,7 +165,7 @@ export class Deployer {
     const config = environment.config.environments[environment.name]
     if (kind !== 'deploy' || config?.protected !== true) return undefined
     const place = `${environment.application}/${environment.name}`
-    if (this.#options.shared)
+    if (this.#options.shared.alone)
       throw new DployError('approval.needs_server', `${place} is protected, and here is nobody who could approve`)
     const { artifacts } = this.#options
     if (request.artifact !== null && !(await artifacts.has(request.artifact)))
@@ -190,8 +201,7 @@ export class Deployer {
   }
 
   async #checkFree(environment: Environment, patience: Patience): Promise<void> {
-    const lock =
-      this.#options.shared?.holder(environment.id) ?? (await this.#options.store.locks.holder(environment.id))
+    const lock = this.#options.shared.holder(environment.id) ?? (await this.#options.store.locks.holder(environment.id))
     if (lock === null || lock.expires <= Date.now() || isDeadHolder(lock.holder) || waitsFor(patience, lock)) return
     const seconds = Math.round((Date.now() - lock.since) / 1000)
     throw new DployError(

@@ -15,7 +15,7 @@ export async function observeServers(run: Run, signal: AbortSignal): Promise<Map
     run.servers.map(async (server) => {
       try {
         const observation =
-          run.shared?.seen(server.name) ??
+          run.shared.seen(server.name) ??
           (await run.command(server, 'observe', placeOf(run), {
             timeout: run.environment.timeouts.reach,
             signal,

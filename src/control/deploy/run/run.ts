@@ -60,8 +60,8 @@ export interface Reach {
 export interface RunnerOptions {
   store: Store
   servers: Reach
-  /** The lock that servers keep for those who share no control plane; null where one control plane is theirs. */
-  shared: SharedLocks | null
+  /** The lock and the record that servers keep. */
+  shared: SharedLocks
   artifacts: ArtifactSource
   openBalancer(config: EnvironmentConfig['balancer']): Balancer
   log: Logger
@@ -91,8 +91,8 @@ export class Run {
   readonly signal: AbortSignal
   /** Aborts when the lock is lost. */
   readonly lease: AbortSignal
-  /** The lock on the servers themselves, where there is no common control plane. */
-  readonly shared: SharedLock | null
+  /** The lock on the servers themselves. */
+  readonly shared: SharedLock
   /** What was found and made while the lock was taken. */
   readonly ahead: Ahead | null
   startedAt: number
@@ -129,7 +129,7 @@ export class Run {
     signal: AbortSignal
     release: Release | null
     from: Release | null
-    shared: SharedLock | null
+    shared: SharedLock
     ahead: Ahead | null
     liveGroup: string | null
   }) {
@@ -275,7 +275,7 @@ export class Run {
     options: { timeout: number; signal: AbortSignal; id?: string; body?: Uint8Array },
   ): Promise<AgentResult<M>> {
     const { release } = params as { release?: ReleaseSpec | number }
-    if (this.shared && typeof release === 'object') await this.#mustKnow(server, release)
+    if (typeof release === 'object') await this.#mustKnow(server, release)
     const deadline = Date.now() + options.timeout
     const signal = AbortSignal.any([options.signal, AbortSignal.timeout(options.timeout)])
     const streams = new Map<string, Output>()
@@ -368,7 +368,8 @@ export class Run {
   /** Throws `release.unknown` for a release that another laptop made, of which this server knows nothing or something else. */
   async #mustKnow(server: EnvironmentServer, spec: ReleaseSpec): Promise<void> {
     const ours = spec.id === this.release?.id && this.row.kind === 'deploy'
-    if (ours || this.shared!.knows(server.name, spec) || (await this.store.releases.isMadeHere(spec.id))) return
+    if (ours || this.shared.knows(server.name, spec) || (await this.store.releases.isMadeHere(spec.id))) return
+    if (await this.shared.knowsNow(server.name, spec)) return
     throw new DployError(
       'release.unknown',
       `Release ${spec.number} was made on another machine, and ${server.name} does not know it as the servers that told of it do`,

@@ -5,6 +5,7 @@ import { readConfig } from '../../../protocol/config/text.ts'
 import { SecretBox } from '../../secrets/secret-box.ts'
 import { openSqlite } from '../../store/sqlite.ts'
 import { openStore } from '../../store/store.ts'
+import { SharedLocks } from '../lock/shared-lock.ts'
 import type { RunnerOptions } from './run.ts'
 import { runDeployment } from './runner.ts'
 
@@ -47,7 +48,7 @@ async function leftBehind() {
   const balancer = { [Symbol.asyncDispose]: async () => {} }
   const options = {
     store,
-    shared: null,
+    shared: new SharedLocks({ store, links: async () => [], holder: 'here:2:2', from: 'control' }),
     servers: { reach: unused },
     artifacts,
     openBalancer: () => balancer,

@@ -48,16 +48,19 @@ export async function runDeployment(
 ): Promise<DeploymentState> {
   const row = await options.store.deployments.get(id)
   if (isFinal(row.state)) return row.state
-  await using ahead = options.shared ? await beginAhead(row, options) : null
-  await using shared = await orAbandon(
-    id,
-    options,
-    control,
-    async () => (await options.shared?.take(row, control)) ?? null,
-  )
-  await using lease = await orAbandon(id, options, control, () =>
-    Lease.acquire(options.store.locks, row.environmentId, id, options.holder, control),
-  )
+  await using ahead = options.shared.alone ? await beginAhead(row, options) : null
+  await using held = new AsyncDisposableStack()
+  const takeShared = async () =>
+    held.use(await orAbandon(id, options, control, () => options.shared.take(row, control)))
+  const takeLease = async () =>
+    held.use(
+      await orAbandon(id, options, control, () =>
+        Lease.acquire(options.store.locks, row.environmentId, id, options.holder, control),
+      ),
+    )
+  // A laptop learns from the servers which token comes next. Within a control plane its own deployments wait for each other first.
+  const early = options.shared.alone ? await takeShared() : null
+  const lease = await takeLease()
   if (row.state !== 'queued' && lease.fence !== row.fence + 1) {
     // Somebody held or opened the lock since: what they did is newer than what this one would go on with.
     await options.store.deployments.abandon(
@@ -72,7 +75,14 @@ export async function runDeployment(
     )
     return 'failed'
   }
+  const shared = early ?? (await takeShared())
+  await lease.raise()
   await using run = await openRun(id, options, lease, { shared, ahead }, control.signal)
+  if (options.shared.alone && shared.byControl)
+    run.note(
+      null,
+      'a control plane deployed here last: it learns of this when its agents connect or it deploys next, and undoes nothing',
+    )
   await using measuring = await measure.start(run)
   const failures = new Failures(run.environment.strategy.max_failures)
   guardUsers(run, failures)
@@ -86,14 +96,14 @@ export async function runDeployment(
   })
   while (!isFinal(run.state)) {
     try {
-      shared?.note(run.state)
+      shared.note(run.state)
       await advance(run, failures, watch, (server) => dying.get(server.name)!.promise, control.signal)
     } catch (error) {
       if (!(await settle(run, error))) return (await run.store.deployments.get(run.id)).state
     }
   }
   // The servers are told while the receipt is made, and with the end of the watch.
-  await Promise.all([watch[Symbol.asyncDispose](), shared?.[Symbol.asyncDispose]()])
+  await Promise.all([watch[Symbol.asyncDispose](), shared[Symbol.asyncDispose]()])
   await measuring.finish()
   await options.store.events.flush()
   return run.state
@@ -142,7 +152,8 @@ async function settle(run: Run, error: unknown): Promise<boolean> {
   if (error instanceof DployError && error.code === 'lock.lost') {
     run.options.log.warn({ deployment: run.number }, 'the lock was lost; this run stops')
     // Who took the servers' own lock knows nothing of what is stored here: here it is over, and why is told.
-    if (run.shared) await run.store.deployments.abandon(run.id, reportOf(error), Date.now())
+    if (run.options.shared.alone || run.shared.signal.aborted)
+      await run.store.deployments.abandon(run.id, reportOf(error), Date.now())
     return false
   }
   const failure = reportOf(error)
@@ -213,10 +224,10 @@ async function openRun(
   id: string,
   options: RunnerOptions,
   lease: Lease,
-  { shared, ahead }: { shared: SharedLock | null; ahead: Ahead | null },
+  { shared, ahead }: { shared: SharedLock; ahead: Ahead | null },
   signal: AbortSignal,
 ): Promise<Run & AsyncDisposable> {
-  const held = shared ? AbortSignal.any([lease.signal, shared.signal]) : lease.signal
+  const held = AbortSignal.any([lease.signal, shared.signal])
   const { store } = options
   const row = await store.deployments.get(id)
   const environment = await store.applications.environmentById(row.environmentId)
