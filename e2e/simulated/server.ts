@@ -44,6 +44,7 @@ export class SimulatedServer {
   #epoch = 0
   #releases: AgentResult<'observe'>['releases'] = []
   #current: number | null = null
+  #record: AgentResult<'hold'>['record'] = null
   #since = 0
   #peer: Peer | null = null
 
@@ -131,6 +132,11 @@ export class SimulatedServer {
       service: this.#service(),
       freeBytes: 40e9,
     }),
+    hold: async ({ record, known }) => {
+      this.#record = record ?? this.#record
+      const told = this.#record?.writtenAt === known ? null : this.#record
+      return { granted: true, lock: null, epoch: this.#epoch, record: told }
+    },
     stage: async ({ release }, context) => {
       const took = await this.#work(
         'after_stage',

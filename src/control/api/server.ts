@@ -199,7 +199,10 @@ function addRoute(
     async handler(request, reply) {
       const gone = new AbortController()
       reply.raw.on('close', () => gone.abort(new DployError('connection.closed', 'The client went away')))
-      const { application, environment } = (request.params ?? {}) as { application?: string; environment?: string }
+      const { application, environment } = (name === 'deployments' ? request.query : (request.params ?? {})) as {
+        application?: string
+        environment?: string
+      }
       if (context.shared.alone && application !== undefined && environment !== undefined) {
         const found = await context.store.applications.environment(application, environment)
         await context.shared.look(found, gone.signal, await askedServers(name, request, found, context.store))

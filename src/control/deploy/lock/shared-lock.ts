@@ -24,6 +24,8 @@ const answerWithin = 10_000
 /** Of more servers than these a control plane tells each of the last few deployments only: all get the record, each time. */
 const manyServers = 100
 const fewDeployments = 5
+/** Servers that are told within one turn; the next so many follow a millisecond later. */
+const atOnce = 50
 
 /** How long what was seen counts as what there is. Milliseconds. */
 const fresh = 3_000
@@ -216,7 +218,7 @@ export class SharedLocks {
     return all
   }
 
-  /** Takes it where it is free or expired, and where a process of this machine holds it that is dead. */
+  /** Takes it where it is free or expired, and where a process holds it that is dead, or is this one: within a control plane deployments wait for each other before. */
   async #takeOver(
     environment: Environment,
     links: AgentLink[],
@@ -230,7 +232,10 @@ export class SharedLocks {
       signal,
       this.alone ? isClosed : () => true,
     )
-    const dead = [...first].filter(([, { granted, lock }]) => !granted && lock !== null && isDeadHolder(lock.holder))
+    const own = (holder: string) => !this.alone && holder === this.#options.holder
+    const dead = [...first].filter(
+      ([, { granted, lock }]) => !granted && lock !== null && (isDeadHolder(lock.holder) || own(lock.holder)),
+    )
     for (const [link, { lock }] of dead) {
       const again = await this.#ask(
         environment,
@@ -258,7 +263,9 @@ export class SharedLocks {
       this.alone || params.give !== null ? null : await this.#options.store.sharedRecords.writtenAt(environment.id)
     const limit = AbortSignal.any([signal, AbortSignal.timeout(answerWithin)])
     await Promise.all(
-      links.map(async (link) => {
+      links.map(async (link, index) => {
+        // Each command is signed: of thousands others get their turn in between.
+        if (index >= atOnce) await delay(Math.floor(index / atOnce))
         const asked = performance.now()
         try {
           answers.set(
