@@ -41,8 +41,10 @@ describe(
     test('the other one deploys over the release of the first, whose release command looks at it', async () => {
       await world.commit({ 'version.txt': 'two\n' }, 'Two')
       await other.pull()
+      await using users = startUsers({ url: world.url, rate: 50 })
       const { result } = await other.start('deploy', 'production').outcome
       assert.equal(result.state, 'succeeded', JSON.stringify(result.failure))
+      ;(await users.stop()).noRequestFailed()
       assert.deepEqual(await inService(), [`${value}-too`, `${value}-too`])
     })
 
@@ -66,6 +68,7 @@ describe(
       await setSecret(world.repository, 'another-value-since')
       assert.equal((await dploy(world.repository, ['secret', 'remove', 'production', 'TOKEN'])).code, 0)
       assert.equal((await dploy(other.directory, ['secret', 'remove', 'production', 'TOKEN'])).code, 0)
+      await using users = startUsers({ url: world.url, rate: 50 })
       const { result, events } = await other.start('rollback', 'production', '--release', '1').outcome
       assert.equal(result.state, 'succeeded', JSON.stringify(result.failure))
       assert.deepEqual(await inService(), [value, value])
@@ -73,6 +76,7 @@ describe(
       assert.match(printed, /hook has \*\*\*/)
       const again = await world.dploy('rollback', 'production', '--release', '2')
       assert.equal(again.result.state, 'succeeded', JSON.stringify(again.result.failure))
+      ;(await users.stop()).noRequestFailed()
       assert.deepEqual(await inService(), [`${value}-too`, `${value}-too`])
     })
 

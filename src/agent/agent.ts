@@ -41,7 +41,7 @@ import { silent } from './silent.ts'
 import { onlyCancelled } from './only-cancelled.ts'
 import type { ManagerOptions } from './services/registry.ts'
 import { isChanging, replayOf } from './replay.ts'
-import { holdShared } from './shared-record.ts'
+import { holdShared, isLookOnly } from './shared-record.ts'
 import { keepVersion, onTrial, takeVersion, type Installed } from './upgrade.ts'
 import { stageRelease } from './stage.ts'
 
@@ -193,7 +193,7 @@ export class Agent {
 
   #hold(params: AgentParams<'hold'>): AgentResult<'hold'> {
     return holdShared(params, {
-      directory: this.#directory(params.directory),
+      directory: isLookOnly(params, this.#options.root) ? null : this.#directory(params.directory),
       journal: this.#options.journal,
       now: Date.now(),
     })

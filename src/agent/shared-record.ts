@@ -1,9 +1,10 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import type { AgentParams, AgentResult } from '../protocol/agent-messages.ts'
 import { sharedRecordSchema, type SharedRecord } from '../protocol/shared-record.ts'
-import type { ApplicationDirectory } from './application-directory.ts'
+import { below, type ApplicationDirectory } from './application-directory.ts'
 import type { Journal } from './journal.ts'
+import { replayOf } from './replay.ts'
 
 /**
  * The lock and the record of an environment, for control planes that know nothing of each other. The lock is in the
@@ -12,12 +13,20 @@ import type { Journal } from './journal.ts'
  */
 export function holdShared(
   params: AgentParams<'hold'>,
-  options: { directory: ApplicationDirectory; journal: Journal; now: number },
+  options: { directory: ApplicationDirectory | null; journal: Journal; now: number },
 ): AgentResult<'hold'> {
   const { application, environment, take, give, force, record } = params
   const { journal, now } = options
-  if (take) options.directory.mustNotBeForeign(params)
-  const directory = join(options.directory.path, '.dploy/environments')
+  if (options.directory === null)
+    return {
+      granted: false,
+      lock: journal.lock(application, environment, now),
+      epoch: journal.epoch(application, environment),
+      record: null,
+    }
+  const here = options.directory
+  if (take) here.mustNotBeForeign(params)
+  const directory = join(here.path, '.dploy/environments')
   const path = join(directory, `${environment}.json`)
   return journal.exclusively(() => {
     const before = journal.lock(application, environment, now)
@@ -39,9 +48,14 @@ export function holdShared(
       granted,
       lock: journal.lock(application, environment, now),
       epoch: journal.epoch(application, environment),
-      record: known || options.directory.foreign(params) !== null ? null : unlessKnown(readRecord(path), params.known),
+      record: known || here.foreign(params) !== null ? null : unlessKnown(readRecord(path), params.known),
     }
   })
+}
+
+/** Whether nothing is asked but what there is, where there is nothing: nothing is made by looking. */
+export function isLookOnly({ directory, ...asked }: AgentParams<'hold'>, root: string): boolean {
+  return replayOf('hold', { directory, ...asked }) === 'reads' && !existsSync(below(root, directory))
 }
 
 function unlessKnown(record: SharedRecord | null, known: number | null | undefined): SharedRecord | null {
