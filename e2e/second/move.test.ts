@@ -43,7 +43,7 @@ describe(
     test('a new control plane deploys at once, goes on counting, and knows what was before', async () => {
       await world.startControl()
       await dploy('server', 'add', 'web1', 'web2')
-      await using users = startUsers({ url: world.url, rate: 50 })
+      await using users = startUsers({ url: world.url, rate: 50, idempotent: true })
       const { deployment } = await deployNext('two')
       const seen = await users.stop()
       seen.noRequestFailed()
@@ -94,7 +94,7 @@ describe(
       await world.killControl()
       rmSync(data, { recursive: true })
       renameSync(backup, data)
-      await using users = startUsers({ url: world.url, rate: 50 })
+      await using users = startUsers({ url: world.url, rate: 50, idempotent: true })
       await world.startControl()
       const known = await untilTakenOver()
       assert.match(known.takenOver!.text, /deployment 13 of release 12/)
