@@ -4,7 +4,7 @@ import { newId } from '../../protocol/ids.ts'
 import type { Digest } from '../../protocol/manifest.ts'
 import type { ReleaseSpec } from '../../protocol/release-spec.ts'
 import { runningStates } from '../deploy/run/states.ts'
-import type { DeploymentRequest } from './deployments.ts'
+import type { DeploymentRequest } from './deployment-request.ts'
 import type { Tables } from './schema.ts'
 
 export interface Release {

@@ -4,7 +4,7 @@ import { DployError } from '../../protocol/errors.ts'
 import { newId } from '../../protocol/ids.ts'
 import type { SecretBox } from '../secrets/secret-box.ts'
 import type { Push } from '../webhooks/push.ts'
-import type { DeploymentRequest } from './deployments.ts'
+import type { DeploymentRequest } from './deployment-request.ts'
 import type { Tables } from './schema.ts'
 
 /** A webhook as it is stored, without its secret. */

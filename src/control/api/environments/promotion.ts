@@ -1,5 +1,5 @@
 import { DployError } from '../../../protocol/errors.ts'
-import type { DeploymentRequest } from '../../store/deployments.ts'
+import type { DeploymentRequest } from '../../store/deployment-request.ts'
 import type { Environment } from '../../store/applications.ts'
 import { visibleEnvironment } from '../call/access.ts'
 import type { Caller } from '../call/caller.ts'

@@ -2,7 +2,7 @@ import type { DeploymentKind, DeploymentState } from '../../../protocol/deployme
 import { DployError, reportOf } from '../../../protocol/errors.ts'
 import type { Environment } from '../../store/applications.ts'
 import type { Decision, NewApproval } from '../../store/approvals.ts'
-import type { DeploymentRequest } from '../../store/deployments.ts'
+import type { DeploymentRequest } from '../../store/deployment-request.ts'
 import { isDeadHolder } from '../lock/holder.ts'
 import { waitsFor, type Patience } from '../lock/lease.ts'
 import type { RunnerOptions } from './run.ts'
