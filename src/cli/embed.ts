@@ -35,3 +35,5 @@ export async function artifactOfDirectory(
 }
 
 export { startDemoBalancer } from '../control/demo/balancer.ts'
+export { backUp } from '../control/backup/backup.ts'
+export { restore } from '../control/backup/restore.ts'

@@ -83,5 +83,25 @@ export const requestsErrors = {
     fix: 'Correct the entry under notify in dploy.yml, or its secret, then run: dploy notify test',
   },
   'token.unknown': { status: 404, title: 'The token is not known', fix: 'Run: dploy token list' },
+  'backup.no_data': {
+    status: 404,
+    title: 'There is nothing to back up',
+    fix: 'Name what dploy serve was given: dploy backup FILE --data DIRECTORY',
+  },
+  'backup.damaged': {
+    status: 422,
+    title: 'A backup cannot be read',
+    fix: 'Take another backup; nothing was restored',
+  },
+  'backup.passphrase': {
+    status: 422,
+    title: 'The passphrase is not that of the backup',
+    fix: 'Give the right one: dploy restore FILE --passphrase-file FILE; nothing was restored',
+  },
+  'restore.not_empty': {
+    status: 409,
+    title: 'There is data already',
+    fix: 'Name another directory with --data, or add --force: what is there is kept beside',
+  },
   internal: { status: 500, title: 'Something unexpected happened', fix: 'Please report it with the text of the error' },
 } as const satisfies Record<string, ErrorText>
