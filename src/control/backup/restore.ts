@@ -76,7 +76,7 @@ export async function restore(options: RestoreOptions): Promise<Restored> {
   const { data, file, force } = options
   makeDataDirectory(data)
   using _lock = lockData(data)
-  for (const name of readdirSync(data).filter((name) => /^restoring-/.test(name)))
+  for (const name of readdirSync(data).filter((name) => name.startsWith('restoring-')))
     rmSync(join(data, name), { recursive: true, force: true })
   const working = readdirSync(data).find((name) => lives(Number(/^embedded-(\d+)\.sock$/.exec(name)?.[1] ?? 0)))
   if (working !== undefined)
@@ -84,7 +84,7 @@ export async function restore(options: RestoreOptions): Promise<Restored> {
       where: data,
       fix: 'Wait until it is done, or choose another directory with --data',
     })
-  const present = readdirSync(data).filter((name) => !incidental.has(name) && !/^before-restore-/.test(name))
+  const present = readdirSync(data).filter((name) => !incidental.has(name) && !name.startsWith('before-restore-'))
   if (present.length > 0 && !force)
     throw new DployError('restore.not_empty', `${data} holds ${present.slice(0, 3).join(', ')} already`, {
       where: data,
