@@ -322,14 +322,19 @@ export class World implements AsyncDisposable {
     await exit
   }
 
-  /** Ends HAProxy at once and starts it anew, from its configuration. */
+  /** Ends HAProxy at once and starts it again, from its configuration. */
   async restartHaproxy(): Promise<void> {
+    await this.stopHaproxy()
+    await this.startHaproxy()
+  }
+
+  /** Ends HAProxy at once. */
+  async stopHaproxy(): Promise<void> {
     const child = this.#haproxy!
     const exit = once(child, 'exit')
     child.kill('SIGKILL')
     await exit
     rmSync(join(this.directory, 'haproxy.sock'), { force: true })
-    await this.startHaproxy()
   }
 
   async startHaproxy(): Promise<void> {

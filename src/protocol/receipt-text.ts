@@ -66,6 +66,9 @@ function headline({ receipt, paint, width }: Page): string[] {
     paint('bold', paint(ok ? 'green' : 'red', `${ok ? '✓' : '✗'} ${what} ${receipt.number} ${state}`)) +
       ` in ${paint('bold', formatDuration(receipt.seconds * 1000))}`,
     releases,
+    ...(receipt.out.length === 0
+      ? []
+      : [paint('yellow', `${receipt.out.join(', ')} ${receipt.out.length === 1 ? 'is' : 'are'} out of traffic`)]),
   ]
   return flow(
     parts.filter((part) => part !== ''),

@@ -295,6 +295,8 @@ export const receiptSchema = z.object({
   capacity: capacitySchema.nullable().default(null),
   /** What was cut; where a release is kept warm, what is cut at its end comes later, into the deployment's log. */
   cut: z.array(cutSchema).default([]),
+  /** Servers that it left out of traffic, whoever took them out. */
+  out: z.array(z.string()).default([]),
   /** Null in receipts from before there was one: protocol/verdict.ts makes it of them too. */
   verdict: verdictSchema.nullable().default(null),
 })

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { request as httpRequest } from 'node:http'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { text as streamText } from 'node:stream/consumers'
 import { describe, test } from 'node:test'
 import type { BalancerConfig } from '../../protocol/config/config.ts'
 import { Backend } from '../contract-backend.ts'
@@ -79,6 +80,40 @@ describe('HAProxy', { skip }, () => {
       await until(async () => assert.ok((await here.users.names(20)).includes('web2')))
     })
   }
+
+  test('a reload that loads the state of before a register does not undo it; who is taken out by hand stays out', async () => {
+    const files = { directory: '' }
+    await using here = await contractWorld({
+      closesIdleConnections: false,
+      start: (backends, directory) => {
+        files.directory = directory
+        return start(backends, directory, {
+          configure: (text) =>
+            text
+              .replace('global\n', `global\n  server-state-file ${join(directory, 'state')}\n`)
+              .replace('defaults\n', 'defaults\n  load-server-state-from-file global\n'),
+        })
+      },
+    })
+    const { haproxy } = here.fixture as Fixture
+    const options = { timeout: 10_000, signal: soon() }
+    const ask = async (command: string) => {
+      const socket = connect(haproxy.address.replace('unix:', ''))
+      socket.end(`${command}\n`)
+      return streamText(socket)
+    }
+    await here.balancer.drain('web2', options)
+    // What systemd's ExecReload does, just before the register.
+    await writeFile(join(files.directory, 'state'), await ask('show servers state'))
+    await here.balancer.register('web2', options)
+    await haproxy.reload()
+    await reads(here, 'web2', (seen) => seen.admission === 'ready')
+    await until(async () => assert.ok((await here.users.names(20)).includes('web2')))
+    await ask('set server web/web2 state maint')
+    // Longer than drivers look again: five times.
+    for (const end = performance.now() + 1_000; performance.now() < end;)
+      await reads(here, 'web2', (seen) => seen.admission === 'out')
+  })
 
   test('a server gets another port: what is new goes there at once, what is under way ends where it began, and a reload does not undo it', async () => {
     await using here = await contractWorld({

@@ -75,6 +75,10 @@ class Haproxy implements Balancer {
   readonly #backends: string[]
   /** Servers that are kept out of traffic, and in which state. */
   readonly #wanted = new Map<string, Wanted>()
+  /** Servers that were put back. A reload that loads a saved state may take them out again. */
+  readonly #ready = new Set<string>()
+  /** Process ids at the last assertion. */
+  #processes: string | null = null
   #looking: Promise<Look> | null = null
   #commands: Command[] = []
   #agents: Promise<ReadonlyMap<RuntimeApi, ReadonlySet<string>>> | null = null
@@ -175,9 +179,12 @@ class Haproxy implements Balancer {
   }
 
   async register(server: string, options: RegisterOptions): Promise<void> {
-    await this.read([server], options.signal)
+    const first = await this.#look(options.signal)
+    this.#find(server, first)
+    this.#processes ??= first.processes
     this.#wanted.delete(server)
-    this.#stopAssertingIfIdle()
+    this.#ready.add(server)
+    this.#keepAsserting()
     await this.#set(server, 'ready', options.signal)
     const began = performance.now()
     for (;;) {
@@ -256,6 +263,7 @@ class Haproxy implements Balancer {
 
   async #want(server: string, wanted: Wanted, signal: AbortSignal): Promise<void> {
     this.#wanted.set(server, wanted)
+    this.#ready.delete(server)
     this.#keepAsserting()
     await this.#set(server, wanted, signal)
   }
@@ -270,7 +278,13 @@ class Haproxy implements Balancer {
     const { signal } = this.#closed
     await this.#ports.assert()
     await this.#weights.assert()
-    for (const seen of (await this.#look(signal)).servers) {
+    const look = await this.#look(signal)
+    // Only what a new process forgot is set again: who is taken out by hand meanwhile stays out.
+    const isNew = this.#processes !== null && this.#processes !== look.processes
+    this.#processes = look.processes
+    for (const seen of look.servers) {
+      if (isNew && this.#ready.has(seen.server) && seen.admission !== 'ready')
+        await this.#set(seen.server, 'ready', signal)
       const wanted = this.#wanted.get(seen.server)
       if (wanted === undefined) continue
       const right = wanted === 'maint' ? seen.admission === 'out' : seen.admission !== 'ready'
@@ -279,7 +293,13 @@ class Haproxy implements Balancer {
   }
 
   #stopAssertingIfIdle(): void {
-    if (this.#wanted.size > 0 || this.#ports.wanted.size > 0 || this.#weights.wanted !== null || !this.#asserting)
+    if (
+      this.#wanted.size > 0 ||
+      this.#ready.size > 0 ||
+      this.#ports.wanted.size > 0 ||
+      this.#weights.wanted !== null ||
+      !this.#asserting
+    )
       return
     clearInterval(this.#asserting)
     this.#asserting = null

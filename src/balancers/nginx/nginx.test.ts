@@ -60,7 +60,7 @@ balancerContract({
     },
     {
       what: 'a test that fails',
-      code: 'balancer.refused',
+      code: 'balancer.config_broken',
       names: /does not pass "echo broken; exit 3" \(exit code 3\): broken/,
       make: wrong({ test: 'echo broken; exit 3' }),
     },
@@ -114,7 +114,7 @@ describe('nginx', { skip }, () => {
     await writeFile(configFile, config.replace('access_log off;', 'acces_log off;'))
     await assert.rejects(
       here.balancer.drain('web2', { timeout: 5_000, signal: soon() }),
-      coded('balancer.refused', /does not pass .*unknown directive "acces_log"/s),
+      coded('balancer.config_broken', /does not pass .*unknown directive "acces_log"/s),
     )
     assert.equal(await readFile(upstreamFile, 'utf8'), upstream)
     assert.equal((await here.balancer.read(['web2'], soon()))[0]!.admission, 'ready')

@@ -56,13 +56,14 @@ export class Reloads {
     return pid
   }
 
-  /** Throws `balancer.refused` when the configuration does not pass, or does not have the upstream file in it. */
+  /** Throws `balancer.config_broken` when the configuration does not pass, `balancer.refused` when it does not have the upstream file in it. */
   async test(signal: AbortSignal): Promise<void> {
     const { failed, output } = await runOperatorCommand({ command: this.#config.test, timeout: commandTimeout, signal })
     if (failed !== null)
-      throw this.#refused(
+      throw new DployError(
+        'balancer.config_broken',
         `The configuration of nginx does not pass "${this.#config.test}" (${failed}): ${lastLines(output)}`,
-        'Correct the configuration of nginx, then deploy again',
+        { where: this.#upstream.path },
       )
     const files = [...output.matchAll(/^# configuration file (.+):$/gm)].map((match) => match[1]!)
     if (files.length === 0) return

@@ -70,6 +70,7 @@ export const measure: Measure = {
           counters: { before, after },
           users: counted,
           facts: factsOf(run),
+          out: run.out,
         })
         await run.store.deployments.saveReceipt(run.id, receipt, Date.now())
       },

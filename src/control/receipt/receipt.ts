@@ -42,6 +42,8 @@ export interface ReceiptInput {
   logged?: readonly LoggedRequest[]
   /** Left out: no causes are looked for. */
   facts?: Omit<DeploymentFacts, 'restarted' | 'failedAt'>
+  /** Servers that it leaves out of traffic; left out: none. */
+  out?: readonly string[]
 }
 
 /** The receipt of a deployment that is over. Pure: no I/O, no clock. What each figure means stands in protocol/receipt.ts. */
@@ -137,6 +139,7 @@ export function makeReceipt(input: ReceiptInput): Receipt {
             input.facts,
           ),
     cut,
+    out: [...(input.out ?? [])],
     verdict: verdictOf({ from: deployment.from, cut, traffic }),
   }
 }

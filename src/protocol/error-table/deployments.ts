@@ -53,6 +53,11 @@ export const deploymentsErrors = {
     title: 'The balancer has no such server',
     fix: 'Give the server the name that the balancer uses, or add it there',
   },
+  'balancer.config_broken': {
+    status: 502,
+    title: "The balancer's configuration is broken",
+    fix: 'Correct the configuration of the balancer, then deploy again',
+  },
   'balancer.refused': {
     status: 502,
     title: 'The balancer refused a command',

@@ -7,7 +7,7 @@ import type { EnvironmentServer } from '../../store/applications.ts'
 import type { Release } from '../../store/releases.ts'
 import { activateGroup, enterTraffic, holdIdle } from '../strategies/blue-green.ts'
 import { judgeCanary, restoreTraffic, splitTraffic } from '../strategies/canary.ts'
-import { mayLeave } from '../run/admission.ts'
+import { leftOutOfTraffic, mayLeave } from '../run/admission.ts'
 import type { Failures } from '../run/failures.ts'
 import { passGate } from '../strategies/gate.ts'
 import { guardUsers } from '../strategies/guard.ts'
@@ -85,6 +85,9 @@ export async function keepServing(run: Run, failures: Failures): Promise<void> {
   await holdIdle(run)
   if (bake > 0) await run.timed('bake', () => bakeFor(run, failures, bake))
   abortIfNeeded(run, failures)
+  run.out = await leftOutOfTraffic(run)
+  for (const name of run.out)
+    run.note(run.server(name), `it is out of traffic at the end. To bring it in: dploy server ready ${name}`)
   await run.transition('succeeded')
 }
 

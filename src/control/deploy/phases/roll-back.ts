@@ -64,10 +64,24 @@ export async function rollBack(run: Run, urgent: Urgent, signal: AbortSignal): P
   if (failed.length > 0) {
     const first = failed[0]!
     const names = failed.map(({ server }) => server.name).join(', ')
+    const report = reportOf(first.error)
+    const back = affected
+      .map(({ server }) => server)
+      .filter((name) => !failed.some(({ server }) => server.name === name))
+    const serve =
+      back.length === 0
+        ? ''
+        : `. ${back.join(', ')} ${back.length === 1 ? 'serves' : 'serve'} release ${release.number} again`
     throw new DployError(
       'server.activate_failed',
-      `Rolled back, but ${names} could not be: ${reportOf(first.error).message}`,
-      { where: names, fix: 'Mend the server; it converges by itself, or run: dploy deploy', cause: first.error },
+      `Rolled back, but ${names} could not be: ${report.message}${serve}`,
+      {
+        where: names,
+        fix: report.code.startsWith('balancer.')
+          ? `Fix the balancer. Then bring ${names} to the release: dploy converge ${run.environmentName}`
+          : `Fix the server. Then bring it to the release: dploy converge ${run.environmentName}`,
+        cause: first.error,
+      },
     )
   }
 }

@@ -66,6 +66,19 @@ export async function whoStaysOut(
   return { byHand: byHand.map(({ name }) => name), kept: kept.map(({ name }) => name) }
 }
 
+/** Servers of the deployment that get no traffic at its end, whoever took them out; groups that take turns aside. */
+export async function leftOutOfTraffic(run: Run): Promise<string[]> {
+  const { batches, unchanged, groups } = run.row.plan!
+  if (groups || !run.balancer.capabilities.drains) return []
+  try {
+    const traffic = await askBalancer(run.balancer, [...batches.flat(), ...unchanged], run.signal)
+    return [...traffic.values()].flatMap(({ server, admission }) => (admission === 'ready' ? [] : [server]))
+  } catch {
+    // What cannot be asked now is no failure of a deployment whose servers all serve.
+    return []
+  }
+}
+
 /**
  * How many of these servers may leave the traffic now, by what the balancer says at this moment: never so many that fewer than
  * `min_healthy` serve, nor the last one. Servers that do not serve come first, and cost nothing. Waits for others to come up, as

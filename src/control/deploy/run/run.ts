@@ -21,6 +21,7 @@ import type { Store } from '../../store/store.ts'
 import { Redactor } from '../../../protocol/redactor.ts'
 import type { AgentLink } from '../../gateway/agent-link.ts'
 import type { UserTraffic } from '../../receipt/user-traffic.ts'
+import { patientBalancer } from './patient-balancer.ts'
 import type { Ahead } from '../plan/ahead.ts'
 import type { SharedLock, SharedLocks } from '../lock/shared-lock.ts'
 
@@ -104,6 +105,8 @@ export class Run {
   readonly roundTrips = new Map<string, number>()
   /** Requests still in flight when a drain's time was up, by server; null: some may have been. */
   readonly cut = new Map<string, number | null>()
+  /** Servers that the deployment leaves out of traffic, whoever took them out. */
+  out: string[] = []
   /** How the release before ended where another took over beside it, by server. Relative to the start. */
   readonly retired = new Map<string, Retired>()
   /** Counts what users are answered, by release; null: the balancer does not count by server, or nobody measures. */
@@ -141,7 +144,8 @@ export class Run {
     this.fence = input.fence
     this.servers = input.servers
     this.#byName = new Map(input.servers.map((server) => [server.name, server]))
-    this.balancer = input.balancer
+    // A balancer that restarts in the middle is no reason to fail, above all not on the way back.
+    this.balancer = patientBalancer(input.balancer, (text) => this.note(null, text))
     this.options = input.options
     this.signal = input.signal
     this.lease = input.lease

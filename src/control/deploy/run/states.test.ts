@@ -34,6 +34,8 @@ test('whatever was begun on a server after the commit point can be reverted', ()
   for (const state of ['draining', 'activating', 'registering', 'switched', 'failed', 'quarantined'] as const) {
     const next: readonly string[] = stepTransitions[state]
     assert.ok(next.includes('reverting'), state)
+    // One that cannot be reached on the way back stays where it is, and is told of.
+    assert.ok(next.includes('quarantined'), state)
   }
   for (const state of stepStateSchema.options) assert.ok(state in stepTransitions)
 })

@@ -23,7 +23,7 @@ export const deploymentTransitions = {
 
 /** Which state of a step may follow which. A recovered deployment may repeat what was under way. */
 export const stepTransitions = {
-  pending: ['staging', 'unchanged', 'unreachable', 'failed', 'reverting'],
+  pending: ['staging', 'unchanged', 'unreachable', 'failed', 'reverting', 'quarantined'],
   staging: ['staging', 'staged', 'failed', 'unreachable'],
   staged: ['staging', 'draining', 'activating', 'unchanged', 'failed', 'quarantined', 'reverting'],
   draining: ['draining', 'activating', 'failed', 'quarantined', 'reverting'],
@@ -33,7 +33,7 @@ export const stepTransitions = {
   reverting: ['reverting', 'reverted', 'failed', 'quarantined'],
   reverted: [],
   failed: ['reverting', 'quarantined'],
-  quarantined: ['reverting'],
+  quarantined: ['reverting', 'quarantined'],
   unreachable: ['staging', 'quarantined', 'reverting'],
   unchanged: ['reverting'],
 } as const satisfies Record<StepState, readonly StepState[]>
