@@ -492,7 +492,7 @@ function lockedError(other: LockHolder | null): DployError {
     `Deployment ${other.number} by ${other.requestedBy} holds the lock since ${formatDuration(Date.now() - other.since)} and is ${other.state}`,
     {
       where: other.holder.split(':')[0],
-      fix: 'Wait for it: --wait. If that machine is gone, the lock opens by itself within 20 s',
+      fix: `Wait for it: --wait. If that machine is gone, the lock opens by itself within ${Math.max(1, Math.ceil((other.expires - Date.now()) / 1000))} s`,
     },
   )
 }

@@ -85,3 +85,9 @@ test('of a thousand servers some are named, all are counted, and each manifest i
   )
   assert.ok(read <= 3, `${read} manifests were read`)
 })
+
+test('another release of the same number is not that release', async () => {
+  const servers = [{ server: 'web1', kept: [{ number: 3, artifact: 'one' }] }]
+  const [release] = await readinessOf([{ number: 3, artifact: 'three' }], servers, objects)
+  assert.deepEqual([release!.ready, release!.lacking], [0, [{ server: 'web1', bytes: 3_020 }]])
+})

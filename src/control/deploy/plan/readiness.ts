@@ -34,7 +34,9 @@ export async function readinessOf(
   const answering = servers.filter(
     (server): server is KeptReleases & { kept: NonNullable<KeptReleases['kept']> } => server.kept !== null,
   )
-  const keptBy = new Map(answering.map(({ server, kept }) => [server, new Set(kept.map(({ number }) => number))]))
+  // Of one number there may be another release: somebody began to count anew.
+  const nameOf = (release: { number: number; artifact: Digest }) => `${release.number} ${release.artifact}`
+  const keptBy = new Map(answering.map(({ server, kept }) => [server, new Set(kept.map(nameOf))]))
   const artifactsOf = new Map(
     answering.map(({ server, kept }) => [server, [...new Set(kept.map(({ artifact }) => artifact))].sort()]),
   )
@@ -48,7 +50,7 @@ export async function readinessOf(
   const result: Readiness[] = []
   let counted = 0
   for (const { number, artifact } of releases) {
-    const without = answering.filter(({ server }) => !keptBy.get(server)!.has(number))
+    const without = answering.filter(({ server }) => !keptBy.get(server)!.has(nameOf({ number, artifact })))
     const counts = without.length > 0 && counted++ < mostCounted
     const sizes = counts ? objects(artifact) : null
     const missing = new Map<string, number>()
