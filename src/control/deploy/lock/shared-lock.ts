@@ -12,6 +12,7 @@ import type { Environment } from '../../store/applications.ts'
 import type { DeploymentRow } from '../../store/deployments.ts'
 import type { Store } from '../../store/store.ts'
 import { isDeadHolder } from './holder.ts'
+import { observeAll, type Seen } from './observe-all.ts'
 import type { Patience } from './lease.ts'
 import type { Observation } from '../run/observe.ts'
 import { isCommitted } from '../run/states.ts'
@@ -33,10 +34,6 @@ const fresh = 3_000
 type Held = AgentResult<'hold'>
 /** What each server has in its own record, by its name: releases by id, and whether a control plane wrote it. */
 type Known = Map<string, { releases: ReadonlyMap<string, ReleaseSpec>; control: boolean }>
-interface Seen {
-  at: number
-  observation: Observation
-}
 const nothing = { take: null, give: null, force: false, record: null } as const
 
 export interface SharedLocksOptions {
@@ -141,6 +138,11 @@ export class SharedLocks {
               control: !this.alone,
               ...(links.length > manyServers && { most: fewDeployments }),
             }),
+          overTheDead: (answers, mine, record) =>
+            this.alone
+              ? Promise.resolve(answers)
+              : this.#overTheDead(environment, answers, mine, record, AbortSignal.timeout(answerWithin)),
+          isLost: (refused, of) => (this.alone ? refused > 0 : of > 0 && refused === of),
           byControl: [...known.values()].some(({ control }) => control),
         })
         if (!overtaken) return lock
@@ -232,20 +234,30 @@ export class SharedLocks {
       signal,
       this.alone ? isClosed : () => true,
     )
+    return this.#overTheDead(environment, first, mine, null, signal)
+  }
+
+  /** Of those that refused, takes it over where a process holds it that is dead, or is this one. Answers what all say then. */
+  async #overTheDead(
+    environment: Environment,
+    answers: Map<AgentLink, Held>,
+    mine: SharedHolder,
+    record: Ask['record'],
+    signal: AbortSignal,
+  ): Promise<Map<AgentLink, Held>> {
     const own = (holder: string) => !this.alone && holder === this.#options.holder
-    const dead = [...first].filter(
+    const dead = [...answers].filter(
       ([, { granted, lock }]) => !granted && lock !== null && (isDeadHolder(lock.holder) || own(lock.holder)),
     )
-    for (const [link, { lock }] of dead) {
-      const again = await this.#ask(
-        environment,
-        [link],
-        { ...nothing, take: { holder: mine, lease: times[this.#options.from].lease, over: lock!.deployment } },
-        signal,
-      )
-      for (const [one, held] of again) first.set(one, held)
+    const { lease } = times[this.#options.from]
+    for (const [over, some] of Map.groupBy(dead, ([, { lock }]) => lock!.deployment)) {
+      const take = { holder: mine, lease, over }
+      const links = some.map(([link]) => link)
+      const ignores = this.alone ? isClosed : () => true
+      for (const [link, held] of await this.#ask(environment, links, { ...nothing, take, record }, signal, ignores))
+        answers.set(link, held)
     }
-    return first
+    return answers
   }
 
   async #ask(
@@ -266,6 +278,7 @@ export class SharedLocks {
       links.map(async (link, index) => {
         // Each command is signed: of thousands others get their turn in between.
         if (index >= atOnce) await delay(Math.floor(index / atOnce))
+        if (params.unless?.()) return
         const asked = performance.now()
         try {
           answers.set(
@@ -331,6 +344,8 @@ type Ask = Pick<AgentParams<'hold'>, 'take' | 'give' | 'force'> & {
   record: ((server: string) => SharedRecord) | null
   /** The record is to be told also where it is known here. */
   whole?: boolean
+  /** Once this says so it is not sent any more. */
+  unless?: () => boolean
 }
 interface SharedLockOptions {
   seen: Map<string, Seen>
@@ -341,6 +356,10 @@ interface SharedLockOptions {
   prolongEvery: number
   /** A control plane deployed here last. */
   byControl: boolean
+  /** Servers that connected since may hold it for a deployment of before. */
+  overTheDead(answers: Map<AgentLink, Held>, mine: SharedHolder, record: Ask['record']): Promise<Map<AgentLink, Held>>
+  /** Whether so many refusals mean that another deployment has it. Fencing tokens decide on each server by itself. */
+  isLost(refused: number, of: number): boolean
   ask(links: readonly AgentLink[], params: Ask): Promise<Map<AgentLink, Held>>
   mine(state: DeploymentState): SharedHolder
   make(): Promise<{ record: SharedRecord; made: ReadonlySet<string> }>
@@ -444,36 +463,14 @@ export class SharedLock implements AsyncDisposable {
   }
 
   async #prolong(record: Ask['record']): Promise<void> {
-    const answers = await this.#options.ask(await this.#open(), {
-      ...nothing,
-      take: { holder: this.#options.mine(this.#state), lease: this.#options.lease, over: null },
-      record,
-    })
-    if ([...answers.values()].some(({ granted }) => !granted)) this.#lost.abort(new DployError('lock.lost'))
+    const holder = this.#options.mine(this.#state)
+    const take = { holder, lease: this.#options.lease, over: null }
+    const first = await this.#options.ask(await this.#open(), { ...nothing, take, record, unless: () => this.#over })
+    if (this.#over) return
+    const answers = await this.#options.overTheDead(first, holder, record)
+    const refused = [...answers.values()].filter(({ granted }) => !granted).length
+    if (!this.#over && this.#options.isLost(refused, answers.size)) this.#lost.abort(new DployError('lock.lost'))
   }
-}
-
-/** What cannot be asked here is asked again, and told, by the deployment. */
-async function observeAll(
-  environment: Environment,
-  links: readonly AgentLink[],
-  seen: Map<string, Seen>,
-  signal: AbortSignal,
-): Promise<void> {
-  const { application, name } = environment
-  const place = { application, environment: name, directory: releaseDirectory(environment.config, environment.name) }
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(answerWithin)])
-  await Promise.allSettled(
-    links.map(async (link) => {
-      const observation = await link.command('observe', place, {
-        application,
-        environment: name,
-        epoch: 0,
-        signal: limit,
-      })
-      seen.set(link.server.name, { at: performance.now(), observation })
-    }),
-  )
 }
 
 function knownOf(record: SharedRecord) {
