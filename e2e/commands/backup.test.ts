@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { after, before, describe, test } from 'node:test'
 import { decodeManifest } from '../../src/protocol/manifest.ts'
-import { Team } from './team.ts'
+import { program, Team } from './team.ts'
 
 /** How many deployments are made while backups are taken. */
 const deployments = 6
@@ -69,6 +70,27 @@ describe(
       )
       assert.ok(counts.at(-1)! >= deployments - 1)
       context.diagnostic(`${backups.length} backups with ${counts.join(', ')} releases`)
+    })
+
+    test('a list whose reader goes away ends without a word, and a deployment goes on', async () => {
+      const piped = (reader: string, ...args: string[]) =>
+        spawnSync(
+          'bash',
+          ['-c', `"$@" | ${reader}; echo "code \${PIPESTATUS[0]}"`, 'bash', process.execPath, program, ...args],
+          {
+            cwd: team.directory,
+            env: team.environment,
+            encoding: 'utf8',
+            timeout: 60_000,
+          },
+        )
+      const list = piped('true', 'deployments', 'production')
+      assert.deepEqual([list.stderr, list.stdout], ['', 'code 141\n'])
+      writeFileSync(join(team.directory, 'site/index.html'), 'the last version')
+      const deploy = piped('head -1', 'deploy', 'production', '--directory', 'site')
+      assert.equal(deploy.stderr, '')
+      assert.match(deploy.stdout, /code 0\n$/)
+      assert.equal(readFileSync(join(team.root('web1'), 'srv/shop/current/index.html'), 'utf8'), 'the last version')
     })
 
     test('data in use is not restored over, and says what to do', async () => {

@@ -1,5 +1,6 @@
 import type { Deployment } from '../protocol/deployment.ts'
 import { DployError } from '../protocol/errors.ts'
+import { goOnUnread } from './gone-reader.ts'
 import type { Output } from './output.ts'
 import type { Session } from './session.ts'
 
@@ -12,6 +13,7 @@ export async function deployAndWatch(
   start: () => Promise<Deployment>,
   output: Output,
 ): Promise<void> {
+  using _unread = goOnUnread()
   const deployment = await start()
   const leave = new AbortController()
   let interrupts = 0

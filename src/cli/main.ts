@@ -1,6 +1,7 @@
 import { Command, CommanderError, Option } from 'commander'
 import { config } from 'zod'
 import { DployError, reportOf, type ErrorReport } from '../protocol/errors.ts'
+import { endUnread } from './gone-reader.ts'
 import { complain, errorText, resultOf } from './output.ts'
 import { version } from '../protocol/product-version.ts'
 
@@ -90,6 +91,7 @@ function inherit(command: Command, from: Command): Command {
 }
 
 async function main(): Promise<void> {
+  endUnread()
   // What it waits for will never come.
   const unsettled = () => void (process.exitCode ??= 13)
   process.once('exit', unsettled)
