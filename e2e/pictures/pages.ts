@@ -44,7 +44,7 @@ async function main(directory: string): Promise<void> {
     .waitFor()
   await take(page, 'deploy')
 
-  await page.getByRole('button', { name: 'Deploy to demo' }).click()
+  await page.getByRole('button', { name: /^Deploy \w+ to demo/ }).click()
   await page.getByRole('heading', { name: /^Deployment \d+/ }).waitFor()
   await dark.goto(page.url())
   await switched(page, servers / 2)

@@ -145,7 +145,7 @@ function linesOf({ at, server, data }: DeploymentEvent): string[] {
     case 'step':
       return [line(words[data.state]!)]
     case 'state':
-      return [line(`The deployment is ${data.state}`)]
+      return [line(`${data.state[0]!.toUpperCase()}${data.state.slice(1).replaceAll('_', ' ')}`)]
     default:
       return []
   }

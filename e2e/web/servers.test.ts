@@ -229,7 +229,7 @@ test('servers on the pages', { skip, timeout: 180_000 }, async (t) => {
       await page
         .getByText(/web3 does not keep release 1, and is sent \d+ B first, before anything switches\./)
         .waitFor()
-      await page.getByRole('button', { name: 'Activate release 1' }).click()
+      await page.getByRole('alertdialog').getByRole('button', { name: 'Roll back to release 1' }).click()
       await page.getByRole('heading', { name: /^Deployment 3/ }).waitFor()
       await page.getByText('succeeded', { exact: true }).first().waitFor()
       await page.goto(`${demo.url}/environments/hello/demo/releases`)

@@ -190,6 +190,7 @@ function healthTarget(context: ReleaseContext, exited: Promise<never>): HealthTa
     ports,
     signal,
     exited,
+    waiting: (text) => context.emit({ kind: 'note', text }),
     async run(command, port, timeout, until) {
       let tail = ''
       const { code } = await runCommand({

@@ -13,6 +13,11 @@ const watchEvery = 100
 /** So many checks in a row, over so many milliseconds, have to fail until a service that was healthy counts as unhealthy. */
 const watchFailures = 3
 const watchFailing = 500
+/** What is waited for is told after so long, then less and less often. Milliseconds. */
+const tellAfter = 1_000
+const tellSeldom = 5_000
+/** So much of an answer that is not healthy is told. Characters. */
+const bodyTold = 200
 /** So much of an answer is read to find a text in it. Bytes. */
 const bodyLimit = 64 * 1024
 /** A service without a port and without a command of its own is healthy when it has run this long. Milliseconds. */
@@ -32,6 +37,8 @@ export interface HealthTarget {
   ): Promise<{ code: number | null; printed: string }>
   /** Rejects when an instance ends by itself. */
   exited: Promise<never>
+  /** Told what is waited for, while it is: the last answer and how many were asked for. Not for each of them. */
+  waiting?(text: string): void
 }
 
 type Answer = { ok: boolean; detail: string }
@@ -105,9 +112,9 @@ function askHttp(health: HealthSpec, port: number, signal: AbortSignal, socket?:
   })
 }
 
-/** What keeps an answer from being a healthy one; null: nothing. Its status needs no words: it stands before. */
+/** What keeps an answer from being a healthy one; null: nothing. Of one whose status says so, its beginning. */
 function wrongIn(health: HealthSpec, status: number, headers: IncomingHttpHeaders, body: string): string | null {
-  if (!(health.status ? health.status.includes(status) : status >= 200 && status < 400)) return ''
+  if (!(health.status ? health.status.includes(status) : status >= 200 && status < 400)) return beginningOf(body)
   for (const [name, value] of Object.entries(health.header)) {
     const seen = headers[name.toLowerCase()]
     if (String(seen) !== value)
@@ -116,6 +123,15 @@ function wrongIn(health: HealthSpec, status: number, headers: IncomingHttpHeader
   if (health.body !== undefined && !body.includes(health.body))
     return `, and its body does not hold ${JSON.stringify(health.body)}`
   return null
+}
+
+/** `: database pool exhausted`: what an answer says first, in one line. */
+function beginningOf(body: string): string {
+  const line = body
+    .slice(0, bodyTold * 4)
+    .replaceAll(/[\s\p{Cc}]+/gu, ' ')
+    .trim()
+  return line === '' ? '' : `: ${line.length > bodyTold ? `${line.slice(0, bodyTold)}…` : line}`
 }
 
 async function takesConnection(port: number): Promise<Answer> {
@@ -188,9 +204,22 @@ async function waitInstance(target: HealthTarget, port: number | null, deadline:
   let last = `nothing listens on port ${port}`
   let accepting = port === null ? performance.now() : 0
   let good = 0
+  let tries = 0
+  let tellAt = began + tellAfter
+  let told = ''
+  const tell = () => {
+    const now = performance.now()
+    if (now < tellAt) return
+    const text = `health check, try ${tries}: ${last}`
+    tellAt = now + (last === told ? Math.min(tellSeldom, now - began) : tellAfter)
+    told = last
+    target.waiting?.(text)
+  }
   while (performance.now() < deadline) {
     signal.throwIfAborted()
+    tell()
     if (accepting === 0) {
+      tries++
       if (!(await listens(port!))) {
         await delay(
           Math.min(health.interval, Math.max(connectEvery, (performance.now() - began) * connectShare)),
@@ -200,7 +229,9 @@ async function waitInstance(target: HealthTarget, port: number | null, deadline:
         continue
       }
       accepting = performance.now()
+      tries = 0
     }
+    tries++
     const answer = await checkOnce(target, port)
     signal.throwIfAborted()
     good = answer.ok ? good + 1 : 0

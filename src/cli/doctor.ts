@@ -18,12 +18,16 @@ export function doctorCommand(): Command {
       await using session = await openSession(command, environment, { any: true })
       const names = environment === undefined ? Object.keys(session.project.config.environments) : [environment]
       for (const name of names) {
-        const { servers, findings } = await session.client.call('doctor', {
+        const {
+          servers,
+          asked = servers,
+          findings,
+        } = await session.client.call('doctor', {
           params: { ...session.params, environment: name },
         })
         if (findings.some((finding) => finding.severity === 'error')) process.exitCode = 1
-        if (output.mode === 'json') output.json({ type: 'doctor', environment: name, servers, findings })
-        else print(name, servers, findings, output)
+        if (output.mode === 'json') output.json({ type: 'doctor', environment: name, servers, asked, findings })
+        else print(name, servers, asked, findings, output)
       }
     })
 }
@@ -31,13 +35,14 @@ export function doctorCommand(): Command {
 function print(
   environment: string,
   servers: readonly string[],
+  asked: readonly string[],
   findings: readonly FindingReport[],
   output: Output,
 ): void {
   const paint = (style: Parameters<typeof styleText>[0], text: string) =>
     output.color ? styleText(style, text, { validateStream: false }) : text
   output.line(paint('bold', environment))
-  const well = servers.filter((server) => !findings.some((finding) => finding.server === server))
+  const well = asked.filter((server) => !findings.some((finding) => finding.server === server))
   if (well.length > 0) output.line(`  ${paint('green', '✓')} ${well.join(', ')}`)
   const wide = Math.max(0, ...findings.map(({ server }) => (server ?? environment).length))
   for (const { server, severity, code, message, next } of findings) {
@@ -45,5 +50,9 @@ function print(
     output.line(`  ${mark} ${(server ?? environment).padEnd(wide)}  ${message} ${paint('dim', `(${code})`)}`)
     output.line(`    ${' '.repeat(wide)}  next: ${next}`)
   }
-  if (findings.length === 0) output.line('  Nothing is wrong.')
+  if (asked.length < servers.length)
+    output.line(
+      `  ${paint('yellow', '!')} ${asked.length} of ${servers.length} servers could be asked. The others were not checked.`,
+    )
+  else if (findings.length === 0) output.line('  Nothing is wrong.')
 }

@@ -44,15 +44,36 @@ export class Summaries {
     return this.#summary(row)
   }
 
-  /** The latest deployment of an environment that is over; null: none is. */
+  /** The latest deployment of an environment that is over; null: none is. A converge that did what it should hides none that a person asked for. */
   async ended(environmentId: string): Promise<DeploymentSummary | null> {
     const row = await this.#rows()
       .where('deployments.environment_id', '=', environmentId)
       .where('deployments.state', 'in', ['succeeded', 'rolled_back', 'failed', 'cancelled'])
+      .where((eb) => eb.or([eb('deployments.kind', '!=', 'converge'), eb('deployments.state', '!=', 'succeeded')]))
       .orderBy('deployments.number', 'desc')
       .limit(1)
       .executeTakeFirst()
     return row ? this.#summary(row) : null
+  }
+
+  /** How the deployments to these releases went: whether one succeeded, and the latest. */
+  async fates(
+    releases: readonly string[],
+  ): Promise<Map<string, { served: boolean; last: { number: number; state: DeploymentState } }>> {
+    const fates = new Map<string, { served: boolean; last: { number: number; state: DeploymentState } }>()
+    if (releases.length === 0) return fates
+    const rows = await this.#db
+      .selectFrom('deployments')
+      .select(['release_id', 'number', 'state'])
+      .where('release_id', 'in', releases)
+      .orderBy('number')
+      .execute()
+    for (const row of rows) {
+      const state = row.state as DeploymentState
+      const served = state === 'succeeded' || fates.get(row.release_id!)?.served === true
+      fates.set(row.release_id!, { served, last: { number: row.number, state } })
+    }
+    return fates
   }
 
   /** How long the latest deployments of an environment took that succeeded, the newest first. Milliseconds. */
@@ -150,7 +171,7 @@ export class Summaries {
       createdAt: row.created_at,
       startedAt: row.started_at,
       finishedAt: row.finished_at,
-      revision: parsed<Revision>(row.revision),
+      revision: parsed<Revision>(row.revision) ?? (await this.#revisionOf(row.release_id)),
       release: row.release,
       from: row.from,
       failure: parsed<ErrorReport>(row.failure),
@@ -160,6 +181,13 @@ export class Summaries {
       progress: isFinal(row.state as DeploymentState) ? null : await this.#progress(row.id),
       receipt: parsed<DeploymentSummary['receipt']>(row.traffic),
     }
+  }
+
+  /** What a rollback or a converge brings back has its revision in its release. */
+  async #revisionOf(release: string | null): Promise<Revision | null> {
+    if (release === null) return null
+    const row = await this.#db.selectFrom('releases').select('spec').where('id', '=', release).executeTakeFirst()
+    return row ? (JSON.parse(row.spec) as { revision: Revision }).revision : null
   }
 
   async #progress(deployment: string): Promise<DeploymentSummary['progress']> {
@@ -201,6 +229,7 @@ function rowsOf(db: Kysely<Tables>) {
       'deployments.started_at',
       'deployments.finished_at',
       'deployments.revision',
+      'deployments.release_id',
       'deployments.failure',
       'deployments.waiting',
       'deployments.pause_by',

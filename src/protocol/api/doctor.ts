@@ -21,6 +21,11 @@ export const doctorRoutes = {
     summary: 'What would go wrong in a deployment, asked of every server now; changes nothing',
     access: 'read',
     params: z.object({ application: z.string().min(1), environment: z.string().min(1) }),
-    response: z.object({ servers: z.array(z.string()), findings: z.array(findingSchema) }),
+    response: z.object({
+      servers: z.array(z.string()),
+      /** Those that could be asked. Of the others nothing is said to be well. Left out: an older control plane answered. */
+      asked: z.array(z.string()).optional(),
+      findings: z.array(findingSchema),
+    }),
   },
 } as const satisfies Record<string, Route>

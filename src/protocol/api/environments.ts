@@ -4,6 +4,7 @@ import {
   lockHolderSchema,
   planSchema,
   deploymentSchema,
+  deploymentStateSchema,
   deploymentSummarySchema,
   waitingSchema,
 } from '../deployment.ts'
@@ -89,6 +90,10 @@ export const releaseSchema = z.object({
   revision: revisionSchema,
   createdAt: z.number(),
   wanted: z.boolean(),
+  /** Whether a deployment to it ever succeeded here. Left out: an older control plane answered. */
+  served: z.boolean().optional(),
+  /** The latest deployment to it, and how it ended or where it stands; null: none is known. */
+  last: z.object({ number: z.number(), state: deploymentStateSchema }).nullable().default(null),
 })
 export type ReleaseSummary = z.infer<typeof releaseSchema>
 
@@ -175,6 +180,8 @@ export const environmentRoutes = {
       protected: z.boolean().default(false),
       /** How long deployments here usually take: the median of the last that succeeded. Milliseconds. */
       usualMs: z.number().nullable().default(null),
+      /** The quickest and the slowest of the same. Milliseconds. */
+      usualRange: z.object({ least: z.number(), most: z.number() }).nullable().default(null),
       promoted: z.object({ environment: z.string(), release: z.number() }).nullable().default(null),
     }),
   },

@@ -1,6 +1,7 @@
 import { Client } from '../../client/client.ts'
 import type { Session } from '../../protocol/api/session.ts'
 import { DployError } from '../../protocol/errors.ts'
+import { readClock } from './clock.ts'
 import { connection } from './connection.ts'
 
 /** The token that this tab signed in with, instead of the cookie that no script can read. It goes when the tab is closed. */
@@ -64,7 +65,9 @@ export function client(token: string | null = session.token): Client {
 
 async function watchedFetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response> {
   try {
+    const asked = Date.now()
     const response = await fetch(input, init)
+    readClock(response, asked)
     connection.found()
     return response
   } catch (error) {

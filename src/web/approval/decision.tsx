@@ -1,14 +1,20 @@
-import { useMutation, useQueryClient } from '@tanstack/react-query'
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { useState } from 'react'
 import type { DeploymentSummary, Waiting } from '../../protocol/deployment.ts'
+import { queries } from '../api/queries.ts'
 import { useMay, useWho } from '../api/rights.ts'
 import { client } from '../api/session.ts'
 import { CommandLine } from '../components/command-line.tsx'
 import { Confirm } from '../components/confirm.tsx'
+import { Skeleton } from '../components/empty.tsx'
 import { RevisionLine } from '../components/revision.tsx'
 import { State } from '../components/state.tsx'
 import { Ago, ago, useNow } from '../components/time.tsx'
 import { sayProblem } from '../components/toasts.tsx'
+import { Changes } from '../deploy/changes.tsx'
+import { PlanWords } from '../deploy/plan-words.tsx'
+import { Preflight } from '../deploy/preflight.tsx'
+import '../deploy/deploy.css'
 import './decision.css'
 
 /** What a deployment waits for from a person, with the buttons that answer; and what was answered. `waiting` is of the events: it comes and goes while the state stays the same. */
@@ -59,6 +65,7 @@ function Asked({ deployment }: { deployment: DeploymentSummary }) {
           {application} → {environment} is protected: another person has to approve this
         </State>
         <RevisionLine revision={deployment.revision} />
+        <Asks deployment={deployment} />
         <p className="muted">
           Asked for by {requestedBy} <Ago at={deployment.createdAt} />; it ends by itself{' '}
           {in_(deployment.approval!.expiresAt, useNow(5_000))}.
@@ -99,6 +106,29 @@ function Asked({ deployment }: { deployment: DeploymentSummary }) {
         </div>
       ) : null}
     </section>
+  )
+}
+
+/** What whoever decides has to know, as the page on which it was asked for shows it: commits, files, plan, checks. */
+function Asks({ deployment }: { deployment: DeploymentSummary }) {
+  const { application, environment, revision, kind } = deployment
+  const commit = revision?.commit ?? null
+  const { data, error } = useQuery({
+    ...queries.plan(application, environment, commit ?? undefined),
+    enabled: kind === 'deploy' && commit !== null,
+  })
+  if (kind !== 'deploy' || commit === null) return null
+  if (error) return <p className="muted">What it changes could not be asked: {error.message}</p>
+  if (!data) return <Skeleton lines={3} />
+  return (
+    <div className="stack">
+      <h3>Changes</h3>
+      <Changes application={application} environment={environment} preview={data} />
+      <h3>Plan</h3>
+      <PlanWords preview={data} />
+      <h3>Before</h3>
+      <Preflight application={application} environment={environment} preview={data} />
+    </div>
   )
 }
 

@@ -1,5 +1,6 @@
 import type { ReactNode } from 'react'
 import type { ErrorReport } from '../../protocol/errors.ts'
+import { commandsOf } from '../../protocol/fix-commands.ts'
 import { CommandLine } from './command-line.tsx'
 import { Icon } from './icon.tsx'
 
@@ -13,7 +14,7 @@ export function Problem({
   tone?: 'bad' | 'warn'
   children?: ReactNode
 }) {
-  const command = /(?:^|: )((?:dploy|systemctl|git|ssh) .+)$/.exec(report.fix)?.[1]
+  const commands = commandsOf(report.fix)
   return (
     <div className={`problem ${tone === 'warn' ? 'warn' : ''}`} role={tone === 'bad' ? 'alert' : undefined}>
       <Icon name="warning" />
@@ -26,10 +27,12 @@ export function Problem({
           <strong>Next: </strong>
           {report.fix}
         </div>
-        {command || children ? (
+        {commands.length > 0 || children ? (
           <div className="row wrap">
             {children}
-            {command ? <CommandLine command={command} /> : null}
+            {commands.map((command) => (
+              <CommandLine key={command} command={command} />
+            ))}
           </div>
         ) : null}
       </div>

@@ -1,3 +1,4 @@
+import { now as serverNow } from '../api/clock.ts'
 import { useEffect, useState, useSyncExternalStore } from 'react'
 
 /** The time now, again every `every` milliseconds. One clock for all who ask for the same. */
@@ -16,13 +17,13 @@ function clockOf(every: number): Clock {
   const known = clocks.get(every)
   if (known) return known
   const watchers = new Set<() => void>()
-  let now = Date.now()
+  let now = serverNow()
   let timer: ReturnType<typeof setInterval> | null = null
   const clock: Clock = {
     subscribe(watch) {
       watchers.add(watch)
       timer ??= setInterval(() => {
-        now = Date.now()
+        now = serverNow()
         for (const one of watchers) one()
       }, every)
       return () => {

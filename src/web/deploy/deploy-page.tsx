@@ -1,6 +1,5 @@
 import { useMutation, useQuery } from '@tanstack/react-query'
 import { Link, useNavigate, useParams, useSearchParams } from 'react-router'
-import type { Plan } from '../../protocol/deployment.ts'
 import { queries } from '../api/queries.ts'
 import { useMay } from '../api/rights.ts'
 import { client } from '../api/session.ts'
@@ -8,11 +7,10 @@ import { CommandLine } from '../components/command-line.tsx'
 import { Skeleton } from '../components/empty.tsx'
 import { Problem } from '../components/problem.tsx'
 import { RevisionLine } from '../components/revision.tsx'
-import { duration } from '../components/time.tsx'
 import { sayProblem } from '../components/toasts.tsx'
 import { useTitle } from '../shell/use-title.ts'
-import { balancerNames } from '../environment/settings/balancer-names.ts'
-import { Changes } from './changes.tsx'
+import { Changes, type Preview } from './changes.tsx'
+import { PlanWords } from './plan-words.tsx'
 import { Preflight } from './preflight.tsx'
 import { RevisionChoice } from './revision-choice.tsx'
 import './deploy.css'
@@ -62,6 +60,7 @@ export default function DeployPage() {
               application={application}
               environment={environment}
               value={revision}
+              resolved={data?.revision ?? null}
               running={running}
               onChange={(value) => setSearch(value === '' ? {} : { revision: value }, { replace: true })}
             />
@@ -96,7 +95,7 @@ export default function DeployPage() {
               <Changes application={application} environment={environment} preview={data} />
             </Part>
             <Part title="Plan">
-              <PlanWords plan={data.plan} balancer={data.balancer} usualMs={data.usualMs} />
+              <PlanWords preview={data} />
             </Part>
             <Part title="Before">
               <Preflight application={application} environment={environment} preview={data} />
@@ -122,14 +121,18 @@ export default function DeployPage() {
           >
             {deploy.isPending
               ? 'Starting…'
-              : data?.protected
-                ? `Ask to deploy to ${environment}`
-                : `Deploy to ${environment}`}
+              : `${data?.protected ? 'Ask to deploy' : 'Deploy'} ${nameOf(data)}to ${environment}${data && data.problems.length > 0 ? ' anyway' : ''}`}
           </button>
         )}
       </div>
     </>
   )
+}
+
+/** What the button deploys: the release that is promoted, or the commit. */
+function nameOf(preview: Preview | undefined): string {
+  if (preview?.promoted) return `release ${preview.promoted.release} of ${preview.promoted.environment} `
+  return preview?.revision.commit ? `${preview.revision.commit.slice(0, 7)} ` : ''
 }
 
 function Part({ title, children }: { title: string; children: React.ReactNode }) {
@@ -138,42 +141,5 @@ function Part({ title, children }: { title: string; children: React.ReactNode })
       <h2>{title}</h2>
       <div className="grow stack">{children}</div>
     </section>
-  )
-}
-
-function PlanWords({ plan, balancer, usualMs }: { plan: Plan; balancer: string; usualMs: number | null }) {
-  const count = plan.batches.flat().length
-  const lines = [
-    count === 0
-      ? 'No server has to switch: all run it already.'
-      : `${count} ${count === 1 ? 'server' : 'servers'} in ${plan.batches.length} ${plan.batches.length === 1 ? 'batch' : `batches of ${plan.batches[0]!.length}`}; each: ${plan.perServer.join(', ')}${balancer === 'none' ? '' : ` through ${balancerNames[balancer] ?? balancer}`}.`,
-    usualMs === null || count === 0 ? '' : `About ${duration(usualMs)}, as the last ones took.`,
-    plan.groups && plan.groups.next !== plan.groups.live
-      ? `Out of traffic at first; then all traffic goes to ${plan.groups.next} at once, and the other group keeps the release before.`
-      : '',
-    plan.unchanged.length > 0 ? `${plan.unchanged.length} run it already.` : '',
-    plan.releaseCommand ? `Once, on ${plan.releaseCommand.server}: ${plan.releaseCommand.command}` : '',
-    plan.canary
-      ? `The first ${plan.batches[0]!.length === 1 ? 'server is' : `${plan.batches[0]!.length} are`} judged for ${duration(plan.canary.duration)}${plan.canary.traffic == null ? '' : `, with ${Math.round(plan.canary.traffic * 100)} % of the traffic`}, before the others follow.`
-      : '',
-    plan.bake + plan.bakeBatch > 0
-      ? `Bake time: ${[plan.bakeBatch > 0 ? `${duration(plan.bakeBatch)} after each batch` : '', plan.bake > 0 ? `${duration(plan.bake)} at the end` : ''].filter(Boolean).join(', ')}.`
-      : '',
-  ].filter(Boolean)
-  return (
-    <>
-      {lines.map((line) => (
-        <p key={line}>{line}</p>
-      ))}
-      {count > 0 && count <= 64 ? (
-        <ol className="plan-batches" aria-label="Batches">
-          {plan.batches.map((batch, index) => (
-            <li key={index}>
-              <span className="muted">{index + 1}</span> {batch.join(', ')}
-            </li>
-          ))}
-        </ol>
-      ) : null}
-    </>
   )
 }

@@ -10,26 +10,39 @@ export function RevisionChoice({
   application,
   environment,
   value,
+  resolved,
   running,
   onChange,
 }: {
   application: string
   environment: string
   value: string
+  /** What `value` stands for, as the plan beside it has it; null: not known yet. */
+  resolved: Revision | null
   running: string | null
   onChange: (revision: string) => void
 }) {
   const [search, setSearch] = useState('')
   const wanted = useDeferredValue(search.trim())
-  const { data, error } = useQuery(queries.revisions(application, environment, wanted))
+  const { data, error, isPlaceholderData } = useQuery(queries.revisions(application, environment, wanted))
   if (error && !data) return <Problem report={error as never} />
   const matching = <T extends { name: string }>(names: readonly T[]) =>
     names.filter(({ name }) => name.toLowerCase().includes(wanted.toLowerCase()))
   const commits = data?.commits ?? []
   const branches = matching(data?.branches ?? []).slice(0, wanted === '' ? 4 : 12)
   const tags = matching(data?.tags ?? []).slice(0, wanted === '' ? 4 : 12)
+  const { data: unsearched } = useQuery(queries.revisions(application, environment, ''))
   const typed =
     /^[0-9a-f]{4,40}$/i.test(wanted) && !commits.some(({ commit }) => commit?.startsWith(wanted.toLowerCase()))
+  const offered = [
+    ...(wanted === '' ? [''] : []),
+    ...(typed ? [wanted] : []),
+    ...branches.map(({ name }) => name),
+    ...tags.map(({ name }) => name),
+    ...commits.slice(0, 12).map(({ commit }) => commit!),
+  ]
+  // What the button deploys is never out of sight, whatever is searched for.
+  const pinned = data !== undefined && !offered.includes(value)
   return (
     <div className="stack">
       <input
@@ -40,8 +53,38 @@ export function RevisionChoice({
         placeholder="Search branches, tags and commits"
         value={search}
         onChange={(event) => setSearch(event.target.value)}
+        onKeyDown={(event) => {
+          // A single hit is taken by Enter, once the list is the one of what was typed.
+          const [only, another] = offered
+          if (event.key !== 'Enter' || wanted === '' || wanted !== search.trim() || isPlaceholderData) return
+          event.preventDefault()
+          if (only !== undefined && another === undefined) onChange(only)
+        }}
       />
       <div className="choices" role="radiogroup" aria-label="Revision">
+        {pinned ? (
+          <Choice
+            value={value}
+            chosen={value}
+            onChange={onChange}
+            title={
+              value === ''
+                ? (unsearched?.branch ?? 'default branch')
+                : /^[0-9a-f]{40}$/.test(value)
+                  ? value.slice(0, 7)
+                  : value
+            }
+            kind={
+              value === '' || unsearched?.branches.some(({ name }) => name === value)
+                ? 'branch'
+                : unsearched?.tags.some(({ name }) => name === value)
+                  ? 'tag'
+                  : 'commit'
+            }
+            revision={resolved}
+            running={running}
+          />
+        ) : null}
         {wanted === '' ? (
           <Choice
             value=""

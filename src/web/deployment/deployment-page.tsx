@@ -11,13 +11,16 @@ import { Confirm } from '../components/confirm.tsx'
 import { Empty, Skeleton } from '../components/empty.tsx'
 import { Problem } from '../components/problem.tsx'
 import { RevisionLine } from '../components/revision.tsx'
-import { DeploymentStateBadge, isOver } from '../components/state.tsx'
+import { DeploymentStateBadge, deploymentTone, isOver, State } from '../components/state.tsx'
 import { Ago, Elapsed, useAfter } from '../components/time.tsx'
 import { sayProblem } from '../components/toasts.tsx'
+import { Unlock } from '../overview/attention.tsx'
+import { placeOf } from '../overview/place.ts'
 import { useTitle } from '../shell/use-title.ts'
 import type { LiveDeployment } from './live-deployment.ts'
 import { LogPanel } from './log-panel.tsx'
 import { Phases } from './phases.tsx'
+import { Outcome } from './outcome.tsx'
 import { PendingReceipt } from './pending-receipt.tsx'
 import { ReceiptCard } from './receipt.tsx'
 import { Cursor } from './time-axis.ts'
@@ -51,17 +54,17 @@ function Page({ number }: { number: number }) {
   const { data: deployment, error } = useQuery(queries.deployment(number))
   const { data: environments } = useQuery(queries.environments())
   // Until the plan says which they are, their rows are kept free.
-  const servers =
-    environments?.find(
-      (one) => one.application === deployment?.application && one.environment === deployment.environment,
-    )?.servers.length ?? 0
+  const summary = environments?.find(
+    (one) => one.application === deployment?.application && one.environment === deployment.environment,
+  )
+  const servers = summary?.servers.length ?? 0
   const [picked, setPicked] = useState<string | null>(null)
   const cursor = useMemo(() => new Cursor(), [])
   const patient = useAfter(300)
   const state = live.state ?? deployment?.state ?? null
   useTitle(
     deployment
-      ? `${state ?? ''} · ${deployment.application} → ${deployment.environment} · deployment ${number}`
+      ? `${live.waiting !== null && !isOver(state ?? '') ? 'paused' : state === null ? '' : deploymentTone(state).text} · ${deployment.application} → ${deployment.environment} · deployment ${number}`
       : `Deployment ${number}`,
   )
 
@@ -77,14 +80,20 @@ function Page({ number }: { number: number }) {
   return (
     <>
       <Head deployment={deployment} live={live} state={state} />
-      <p className="hidden" role="status">{`The deployment is ${state.replaceAll('_', ' ')}`}</p>
+      <p className="hidden" role="status">{`Deployment ${number}: ${deploymentTone(state).text}`}</p>
       <Decision deployment={deployment} state={state} waiting={live.waiting} />
+      <Outcome deployment={deployment} state={state} />
       <Phases live={live} />
       {live.problem ? <Problem report={live.problem} /> : null}
       {live.failure ? <Failure live={live} deployment={deployment} onServer={setPicked} /> : null}
       {live.receipt ? <ReceiptCard receipt={live.receipt} /> : live.complete ? null : <PendingReceipt live={live} />}
       <Timeline live={live} expected={servers} picked={picked} onPick={setPicked} cursor={cursor} />
       <LogPanel live={live} server={picked} onServer={setPicked} cursor={cursor} />
+      {summary?.lock?.number === number ? (
+        <p className="row wrap muted">
+          It does not move, and nobody runs it any more? <Unlock summary={summary} lock={summary.lock} />
+        </p>
+      ) : null}
     </>
   )
 }
@@ -98,13 +107,17 @@ function Head({ deployment, live, state }: { deployment: DeploymentSummary; live
         <h1 className="row wrap">
           <span>Deployment {number}</span>
           <span className="muted">·</span>
-          <span>
+          <Link to={`${placeOf(deployment)}/servers`}>
             {application} → {environment}
-          </span>
+          </Link>
           {kind ? <span className="tag">{kind}</span> : null}
         </h1>
         <div className="row wrap">
-          <DeploymentStateBadge state={state} />
+          {live.waiting !== null && !isOver(state) ? (
+            <State tone="warn">paused</State>
+          ) : (
+            <DeploymentStateBadge state={state} />
+          )}
           {live.began === null ? null : <Elapsed begin={live.began} end={live.ended} />}
           {deployment.release === null ? null : (
             <span className="muted number">
@@ -225,7 +238,7 @@ function Actions({ deployment, state, waits }: { deployment: DeploymentSummary; 
           </button>
         }
         title={`Roll ${environment} back to release ${from}?`}
-        action={`Activate release ${from}`}
+        action={`Roll back to release ${from}`}
         danger
         command={`dploy rollback ${environment} --release ${from}`}
         onConfirm={() => rollback.mutate()}
@@ -252,6 +265,7 @@ function Failure({
 }) {
   const failed = live.servers.order.filter((server) => server.failure !== null)
   const may = useMay('deploy', deployment)
+  const commit = deployment.revision?.commit ?? null
   const place = `/environments/${encodeURIComponent(deployment.application)}/${encodeURIComponent(deployment.environment)}/deploy`
   return (
     <div className="stack">
@@ -259,8 +273,8 @@ function Failure({
         {isOver(live.state ?? '') ? (
           <>
             {may ? (
-              <Link className="button small" to={place}>
-                Deploy again…
+              <Link className="button small" to={`${place}${commit ? `?revision=${commit}` : ''}`}>
+                Deploy {commit ? `${commit.slice(0, 7)} ` : ''}again…
               </Link>
             ) : null}
             <CommandLine command={`dploy explain ${deployment.number}`} label="Why, on the command line" />

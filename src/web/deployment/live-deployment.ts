@@ -27,6 +27,9 @@ const segmentOf: Partial<Record<StepState, Segment['group']>> = {
   reverting: 'switch',
 }
 
+/** How an agent begins what it says of a health check that it waits for. */
+export const healthNote = 'health check, try '
+
 /** More points than this are not kept: neighbours become one. */
 const mostPoints = 4_000
 /** How long events are taken in before the page may draw. Milliseconds. */
@@ -120,10 +123,10 @@ export class LiveDeployment {
         this.#say(event, 'step', stepText(data.state, data.failure), data.failure ? 'bad' : 'plain')
         break
       case 'progress':
-        this.#noteOf(server, data.phase)
+        this.#noteOf(server, data.phase, event.at - this.began)
         break
       case 'note':
-        this.#noteOf(server, data.text)
+        this.#noteOf(server, data.text, event.at - this.began)
         this.#say(event, 'note', data.text)
         break
       case 'output':
@@ -169,7 +172,7 @@ export class LiveDeployment {
     this.#say(
       event,
       'step',
-      `The deployment is ${text}${data.failure ? `: ${data.failure.message}` : ''}`,
+      `${sentence(text)}${data.failure ? `: ${data.failure.message}` : ''}`,
       tone === 'bad' || data.failure ? 'bad' : tone === 'good' ? 'good' : 'plain',
     )
   }
@@ -200,15 +203,22 @@ export class LiveDeployment {
     this.#change('servers')
   }
 
-  #noteOf(server: LiveServer | undefined, text: string): void {
+  #noteOf(server: LiveServer | undefined, text: string, at: number): void {
     if (!server) {
       this.note = text
       this.#change('head')
       return
     }
     server.note = text
+    // The old process has ended, and the new one is waited for.
+    const doing = server.segments.at(-1)
+    if (text === 'boot' && doing?.end === null && doing.group === 'switch') {
+      server.endSegment(at)
+      server.segments.push({ group: 'boot', name: 'boot', start: at, end: null })
+    }
     this.servers.changed(server)
-    this.#change()
+    if (text.startsWith(healthNote)) this.#change('head')
+    else this.#change()
   }
 
   #traffic(at: number, counts: { seen: number; failed: number; stalled: number; slowestMs: number }): void {
@@ -310,6 +320,11 @@ function inPairs(points: readonly TrafficPoint[]): TrafficPoint[] {
       },
     ]
   })
+}
+
+/** `Committing`, as a line of a log says it. */
+function sentence(text: string): string {
+  return `${text[0]!.toUpperCase()}${text.slice(1)}`
 }
 
 function stepText(state: StepState, failure: ErrorReport | null): string {

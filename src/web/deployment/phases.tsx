@@ -18,20 +18,14 @@ export function Phases({ live }: { live: LiveDeployment }) {
   useWatched(live.parts.servers)
   const reached = live.phases.map(({ state }) => state)
   const phases = phasesOf(live).filter(({ state }) => !isOver(live.state ?? '') || reached.includes(state))
+  const failed = failedPhase(live)
   return (
     <ol className="phases" aria-label="Phases">
       {phases.map(({ state, title, count }) => {
         const index = live.phases.findLastIndex((phase) => phase.state === state)
         const begin = live.phases[index]?.at ?? null
         const end = live.phases[index + 1]?.at ?? live.ended
-        const status =
-          begin === null
-            ? 'next'
-            : end !== null
-              ? live.failure && index === live.phases.length - 2 && live.state !== 'succeeded'
-                ? 'bad'
-                : 'done'
-              : 'now'
+        const status = begin === null ? 'next' : end === null ? 'now' : index === failed ? 'bad' : 'done'
         return (
           <li key={state} className={`phase ${status}`} aria-current={status === 'now' ? 'step' : undefined}>
             <span className="phase-sign">
@@ -54,6 +48,14 @@ export function Phases({ live }: { live: LiveDeployment }) {
   )
 }
 
+/** Which of the phases went wrong: the one before the way back, and the way back too where it did not arrive; -1: none. */
+function failedPhase({ phases, state, failure }: LiveDeployment): number {
+  if (failure === null || state === 'succeeded') return -1
+  const back = phases.findIndex((phase) => phase.state === 'rolling_back')
+  if (back < 0) return phases.length - 2
+  return state === 'failed' ? back : back - 1
+}
+
 function phasesOf(live: LiveDeployment): Phase[] {
   const { plan } = live
   const { batched } = live.servers
@@ -63,8 +65,13 @@ function phasesOf(live: LiveDeployment): Phase[] {
   const switched = count('switched')
   const reverted = count('reverted')
   const phases: Phase[] = [
-    { state: 'resolving', title: 'resolve' },
-    { state: 'building', title: 'build' },
+    // A release that is there already is neither looked up nor built.
+    ...(plan === null || plan.kind === 'deploy'
+      ? [
+          { state: 'resolving' as const, title: 'resolve' },
+          { state: 'building' as const, title: 'build' },
+        ]
+      : []),
     { state: 'staging', title: 'stage', ...counted(staged, plan, servers) },
     { state: 'committing', title: plan?.releaseCommand ? 'release command' : 'commit' },
     { state: 'activating', title: 'activate', ...counted(switched, plan, servers) },

@@ -9,6 +9,7 @@ import { DeploymentStateBadge, State } from '../components/state.tsx'
 import { Ago } from '../components/time.tsx'
 import { placeOf } from '../overview/place.ts'
 import { otherPlaces, promotionTo } from '../overview/promote.tsx'
+import { RollBack } from './roll-back.tsx'
 import './environment.css'
 
 const tabs = [
@@ -54,10 +55,17 @@ export default function EnvironmentPage() {
           <div className="row wrap">
             {summary?.lock ? (
               <Link to={`/deployments/${summary.lock.number}`}>
-                <DeploymentStateBadge state={summary.lock.state} /> deployment {summary.lock.number}
+                {summary.waiting === null ? (
+                  <DeploymentStateBadge state={summary.lock.state} />
+                ) : (
+                  <State tone="warn">paused</State>
+                )}{' '}
+                deployment {summary.lock.number}
               </Link>
             ) : null}
-            {summary?.wanted ? (
+            {summary?.lock && summary.wanted ? (
+              <span className="muted">on its way: release {summary.wanted.release}</span>
+            ) : summary?.wanted ? (
               <span className="muted">
                 release {summary.wanted.release} since <Ago at={summary.wanted.since} />
               </span>
@@ -68,6 +76,7 @@ export default function EnvironmentPage() {
           {summary?.wanted ? <RevisionLine revision={summary.wanted.revision} /> : null}
         </div>
         <div className="actions">
+          {summary ? <RollBack summary={summary} /> : null}
           {others.map((one) => (
             <Link key={one.environment} className="button" to={promotionTo(one, summary!)}>
               Promote to {one.environment}…

@@ -115,7 +115,9 @@ export default function Releases() {
                 <td>
                   <Ago at={release.createdAt} />
                 </td>
-                <td>{release.wanted ? <State tone="good">runs now</State> : null}</td>
+                <td>
+                  <Fate release={release} />
+                </td>
                 <td>
                   <Ready readiness={readinessOf(readiness, release.number)} answering={readiness?.answering ?? 0} />
                 </td>
@@ -175,6 +177,40 @@ function Ready({ readiness, answering }: { readiness: ReleaseReadiness | null; a
   )
 }
 
+/** `deployment 5 rolled it back`. */
+function fateText({ last }: ReleaseSummary): string {
+  if (last === null) return 'no deployment of it is known'
+  const ends: Partial<Record<typeof last.state, string>> = {
+    rolled_back: 'rolled it back',
+    failed: 'failed',
+    cancelled: 'was cancelled',
+  }
+  return `deployment ${last.number} ${ends[last.state] ?? 'has not ended'}`
+}
+
+/** What a release is and was: the one that is wanted, one that served, one that never did. */
+function Fate({ release }: { release: ReleaseSummary }) {
+  if (release.wanted) return <State tone="good">runs now</State>
+  if (release.served !== false)
+    return release.last && ['rolled_back', 'failed'].includes(release.last.state) ? (
+      <State tone="warn">
+        <Link to={`/deployments/${release.last.number}`}>last: {fateText(release)}</Link>
+      </State>
+    ) : (
+      <span className="muted">served before</span>
+    )
+  return (
+    <span className="row wrap">
+      <State tone="warn">never served</State>
+      {release.last ? (
+        <Link className="muted" to={`/deployments/${release.last.number}`}>
+          {fateText(release)}
+        </Link>
+      ) : null}
+    </span>
+  )
+}
+
 function Activate({
   release,
   readiness,
@@ -195,7 +231,9 @@ function Activate({
     onSuccess: (started) => void navigate(`/deployments/${started.number}`),
     onError: sayProblem,
   })
-  const back = current === null || release.number < current
+  const fresh = release.served === false
+  const back = !fresh && (current === null || release.number < current)
+  const [sure, setSure] = useState(false)
   return (
     <Confirm
       trigger={
@@ -209,11 +247,22 @@ function Activate({
         </button>
       }
       title={`${back ? 'Roll' : 'Switch'} ${environment} ${back ? 'back ' : ''}to release ${release.number}?`}
-      action={`Activate release ${release.number}`}
+      action={`${back ? 'Roll back to' : 'Activate'} release ${release.number}`}
       danger
+      ready={!fresh || sure}
       command={`dploy rollback ${environment} --release ${release.number}`}
       onConfirm={() => rollback.mutate()}
+      onOpenChange={() => setSure(false)}
     >
+      {fresh ? (
+        <>
+          <p className="warning">It never served: {fateText(release)}.</p>
+          <label className="row">
+            <input type="checkbox" checked={sure} onChange={(event) => setSure(event.target.checked)} />
+            Activate it all the same
+          </label>
+        </>
+      ) : null}
       <p>
         {application} → {environment} runs {current === null ? 'nothing' : `release ${current}`} now.{' '}
         {sendText(readiness, release.number)}

@@ -47,14 +47,20 @@ export function Attention({ summary, running }: { summary: EnvironmentSummary; r
             )}{' '}
             by {lock.requestedBy} since <Ago at={lock.since} />
           </span>
-          <Unlock summary={summary} lock={lock} />
+          {running ? null : <Unlock summary={summary} lock={lock} />}
         </li>
       ) : null}
     </ul>
   )
 }
 
-function Unlock({ summary, lock }: { summary: EnvironmentSummary; lock: NonNullable<EnvironmentSummary['lock']> }) {
+export function Unlock({
+  summary,
+  lock,
+}: {
+  summary: EnvironmentSummary
+  lock: NonNullable<EnvironmentSummary['lock']>
+}) {
   const { application, environment } = summary
   const may = useMay('deploy', summary)
   const queryClient = useQueryClient()

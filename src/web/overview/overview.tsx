@@ -100,8 +100,10 @@ function Environment({
           )}
         </div>
         <div className="row wrap facts-line">
-          {running ? <Running deployment={running} /> : <Health summary={summary} />}
-          {wanted === null ? null : (
+          {running ? <Running deployment={running} paused={summary.waiting !== null} /> : <Health summary={summary} />}
+          {running ? (
+            <Way deployment={running} />
+          ) : wanted === null ? null : (
             <span className="muted">
               release {wanted.release} since <Ago at={wanted.since} />
             </span>
@@ -146,6 +148,13 @@ function Health({ summary }: { summary: EnvironmentSummary }) {
       server.connected &&
       (server.problem !== null || server.service?.state === 'failed' || server.service?.state === 'stopped'),
   ).length
+  // Out by a person's hand, or nobody can say: neither is healthy. The group that does not serve is out on purpose.
+  const out = data.servers.filter(
+    ({ idle, traffic }) => !idle && traffic !== null && traffic.admission !== 'ready',
+  ).length
+  const unknown = data.servers.filter(
+    ({ connected, problem, service }) => connected && problem === null && service === null && data.wanted !== null,
+  ).length
   const place = placeOf(summary)
   if (count === 0) return <State tone="warn">no servers</State>
   if (absent === count)
@@ -154,11 +163,14 @@ function Health({ summary }: { summary: EnvironmentSummary }) {
         <State tone="bad">no server connected</State>
       </Link>
     )
-  if (absent + drifted + sick > 0) {
+  if (absent + drifted + sick + out + unknown > 0 || data.balancerProblem !== null) {
     const parts = [
       absent > 0 ? `${absent} not connected` : '',
       sick > 0 ? `${sick} not well` : '',
       drifted > 0 ? `${drifted} drifted` : '',
+      out > 0 ? `${out} out of traffic` : '',
+      unknown > 0 ? `${unknown} not known` : '',
+      data.balancerProblem === null ? '' : 'the balancer does not say who serves',
     ].filter(Boolean)
     return (
       <>
@@ -183,11 +195,23 @@ function Health({ summary }: { summary: EnvironmentSummary }) {
   )
 }
 
-function Running({ deployment }: { deployment: DeploymentSummary }) {
+/** `release 9 → 10 on 1 of 4 servers`: while it is on its way, none of them is what runs here. */
+function Way({ deployment: { from, release, progress } }: { deployment: DeploymentSummary }) {
+  if (release === null) return null
+  return (
+    <span className="muted number">
+      release {from === null ? '' : `${from} → `}
+      {release}
+      {progress ? ` on ${progress.done} of ${progress.servers} servers` : ''}
+    </span>
+  )
+}
+
+function Running({ deployment, paused }: { deployment: DeploymentSummary; paused: boolean }) {
   const { progress } = deployment
   return (
     <>
-      <DeploymentStateBadge state={deployment.state} />
+      {paused ? <State tone="warn">paused</State> : <DeploymentStateBadge state={deployment.state} />}
       {progress ? (
         <span className="number">
           batch {progress.batch + 1} of {progress.batches}

@@ -31,7 +31,11 @@ export function environmentHandlers(
 
     async doctor({ params, signal }) {
       const facts = await gatherFacts(context, await environmentOf(params), signal)
-      return { servers: facts.servers.map((server) => server.name), findings: examine(facts) }
+      return {
+        servers: facts.servers.map(({ name }) => name),
+        asked: facts.servers.filter(({ diagnosis }) => diagnosis !== null).map(({ name }) => name),
+        findings: examine(facts),
+      }
     },
 
     async plan({ params, body, caller, signal }) {

@@ -142,6 +142,7 @@ export async function preview(
       problems.push(reportOf(error))
       return null
     }))
+  const usual = await store.summaries.durations(environment.id, usualOf)
   return {
     plan: value,
     revision,
@@ -152,7 +153,8 @@ export async function preview(
     transfer: artifact === null ? null : await artifacts.transfer(from?.spec.artifact ?? null, artifact, signal),
     balancer: wanted.balancer.kind,
     protected: wanted.protected,
-    usualMs: median(await store.summaries.durations(environment.id, usualOf)),
+    usualMs: median(usual),
+    usualRange: usual.length === 0 ? null : { least: Math.min(...usual), most: Math.max(...usual) },
     promoted: promoted && { environment: promoted.promoted.environment, release: promoted.promoted.release },
   }
 }

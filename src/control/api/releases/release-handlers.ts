@@ -17,6 +17,7 @@ export function releaseHandlers(context: ApiContext): Pick<Handlers, 'releases' 
         query.limit,
         ({ number }) => number,
       )
+      const fates = await store.summaries.fates(page.map(({ id }) => id))
       return {
         next,
         releases: page.map((release) => ({
@@ -25,6 +26,8 @@ export function releaseHandlers(context: ApiContext): Pick<Handlers, 'releases' 
           revision: release.spec.revision,
           createdAt: release.createdAt,
           wanted: release.id === environment.wantedRelease,
+          served: fates.get(release.id)?.served ?? false,
+          last: fates.get(release.id)?.last ?? null,
         })),
       }
     },
