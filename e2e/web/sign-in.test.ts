@@ -19,7 +19,7 @@ test('signing in on the pages', { skip, timeout: 180_000 }, async (t) => {
     await browser?.[Symbol.asyncDispose]()
     await plane?.[Symbol.asyncDispose]()
   })
-  const inside = (on: Page) => on.getByRole('button', { name: 'Sign out' }).waitFor()
+  const inside = (on: Page) => on.getByRole('button', { name: /^Signed in as/ }).waitFor()
   const signIn = async (email: string, password: string) => {
     await page.getByLabel('E-mail address').fill(email)
     await page.getByLabel('Password').fill(password)
@@ -44,7 +44,8 @@ test('signing in on the pages', { skip, timeout: 180_000 }, async (t) => {
     await tab.goto(plane.url)
     await inside(tab)
     await tab.close()
-    await page.getByRole('button', { name: 'Sign out' }).click()
+    await page.getByRole('button', { name: /^Signed in as/ }).click()
+    await page.getByRole('menuitem', { name: 'Sign out' }).click()
     await page.getByRole('heading', { name: 'Sign in to dploy' }).waitFor()
     await page.reload()
     await page.getByRole('heading', { name: 'Sign in to dploy' }).waitFor()
@@ -98,7 +99,8 @@ test('signing in on the pages', { skip, timeout: 180_000 }, async (t) => {
       assert.deepEqual(loads, ['/settings', '/settings'])
       assert.ok(browser.trouble.splice(0).every((text) => /could not be loaded|dynamically imported/.test(text)))
       await page.goto(plane.url)
-      await page.getByRole('button', { name: 'Sign out' }).click()
+      await page.getByRole('button', { name: /^Signed in as/ }).click()
+      await page.getByRole('menuitem', { name: 'Sign out' }).click()
     },
   )
 
@@ -110,7 +112,8 @@ test('signing in on the pages', { skip, timeout: 180_000 }, async (t) => {
   })
 
   await t.test('a used link says so', async () => {
-    await page.getByRole('button', { name: 'Sign out' }).click()
+    await page.getByRole('button', { name: /^Signed in as/ }).click()
+    await page.getByRole('menuitem', { name: 'Sign out' }).click()
     await page.getByRole('heading', { name: 'Sign in to dploy' }).waitFor()
     await page.goto('about:blank')
     await page.goto(plane.said.setup!)

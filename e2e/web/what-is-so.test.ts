@@ -117,6 +117,31 @@ test('the pages say what is so', { skip, timeout: 200_000 }, async (t) => {
     await question.waitFor({ state: 'detached' })
   })
 
+  await t.test('what needs a person stands on top of the overview, in its number and in the title', async () => {
+    let asked = 0
+    const count = (request: { url(): string }) => {
+      if (/\/api\/v1\/(overview|environments)/.test(request.url())) asked++
+    }
+    page.on('request', count)
+    await page.goto(demo.url)
+    const needs = page.getByRole('region', { name: /^Needs you/ })
+    await needs.getByText('rolled back').waitFor()
+    await page.waitForFunction('document.title.startsWith("(1) Overview")')
+    page.off('request', count)
+    assert.ok(asked <= 2, `${asked} requests for the environments`)
+    await page.getByLabel(/^Search applications/).fill('demo SHOP')
+    await page.getByText('1 environment', { exact: true }).waitFor()
+    await page.getByLabel(/^Search applications/).fill('nowhere')
+    await page.getByText('0 of 1 environments').waitFor()
+    assert.equal(new URL(page.url()).search, '?q=nowhere')
+    await page.reload()
+    await page.getByText('0 of 1 environments').waitFor()
+    await page.getByLabel(/^Search applications/).fill('')
+    await faultless(page, 'what needs a person')
+    await needs.getByRole('link', { name: /^Why/ }).click()
+    await page.getByRole('heading', { name: `Deployment ${failed}` }).waitFor()
+  })
+
   await t.test('a converge hides no failed deployment; a drained server is no healthy one', async () => {
     await demo.client.call('drainServer' as never, { params: { server: 'web2' }, body: {} } as never)
     await page.goto(demo.url)

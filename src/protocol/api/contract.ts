@@ -9,6 +9,7 @@ import { deploymentRoutes } from './deployments.ts'
 import { doctorRoutes } from './doctor.ts'
 import { environmentRoutes } from './environments.ts'
 import { notificationRoutes } from './notifications.ts'
+import { overviewRoutes } from './overview.ts'
 import { peopleRoutes } from './people.ts'
 import type { Route } from './route.ts'
 import { sourceRoutes } from './source.ts'
@@ -25,6 +26,7 @@ const digest = z.string().regex(digestPattern)
 /** The whole API, by the name under which the client calls each operation. */
 export const routes = {
   ...environmentRoutes,
+  ...overviewRoutes,
   ...deploymentRoutes,
   ...sourceRoutes,
   ...secretRoutes,

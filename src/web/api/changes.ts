@@ -76,6 +76,7 @@ export function followChanges(queries: QueryClient): () => void {
 /** What is told of, by the first words of its keys. */
 const told = [
   'environments',
+  'overview',
   'status',
   'deployments',
   'deployment',
@@ -95,13 +96,13 @@ function keysOf({ kind, place }: Changed['changes'][number]): (readonly unknown[
   const at = (name: string) => (place === null ? [name] : [name, place.application, place.environment])
   switch (kind) {
     case 'environments':
-      return [['environments'], at('status'), at('settings'), at('badge')]
+      return [['environments'], ['overview'], at('status'), at('settings'), at('badge')]
     case 'deployments':
-      return [['deployments'], ['deployment'], ['days'], ['environments'], at('status'), at('releases')]
+      return [['deployments'], ['deployment'], ['days'], ['environments'], ['overview'], at('status'), at('releases')]
     case 'steps':
-      return [['deployments']]
+      return [['deployments'], ['overview']]
     case 'servers':
-      return [['environments'], at('status')]
+      return [['environments'], ['overview'], at('status')]
     case 'releases':
       return [at('releases'), ['environments']]
     case 'secrets':

@@ -39,6 +39,14 @@ export const queries = {
       refetchInterval: seldom,
       select: (data) => data.environments,
     }),
+  /** `often`: the page that shows what only the servers know; elsewhere the number of what waits is enough. */
+  overview: (often: boolean) =>
+    queryOptions({
+      queryKey: ['overview'],
+      queryFn: ({ signal }) => client().call('overview', undefined, { signal }),
+      refetchInterval: often ? later : seldom,
+      select: (data) => data.environments,
+    }),
   status: (application: string, environment: string) =>
     queryOptions({
       queryKey: ['status', application, environment],

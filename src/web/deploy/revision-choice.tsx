@@ -1,5 +1,5 @@
 import { useQuery } from '@tanstack/react-query'
-import { useDeferredValue, useState } from 'react'
+import { useDeferredValue, useEffect, useState } from 'react'
 import type { Revision } from '../../protocol/release-spec.ts'
 import { queries } from '../api/queries.ts'
 import { Problem } from '../components/problem.tsx'
@@ -24,6 +24,7 @@ export function RevisionChoice({
 }) {
   const [search, setSearch] = useState('')
   const wanted = useDeferredValue(search.trim())
+  const [entered, setEntered] = useState('')
   const { data, error, isPlaceholderData } = useQuery(queries.revisions(application, environment, wanted))
   if (error && !data) return <Problem report={error as never} />
   const matching = <T extends { name: string }>(names: readonly T[]) =>
@@ -41,6 +42,13 @@ export function RevisionChoice({
     ...tags.map(({ name }) => name),
     ...commits.slice(0, 12).map(({ commit }) => commit!),
   ]
+  const [only, another] = offered
+  // A single hit is taken by Enter, also one that was pressed before the answer was there.
+  useEffect(() => {
+    if (entered === '' || entered !== wanted || entered !== search.trim() || isPlaceholderData || !data) return
+    setEntered('')
+    if (only !== undefined && another === undefined) onChange(only)
+  }, [entered, wanted, search, isPlaceholderData, data, only, another, onChange])
   // What the button deploys is never out of sight, whatever is searched for.
   const pinned = data !== undefined && !offered.includes(value)
   return (
@@ -54,11 +62,9 @@ export function RevisionChoice({
         value={search}
         onChange={(event) => setSearch(event.target.value)}
         onKeyDown={(event) => {
-          // A single hit is taken by Enter, once the list is the one of what was typed.
-          const [only, another] = offered
-          if (event.key !== 'Enter' || wanted === '' || wanted !== search.trim() || isPlaceholderData) return
+          if (event.key !== 'Enter' || search.trim() === '') return
           event.preventDefault()
-          if (only !== undefined && another === undefined) onChange(only)
+          setEntered(search.trim())
         }}
       />
       <div className="choices" role="radiogroup" aria-label="Revision">

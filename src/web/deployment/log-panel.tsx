@@ -8,6 +8,7 @@ import { sayProblem } from '../components/toasts.tsx'
 import type { LiveDeployment } from './live-deployment.ts'
 import type { LiveServer } from './live-server.ts'
 import type { LogFilter, LogLine } from './log-store.ts'
+import { copyLines } from './log-copy.ts'
 import { LogText } from './log-text.tsx'
 import type { Cursor } from './time-axis.ts'
 import { useWatched } from './use-live.ts'
@@ -112,7 +113,7 @@ export function LogPanel({
           </button>
           <button type="button" className="button small" onClick={() => download(live, lines)}>
             <Icon name="download" size={14} />
-            Download
+            Download {server === null && which === '' && search === '' ? 'these lines' : 'what is shown'}
           </button>
           <button
             type="button"
@@ -121,7 +122,7 @@ export function LogPanel({
             disabled={whole.isPending}
             onClick={() => whole.mutate()}
           >
-            {whole.isPending ? 'Reading…' : 'Whole log'}
+            {whole.isPending ? 'Reading…' : 'Download the whole'}
           </button>
         </div>
       </header>
@@ -135,6 +136,7 @@ export function LogPanel({
         onWheel={(event) => event.deltaY < 0 && setFollow(false)}
         onKeyDown={(event) => ['ArrowUp', 'PageUp', 'Home'].includes(event.key) && setFollow(false)}
         onPointerLeave={() => cursor.set(null)}
+        onCopy={copyLines}
       >
         {lines.length === 0 ? (
           <p className="muted log-nothing">{search === '' ? 'Nothing yet.' : `No line has "${search}".`}</p>

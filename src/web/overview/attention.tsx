@@ -96,9 +96,12 @@ export function Unlock({
 export function Converge({
   summary,
   drifted,
+  count,
 }: {
   summary: EnvironmentSummary
+  /** Some of them by name, and how many there are. */
   drifted: readonly { name: string; release: number | null }[]
+  count: number
 }) {
   const { application, environment, wanted } = summary
   const may = useMay('deploy', summary)
@@ -119,7 +122,7 @@ export function Converge({
           Converge…
         </button>
       }
-      title={`Bring ${drifted.length === 1 ? drifted[0]!.name : `${drifted.length} servers`} to release ${wanted.release}?`}
+      title={`Bring ${count === 1 ? drifted[0]!.name : `${count} servers`} to release ${wanted.release}?`}
       action="Converge"
       command={`dploy converge ${environment}`}
       onConfirm={() => converge.mutate()}

@@ -1,6 +1,8 @@
 import { useQuery } from '@tanstack/react-query'
-import { Link } from 'react-router'
+import { useState } from 'react'
+import { Link, useSearchParams } from 'react-router'
 import type { EnvironmentSummary } from '../../protocol/api/environments.ts'
+import type { OverviewEnvironment } from '../../protocol/api/overview.ts'
 import type { DeploymentSummary } from '../../protocol/deployment.ts'
 import { queries } from '../api/queries.ts'
 import { useMay, useWho } from '../api/rights.ts'
@@ -8,60 +10,179 @@ import { CommandLine } from '../components/command-line.tsx'
 import { Skeleton } from '../components/empty.tsx'
 import { Problem } from '../components/problem.tsx'
 import { RevisionLine } from '../components/revision.tsx'
-import { DeploymentStateBadge, isOver, State } from '../components/state.tsx'
+import { DeploymentStateBadge, State } from '../components/state.tsx'
 import { Ago, duration, Elapsed, useAfter } from '../components/time.tsx'
 import { useTitle } from '../shell/use-title.ts'
 import { Attention, Converge } from './attention.tsx'
 import { Days } from './days.tsx'
+import { toggleFavourite, useFavourites } from './favourites.ts'
 import { FirstSteps } from './first-steps.tsx'
+import { needsOf, urgency } from './needs.ts'
+import { NeedsYou } from './needs-you.tsx'
 import { placeOf } from './place.ts'
 import { Ahead, Promote } from './promote.tsx'
 import './overview.css'
 
-/** What runs where, whether it is well, and what is going on. */
+/** With more environments than this, applications that are well are a line each. */
+const foldFrom = 20
+
+const lists = [
+  ['', 'All'],
+  ['needs', 'Needs you'],
+  ['running', 'Deploying'],
+  ['favourites', 'Favourites'],
+] as const
+
+/** What runs where, whether it is well, and what is going on: the worst first. What is looked for stands in the address. */
 export function Overview() {
   useTitle('Overview')
-  const { data, error } = useQuery(queries.environments())
-  const { data: deployments } = useQuery(queries.deployments({ limit: 200 }))
+  const { data, error } = useQuery(queries.overview(true))
   const patient = useAfter(300)
+  const who = useWho()
+  const favourites = useFavourites()
+  const [address, setAddress] = useSearchParams()
+  const [open, setOpen] = useState<ReadonlySet<string>>(new Set())
   // Who may do nothing anywhere is refused the list too.
-  const nothing = useWho()?.rights.length === 0
+  const nothing = who?.rights.length === 0
   if (nothing) return <FirstSteps />
   if (error && !data) return <Problem report={error as never} />
   if (!data) return patient ? <Skeleton lines={3} tall /> : null
   if (data.length === 0) return <FirstSteps />
-  const applications = Map.groupBy(data, ({ application }) => application)
+  const [search, list] = [address.get('q') ?? '', address.get('list') ?? '']
+  const say = (key: string, value: string) =>
+    setAddress(
+      (before) => {
+        if (value === '') before.delete(key)
+        else before.set(key, value)
+        return before
+      },
+      { replace: true },
+    )
+  const needs = needsOf(data, who?.rights ?? [])
+  const urgent = new Map(data.map((one) => [one, urgency(one, needs)]))
+  const words = search.toLowerCase().split(/\s+/).filter(Boolean)
+  const kept = data.filter(
+    (one) =>
+      matches(one, words) &&
+      (list !== 'needs' || urgent.get(one)! > 1) &&
+      (list !== 'running' || one.running !== null) &&
+      (list !== 'favourites' || favourites.has(one.application)),
+  )
+  const worst = (some: readonly OverviewEnvironment[]) => Math.max(...some.map((one) => urgent.get(one)!))
+  const applications = [...Map.groupBy(kept, ({ application }) => application)].toSorted(
+    ([a, own], [b, other]) =>
+      Number(favourites.has(b)) - Number(favourites.has(a)) || worst(other) - worst(own) || (a < b ? -1 : 1),
+  )
+  const folds = data.length > foldFrom && words.length === 0
   return (
     <>
       <div className="page-head">
         <h1 className="grow">Overview</h1>
         <CommandLine command="dploy status" />
       </div>
-      {[...applications].map(([application, environments]) => (
-        <section key={application} className="card" aria-label={application}>
-          <header>
-            <h2 className="grow">{application}</h2>
-          </header>
-          {environments.map((environment) => (
-            <Environment
-              key={environment.environment}
-              summary={environment}
-              all={environments}
-              running={
-                (deployments ?? []).find(
-                  (one) =>
-                    one.application === application &&
-                    one.environment === environment.environment &&
-                    !isOver(one.state) &&
-                    one.number === environment.lock?.number,
-                ) ?? null
-              }
-            />
+      <NeedsYou needs={needs} />
+      <div className="row wrap overview-filters">
+        <input
+          className="input grow"
+          type="search"
+          data-search
+          aria-label="Search applications, environments, servers and commits"
+          placeholder="Search applications, environments, servers, commits"
+          value={search}
+          onChange={(event) => say('q', event.target.value)}
+        />
+        <div className="row wrap" role="group" aria-label="Which">
+          {lists.map(([value, text]) => (
+            <button
+              key={value}
+              type="button"
+              className="button small"
+              aria-pressed={list === value}
+              onClick={() => say('list', value)}
+            >
+              {text}
+            </button>
           ))}
-        </section>
-      ))}
+        </div>
+        <span className="muted number" role="status">
+          {kept.length === data.length
+            ? `${data.length} ${data.length === 1 ? 'environment' : 'environments'}`
+            : `${kept.length} of ${data.length} environments`}
+        </span>
+      </div>
+      {kept.length === 0 ? (
+        <p className="muted">
+          {list === 'favourites' && favourites.size === 0
+            ? 'No favourites yet: press the star beside an application.'
+            : 'No environment is like that.'}
+        </p>
+      ) : null}
+      {applications.map(([application, environments]) => {
+        const unfolded = !folds || open.has(application) || favourites.has(application) || worst(environments) > 0
+        return (
+          <section key={application} className="card" aria-label={application}>
+            <header className="row">
+              <button
+                type="button"
+                className="button quiet small star"
+                aria-pressed={favourites.has(application)}
+                aria-label={`Favourite: ${application}`}
+                onClick={() => toggleFavourite(application)}
+              >
+                <span aria-hidden="true">{favourites.has(application) ? '★' : '☆'}</span>
+              </button>
+              <h2 className="grow">{application}</h2>
+              {unfolded ? null : (
+                <>
+                  {environments.map((one) => (
+                    <Link key={one.environment} className="folded" to={`${placeOf(one)}/servers`}>
+                      {one.environment} <Health summary={one} plain />
+                    </Link>
+                  ))}
+                  <button
+                    type="button"
+                    className="button quiet small"
+                    aria-expanded="false"
+                    onClick={() => setOpen((before) => new Set([...before, application]))}
+                  >
+                    Unfold {application}
+                  </button>
+                </>
+              )}
+            </header>
+            {unfolded
+              ? environments.map((environment) => (
+                  <Environment
+                    key={environment.environment}
+                    summary={environment}
+                    all={data}
+                    running={environment.running}
+                  />
+                ))
+              : null}
+          </section>
+        )
+      })}
     </>
   )
+}
+
+/** All words, in any order, in what an environment is known by. */
+function matches(one: OverviewEnvironment, words: readonly string[]): boolean {
+  if (words.length === 0) return true
+  const { wanted } = one
+  const text = [
+    one.application,
+    one.environment,
+    one.branch ?? '',
+    ...one.servers,
+    wanted
+      ? `release ${wanted.release} ${wanted.revision.commit ?? ''} ${wanted.revision.subject} ${wanted.revision.author}`
+      : '',
+  ]
+    .join('\n')
+    .toLowerCase()
+  return words.every((word) => text.includes(word))
 }
 
 function Environment({
@@ -69,8 +190,8 @@ function Environment({
   all,
   running,
 }: {
-  summary: EnvironmentSummary
-  all: readonly EnvironmentSummary[]
+  summary: OverviewEnvironment
+  all: readonly OverviewEnvironment[]
   running: DeploymentSummary | null
 }) {
   const { application, environment, wanted, branch } = summary
@@ -108,7 +229,7 @@ function Environment({
               release {wanted.release} since <Ago at={wanted.since} />
             </span>
           )}
-          <Ahead summary={summary} all={all} />
+          <Ahead ahead={summary.ahead} />
           {summary.ended && !running ? <Last deployment={summary.ended} /> : null}
         </div>
         <Attention summary={summary} running={running !== null} />
@@ -135,63 +256,45 @@ function Environment({
   )
 }
 
-function Health({ summary }: { summary: EnvironmentSummary }) {
-  const { data, error } = useQuery({ ...queries.status(summary.application, summary.environment) })
-  if (error && !data) return <State tone="warn">state not known</State>
-  if (!data) return <State tone="idle">asking {summary.servers.length} servers…</State>
-  const count = data.servers.length
-  const absent = data.servers.filter((server) => !server.connected).length
-  const astray = data.servers.filter((server) => server.connected && server.drifted)
-  const drifted = astray.length
-  const sick = data.servers.filter(
-    (server) =>
-      server.connected &&
-      (server.problem !== null || server.service?.state === 'failed' || server.service?.state === 'stopped'),
-  ).length
-  // Out by a person's hand, or nobody can say: neither is healthy. The group that does not serve is out on purpose.
-  const out = data.servers.filter(
-    ({ idle, traffic }) => !idle && traffic !== null && traffic.admission !== 'ready',
-  ).length
-  const unknown = data.servers.filter(
-    ({ connected, problem, service }) => connected && problem === null && service === null && data.wanted !== null,
-  ).length
-  const place = placeOf(summary)
-  if (count === 0) return <State tone="warn">no servers</State>
-  if (absent === count)
+function Health({ summary, plain = false }: { summary: OverviewEnvironment; plain?: boolean }) {
+  const { health, wanted } = summary
+  if (health === null) return <State tone="idle">asking {summary.servers.length} servers…</State>
+  const { servers, absent, sick, drifted, out, unknown, balancer, astray } = health
+  if (servers === 0) return <State tone="warn">no servers</State>
+  const parts = [
+    absent > 0 ? `${absent} not connected` : '',
+    sick > 0 ? `${sick} not well` : '',
+    drifted > 0 ? `${drifted} drifted` : '',
+    out > 0 ? `${out} out of traffic` : '',
+    unknown > 0 ? `${unknown} not known` : '',
+    balancer ? '' : 'the balancer does not say who serves',
+  ].filter(Boolean)
+  if (parts.length === 0)
     return (
-      <Link to={`${place}/servers`}>
-        <State tone="bad">no server connected</State>
-      </Link>
+      <State tone="good">
+        {wanted !== null
+          ? `healthy on ${servers} of ${servers}`
+          : servers === 1
+            ? 'server connected'
+            : `${servers} servers connected`}
+      </State>
     )
-  if (absent + drifted + sick + out + unknown > 0 || data.balancerProblem !== null) {
-    const parts = [
-      absent > 0 ? `${absent} not connected` : '',
-      sick > 0 ? `${sick} not well` : '',
-      drifted > 0 ? `${drifted} drifted` : '',
-      out > 0 ? `${out} out of traffic` : '',
-      unknown > 0 ? `${unknown} not known` : '',
-      data.balancerProblem === null ? '' : 'the balancer does not say who serves',
-    ].filter(Boolean)
-    return (
-      <>
-        <Link to={`${place}/servers`}>
-          <State tone={sick + absent > 0 ? 'bad' : 'warn'}>{parts.join(', ')}</State>
-        </Link>
-        {drifted > 0 ? (
-          <>
-            {' '}
-            <Converge summary={summary} drifted={astray} />
-          </>
-        ) : null}
-      </>
-    )
-  }
-  if (data.wanted === null)
-    return <State tone="good">{count === 1 ? 'server connected' : `${count} servers connected`}</State>
-  return (
-    <State tone="good">
-      healthy on {count} of {count}
+  const state = (
+    <State tone={sick + absent > 0 || !balancer ? 'bad' : 'warn'}>
+      {absent === servers ? 'no server connected' : parts.join(', ')}
     </State>
+  )
+  if (plain) return state
+  return (
+    <>
+      <Link to={`${placeOf(summary)}/servers`}>{state}</Link>
+      {drifted > 0 ? (
+        <>
+          {' '}
+          <Converge summary={summary} drifted={astray} count={drifted} />
+        </>
+      ) : null}
+    </>
   )
 }
 

@@ -1,8 +1,7 @@
-import { useQuery } from '@tanstack/react-query'
 import { Link } from 'react-router'
 import type { EnvironmentSummary } from '../../protocol/api/environments.ts'
+import type { OverviewEnvironment } from '../../protocol/api/overview.ts'
 import { mayAt } from '../../protocol/api/access.ts'
-import { queries } from '../api/queries.ts'
 import { useWho } from '../api/rights.ts'
 import { placeOf } from './place.ts'
 
@@ -29,21 +28,13 @@ export function promotionTo(target: EnvironmentSummary, from: EnvironmentSummary
 }
 
 /** `3 commits ahead of production`. */
-export function Ahead({ summary, all }: { summary: EnvironmentSummary; all: readonly EnvironmentSummary[] }) {
-  const others = otherPlaces(summary, all).filter((one) => one.wanted?.revision.commit != null)
-  // The one that is named so, or the only one there is.
-  const of =
-    others.find(({ environment }) => environment.startsWith('prod')) ?? (others.length === 1 ? others[0] : undefined)
-  const [own, its] = [summary.wanted?.revision.commit ?? null, of?.wanted?.revision.commit ?? null]
-  const { data } = useQuery({
-    ...queries.ahead(summary.application, summary.environment, of?.environment ?? '', `${own} ${its}`),
-    enabled: own !== null && its !== null,
-  })
-  if (!of || !data || data.ahead === null || data.behind === null) return null
+export function Ahead({ ahead: counts }: { ahead: OverviewEnvironment['ahead'] }) {
+  if (counts === null) return null
+  const { of, ahead, behind } = counts
   const count = (commits: number) => `${commits >= 50 ? '50 or more' : commits} ${commits === 1 ? 'commit' : 'commits'}`
   const parts = [
-    data.ahead > 0 ? `${count(data.ahead)} ahead of ${of.environment}` : '',
-    data.behind > 0 ? `${count(data.behind)} behind${data.ahead > 0 ? '' : ` ${of.environment}`}` : '',
+    ahead > 0 ? `${count(ahead)} ahead of ${of}` : '',
+    behind > 0 ? `${count(behind)} behind${ahead > 0 ? '' : ` ${of}`}` : '',
   ].filter(Boolean)
   return <span className="muted">{parts.join(', ')}</span>
 }

@@ -1,6 +1,7 @@
 import { Autocomplete } from '@base-ui/react/autocomplete'
 import { Dialog } from '@base-ui/react/dialog'
 import { useQuery } from '@tanstack/react-query'
+import { useState } from 'react'
 import { useNavigate } from 'react-router'
 import { mayAt } from '../../protocol/api/access.ts'
 import { queries } from '../api/queries.ts'
@@ -16,6 +17,16 @@ interface Command {
   to: string
 }
 
+/** All words, in any order, without what stands between letters: `app05 prod` finds `app-05 → production`. */
+function finds(label: string, query: string): boolean {
+  const text = label.toLowerCase()
+  const letters = text.replaceAll(/[^\p{L}\p{N}]+/gu, '')
+  return query
+    .toLowerCase()
+    .split(/\s+/)
+    .every((word) => text.includes(word) || (word !== '' && letters.includes(word.replaceAll(/[^\p{L}\p{N}]+/gu, ''))))
+}
+
 /** Goes anywhere by a few letters. */
 export default function Palette({ onClose }: { onClose: () => void }) {
   const navigate = useNavigate()
@@ -23,7 +34,12 @@ export default function Palette({ onClose }: { onClose: () => void }) {
   const { data } = useQuery(queries.environments())
   const { data: deployments } = useQuery(queries.deployments({ limit: 20 }))
   const rights = who?.rights ?? []
+  // A number of any age is a deployment; whether there is one, its page says.
+  const [number, setNumber] = useState<string | null>(null)
   const commands: Command[] = [
+    ...(number !== null && !(deployments ?? []).some((one) => String(one.number) === number)
+      ? [{ label: `Deployment ${number}`, to: `/deployments/${number}` }]
+      : []),
     ...(data ?? []).flatMap((one) => {
       const name = `${one.application} → ${one.environment}`
       const may = mayAt(rights, 'deploy', one)
@@ -77,6 +93,8 @@ export default function Palette({ onClose }: { onClose: () => void }) {
             autoHighlight="always"
             keepHighlight
             itemToStringValue={(command) => command.label}
+            filter={(command: Command, query: string) => finds(command.label, query)}
+            onValueChange={(value) => setNumber(/^#?(\d{1,9})$/.exec(value.trim())?.[1] ?? null)}
           >
             <Autocomplete.Input className="input" placeholder="Where to?" aria-label="Where to?" />
             <Autocomplete.Empty>

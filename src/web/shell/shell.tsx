@@ -1,9 +1,10 @@
 import { Menu } from '@base-ui/react/menu'
 import { Suspense, useEffect, useSyncExternalStore } from 'react'
-import { Link, NavLink, Outlet, useLocation } from 'react-router'
+import { Link, NavLink, Outlet, useLocation, useNavigate } from 'react-router'
 import { followChanges } from '../api/changes.ts'
 import { connection } from '../api/connection.ts'
 import { queryClient } from '../api/queries.ts'
+import { useWho } from '../api/rights.ts'
 import { session } from '../api/session.ts'
 import { Skeleton } from '../components/empty.tsx'
 import { Icon } from '../components/icon.tsx'
@@ -11,6 +12,7 @@ import { State } from '../components/state.tsx'
 import { ago, useNow } from '../components/time.tsx'
 import { Keys } from '../palette/keys.tsx'
 import { Fault } from './fault.tsx'
+import { useWaiting } from './waiting.ts'
 import { setTheme, useTheme, type Theme } from './theme.ts'
 import './shell.css'
 
@@ -24,6 +26,7 @@ const places = [
 export function Shell() {
   useEffect(() => followChanges(queryClient), [])
   const { pathname } = useLocation()
+  const waiting = useWaiting()
   const lostSince = useSyncExternalStore(connection.subscribe, () => connection.lostSince)
   return (
     <div className={lostSince === null ? '' : 'is-lost'}>
@@ -39,6 +42,14 @@ export function Shell() {
           {places.map(({ to, text }) => (
             <NavLink key={to} to={to} end={to === '/'}>
               {text}
+              {to === '/' && waiting > 0 ? (
+                <span
+                  className="count number"
+                  title={`${waiting} ${waiting === 1 ? 'thing waits' : 'things wait'} for you`}
+                >
+                  {waiting}
+                </span>
+              ) : null}
             </NavLink>
           ))}
         </nav>
@@ -48,9 +59,7 @@ export function Shell() {
           </span>
           <Keys />
           <ThemeMenu />
-          <button type="button" className="button quiet" onClick={() => session.signOut()}>
-            Sign out
-          </button>
+          <WhoMenu />
         </div>
       </header>
       {lostSince === null ? null : <Lost since={lostSince} />}
@@ -80,6 +89,48 @@ const themes: { value: Theme; text: string; icon: 'half' | 'sun' | 'moon' }[] = 
   { value: 'light', text: 'Light', icon: 'sun' },
   { value: 'dark', text: 'Dark', icon: 'moon' },
 ]
+
+/** Who is signed in, and what is about them. */
+function WhoMenu() {
+  const who = useWho()
+  const navigate = useNavigate()
+  const name = who?.name ?? ''
+  return (
+    <Menu.Root>
+      <Menu.Trigger className="button quiet who-menu" title={name}>
+        <span className="hidden">Signed in as </span>
+        <span className="initials" aria-hidden="true">
+          {initialsOf(name)}
+        </span>
+        <span className="cut who-name">{name}</span>
+      </Menu.Trigger>
+      <Menu.Portal>
+        <Menu.Positioner sideOffset={6} align="end">
+          <Menu.Popup className="menu">
+            <div className="menu-head">
+              <strong>{name}</strong>
+              <span className="muted">{who?.email ?? (who?.kind === 'token' ? 'an API token, in this tab' : '')}</span>
+            </div>
+            <Menu.Item className="menu-item" onClick={() => void navigate('/settings/account')}>
+              You and your sessions
+            </Menu.Item>
+            <Menu.Item className="menu-item" onClick={() => session.signOut()}>
+              Sign out
+            </Menu.Item>
+          </Menu.Popup>
+        </Menu.Positioner>
+      </Menu.Portal>
+    </Menu.Root>
+  )
+}
+
+/** `AL` of Ada Lovelace. */
+function initialsOf(name: string): string {
+  const words = name.split(/\s+/).filter(Boolean)
+  return [words[0], words.length > 1 ? words.at(-1) : undefined]
+    .map((word) => (word === undefined ? '' : [...word][0]!.toUpperCase()))
+    .join('')
+}
 
 function ThemeMenu() {
   const theme = useTheme()

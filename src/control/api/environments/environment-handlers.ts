@@ -8,6 +8,7 @@ import type { ApiContext } from '../context.ts'
 import { logLines } from '../deployments/log-lines.ts'
 import type { Call, Handlers } from '../server.ts'
 import { environmentIn } from './environment-in.ts'
+import { Overview } from './overview.ts'
 import { preview } from './preview.ts'
 import { promotedFrom } from './promotion.ts'
 import { SharedStatus } from './shared-status.ts'
@@ -16,15 +17,24 @@ import { summaryOf } from './status.ts'
 /** Environments: how they are, what a deployment would do, their locks and logs. */
 export function environmentHandlers(
   context: ApiContext,
-): Pick<Handlers, 'environments' | 'status' | 'doctor' | 'plan' | 'unlock' | 'converge' | 'ahead' | 'logs'> {
+): Pick<
+  Handlers,
+  'environments' | 'overview' | 'status' | 'doctor' | 'plan' | 'unlock' | 'converge' | 'ahead' | 'logs'
+> {
   const { store, deployer } = context
   const shared = new SharedStatus(context)
+  const overview = new Overview(context, shared, (one, other) => aheadOf(context, one, other))
   const environmentOf = environmentIn(context)
 
   return {
     async environments({ caller }) {
       const all = (await store.applications.environments()).filter(({ id }) => caller.rights.may('read', id))
       return { environments: await Promise.all(all.map((environment) => summaryOf(context, environment))) }
+    },
+
+    async overview({ caller, signal }) {
+      const all = (await store.applications.environments()).filter(({ id }) => caller.rights.may('read', id))
+      return { environments: await overview.of(all, signal) }
     },
 
     status: async ({ params, query, signal }) => shared.of(await environmentOf(params), query.within, signal),
