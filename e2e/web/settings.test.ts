@@ -247,7 +247,7 @@ test(
         await page.getByText('2 lines', { exact: true }).waitFor()
         assert.equal(await page.getByRole('log').getByText('prepared').count(), 2)
         const downloading = page.waitForEvent('download')
-        await page.getByRole('button', { name: 'Whole log' }).click()
+        await page.getByRole('button', { name: 'Download the whole' }).click()
         const whole = readFileSync(await (await downloading).path(), 'utf8')
         assert.match(whole, /web1 \[after_stage\] prepared/)
         assert.match(whole, /- staging/)
