@@ -57,7 +57,7 @@ test('an answer is judged by status, header and body, and what is wrong with it 
     [{ path: '/?status=399' }, true, /answered 399$/],
     [{ path: '/?status=400' }, false, /answered 400: state: ready$/],
     [{ path: '/?status=503', status: [503] }, true, /answered 503$/],
-    [{ status: [204] }, false, /answered 200$/],
+    [{ status: [204] }, false, /answered 200: state: ready$/],
     [{ body: 'state: ready' }, true, /answered 200$/],
     [{ path: '/?body=starting', body: 'ready' }, false, /answered 200, and its body does not hold "ready"$/],
     [{ header: { 'X-State': 'warming' } }, true, /answered 200$/],

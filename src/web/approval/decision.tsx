@@ -122,11 +122,11 @@ function Asks({ deployment }: { deployment: DeploymentSummary }) {
   if (!data) return <Skeleton lines={3} />
   return (
     <div className="stack">
-      <h3>Changes</h3>
+      <h2>Changes</h2>
       <Changes application={application} environment={environment} preview={data} />
-      <h3>Plan</h3>
+      <h2>Plan</h2>
       <PlanWords preview={data} />
-      <h3>Before</h3>
+      <h2>Before</h2>
       <Preflight application={application} environment={environment} preview={data} />
     </div>
   )
