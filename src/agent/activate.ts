@@ -4,9 +4,11 @@ import { formatDuration } from '../protocol/duration.ts'
 import { DployError } from '../protocol/errors.ts'
 import { handoverOf, type ReleaseSpec } from '../protocol/release-spec.ts'
 import type { ApplicationDirectory } from './application-directory.ts'
+import { checkPorts } from './port-claims.ts'
 import { userIds } from './user.ts'
 import type { Handover, Incoming } from './handover/handover.ts'
 import { findOldCode } from './handover/old-code.ts'
+import { foreignListener, holderText } from './services/listener.ts'
 import { waitHealthy, watchHealth, type HealthTarget } from './health.ts'
 import type { ServiceManager, ServiceRelease } from './services/contract.ts'
 
@@ -14,6 +16,8 @@ export interface ReleaseContext {
   directory: ApplicationDirectory
   spec: ReleaseSpec
   manager: ServiceManager
+  /** What kept this service before and is of another kind than `manager`; without a service, all that did. */
+  former: readonly ServiceManager[]
   /** Null: the manager cannot keep releases beside each other. */
   handover: Handover | null
   /** The balancer is told where a release listens. */
@@ -41,6 +45,7 @@ export async function activateRelease(
   const { spans, timed, began } = spansOf(context)
   if (await runsAlready(context)) return { already: true, spans, service: await observe(context) }
   if (spec.hooks.before_activate) await timed('before_activate', () => runHook(context, 'before_activate'))
+  if (context.former.length > 0) await timed('stop', () => endFormer(context))
   if (context.handover && handoverOf(spec.service) !== 'restart') {
     await context.handover.activate(incoming(context, timed), () => directory.switchTo(spec.number))
   } else if (spec.service) {
@@ -55,6 +60,8 @@ export async function activateRelease(
       })
     const booting = performance.now()
     emit({ kind: 'progress', phase: 'boot' })
+    if (context.manager.kind === 'command' && context.ports.length > 0)
+      emit({ kind: 'note', text: 'service.manager is command: nobody can know whose process answers on the port' })
     const { accepting } = await untilFailure(context, (exited) => waitHealthy(healthTarget(context, exited))).catch(
       (error: unknown) => {
         throw explained(error)
@@ -71,9 +78,26 @@ export async function activateRelease(
   return { already: false, spans, service: await observe(context) }
 }
 
+/** Ends what another manager keeps of this service: it would hold the port, or take it at a later switch. */
+async function endFormer({ former, handover }: ReleaseContext): Promise<void> {
+  await handover?.forget()
+  for (const manager of former) await manager.stop()
+}
+
+/** Throws `server.port_taken` where the service could not have its port: before anything is drained or switched. */
+export async function checkServicePorts(context: ReleaseContext): Promise<void> {
+  const { spec, ports, servicePort, manager, former, balancerSwitches } = context
+  if (!spec.service || servicePort === null) return
+  const handover = handoverOf(spec.service)
+  // Behind a balancer that is told each release's port nobody needs the service's own.
+  if (handover === 'port' && balancerSwitches) return
+  await checkPorts(handover === 'restart' ? ports : [servicePort], manager, former)
+}
+
 /** Starts a staged release beside the one that serves, and proves that it is healthy. When it fails nothing is left of it. */
 export async function bootRelease(context: ReleaseContext): Promise<{ already: boolean; spans: Span[] }> {
   if (!context.handover || handoverOf(context.spec.service) === 'restart') return { already: true, spans: [] }
+  await checkServicePorts(context)
   const { spans, timed } = spansOf(context)
   const { already } = await context.handover.boot(incoming(context, timed))
   return { already, spans }
@@ -191,6 +215,11 @@ function healthTarget(context: ReleaseContext, exited: Promise<never>): HealthTa
     signal,
     exited,
     waiting: (text) => context.emit({ kind: 'note', text }),
+    async stranger(port) {
+      const own = await context.manager.processes()
+      const holder = own === null ? null : foreignListener(port, own)
+      return holder === null ? null : holderText(holder)
+    },
     async run(command, port, timeout, until) {
       let tail = ''
       const { code } = await runCommand({

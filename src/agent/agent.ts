@@ -17,6 +17,7 @@ import { protocolNumber } from '../protocol/version.ts'
 import {
   activateRelease,
   bootRelease,
+  checkServicePorts,
   checkRelease,
   runHook,
   runReleaseCommand,
@@ -304,6 +305,7 @@ export class Agent {
     stage: async ({ release, local, from }, call) => {
       const directory = this.#directory(release.directory)
       directory.mustNotBeForeign(release)
+      if (handoverOf(release.service) !== 'port') await checkServicePorts(this.#context(release, local, call))
       const staged = await stageRelease({
         directory,
         spec: release,
@@ -458,6 +460,7 @@ export class Agent {
       directory,
       spec,
       manager,
+      former: this.#services.formerOf(spec, spec.service ? manager.kind : null),
       handover,
       balancerSwitches: false,
       servicePort: port ?? null,

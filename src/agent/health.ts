@@ -18,6 +18,8 @@ const tellAfter = 1_000
 const tellSeldom = 5_000
 /** So much of an answer that is not healthy is told. Characters. */
 const bodyTold = 200
+/** How often it is looked whose answers these are, of a service that was healthy. Milliseconds. */
+const strangersEvery = 1_000
 /** So much of an answer is read to find a text in it. Bytes. */
 const bodyLimit = 64 * 1024
 /** A service without a port and without a command of its own is healthy when it has run this long. Milliseconds. */
@@ -35,6 +37,8 @@ export interface HealthTarget {
     timeout: number,
     signal: AbortSignal,
   ): Promise<{ code: number | null; printed: string }>
+  /** Who else than the service answers on a port, in words; null: the service, or nobody can know. Left out: nobody can know. */
+  stranger?(port: number): Promise<string | null>
   /** Rejects when an instance ends by itself. */
   exited: Promise<never>
   /** Told what is waited for, while it is: the last answer and how many were asked for. Not for each of them. */
@@ -42,6 +46,12 @@ export interface HealthTarget {
 }
 
 type Answer = { ok: boolean; detail: string }
+
+/** An answer of somebody else is none. Asked of good answers only: it takes a look at the machine's processes. */
+async function ownAnswer(target: HealthTarget, port: number | null, answer: Answer): Promise<Answer> {
+  const stranger = answer.ok && port !== null ? ((await target.stranger?.(port)) ?? null) : null
+  return stranger === null ? answer : { ok: false, detail: `port ${port} is held by ${stranger}, not by the service` }
+}
 
 /** Checks an instance once: its port (by HTTP over `socket`, if given, which is open), then the check's own command. `detail` is for people. */
 export async function checkOnce(
@@ -173,11 +183,19 @@ export async function watchHealth(target: HealthTarget, duration: number): Promi
   const instances = target.ports.length === 0 && target.health.command === undefined ? [] : instancesOf(target)
   const failures = instances.map(() => ({ count: 0, since: 0 }))
   let checks = 0
+  let looked = -Infinity
   const watching = async () => {
     while (performance.now() < deadline) {
       await delay(Math.min(watchEvery, deadline - performance.now()), undefined, { signal: target.signal })
       const asked = performance.now()
-      const answers = await Promise.all(instances.map((port) => checkOnce(target, port)))
+      const looks = asked - looked >= strangersEvery || asked >= deadline - watchEvery
+      if (looks) looked = asked
+      const answers = await Promise.all(
+        instances.map(async (port) => {
+          const answer = await checkOnce(target, port)
+          return looks ? ownAnswer(target, port, answer) : answer
+        }),
+      )
       target.signal.throwIfAborted()
       checks++
       for (const [index, answer] of answers.entries()) {
@@ -232,7 +250,8 @@ async function waitInstance(target: HealthTarget, port: number | null, deadline:
       tries = 0
     }
     tries++
-    const answer = await checkOnce(target, port)
+    let answer = await checkOnce(target, port)
+    if (good + 1 >= health.successes) answer = await ownAnswer(target, port, answer)
     signal.throwIfAborted()
     good = answer.ok ? good + 1 : 0
     if (good >= health.successes) return accepting

@@ -1,10 +1,18 @@
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ServiceState } from '../protocol/agent-messages.ts'
 import type { ServiceSpec } from '../protocol/release-spec.ts'
 import { Handover } from './handover/handover.ts'
 import { StateFile } from './handover/state.ts'
-import type { ServiceManager } from './services/contract.ts'
+import type { ServiceManager, ServicePlace } from './services/contract.ts'
 import { openManager, startsWhenSeen, type ManagerOptions } from './services/registry.ts'
+import { systemdIsHere } from './services/systemd.ts'
+
+/** By what it is seen that a manager has releases of a service: files of its own beside what it keeps. */
+const traces = [
+  { kind: 'systemd', files: ['units', 'runs'] },
+  { kind: 'process', files: ['keeper.json'] },
+] as const
 
 /** What keeps a service's processes. */
 export interface Kept {
@@ -38,16 +46,11 @@ export class KeptServices {
   }
 
   of(spec: { application: string; environment: string; directory: string }, kind: ServiceSpec['manager']): Kept {
-    const { root, stateDirectory, keeper } = this.#options
+    const { root, keeper } = this.#options
     const key = `${spec.application}/${spec.environment}`
     const open = this.#open.get(key)
     if (open?.kind === kind) return open
-    const place = {
-      application: spec.application,
-      environment: spec.environment,
-      directory: this.#options.directoryOf(spec.directory),
-      stateDirectory: join(stateDirectory, 'services', `${spec.application}-${spec.environment}`),
-    }
+    const place = this.#place(spec)
     const manager = openManager(kind, place, { keeper, ownsMachine: root === '/' })
     const log = (text: string) => this.#options.log(`${key}: ${text}`)
     const { beside } = manager
@@ -72,6 +75,27 @@ export class KeptServices {
       .then(() => handover?.resume())
       .catch((error: unknown) => log((error as Error).message))
     return kept
+  }
+
+  /** Managers of other kinds that have kept, or still keep, releases of this service: what `service.manager` was before. */
+  formerOf(spec: { application: string; environment: string; directory: string }, kind: ServiceManager['kind'] | null) {
+    const place = this.#place(spec)
+    const { root, keeper } = this.#options
+    return traces
+      .filter(
+        ({ kind: one, files }) => one !== kind && files.some((file) => existsSync(join(place.stateDirectory, file))),
+      )
+      .filter(({ kind: one }) => one !== 'systemd' || (root === '/' && systemdIsHere()))
+      .map((trace) => openManager(trace.kind, place, { keeper, ownsMachine: root === '/' }))
+  }
+
+  #place(spec: { application: string; environment: string; directory: string }): ServicePlace {
+    return {
+      application: spec.application,
+      environment: spec.environment,
+      directory: this.#options.directoryOf(spec.directory),
+      stateDirectory: join(this.#options.stateDirectory, 'services', `${spec.application}-${spec.environment}`),
+    }
   }
 
   /** Whether a service can be looked at without anything being started by that. */

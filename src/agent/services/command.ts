@@ -79,6 +79,11 @@ export class CommandManager implements ServiceManager {
     }
   }
 
+  /** The person's commands start them. */
+  async processes(): Promise<null> {
+    return null
+  }
+
   async exited(signal: AbortSignal): Promise<never> {
     for (;;) {
       if ((await this.observe()).state === 'stopped')

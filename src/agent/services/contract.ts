@@ -1,5 +1,6 @@
 import type { ServiceState } from '../../protocol/agent-messages.ts'
 import type { ServiceSpec } from '../../protocol/release-spec.ts'
+import type { OwnProcesses } from './listener.ts'
 
 /** The service of one application's environment on this server. */
 export interface ServicePlace {
@@ -85,6 +86,8 @@ export interface ServiceManager {
   /** Ends the service, and keeps it ended. */
   stop(): Promise<void>
   observe(): Promise<ServiceState>
+  /** What tells the service's processes, those of all its releases, from others; null: nobody can know. */
+  processes(): Promise<OwnProcesses | null>
   /** Rejects with `service.exited` the moment an instance that runs now ends by itself, with the last lines it printed. Stops looking when the signal aborts. */
   exited(signal: AbortSignal): Promise<never>
   /** The last lines, and with `follow` what comes until the signal aborts. */

@@ -15,6 +15,8 @@ import {
   type KeeperRequest,
   type KeptService,
 } from './keeper-messages.ts'
+import { withDescendants } from './connections.ts'
+import type { OwnProcesses } from './listener.ts'
 import { followFile, lastLines } from './log-file.ts'
 import { releaseOf, startedAt } from './processes.ts'
 import { shortSocketPath } from './socket-path.ts'
@@ -127,6 +129,13 @@ export class ProcessManager implements ServiceManager {
       pids,
       restarts: instances.reduce((sum, { restarts }) => sum + restarts, 0),
     }
+  }
+
+  async processes(): Promise<OwnProcesses> {
+    const { instances, runs } = (await this.#isKept()) ? await this.#ask({ op: 'observe' }) : {}
+    const pids = [...new Set([instances ?? [], ...(runs ?? []).map((run) => run.instances)].flatMap(pidsOf))]
+    const all = withDescendants(pids)
+    return { pids, has: (pid) => all.has(pid) }
   }
 
   exited(signal: AbortSignal): Promise<never> {

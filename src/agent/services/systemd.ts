@@ -7,6 +7,7 @@ import type { ServiceState } from '../../protocol/agent-messages.ts'
 import { DployError } from '../../protocol/errors.ts'
 import { userIds } from '../user.ts'
 import type { LogLine, ServiceManager, ServicePlace, ServiceRelease } from './contract.ts'
+import { unitsOf as unitsOfProcess, type OwnProcesses } from './listener.ts'
 import { releaseOf, startedAt, startTicks } from './processes.ts'
 import { SeenUnits, type Unit } from './seen-units.ts'
 import { startServices, systemctl, unitDirectory } from './systemctl.ts'
@@ -114,6 +115,20 @@ export class SystemdManager implements ServiceManager {
       since: since.length > 0 ? Math.max(...since) : null,
       pids,
       restarts: instances.reduce((sum, { restarts }) => sum + restarts, 0),
+    }
+  }
+
+  /** By control group, which no process leaves by forking. */
+  async processes(): Promise<OwnProcesses> {
+    const [instances, runs] = await Promise.all([this.#show(this.#units(), believed), this.beside.runs()])
+    const pids = [...instances.map(({ pid }) => pid).filter((pid) => pid > 0), ...runs.flatMap((run) => run.pids)]
+    const starts = [`${this.#name}@`, `${this.#name}:`]
+    return {
+      pids: [...new Set(pids)],
+      has: (pid) =>
+        unitsOfProcess(pid).some(
+          (unit) => unit === `${this.#name}.service` || starts.some((start) => unit.startsWith(start)),
+        ),
     }
   }
 
