@@ -25,6 +25,7 @@ import { addReference } from './reference/reference.ts'
 import { endWithAccess } from './call/still.ts'
 import { setSafeHeaders } from './call/origin.ts'
 import { addInstallFiles } from '../install/routes.ts'
+import { bodyLimitOf, readShallowJson } from './call/body-limits.ts'
 import { headLimits, limitBodies, paceOf } from './call/pace.ts'
 import { addPageFiles, sendPage } from './pages.ts'
 import { answerProblem, refuseAddress, refuseConnection, sendNotFound, told } from './call/problem.ts'
@@ -63,9 +64,6 @@ const compilersFactory = {
   buildValidator: () => validatorCompiler,
   buildSerializer: () => serializerCompiler,
 } as unknown as NonNullable<FastifyServerOptions['schemaController']>['compilersFactory']
-
-/** What GitHub sends at most (docs.github.com, webhook payload cap). Bytes. */
-const signedBodyLimit = 25 * 1024 * 1024
 
 export interface ListenOptions {
   /** A TCP address, for which callers need a token. */
@@ -129,7 +127,8 @@ function makeServer(context: ApiContext, handlers: Handlers, identify: Identify)
     logger: false,
     trustProxy: 'loopback',
     forceCloseConnections: true,
-    bodyLimit: 64 * 1024 * 1024,
+    // What no route of the contract takes, such as a join, is short. Bytes.
+    bodyLimit: 64 * 1024,
     return503OnClosing: false,
     frameworkErrors: refuseAddress,
     clientErrorHandler: (error, socket) => refuseConnection(error, socket, context.refusals),
@@ -140,6 +139,7 @@ function makeServer(context: ApiContext, handlers: Handlers, identify: Identify)
   server.addHook('onRequest', async (_request, reply) => setSafeHeaders(reply))
   limitBodies(server, context.requestSeconds, context.refusals)
   context.measured.watch(server)
+  readShallowJson(server)
   server.removeContentTypeParser('text/plain')
   server.addContentTypeParser('application/zstd', (_request, payload, done) => done(null, payload))
   server.addContentTypeParser('application/octet-stream', (_request, payload, done) => done(null, payload))
@@ -157,9 +157,7 @@ function makeServer(context: ApiContext, handlers: Handlers, identify: Identify)
   void server.register(async (scope) => {
     // What is signed is signed as bytes: nothing may read them before.
     scope.removeAllContentTypeParsers()
-    scope.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: signedBodyLimit }, (_request, body, done) =>
-      done(null, body),
-    )
+    scope.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
     for (const [name, route] of all)
       if (route.stream === 'bytes') addRoute(scope, name, route, handlers, identify, context)
   })
@@ -177,6 +175,7 @@ function addRoute(
   server.route({
     method: route.method,
     url: route.path,
+    bodyLimit: bodyLimitOf(name, route),
     schema: {
       ...(route.params ? { params: route.params } : {}),
       ...(route.query ? { querystring: route.query } : {}),
@@ -190,6 +189,11 @@ function addRoute(
       callers.set(request, caller)
       try {
         await admit(context, route, caller, request)
+        // What nobody gave out is refused before its body is read.
+        if (name === 'receiveDelivery') {
+          const { data } = routes.receiveDelivery.params.safeParse(request.params)
+          if (data) await context.store.webhooks.get(data.webhook)
+        }
       } catch (error) {
         if (isAudited(route) && route.audited !== 'changes' && caller.kind !== 'anyone')
           await recordRefusal(context, name, caller, request.params, reportOf(error).code)
