@@ -103,7 +103,7 @@ for (const [name, pool] of [
   balancerContract({
     name,
     skip: false,
-    capabilities: { countsInFlight: false, counts: false, drains: true, reloads: false },
+    capabilities: { countsInFlight: false, counts: false, drains: true, reloads: false, absentIsOut: true },
     seesServersDown: true,
     splits: false,
     closesIdleConnections: false,
@@ -146,7 +146,7 @@ for (const [name, pool] of [
 balancerContract({
   name: 'A Classic Load Balancer',
   skip: false,
-  capabilities: { countsInFlight: false, counts: false, drains: true, reloads: false },
+  capabilities: { countsInFlight: false, counts: false, drains: true, reloads: false, absentIsOut: true },
   seesServersDown: true,
   splits: false,
   closesIdleConnections: false,

@@ -97,6 +97,8 @@ export interface Balancer extends AsyncDisposable {
     drains: boolean
     /** A change is a reload, which ends idle connections of users. */
     reloads: boolean
+    /** A server that is not in it at all counts as out, also one that nobody has put in yet. Left out: servers stand in its configuration. */
+    absentIsOut?: boolean
   }
   /** What to change at the program itself, by what went wrong there: for receipts. Left out: what helps with any. */
   readonly remedies?: { restarted?: Suggestion; seldomChecked?: Suggestion }

@@ -37,7 +37,7 @@ interface Member {
  */
 class Aws implements Balancer {
   readonly kind = 'aws'
-  readonly capabilities = { countsInFlight: false, counts: false, drains: true, reloads: false }
+  readonly capabilities = { countsInFlight: false, counts: false, drains: true, reloads: false, absentIsOut: true }
   readonly remedies: Balancer['remedies'] = {
     seldomChecked: {
       text: 'Check more often, so that a healthy target is seen sooner',

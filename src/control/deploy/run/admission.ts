@@ -60,8 +60,9 @@ export async function whoStaysOut(
   const kept = out.filter(({ id }) => keptOut.has(id))
   const byHand = out.filter(({ id }) => {
     const state = last.get(id)
-    // Before the first deployment dploy took nobody out.
-    return !keptOut.has(id) && (state === undefined || !ownDoing.has(state))
+    // Before its first deployment dploy took it out of nothing; but it may be in nothing yet.
+    if (state === undefined) return !keptOut.has(id) && run.balancer.capabilities.absentIsOut !== true
+    return !keptOut.has(id) && !ownDoing.has(state)
   })
   return { byHand: byHand.map(({ name }) => name), kept: kept.map(({ name }) => name) }
 }
