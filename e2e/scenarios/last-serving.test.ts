@@ -62,9 +62,24 @@ process.on('SIGTERM', () => process.exit(0))
       await world?.[Symbol.asyncDispose]()
     })
 
+    test('a first deployment that fails leaves what served before as it was, and in traffic', async () => {
+      await world.configure({
+        service: { replaces: ['before.service'] },
+        strategy: { batch: 1, min_healthy: 1, bake: '300ms' },
+      })
+      await world.commit({ 'version.txt': 'broken dies=1\n' }, 'Broken')
+      await using users = startUsers({ url: world.url, rate: 80 })
+      const { result } = await world.dploy('deploy', 'production')
+      const seen = await users.stop()
+      assert.equal(result.state, 'failed')
+      seen.noRequestFailed()
+      assert.deepEqual(await world.answers(), ['before', 'before', 'before'])
+      for (const [name, state] of Object.entries(await states())) assert.match(state, /^UP/, name)
+    })
+
     test('a first deployment beside what serves already goes batch by batch', async () => {
       await world.configure({
-        extra: { hooks: { before_activate: 'systemctl stop before' } },
+        service: { replaces: ['before.service'] },
         strategy: { batch: 1, min_healthy: 1, bake: '300ms' },
       })
       await world.commit({ 'version.txt': 'one boot=700 needs=/opt/well\n' }, 'One')

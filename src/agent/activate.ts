@@ -1,5 +1,7 @@
+import { connect } from 'node:net'
 import type { ServiceState, Span, StepEvent } from '../protocol/agent-messages.ts'
 import { runCommand } from '../protocol/command-line.ts'
+import { Replaced } from './replaced.ts'
 import { formatDuration } from '../protocol/duration.ts'
 import { DployError } from '../protocol/errors.ts'
 import { handoverOf, type ReleaseSpec } from '../protocol/release-spec.ts'
@@ -22,6 +24,8 @@ export interface ReleaseContext {
   handover: Handover | null
   /** The balancer is told where a release listens. */
   balancerSwitches: boolean
+  /** Instead of the release, what served before the first one serves again. */
+  backToReplaced?: boolean | undefined
   /** The environment of the release's processes and commands, without PORT. */
   env: Readonly<Record<string, string>>
   /** Where the release listens, or will. */
@@ -32,6 +36,9 @@ export interface ReleaseContext {
   emit(event: StepEvent): void
 }
 
+/** How long what served before has to take connections again. Milliseconds. */
+const backTimeout = 15_000
+
 const noService: ServiceState = { state: 'none', release: null, since: null, pids: [], restarts: 0 }
 
 /**
@@ -41,11 +48,50 @@ const noService: ServiceState = { state: 'none', release: null, since: null, pid
 export async function activateRelease(
   context: ReleaseContext,
 ): Promise<{ already: boolean; spans: Span[]; service: ServiceState }> {
+  if (context.backToReplaced) return goBackToReplaced(context)
+  const { directory, spec, emit } = context
+  const replaced = new Replaced(directory.path, spec.service?.replaces ?? [])
+  const backToZero = replaced.isBefore
+  try {
+    const result = await switchRelease(context, replaced)
+    for (const unit of await replaced.retire(spec.number))
+      emit({ kind: 'note', text: `${unit} is disabled: the release serves in its place` })
+    return result
+  } catch (error) {
+    if (!backToZero) throw error
+    await goBackToReplaced(context)
+    throw error
+  }
+}
+
+/** Nothing served before but release 0: it serves again, and nothing of the failure runs on. */
+async function goBackToReplaced(
+  context: ReleaseContext,
+): Promise<{ already: boolean; spans: Span[]; service: ServiceState }> {
+  const { directory, spec, manager, handover, emit } = context
+  await handover?.forget()
+  await manager.stop()
+  const units = await new Replaced(directory.path, spec.service?.replaces ?? []).start()
+  // What is started is not yet what answers.
+  for (const end = performance.now() + backTimeout; units.length > 0 && performance.now() < end;) {
+    if (context.servicePort === null || (await accepts(context.servicePort))) break
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  for (const unit of units) emit({ kind: 'note', text: `${unit} serves again` })
+  return { already: false, spans: [], service: await manager.observe() }
+}
+
+async function switchRelease(
+  context: ReleaseContext,
+  replaced: Replaced,
+): Promise<{ already: boolean; spans: Span[]; service: ServiceState }> {
   const { directory, spec, emit } = context
   const { spans, timed, began } = spansOf(context)
   if (await runsAlready(context)) return { already: true, spans, service: await observe(context) }
   if (spec.hooks.before_activate) await timed('before_activate', () => runHook(context, 'before_activate'))
   if (context.former.length > 0) await timed('stop', () => endFormer(context))
+  for (const unit of await replaced.stop())
+    emit({ kind: 'note', text: `${unit} is stopped: the release takes its place` })
   if (context.handover && handoverOf(spec.service) !== 'restart') {
     await context.handover.activate(incoming(context, timed), () => directory.switchTo(spec.number))
   } else if (spec.service) {
@@ -78,6 +124,14 @@ export async function activateRelease(
   return { already: false, spans, service: await observe(context) }
 }
 
+function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: '127.0.0.1', port })
+    socket.once('connect', () => (socket.destroy(), resolve(true)))
+    socket.once('error', () => resolve(false))
+  })
+}
+
 /** Ends what another manager keeps of this service: it would hold the port, or take it at a later switch. */
 async function endFormer({ former, handover }: ReleaseContext): Promise<void> {
   await handover?.forget()
@@ -91,7 +145,7 @@ export async function checkServicePorts(context: ReleaseContext): Promise<void> 
   const handover = handoverOf(spec.service)
   // Behind a balancer that is told each release's port nobody needs the service's own.
   if (handover === 'port' && balancerSwitches) return
-  await checkPorts(handover === 'restart' ? ports : [servicePort], manager, former)
+  await checkPorts(handover === 'restart' ? ports : [servicePort], manager, former, spec.service.replaces)
 }
 
 /** Starts a staged release beside the one that serves, and proves that it is healthy. When it fails nothing is left of it. */

@@ -339,10 +339,10 @@ export class Agent {
       return {}
     },
 
-    activate: async ({ release, local, balancerSwitches = false }, call) => {
+    activate: async ({ release, local, balancerSwitches = false, backToReplaced }, call) => {
       this.#checkStaged(release)
       await makeAsShipped(this.#directory(release.directory), release, call)
-      const result = await activateRelease({ ...this.#whole(release, local, call), balancerSwitches })
+      const result = await activateRelease({ ...this.#whole(release, local, call), balancerSwitches, backToReplaced })
       const { ports } = this.#context(release, local, call)
       return { ...result, ...(handoverOf(release.service) === 'port' && ports[0] !== undefined && { port: ports[0] }) }
     },

@@ -4,13 +4,14 @@ import { foreignListener, holderText } from './services/listener.ts'
 
 /**
  * Throws `server.port_taken` where something that is not the service's listens on a port that it is to have, so that
- * nothing is drained or switched for a start that cannot succeed. `former`: other managers that keep releases of it, and
+ * nothing is drained or switched for a start that cannot succeed. `replaces`: units that are stopped for it. `former`: other managers that keep releases of it, and
  * are ended when it is activated.
  */
 export async function checkPorts(
   ports: readonly number[],
   manager: ServiceManager,
   former: readonly ServiceManager[],
+  replaces: readonly string[] = [],
 ): Promise<void> {
   const own = await manager.processes()
   const others = await Promise.all(former.map((one) => one.processes()))
@@ -20,14 +21,15 @@ export async function checkPorts(
   const pids = all.flatMap((one) => one.pids)
   for (const port of ports) {
     const holder = foreignListener(port, { pids, has: (pid) => all.some((one) => one.has(pid)) })
-    if (holder === null) continue
+    // What is to be replaced is stopped before the start.
+    if (holder === null || (holder.unit !== null && replaces.includes(holder.unit))) continue
     // Sockets that are handed to releases are held by systemd, or by the process keeper.
     const held = await Promise.all([manager, ...former].map((one) => one.beside?.holds({ host: null, port }) ?? false))
     if (!held.includes(true))
       throw new DployError('server.port_taken', `Port ${port} is taken by ${holderText(holder)}`, {
         fix:
           holder.unit !== null && holder.release === null
-            ? `End it there (systemctl disable --now ${holder.unit}), or choose another service.port`
+            ? `If the release takes its place: service.replaces: [${holder.unit}]. Else end it there (systemctl disable --now ${holder.unit}), or choose another service.port`
             : `End it, or choose another service.port. Look on the server: ss -ltnp sport = :${port}`,
       })
   }

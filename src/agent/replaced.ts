@@ -4,12 +4,13 @@ import * as z from 'zod'
 import { DployError, reportOf } from '../protocol/errors.ts'
 import { systemctl } from './services/systemctl.ts'
 
-const recordSchema = z.object({ stopped: z.array(z.string()), retired: z.boolean() })
+/** `served`: the release that took their place; null: none has yet, or it was gone back. */
+const recordSchema = z.object({ stopped: z.array(z.string()), served: z.number().nullable() })
 type Record = z.infer<typeof recordSchema>
 
 /**
- * Release 0: the units that served before the first release (`service.replaces`). The first activation stops them; one that
- * fails starts them again; one that succeeds disables them, and leaves their files where they are. What was stopped is
+ * Release 0: the units that served before the first release (`service.replaces`). The first activation stops them; when it
+ * fails, or the deployment does, they are started again; else they no longer start with the machine, and their files stay. What was stopped is
  * remembered beside the releases, so that an agent that was killed in between still knows it.
  */
 export class Replaced {
@@ -23,8 +24,8 @@ export class Replaced {
   }
 
   /** Whether a failure goes back to release 0: until a release has taken its place. */
-  get isNext(): boolean {
-    return this.#units.length > 0 && this.#read()?.retired !== true
+  get isBefore(): boolean {
+    return this.#units.length > 0 && (this.#read()?.served ?? null) === null
   }
 
   /** Stops those that run. */
@@ -33,7 +34,7 @@ export class Replaced {
     for (const unit of this.#units) if (await isActive(unit)) active.push(unit)
     if (active.length === 0) return []
     // Remembered first: who is killed after the stop starts them again all the same.
-    this.#write({ stopped: [...new Set([...(this.#read()?.stopped ?? []), ...active])], retired: false })
+    this.#write({ stopped: [...new Set([...(this.#read()?.stopped ?? []), ...active])], served: null })
     await systemctl(active[0]!, 'stop', ...active)
     return active
   }
@@ -41,16 +42,19 @@ export class Replaced {
   /** Starts again what was stopped. */
   async start(): Promise<string[]> {
     const stopped = this.#read()?.stopped ?? []
-    if (stopped.length > 0) await systemctl(stopped[0]!, 'start', ...stopped)
+    if (stopped.length === 0) return []
+    await systemctl(stopped[0]!, 'enable', '--quiet', ...stopped).catch(() => {})
+    await systemctl(stopped[0]!, 'start', ...stopped)
+    this.#write({ stopped, served: null })
     return stopped
   }
 
   /** A release serves in their place: they no longer start with the machine. */
-  async retire(): Promise<string[]> {
+  async retire(release: number): Promise<string[]> {
     const record = this.#read()
-    if (record === null || record.retired || record.stopped.length === 0) return []
+    if (record === null || record.served !== null || record.stopped.length === 0) return []
     await systemctl(record.stopped[0]!, 'disable', '--quiet', ...record.stopped)
-    this.#write({ ...record, retired: true })
+    this.#write({ ...record, served: release })
     return record.stopped
   }
 

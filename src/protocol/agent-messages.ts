@@ -146,6 +146,8 @@ export const agentMethods = {
       local,
       /** The balancer is told the release's port, so that the server need not redirect to it. */
       balancerSwitches: z.boolean().optional(),
+      /** Instead of the release, what served before the first one (service.replaces) serves again. */
+      backToReplaced: z.boolean().optional(),
     }),
     result: z.object({
       already: z.boolean(),

@@ -31,6 +31,7 @@ export const serviceSpecSchema = z.object({
   status: z.string().optional(),
   logs: z.string().optional(),
   user: z.string().optional(),
+  replaces: z.array(z.string()).optional(),
   handover: z.enum(['restart', 'socket', 'port']).optional(),
   overlap: z.boolean().optional(),
   release_ports: z.object({ from: z.number(), to: z.number() }).optional(),

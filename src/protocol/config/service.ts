@@ -108,6 +108,16 @@ export const service = z
       'Handover port: how long the old release keeps running after a switch, so that a rollback is another switch.',
       0,
     ),
+    replaces: z
+      .array(text('the name of a systemd service', /^[A-Za-z0-9][A-Za-z0-9:_.@\\-]{0,240}\.service$/))
+      .min(1)
+      .optional()
+      .meta({
+        title: 'a list of systemd services',
+        description:
+          'What served before the first release, on the same port. The first activation on a server stops it; a failure starts it again; after success it is disabled, not removed.',
+        examples: [['shop.service']],
+      }),
     user: text('a user name', /^[a-z_][a-z0-9_-]{0,31}$/)
       .optional()
       .meta({

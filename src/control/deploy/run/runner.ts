@@ -13,6 +13,7 @@ import { Run, type RunnerOptions } from './run.ts'
 import type { SharedLock } from '../lock/shared-lock.ts'
 import { stage } from '../phases/stage.ts'
 import { isCommitted, isFinal } from './states.ts'
+import { backToReplaced } from '../phases/back-to-replaced.ts'
 import { guardUsers } from '../strategies/guard.ts'
 import { retireBooted } from '../phases/warm.ts'
 import { Watch } from '../phases/watch.ts'
@@ -170,6 +171,7 @@ async function settle(run: Run, error: unknown): Promise<boolean> {
     await restoreTraffic(run, AbortSignal.timeout(restoreTimeout)).catch((problem: unknown) =>
       run.note(null, `the balancer still holds the canary's share: ${reportOf(problem).message}`),
     )
+    await backToReplaced(run)
     await run.transition('failed', {
       failure: { ...failure, message: `${failure.message} (there is no earlier release to go back to)` },
       wantedRelease: null,
