@@ -41,7 +41,7 @@ test('the pages', { skip, timeout: 240_000 }, async (t) => {
     await demo.commit('greeting.txt', 'Hello from the third revision\n', 'Greet a third time')
     await page.getByRole('link', { name: 'Deploy hello to demo' }).click()
     await page.getByText('Greet a third time').first().waitFor()
-    await page.getByText('All 3 servers answer').waitFor()
+    await page.getByText('All 3 servers are reachable').waitFor()
     await page.getByText('1 commit, 1 file,').waitFor()
     await page.getByRole('button', { name: /^Deploy \w+ to demo/ }).click()
     await page.getByRole('heading', { name: /^Deployment 3/ }).waitFor()

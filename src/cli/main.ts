@@ -58,7 +58,7 @@ async function program(only: CommandName | null): Promise<Command> {
   // To compile a check with `new Function` pays for who serves; a command is over before. Before any schema is loaded.
   if (only !== 'serve') config({ jitless: true })
   const root = new Command('dploy')
-    .description('Puts code on many servers in seconds, that nobody notices, with a receipt that proves it.')
+    .description('Deploys code to many servers in seconds, without downtime, and proves it.')
     .version(version())
     .addOption(
       new Option(

@@ -4,10 +4,10 @@ import { ago } from './ago.ts'
 import { makeOutput } from './output.ts'
 import { openSession } from './session.ts'
 
-/** `dploy settings`: what is in force in an environment. */
+/** `dploy settings`: the settings of an environment. */
 export function settingsCommand(): Command {
   return new Command('settings')
-    .description('what is in force in an environment: what its dploy.yml says, and what it leaves to the defaults')
+    .description('show the settings of an environment, with defaults')
     .argument('[environment]')
     .option('--file', 'the dploy.yml that was applied last, as it was sent', false)
     .option('--json', 'one JSON object', false)

@@ -117,7 +117,7 @@ export function openApiDocument(version: string): OpenApiDocument {
     info: {
       title: 'dploy',
       version,
-      summary: 'Puts code on many servers in seconds, that nobody notices',
+      summary: 'Deploys code to many servers in seconds, without downtime, and proves it',
       description: [
         'Everything that the pages and the command line do goes through these calls.',
         "Over TCP a caller sends `Authorization: Bearer TOKEN` (`dploy token create`), or the cookie of a session; over the unix socket of the control plane, this machine's user needs neither.",

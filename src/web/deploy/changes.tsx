@@ -88,7 +88,5 @@ function counted(count: number, what: string): string {
 export function sizeText({ built, transfer }: Pick<Preview, 'built' | 'transfer'>, changed: number | null): string {
   if (transfer !== null) return `${transfer.exact ? '' : 'at most '}${bytes(transfer.bytes)} per server, built before`
   if (built) return 'built before'
-  return changed === null
-    ? 'not built yet'
-    : `at most ${bytes(changed)} per server without what a build makes, not built yet`
+  return changed === null ? 'not built yet' : `up to ${bytes(changed)} per server plus build output; not built yet`
 }

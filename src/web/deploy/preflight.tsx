@@ -53,7 +53,7 @@ export function Preflight({
         <p className="ok">
           {plan.stage.length === 0
             ? 'Nothing was found that stands in the way.'
-            : `All ${plan.stage.length} servers answer; nothing stands in the way.`}
+            : `All ${plan.stage.length} servers are reachable.`}
         </p>
       ) : null}
       {folded(problems).map((problem, index) => (
@@ -74,7 +74,7 @@ export function Preflight({
             Disk, clock, ports, keep-alive and rights could be asked on {asked} of {all} servers
           </State>
         ) : findings.length === 0 ? (
-          <p className="ok">Disk, clock, ports, keep-alive and rights are as they should be.</p>
+          <p className="ok">Disk, clock, ports, keep-alive and permissions: OK.</p>
         ) : (
           <State tone="warn">
             {findings.length} {findings.length === 1 ? 'finding' : 'findings'} of the doctor

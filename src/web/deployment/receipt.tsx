@@ -39,7 +39,7 @@ export function ReceiptCard({ receipt }: { receipt: Receipt }) {
             hint="The fastest that it could have been: transfer, unpack, switch, boot and health check of the slowest server of each batch"
           />
           <Fact
-            title="waited on purpose"
+            title="planned waits"
             value={duration(receipt.waiting.ms)}
             hint="Requests in flight, bake time and your own commands"
           />
@@ -78,7 +78,7 @@ function CriticalPath({ pieces, total }: { pieces: readonly CriticalPiece[]; tot
   return (
     <div className="stack">
       <h3>
-        Critical path <span className="muted">what it could not end without</span>
+        Critical path <span className="muted">what set the total time</span>
       </h3>
       <div className="path" aria-hidden="true">
         {pieces.map((piece, index) => (
