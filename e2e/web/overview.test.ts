@@ -65,7 +65,7 @@ test('what runs where, and what to do about it, on the overview', { skip, timeou
     await page.getByRole('heading', { name: 'Promote shop from staging to production' }).waitFor()
     await page.getByText('dploy deploy production --promote staging').waitFor()
     await page.getByText(/\d+ B per server, built before/).waitFor()
-    await page.getByText(/Disk, clock, ports.*should|of the doctor/).waitFor()
+    await page.getByText(/Disk, clock, ports.*OK|of the doctor/).waitFor()
     await faultless(page, 'promotion')
     await page.getByRole('button', { name: /[Dd]eploy .*to production/ }).click()
     await page.getByText('succeeded', { exact: true }).first().waitFor()
@@ -178,7 +178,7 @@ test('what runs where, and what to do about it, on the overview', { skip, timeou
     ]) {
       await page.goto(team.url + path)
       await page.locator('h1').waitFor()
-      if (path !== '/') await page.getByText(/Disk, clock, ports.*should|of the doctor/).waitFor()
+      if (path !== '/') await page.getByText(/Disk, clock, ports.*OK|of the doctor/).waitFor()
       await faultless(page, path)
       assert.equal(await page.evaluate('document.documentElement.scrollWidth > innerWidth'), false, path)
       if (process.env.PICTURES)
